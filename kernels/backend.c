@@ -1,0 +1,32 @@
+#include "backend.h"
+
+#include <string.h>
+
+#define TR_BACKEND(name) extern const tr_backend name;
+#include "backend_list.h"
+#undef TR_BACKEND
+
+const tr_backend *tr_backend_find(const char *name)
+{
+#define TR_BACKEND(backend) &backend,
+    static const tr_backend *const list[] = {
+#include "backend_list.h"
+    };
+#undef TR_BACKEND
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        if (strcmp(list[i]->name, name) == 0)
+            return list[i];
+    return NULL;
+}
+
+size_t tr_fft_length(size_t n)
+{
+    for (size_t length = n + n % 2;; length += 2) {
+        size_t rest = length;
+        for (size_t prime = 2; prime <= 7; prime++)
+            while (rest > 1 && rest % prime == 0)
+                rest /= prime;
+        if (rest <= 1 && length >= 2)
+            return length;
+    }
+}

@@ -1,0 +1,285 @@
+/* The CPU backend: memory and vector operations with OpenMP threads. */
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "cpu_state.h"
+
+/* The widest instruction set this processor has; TR_ISA=baseline|avx2|avx512 asks for
+ * another one, for tests and for the same bytes on machines of different age. */
+static tr_status choose_projectors(const tr_projectors **chosen)
+{
+    const tr_projectors *available[3];
+    size_t n = 0;
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
+        available[n++] = &tr_projectors_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        available[n++] = &tr_projectors_avx2;
+#endif
+    available[n++] = &tr_projectors_baseline;
+    const char *wanted = getenv("TR_ISA");
+    *chosen = available[0];
+    if (!wanted || !*wanted)
+        return TR_OK;
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(available[i]->name, wanted) == 0) {
+            *chosen = available[i];
+            return TR_OK;
+        }
+    return tr_fail(TR_ERR_UNAVAILABLE,
+                   "TR_ISA=%s: this processor or build does not have it; the best it has "
+                   "is %s",
+                   wanted, available[0]->name);
+}
+
+static tr_status cpu_open(int threads, void **state)
+{
+    tr_cpu *cpu = calloc(1, sizeof *cpu);
+    if (!cpu)
+        return tr_fail(TR_ERR_MEMORY, "not enough memory to start the CPU backend");
+    cpu->threads = threads;
+    tr_status status = choose_projectors(&cpu->projectors);
+    if (status != TR_OK) {
+        free(cpu);
+        return status;
+    }
+    snprintf(cpu->description, sizeof cpu->description, "CPU, %d thread%s, %s", threads,
+             threads == 1 ? "" : "s", cpu->projectors->name);
+    *state = cpu;
+    return TR_OK;
+}
+
+static void cpu_close(void *state) { free(state); }
+
+static const char *cpu_describe(void *state) { return ((tr_cpu *)state)->description; }
+
+static tr_status cpu_alloc(void *state, size_t floats, float **data)
+{
+    (void)state;
+    const size_t huge = (size_t)2 << 20;
+    size_t bytes = floats * sizeof **data;
+    if (floats > (SIZE_MAX - huge) / sizeof **data)
+        return tr_fail(TR_ERR_MEMORY, "%zu values do not fit in memory", floats);
+    size_t alignment = bytes >= huge ? huge : 64;
+    bytes = (bytes + alignment - 1) / alignment * alignment;
+    float *memory = aligned_alloc(alignment, bytes ? bytes : alignment);
+    if (!memory)
+        return tr_fail(TR_ERR_MEMORY, "not enough memory: %zu bytes could not be had",
+                       bytes);
+    if (alignment == huge)
+        (void)madvise(memory, bytes, MADV_HUGEPAGE); /* only a hint */
+#ifndef NDEBUG
+    memset(memory, 0xff, bytes); /* NaN: what is read before it is written shows */
+#endif
+    *data = memory;
+    return TR_OK;
+}
+
+static void cpu_free(void *state, float *data)
+{
+    (void)state;
+    free(data);
+}
+
+static int threads_of(void *state) { return ((tr_cpu *)state)->threads; }
+
+static size_t length(const tr_vec *y) { return y->lines * y->rows; }
+
+#define FOR_EACH(i, n)                                                                   \
+    _Pragma("omp parallel for simd schedule(static) num_threads(threads_of(state))") for ( \
+        size_t i = 0; i < (n); i++)
+
+static tr_status cpu_fill(void *state, tr_vec *y, float value)
+{
+    float *to = y->data;
+    FOR_EACH(i, length(y)) to[i] = value;
+    return TR_OK;
+}
+
+static tr_status cpu_copy(void *state, const tr_vec *x, tr_vec *y)
+{
+    const float *from = x->data;
+    float *to = y->data;
+    TR_ASSERT(length(x) == length(y));
+    FOR_EACH(i, length(y)) to[i] = from[i];
+    return TR_OK;
+}
+
+static tr_status cpu_axpy(void *state, float a, const tr_vec *x, tr_vec *y)
+{
+    const float *from = x->data;
+    float *to = y->data;
+    TR_ASSERT(length(x) == length(y));
+    FOR_EACH(i, length(y)) to[i] += a * from[i];
+    return TR_OK;
+}
+
+static tr_status cpu_xpay(void *state, const tr_vec *x, float a, tr_vec *y)
+{
+    const float *from = x->data;
+    float *to = y->data;
+    TR_ASSERT(length(x) == length(y));
+    FOR_EACH(i, length(y)) to[i] = from[i] + a * to[i];
+    return TR_OK;
+}
+
+static tr_status cpu_clamp(void *state, float low, tr_vec *y)
+{
+    float *to = y->data;
+    FOR_EACH(i, length(y)) to[i] = to[i] > low ? to[i] : low;
+    return TR_OK;
+}
+
+static tr_status cpu_shrink(void *state, float t, tr_vec *y)
+{
+    float *to = y->data;
+    FOR_EACH(i, length(y)) to[i] = copysignf(fmaxf(fabsf(to[i]) - t, 0.0f), to[i]);
+    return TR_OK;
+}
+
+/* Summed line by line in a fixed order, so the threads do not show in the result. */
+static tr_status cpu_dot(void *state, const tr_vec *x, const tr_vec *y, double *sum)
+{
+    enum { CHUNK = 4096 };
+    size_t n = length(x), chunks = (n + CHUNK - 1) / CHUNK;
+    TR_ASSERT(n == length(y));
+    double *part = calloc(chunks ? chunks : 1, sizeof *part);
+    if (!part)
+        return tr_fail(TR_ERR_MEMORY, "not enough memory for a scalar product");
+#pragma omp parallel for schedule(static) num_threads(threads_of(state))
+    for (size_t c = 0; c < chunks; c++) {
+        size_t end = c * CHUNK + CHUNK < n ? c * CHUNK + CHUNK : n;
+        for (size_t i = c * CHUNK; i < end; i++)
+            part[c] += (double)x->data[i] * y->data[i];
+    }
+    double total = 0.0;
+    for (size_t c = 0; c < chunks; c++)
+        total += part[c];
+    free(part);
+    *sum = total;
+    return TR_OK;
+}
+
+static tr_status cpu_mul_lines(void *state, const tr_vec *w, tr_vec *y)
+{
+    TR_ASSERT(w->lines == y->lines && w->rows == 1);
+#pragma omp parallel for schedule(static) num_threads(threads_of(state))
+    for (size_t l = 0; l < y->lines; l++) {
+        float *to = y->data + l * y->rows;
+        for (size_t r = 0; r < y->rows; r++)
+            to[r] *= w->data[l];
+    }
+    return TR_OK;
+}
+
+static tr_status cpu_axpy_lines(void *state, float a, const tr_vec *w, const tr_vec *x,
+                                tr_vec *y)
+{
+    TR_ASSERT(w->lines == y->lines && w->rows == 1 && length(x) == length(y));
+#pragma omp parallel for schedule(static) num_threads(threads_of(state))
+    for (size_t l = 0; l < y->lines; l++) {
+        const float *from = x->data + l * y->rows;
+        float *to = y->data + l * y->rows, factor = a * w->data[l];
+        for (size_t r = 0; r < y->rows; r++)
+            to[r] += factor * from[r];
+    }
+    return TR_OK;
+}
+
+static tr_status cpu_invert_guarded(void *state, float tiny, tr_vec *y)
+{
+    float *to = y->data;
+    FOR_EACH(i, length(y)) to[i] = to[i] > tiny ? 1.0f / to[i] : 0.0f;
+    return TR_OK;
+}
+
+static size_t subset_view(const tr_subset *views, size_t k)
+{
+    return views ? views->views[k] : k;
+}
+
+static size_t subset_count(const tr_slab *slab, const tr_subset *views)
+{
+    return views ? views->n : slab->n_views;
+}
+
+/* One thread per vector of rows: every row is summed in the same order always. */
+static tr_status cpu_row_squares(void *state, const tr_slab *slab, const tr_subset *views,
+                                 const tr_vec *p, double *sums)
+{
+    size_t rows = slab->rows, lines = slab->n_u + TR_GUARDS;
+#pragma omp parallel for schedule(static) num_threads(threads_of(state))
+    for (size_t r0 = 0; r0 < rows; r0 += TR_LANES) {
+        double part[TR_LANES] = {0};
+        for (size_t k = 0; k < subset_count(slab, views); k++) {
+            const float *from = p->data + subset_view(views, k) * lines * rows + r0;
+            for (size_t l = 0; l < lines; l++)
+                for (size_t r = 0; r < TR_LANES; r++)
+                    part[r] += (double)from[l * rows + r] * from[l * rows + r];
+        }
+        for (size_t r = 0; r < TR_LANES; r++)
+            sums[r0 + r] += part[r];
+    }
+    return TR_OK;
+}
+
+static tr_status cpu_mask_rows(void *state, const tr_slab *slab, const tr_subset *views,
+                               const float *mask, tr_vec *p)
+{
+    size_t rows = slab->rows, lines = slab->n_u + TR_GUARDS;
+#pragma omp parallel for schedule(static) num_threads(threads_of(state))
+    for (size_t k = 0; k < subset_count(slab, views); k++) {
+        float *to = p->data + subset_view(views, k) * lines * rows;
+        for (size_t l = 0; l < lines; l++)
+            for (size_t r = 0; r < rows; r++)
+                to[l * rows + r] *= mask[r];
+    }
+    return TR_OK;
+}
+
+static tr_status cpu_project(void *state, const tr_slab *slab, const tr_subset *views,
+                             const tr_vec *x, tr_vec *p)
+{
+    const tr_cpu *cpu = state;
+    cpu->projectors->project(slab, views, x->data, p->data, cpu->threads);
+    return TR_OK;
+}
+
+static tr_status cpu_backproject(void *state, const tr_slab *slab, const tr_subset *views,
+                                 const tr_vec *p, tr_vec *x)
+{
+    const tr_cpu *cpu = state;
+    cpu->projectors->backproject(slab, views, p->data, x->data, cpu->threads);
+    return TR_OK;
+}
+
+const tr_backend tr_backend_cpu = {
+    .name = "cpu",
+    .open = cpu_open,
+    .close = cpu_close,
+    .describe = cpu_describe,
+    .alloc = cpu_alloc,
+    .free = cpu_free,
+    .fill = cpu_fill,
+    .copy = cpu_copy,
+    .axpy = cpu_axpy,
+    .xpay = cpu_xpay,
+    .clamp = cpu_clamp,
+    .shrink = cpu_shrink,
+    .dot = cpu_dot,
+    .mul_lines = cpu_mul_lines,
+    .axpy_lines = cpu_axpy_lines,
+    .invert_guarded = cpu_invert_guarded,
+    .row_squares = cpu_row_squares,
+    .mask_rows = cpu_mask_rows,
+    .filter = tr_cpu_filter,
+    .project = cpu_project,
+    .backproject = cpu_backproject,
+    .row_sums = tr_cpu_row_sums,
+    .col_sums = tr_cpu_col_sums,
+};

@@ -1,0 +1,19 @@
+/* The projectors of one instruction set. cpu_project.c is compiled once for each, with
+ * TR_ISA naming it; cpu_backend.c picks one at run time. Arguments as in backend.h. */
+#ifndef TR_CPU_PROJECT_H
+#define TR_CPU_PROJECT_H
+
+#include "backend.h"
+
+typedef struct tr_projectors {
+    const char *name;
+    void (*project)(const tr_slab *slab, const tr_subset *views, const float *x, float *p,
+                    int threads);
+    void (*backproject)(const tr_slab *slab, const tr_subset *views, const float *p,
+                        float *x, int threads);
+} tr_projectors;
+
+extern const tr_projectors tr_projectors_baseline, tr_projectors_avx2,
+    tr_projectors_avx512;
+
+#endif

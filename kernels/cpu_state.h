@@ -1,0 +1,23 @@
+/* What the files of the CPU backend share; private to kernels/. */
+#ifndef TR_CPU_STATE_H
+#define TR_CPU_STATE_H
+
+#include "backend.h"
+#include "cpu_project.h"
+
+typedef struct tr_cpu {
+    int threads;
+    const tr_projectors *projectors;
+    char description[80];
+} tr_cpu;
+
+/* The filter operation of the backend table. */
+tr_status tr_cpu_filter(void *state, const tr_slab *slab, const tr_filter *filter,
+                        tr_vec *p);
+/* Row and column sums of the backend table. */
+tr_status tr_cpu_row_sums(void *state, const tr_slab *slab, const tr_subset *views,
+                          tr_vec *p);
+tr_status tr_cpu_col_sums(void *state, const tr_slab *slab, const tr_subset *views,
+                          tr_vec *x);
+
+#endif
