@@ -1,0 +1,244 @@
+#include "geometry.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mem.h"
+
+static const double RADIANS = 3.14159265358979323846 / 180.0;
+
+enum { MAX_BLOCK = 64 };
+
+/* At exactly +-90 degrees all of a row's voxels share one column; IMOD moves such
+ * angles to 89.95. */
+static double keep_off_edge(double degrees)
+{
+    double turns = 180.0 * round(degrees / 180.0), rest = degrees - turns;
+    if (fabs(rest) > 89.95)
+        rest = copysign(89.95, rest);
+    return turns + rest;
+}
+
+static double mean_of(const double *values, size_t n)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < n; i++)
+        sum += values[i];
+    return sum / (double)n;
+}
+
+static void set_xtilts(const tr_geometry_spec *spec, double mean, tr_geometry *g)
+{
+    bool differ = false;
+    for (size_t i = 0; i < g->n_views; i++) {
+        g->xtilt[i] = (spec->xtilts[i] - mean) * RADIANS;
+        differ = differ || fabs(g->xtilt[i]) > 1e-9;
+    }
+    if (!differ) {
+        free(g->xtilt);
+        g->xtilt = NULL;
+    }
+}
+
+tr_status tr_geometry_init(const tr_geometry_spec *spec, tr_geometry *g)
+{
+    memset(g, 0, sizeof *g);
+    if (!spec->n_views || !spec->n_u || !spec->n_v || !spec->width || !spec->thickness)
+        return tr_fail(TR_ERR_USAGE,
+                       "nothing to reconstruct: %zu views of %zu x %zu pixels to a slice "
+                       "of %zu x %zu",
+                       spec->n_views, spec->n_u, spec->n_v, spec->width, spec->thickness);
+    double mean_xtilt = spec->xtilts ? mean_of(spec->xtilts, spec->n_views) : 0.0;
+    double pitch = spec->pitch + mean_xtilt;
+    if (!(fabs(pitch) <= 75.0))
+        return tr_fail(TR_ERR_USAGE,
+                       "a pitch of %g degrees (the mean x-tilt of %g included) is beyond "
+                       "+-75 degrees",
+                       pitch, mean_xtilt);
+    *g = (tr_geometry){
+        .n_views = spec->n_views,
+        .n_u = spec->n_u,
+        .n_v = spec->n_v,
+        .width = spec->width,
+        .thickness = spec->thickness,
+        .tilt = tr_calloc("the tilt angles", spec->n_views, sizeof *g->tilt),
+        .pitch = pitch * RADIANS,
+        .axis_u = (double)spec->n_u / 2.0 - 0.5 + spec->axis_shift,
+        .centre_v = (double)spec->n_v / 2.0 - 0.5,
+        .axis_x = (double)(spec->width / 2) - 0.5 + spec->axis_shift + spec->x_shift,
+        .axis_z = (double)(spec->thickness / 2) - 0.5 + spec->z_shift,
+    };
+    if (!g->tilt)
+        return TR_ERR_MEMORY;
+    for (size_t i = 0; i < g->n_views; i++)
+        g->tilt[i] = keep_off_edge(spec->tilts[i] + spec->tilt_offset) * RADIANS;
+    if (spec->xtilts) {
+        g->xtilt = tr_calloc("the x-tilts", g->n_views, sizeof *g->xtilt);
+        if (!g->xtilt) {
+            tr_geometry_free(g);
+            return TR_ERR_MEMORY;
+        }
+        set_xtilts(spec, mean_xtilt, g);
+    }
+    return TR_OK;
+}
+
+void tr_geometry_free(tr_geometry *g)
+{
+    free(g->tilt);
+    free(g->xtilt);
+    memset(g, 0, sizeof *g);
+}
+
+size_t tr_geometry_block_rows(const tr_geometry *g)
+{
+    size_t rows = MAX_BLOCK;
+    while (rows > TR_LANES && (double)rows * fabs(tan(g->pitch)) > 2.0)
+        rows /= 2;
+    return rows;
+}
+
+/* s of the lowest and the highest plane, relative to the axis. */
+static double s_low(const tr_geometry *g) { return -g->axis_z; }
+static double s_high(const tr_geometry *g)
+{
+    return (double)g->thickness - 1.0 - g->axis_z;
+}
+
+size_t tr_geometry_planes(const tr_geometry *g, size_t rows)
+{
+    if (g->pitch == 0.0)
+        return g->thickness;
+    double shear = ((double)rows - 1.0) * fabs(tan(g->pitch));
+    /* a voxel of margin below and above for the interpolation, and the two roundings */
+    return (size_t)ceil(shear + ((double)g->thickness - 1.0) / cos(g->pitch)) + 4;
+}
+
+double tr_geometry_plane0(const tr_geometry *g, long row, size_t rows)
+{
+    if (g->pitch == 0.0)
+        return s_low(g);
+    double slope = tan(g->pitch), from = (double)row - g->centre_v;
+    double to = from + (double)rows - 1.0;
+    double lowest = fmin(from * slope, to * slope) + s_low(g) / cos(g->pitch);
+    return floor(lowest) - 1.0;
+}
+
+size_t tr_geometry_reach(const tr_geometry *g)
+{
+    if (!g->xtilt)
+        return 0;
+    double steepest = 0.0;
+    for (size_t i = 0; i < g->n_views; i++)
+        steepest = fmax(steepest, fabs(tan(g->xtilt[i])));
+    double z = fmax(fabs(s_low(g)), fabs(s_high(g))) / cos(g->pitch);
+    if (g->pitch != 0.0)
+        z += (g->centre_v + 2.0 * MAX_BLOCK) * fabs(tan(g->pitch)) + 4.0;
+    return (size_t)ceil(steepest * z) + 1;
+}
+
+void tr_geometry_rays(const tr_geometry *g, long row, size_t rows, tr_ray *rays)
+{
+    double z0 = tr_geometry_plane0(g, row, rows);
+    for (size_t i = 0; i < g->n_views; i++) {
+        double xtilt = g->xtilt ? g->xtilt[i] : 0.0;
+        double ux = cos(g->tilt[i]), uz = -sin(g->tilt[i]) / cos(xtilt);
+        double vz = xtilt == 0.0 ? 0.0 : -tan(xtilt);
+        rays[i] = (tr_ray){.u0 = g->axis_u - ux * g->axis_x + uz * z0,
+                           .ux = ux,
+                           .uz = uz,
+                           .v0 = vz * z0,
+                           .vz = vz};
+    }
+}
+
+void tr_geometry_locate(const tr_geometry *g, double slice, double iz, double *row,
+                        double *z)
+{
+    double y = slice - g->centre_v, s = iz - g->axis_z;
+    *row = y * cos(g->pitch) - s * sin(g->pitch) + g->centre_v;
+    *z = y * sin(g->pitch) + s * cos(g->pitch);
+}
+
+void tr_geometry_locate_output(const tr_geometry *g, double row, double z, double *slice,
+                               double *iz)
+{
+    double y = row - g->centre_v;
+    *slice = y * cos(g->pitch) + z * sin(g->pitch) + g->centre_v;
+    *iz = -y * sin(g->pitch) + z * cos(g->pitch) + g->axis_z;
+}
+
+void tr_geometry_rows_of_slices(const tr_geometry *g, size_t slice0, size_t slice1,
+                                long *first, long *end)
+{
+    *first = (long)slice0;
+    *end = (long)slice1;
+    if (g->pitch == 0.0)
+        return;
+    double low = INFINITY, high = -INFINITY, planes[2] = {0.0, (double)g->thickness - 1.0};
+    for (int k = 0; k < 4; k++) {
+        double row, z, slice = k % 2 ? (double)slice1 - 1.0 : (double)slice0;
+        tr_geometry_locate(g, slice, planes[k / 2], &row, &z);
+        low = fmin(low, row);
+        high = fmax(high, row);
+    }
+    *first = (long)floor(low);
+    *end = (long)floor(high) + 2;
+}
+
+bool tr_geometry_image_map(const tr_geometry *g, size_t view, double m[6])
+{
+    double d = g->xtilt ? g->xtilt[view] : 0.0;
+    double shear = -tan(d) * sin(g->tilt[view]), stretch = cos(d);
+    /* v - centre = stretch (row - centre);  u = column + shear (v - centre) */
+    m[0] = 1.0;
+    m[1] = shear * stretch;
+    m[2] = -m[1] * g->centre_v;
+    m[3] = 0.0;
+    m[4] = stretch;
+    m[5] = g->centre_v * (1.0 - stretch);
+    return d != 0.0;
+}
+
+static int by_angle(const void *a, const void *b)
+{
+    double x = **(const double *const *)a, y = **(const double *const *)b;
+    return (x > y) - (x < y);
+}
+
+/* The average increment around sorted view k: neighbours i = 1, 2 on each side weigh
+ * 1/(i - 0.5). */
+static double local_increment(const double *const *sorted, size_t n, size_t k)
+{
+    double sum = 0.0, weights = 0.0;
+    for (size_t i = 1; i <= 2; i++) {
+        double weight = 1.0 / ((double)i - 0.5);
+        if (k >= i) {
+            sum += weight * (*sorted[k - i + 1] - *sorted[k - i]);
+            weights += weight;
+        }
+        if (k + i < n) {
+            sum += weight * (*sorted[k + i] - *sorted[k + i - 1]);
+            weights += weight;
+        }
+    }
+    return sum / weights;
+}
+
+tr_status tr_view_weights(const double *tilt, size_t n, bool uniform, double *weight)
+{
+    const double **sorted = tr_calloc("the view weights", n, sizeof *sorted);
+    if (!sorted)
+        return TR_ERR_MEMORY;
+    for (size_t i = 0; i < n; i++)
+        sorted[i] = &tilt[i];
+    qsort(sorted, n, sizeof *sorted, by_angle);
+    double range = n > 1 ? *sorted[n - 1] - *sorted[0] : 0.0;
+    double mean = range > 0.0 ? range / (double)(n - 1) : 180.0 * RADIANS / (double)n;
+    for (size_t k = 0; k < n; k++)
+        weight[sorted[k] - tilt] =
+            range > 0.0 && !uniform ? local_increment(sorted, n, k) : mean;
+    free(sorted);
+    return TR_OK;
+}
