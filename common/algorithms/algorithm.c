@@ -1,0 +1,26 @@
+#include "algorithm.h"
+
+#include <strings.h>
+
+#define TR_ALGORITHM(name) extern const tr_algorithm name;
+#include "algorithm_list.h"
+#undef TR_ALGORITHM
+
+const tr_algorithm *tr_algorithm_at(size_t k)
+{
+#define TR_ALGORITHM(name) &name,
+    static const tr_algorithm *const list[] = {
+#include "algorithm_list.h"
+    };
+#undef TR_ALGORITHM
+    return k < sizeof list / sizeof *list ? list[k] : NULL;
+}
+
+const tr_algorithm *tr_algorithm_find(const char *name)
+{
+    const tr_algorithm *a;
+    for (size_t k = 0; (a = tr_algorithm_at(k)); k++)
+        if (strcasecmp(a->name, name) == 0)
+            return a;
+    return NULL;
+}

@@ -1,0 +1,128 @@
+/* What an algorithm is, and all it may use. An algorithm is one file here and one line
+ * in algorithm_list.h; from its rows and functions follow the command line, the help,
+ * the manual page and the tests. */
+#ifndef TR_ALGORITHM_H
+#define TR_ALGORITHM_H
+
+#include "../linop.h"
+#include "../opt.h"
+
+typedef struct tr_context tr_context;
+
+enum { TR_USES_INITIAL = 1 }; /* bits of `needs`: it starts from a volume */
+
+typedef struct tr_algorithm {
+    const char *name, *help;
+    const tr_option *options; /* rows that fill `params` */
+    size_t n_options, params_size;
+    unsigned needs;
+    /* Vectors it holds beside x and b, for the memory plan. */
+    size_t volumes, projections;
+    /* How often rows are projected or backprojected one after the other: how far a row's
+     * result can reach where rows are coupled. NULL: once. */
+    size_t (*applications)(const void *params, size_t n_views);
+    /* One line for the log and the file's label: "30 iterations, relaxation 1". */
+    void (*describe)(const void *params, char *text, size_t size);
+    /* Options that contradict each other or the number of views; may be NULL. */
+    tr_status (*check)(const void *params, size_t n_views);
+    /* Reconstruct x from b. x holds the start (0 or the initial volume); b may be used
+     * as workspace. Vectors made with tr_new_* belong to the context. */
+    tr_status (*run)(tr_context *c, const void *params, tr_vec *b, tr_vec *x);
+} tr_algorithm;
+
+/* By name, case ignored; NULL if there is none. And the k-th; NULL past the end. */
+const tr_algorithm *tr_algorithm_find(const char *name);
+const tr_algorithm *tr_algorithm_at(size_t k);
+
+/* ---- what run() works with ---- */
+
+/* The residual of each iteration, added up over slabs: what the run's closing table
+ * shows. squares[k] belongs to iteration k + 1. */
+typedef struct tr_history {
+    size_t n;
+    double *squares;
+    double data_squares; /* of b */
+} tr_history;
+void tr_history_free(tr_history *history);
+
+struct tr_context {
+    const tr_linop *A;
+    bool starts_at_zero;        /* x is 0 on entry: the first projection is known */
+    double tolerance;           /* rows stop at |b - A x| <= tolerance |b|; 0: never */
+    size_t core_first, core_n;  /* the rows whose result is kept */
+    tr_history *history;
+    /* private to context.c */
+    size_t n_owned, iteration;
+    float *owned[16];
+    double *row_data, *row_now; /* per row: |b|^2, and |r|^2 of this iteration */
+    double *row_last;
+    float *row_active;          /* 1, or 0 once the row has reached the tolerance */
+};
+
+/* Free what the algorithm allocated. */
+void tr_context_end(tr_context *c);
+
+/* New vectors (contents undefined), freed by tr_context_end. Weights hold one value per
+ * line. */
+TR_CHECKED tr_status tr_new_volume(tr_context *c, tr_vec *v);
+TR_CHECKED tr_status tr_new_projections(tr_context *c, tr_vec *v);
+TR_CHECKED tr_status tr_new_volume_weights(tr_context *c, tr_vec *v);
+TR_CHECKED tr_status tr_new_projection_weights(tr_context *c, tr_vec *v);
+
+/* The residual r = b - A x of the running iteration, whole or by subsets of views: adds
+ * up its norm and zeroes the rows that have reached the tolerance, so that they stay as
+ * they are. `data` is b, needed on the first call only. */
+TR_CHECKED tr_status tr_residual_add(tr_context *c, const tr_vec *data,
+                                     const tr_subset *views, tr_vec *r);
+/* The iteration is over: *done when no row is left to improve. */
+TR_CHECKED tr_status tr_residual_end(tr_context *c, bool *done);
+
+/* Short names for the operator and the vector operations (kernels/backend.h). */
+#define TR_FORWARD(c, views, x, p) ((c)->A->ops->forward((c)->A, (views), (x), (p)))
+#define TR_ADJOINT(c, views, p, x) ((c)->A->ops->adjoint((c)->A, (views), (p), (x)))
+#define TR_ROW_SUMS(c, views, p) ((c)->A->ops->row_sums((c)->A, (views), (p)))
+#define TR_COL_SUMS(c, views, x) ((c)->A->ops->col_sums((c)->A, (views), (x)))
+#define TR_FILTER(c, f, p) ((c)->A->ops->filter((c)->A, (f), (p)))
+#define TR_VECTOR(c, operation, ...)                                                     \
+    ((c)->A->backend->operation((c)->A->device, __VA_ARGS__))
+
+/* Options that several algorithms share: one meaning, one text. `P` is the params
+ * struct; its members are `long iterations`, `double relaxation`, `double tolerance`,
+ * `bool positive`. */
+#define TR_OPTION_ITERATIONS(P, number)                                                  \
+    {.name = "iterations",                                                               \
+     .letter = 'i',                                                                      \
+     .type = TR_OPT_INT,                                                                 \
+     .offset = offsetof(P, iterations),                                                  \
+     .metavar = "N",                                                                     \
+     .fallback = number,                                                                 \
+     .min = 1,                                                                           \
+     .max = 100000,                                                                      \
+     .help = "number of iterations"}
+#define TR_OPTION_RELAXATION(P, number)                                                  \
+    {.name = "relaxation",                                                               \
+     .letter = 'r',                                                                      \
+     .type = TR_OPT_REAL,                                                                \
+     .offset = offsetof(P, relaxation),                                                  \
+     .metavar = "FACTOR",                                                                \
+     .fallback = number,                                                                 \
+     .min = 1e-6,                                                                        \
+     .max = 1.999999,                                                                    \
+     .help = "size of a step, between 0 and 2; smaller is slower and smoother"}
+#define TR_OPTION_TOLERANCE(P)                                                           \
+    {.name = "tolerance",                                                                \
+     .type = TR_OPT_REAL,                                                                \
+     .offset = offsetof(P, tolerance),                                                   \
+     .metavar = "FRACTION",                                                              \
+     .fallback = "0",                                                                    \
+     .min = 0,                                                                           \
+     .max = 1,                                                                           \
+     .help = "stop improving a slice when its residual has fallen to this fraction of "  \
+             "its data's norm; 0 never stops early"}
+#define TR_OPTION_POSITIVE(P)                                                            \
+    {.name = "positive",                                                                 \
+     .type = TR_OPT_FLAG,                                                                \
+     .offset = offsetof(P, positive),                                                    \
+     .help = "set negative densities to 0 after each step"}
+
+#endif

@@ -1,0 +1,119 @@
+/* The workspace of one algorithm on one slab, and the bookkeeping of its residual. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../mem.h"
+#include "algorithm.h"
+
+static tr_status new_vector(tr_context *c, size_t lines, size_t rows, tr_vec *v)
+{
+    TR_ASSERT(c->n_owned < sizeof c->owned / sizeof *c->owned);
+    *v = (tr_vec){.lines = lines, .rows = rows};
+    TR_TRY(c->A->backend->alloc(c->A->device, lines * rows, &v->data));
+    c->owned[c->n_owned++] = v->data;
+    return TR_OK;
+}
+
+tr_status tr_new_volume(tr_context *c, tr_vec *v)
+{
+    return new_vector(c, tr_volume_lines(c->A->slab), c->A->slab->rows, v);
+}
+
+tr_status tr_new_projections(tr_context *c, tr_vec *v)
+{
+    TR_TRY(new_vector(c, tr_projection_lines(c->A->slab), c->A->slab->rows, v));
+    return TR_VECTOR(c, fill, v, 0.0f); /* guards are 0 */
+}
+
+tr_status tr_new_volume_weights(tr_context *c, tr_vec *v)
+{
+    return new_vector(c, tr_volume_lines(c->A->slab), 1, v);
+}
+
+tr_status tr_new_projection_weights(tr_context *c, tr_vec *v)
+{
+    return new_vector(c, tr_projection_lines(c->A->slab), 1, v);
+}
+
+void tr_context_end(tr_context *c)
+{
+    for (size_t i = 0; i < c->n_owned; i++)
+        c->A->backend->free(c->A->device, c->owned[i]);
+    c->n_owned = 0;
+    free(c->row_data);
+    free(c->row_active);
+    c->row_data = NULL;
+    c->row_active = NULL;
+}
+
+void tr_history_free(tr_history *history)
+{
+    free(history->squares);
+    memset(history, 0, sizeof *history);
+}
+
+static tr_status begin_rows(tr_context *c, const tr_vec *data)
+{
+    size_t rows = c->A->slab->rows;
+    c->row_data = tr_calloc("row sums", 3 * rows, sizeof *c->row_data);
+    c->row_active = tr_calloc("row sums", rows, sizeof *c->row_active);
+    if (!c->row_data || !c->row_active)
+        return TR_ERR_MEMORY;
+    c->row_now = c->row_data + rows;
+    c->row_last = c->row_now + rows;
+    for (size_t r = 0; r < rows; r++)
+        c->row_active[r] = 1.0f;
+    TR_TRY(TR_VECTOR(c, row_squares, c->A->slab, NULL, data, c->row_data));
+    for (size_t r = c->core_first; r < c->core_first + c->core_n; r++)
+        c->history->data_squares += c->row_data[r];
+    return TR_OK;
+}
+
+tr_status tr_residual_add(tr_context *c, const tr_vec *data, const tr_subset *views,
+                          tr_vec *r)
+{
+    if (!c->row_data)
+        TR_TRY(begin_rows(c, data));
+    TR_TRY(TR_VECTOR(c, row_squares, c->A->slab, views, r, c->row_now));
+    if (c->tolerance > 0.0)
+        TR_TRY(TR_VECTOR(c, mask_rows, c->A->slab, views, c->row_active, r));
+    return TR_OK;
+}
+
+static tr_status extend_history(tr_history *history, size_t n)
+{
+    if (n <= history->n)
+        return TR_OK;
+    double *squares = realloc(history->squares, n * sizeof *squares);
+    if (!squares)
+        return tr_fail(TR_ERR_MEMORY, "not enough memory for %zu residuals", n);
+    /* Slabs that stopped earlier stay at their last residual. */
+    for (size_t k = history->n; k < n; k++)
+        squares[k] = history->n ? squares[history->n - 1] : 0.0;
+    history->squares = squares;
+    history->n = n;
+    return TR_OK;
+}
+
+tr_status tr_residual_end(tr_context *c, bool *done)
+{
+    double change = 0.0;
+    size_t active = 0;
+    for (size_t r = c->core_first; r < c->core_first + c->core_n; r++) {
+        if (c->row_active[r] == 0.0f)
+            continue;
+        change += c->row_now[r] - c->row_last[r];
+        c->row_last[r] = c->row_now[r];
+        if (c->row_now[r] <= c->tolerance * c->tolerance * c->row_data[r] &&
+            c->tolerance > 0.0)
+            c->row_active[r] = 0.0f;
+        active += c->row_active[r] != 0.0f;
+    }
+    memset(c->row_now, 0, c->A->slab->rows * sizeof *c->row_now);
+    TR_TRY(extend_history(c->history, ++c->iteration));
+    for (size_t k = c->iteration - 1; k < c->history->n; k++)
+        c->history->squares[k] += change;
+    *done = active == 0;
+    return TR_OK;
+}

@@ -1,0 +1,36 @@
+#include "filtered.h"
+
+#include <stdlib.h>
+
+#include "../geometry.h"
+#include "../mem.h"
+
+static tr_status weigh(const tr_linop *A, bool uniform, double *width, float *weight)
+{
+    TR_TRY(tr_view_weights(A->tilt, A->slab->n_views, uniform, width));
+    for (size_t i = 0; i < A->slab->n_views; i++)
+        weight[i] = (float)width[i];
+    return TR_OK;
+}
+
+tr_status tr_filtered_backprojection(tr_context *c, size_t length, const float *response,
+                                     bool uniform_weights, tr_vec *b, tr_vec *x)
+{
+    size_t n = c->A->slab->n_views;
+    double *width = tr_calloc("the view weights", n, sizeof *width);
+    float *weight = tr_calloc("the view weights", n, sizeof *weight);
+    tr_status status = TR_ERR_MEMORY;
+    if (width && weight)
+        status = weigh(c->A, uniform_weights, width, weight);
+    if (status == TR_OK) {
+        tr_filter filter = {.length = length,
+                            .response = response,
+                            .weight = weight,
+                            .edge_gain = response[0]};
+        status = TR_FILTER(c, &filter, b);
+    }
+    free(width);
+    free(weight);
+    TR_TRY(status);
+    return TR_ADJOINT(c, NULL, b, x);
+}

@@ -1,0 +1,150 @@
+/* SART: SIRT's step taken view after view (Andersen & Kak 1984). One iteration is one
+ * pass over all views, each as far as can be from those just used. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../mem.h"
+#include "algorithm.h"
+
+typedef struct sart_params {
+    long iterations;
+    double relaxation, tolerance;
+    bool positive;
+} sart_params;
+
+static const tr_option options[] = {
+    TR_OPTION_ITERATIONS(sart_params, "10"),
+    TR_OPTION_RELAXATION(sart_params, "0.2"),
+    TR_OPTION_TOLERANCE(sart_params),
+    TR_OPTION_POSITIVE(sart_params),
+};
+
+static size_t applications(const void *params, size_t n_views)
+{
+    return 2 * n_views * (size_t)((const sart_params *)params)->iterations;
+}
+
+static void describe(const void *params, char *text, size_t size)
+{
+    const sart_params *p = params;
+    snprintf(text, size, "%ld iterations, relaxation %g%s", p->iterations, p->relaxation,
+             p->positive ? ", positive" : "");
+}
+
+typedef struct ranked_view {
+    double key;
+    size_t view;
+} ranked_view;
+
+static int by_key(const void *a, const void *b)
+{
+    const ranked_view *x = a, *y = b;
+    if (x->key != y->key)
+        return x->key < y->key ? -1 : 1;
+    return (x->view > y->view) - (x->view < y->view);
+}
+
+/* Views sorted by angle, then visited in the order of the multiples of the golden
+ * section modulo 1, whose successive members lie far apart. */
+static tr_status order_views(const double *tilt, size_t n, size_t *order)
+{
+    ranked_view *rank = tr_calloc("the order of the views", n, sizeof *rank);
+    if (!rank)
+        return TR_ERR_MEMORY;
+    for (size_t i = 0; i < n; i++)
+        rank[i] = (ranked_view){.key = tilt[i], .view = i};
+    qsort(rank, n, sizeof *rank, by_key);
+    for (size_t i = 0; i < n; i++)
+        order[i] = rank[i].view;
+    for (size_t i = 0; i < n; i++)
+        rank[i] = (ranked_view){.key = fmod((double)i * 0.6180339887498949, 1.0),
+                                .view = i};
+    qsort(rank, n, sizeof *rank, by_key);
+    /* rank[j].view is the position in the visit of sorted view j. */
+    size_t *visit = tr_calloc("the order of the views", n, sizeof *visit);
+    if (!visit) {
+        free(rank);
+        return TR_ERR_MEMORY;
+    }
+    for (size_t j = 0; j < n; j++)
+        visit[rank[j].view] = order[j];
+    for (size_t i = 0; i < n; i++)
+        order[i] = visit[i];
+    free(visit);
+    free(rank);
+    return TR_OK;
+}
+
+static tr_status step(tr_context *c, const sart_params *p, size_t view, bool first,
+                      const tr_vec *R, tr_vec *C, tr_vec *b, tr_vec *r, tr_vec *gradient,
+                      tr_vec *x)
+{
+    const tr_subset one = {.n = 1, .views = &view};
+    /* The view's part of the vectors. */
+    size_t lines = c->A->slab->n_u + TR_GUARDS, first_line = view * lines;
+    tr_vec rv = {r->data + first_line * r->rows, lines, r->rows};
+    tr_vec bv = {b->data + first_line * b->rows, lines, b->rows};
+    tr_vec Rv = {R->data + first_line, lines, 1};
+    if (first) {
+        TR_TRY(TR_VECTOR(c, copy, &bv, &rv));
+    } else {
+        TR_TRY(TR_FORWARD(c, &one, x, r));
+        TR_TRY(TR_VECTOR(c, xpay, &bv, -1.0f, &rv));
+    }
+    TR_TRY(tr_residual_add(c, b, &one, r));
+    TR_TRY(TR_VECTOR(c, mul_lines, &Rv, &rv));
+    TR_TRY(TR_ADJOINT(c, &one, r, gradient));
+    TR_TRY(TR_COL_SUMS(c, &one, C));
+    TR_TRY(TR_VECTOR(c, invert_guarded, 1e-3f, C));
+    TR_TRY(TR_VECTOR(c, axpy_lines, (float)p->relaxation, C, gradient, x));
+    return p->positive ? TR_VECTOR(c, clamp, 0.0f, x) : TR_OK;
+}
+
+static tr_status iterate(tr_context *c, const sart_params *p, const size_t *order,
+                         tr_vec *b, tr_vec *x)
+{
+    tr_vec r, gradient, R, C;
+    TR_TRY(tr_new_projections(c, &r));
+    TR_TRY(tr_new_volume(c, &gradient));
+    TR_TRY(tr_new_projection_weights(c, &R));
+    TR_TRY(tr_new_volume_weights(c, &C));
+    TR_TRY(TR_ROW_SUMS(c, NULL, &R));
+    TR_TRY(TR_VECTOR(c, invert_guarded, 1e-3f, &R));
+    c->tolerance = p->tolerance;
+    bool done = false;
+    for (long k = 0; k < p->iterations && !done; k++) {
+        for (size_t i = 0; i < c->A->slab->n_views; i++)
+            TR_TRY(step(c, p, order[i], k == 0 && i == 0 && c->starts_at_zero, &R, &C, b,
+                        &r, &gradient, x));
+        TR_TRY(tr_residual_end(c, &done));
+    }
+    return TR_OK;
+}
+
+static tr_status run(tr_context *c, const void *params, tr_vec *b, tr_vec *x)
+{
+    size_t n = c->A->slab->n_views;
+    size_t *order = tr_calloc("the order of the views", n, sizeof *order);
+    if (!order)
+        return TR_ERR_MEMORY;
+    tr_status status = order_views(c->A->tilt, n, order);
+    if (status == TR_OK)
+        status = iterate(c, params, order, b, x);
+    free(order);
+    return status;
+}
+
+const tr_algorithm tr_algorithm_sart = {
+    .name = "SART",
+    .help = "simultaneous algebraic reconstruction: view after view",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .params_size = sizeof(sart_params),
+    .needs = TR_USES_INITIAL,
+    .volumes = 1,
+    .projections = 1,
+    .applications = applications,
+    .describe = describe,
+    .run = run,
+};

@@ -1,0 +1,88 @@
+/* WBP: weighted backprojection as IMOD's tilt does it: ramp, radial roll-off, views
+ * weighted by their local angular density. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../filter_design.h"
+#include "../mem.h"
+#include "filtered.h"
+
+typedef struct wbp_params {
+    double radial[2];
+    double hamming_like;
+    long sirt_like;
+    bool uniform_weights;
+} wbp_params;
+
+static const tr_option options[] = {
+    {.name = "radial",
+     .type = TR_OPT_PAIR,
+     .offset = offsetof(wbp_params, radial),
+     .metavar = "FC,SIGMA",
+     .fallback = "0.35,0.035",
+     .min = 0,
+     .max = 0.5,
+     .help = "from frequency FC (cycles per pixel) fall off as a Gaussian of this sigma; "
+             "0.5,0 does not fall off"},
+    {.name = "hamming-like",
+     .type = TR_OPT_REAL,
+     .offset = offsetof(wbp_params, hamming_like),
+     .metavar = "FC",
+     .fallback = "0",
+     .min = 0,
+     .max = 0.5,
+     .help = "instead, fall off like a Hamming window from frequency FC"},
+    {.name = "sirt-like",
+     .type = TR_OPT_INT,
+     .offset = offsetof(wbp_params, sirt_like),
+     .metavar = "N",
+     .fallback = "0",
+     .min = 0,
+     .max = 1000,
+     .help = "weigh frequencies as N iterations of SIRT would; 0 does not"},
+    {.name = "uniform-weights",
+     .type = TR_OPT_FLAG,
+     .offset = offsetof(wbp_params, uniform_weights),
+     .help = "give all views the same weight instead of weighing them by the local "
+             "spacing of the tilt angles"},
+};
+
+static void describe(const void *params, char *text, size_t size)
+{
+    const wbp_params *p = params;
+    int n = p->hamming_like > 0
+                ? snprintf(text, size, "Hamming-like from %g", p->hamming_like)
+                : snprintf(text, size, "radial %g,%g", p->radial[0], p->radial[1]);
+    if (p->sirt_like && n > 0 && (size_t)n < size)
+        n += snprintf(text + n, size - (size_t)n, ", SIRT-like %ld", p->sirt_like);
+    if (p->uniform_weights && n > 0 && (size_t)n < size)
+        snprintf(text + n, size - (size_t)n, ", uniform weights");
+}
+
+static tr_status run(tr_context *c, const void *params, tr_vec *b, tr_vec *x)
+{
+    const wbp_params *p = params;
+    const tr_wbp_filter design = {.cutoff = p->radial[0],
+                                  .sigma = p->radial[1],
+                                  .hamming_like = p->hamming_like,
+                                  .sirt_like = p->sirt_like};
+    size_t length = tr_wbp_length(c->A->slab->n_u);
+    float *response = tr_calloc("the filter", length / 2 + 1, sizeof *response);
+    if (!response)
+        return TR_ERR_MEMORY;
+    tr_wbp_response(&design, length, response);
+    tr_status status =
+        tr_filtered_backprojection(c, length, response, p->uniform_weights, b, x);
+    free(response);
+    return status;
+}
+
+const tr_algorithm tr_algorithm_wbp = {
+    .name = "WBP",
+    .help = "weighted backprojection with IMOD's filters",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .params_size = sizeof(wbp_params),
+    .describe = describe,
+    .run = run,
+};
