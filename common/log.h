@@ -1,0 +1,31 @@
+/* What the program tells its user while it runs, on standard error; only rank 0
+ * speaks, except for errors. */
+#ifndef TR_LOG_H
+#define TR_LOG_H
+
+#include "err.h"
+
+typedef enum tr_log_level {
+    TR_LOG_QUIET = 0,  /* warnings and errors only */
+    TR_LOG_NORMAL = 1,
+    TR_LOG_VERBOSE = 2
+} tr_log_level;
+
+/* Set once at start: the level, whether this process speaks at all, and the name
+ * that errors begin with ("tiltrec-mpi"). */
+void tr_log_setup(tr_log_level level, bool speaks, const char *program);
+
+void tr_info(const char *format, ...) TR_PRINTF(1, 2);    /* level >= NORMAL */
+void tr_verbose(const char *format, ...) TR_PRINTF(1, 2); /* level >= VERBOSE */
+void tr_warn(const char *format, ...) TR_PRINTF(1, 2);    /* always */
+
+/* "PROGRAM: error: SENTENCE", whoever speaks; for main only. */
+void tr_log_error(const char *sentence);
+
+/* Progress of one stage: done of total units, with `updates` voxel updates so far
+ * for the rate. A line rewritten in place on a terminal, a plain line per tenth
+ * elsewhere. Call from one thread. */
+void tr_log_progress(const char *stage, double done, double total, double updates,
+                     double seconds);
+
+#endif

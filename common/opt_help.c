@@ -1,0 +1,190 @@
+/* The option tables as text: --help, the manual page, the manual. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "mem.h"
+#include "opt.h"
+
+/* The heading that stands before a row: its own, or the group's before the first row
+ * that is shown; else NULL. */
+static const char *heading_before(const tr_option_group *group, size_t row)
+{
+    if (group->rows[row].section)
+        return group->rows[row].section;
+    for (size_t r = 0; r < row; r++)
+        if (group->rows[r].help)
+            return NULL;
+    return group->title;
+}
+
+/* The row's help with what it allows and its default; freed with free(). */
+static char *row_text(const tr_option *row)
+{
+    char allowed[512];
+    const char *fallback = row->fallback;
+    tr_option_allowed(row, allowed, sizeof allowed);
+    if (!*allowed && !fallback)
+        return tr_strdup(row->help);
+    return tr_format_string("%s (%s%s%s%s)", row->help, allowed,
+                            *allowed && fallback ? "; " : "", fallback ? "default " : "",
+                            fallback ? fallback : "");
+}
+
+/* ---- --help ---- */
+
+/* Print the words of text from the current column on, never past `columns`; lines after
+ * the first begin at `indent`. */
+static void print_wrapped(FILE *out, const char *text, int indent, int columns)
+{
+    int column = indent;
+    for (const char *word = text; *word;) {
+        int length = (int)strcspn(word, " ");
+        if (column > indent && column + 1 + length > columns) {
+            fprintf(out, "\n%*s", indent, "");
+            column = indent;
+        }
+        column += fprintf(out, column > indent ? " %.*s" : "%.*s", length, word);
+        word += length;
+        word += strspn(word, " ");
+    }
+    fputc('\n', out);
+}
+
+static void help_row(FILE *out, const tr_option *row, int columns)
+{
+    int indent = columns < 60 ? 8 : 28;
+    char *text = row_text(row);
+    int used = row->letter ? fprintf(out, "  -%c, --%s", row->letter, row->name)
+                           : fprintf(out, "      --%s", row->name);
+    if (row->metavar)
+        used += fprintf(out, " %s", row->metavar);
+    if (used + 2 > indent) {
+        fputc('\n', out);
+        used = 0;
+    }
+    fprintf(out, "%*s", indent - used, "");
+    print_wrapped(out, text ? text : row->help, indent, columns);
+    free(text);
+}
+
+void tr_options_help(FILE *out, const tr_option_group *groups, size_t n_groups,
+                     int columns)
+{
+    if (columns < 40)
+        columns = 40;
+    for (size_t g = 0; g < n_groups; g++)
+        for (size_t r = 0; r < groups[g].n; r++) {
+            if (!groups[g].rows[r].help)
+                continue;
+            const char *heading = heading_before(&groups[g], r);
+            if (heading)
+                fprintf(out, "\n%s:\n", heading);
+            help_row(out, &groups[g].rows[r], columns);
+        }
+}
+
+/* ---- the manual page ---- */
+
+static void man_text(FILE *out, const char *text)
+{
+    for (const char *c = text; *c; c++)
+        switch (*c) {
+        case '\\':
+            fputs("\\e", out);
+            break;
+        case '-':
+            fputs("\\-", out);
+            break;
+        case '\'': /* a control character at the start of a line */
+            fputs("\\(aq", out);
+            break;
+        case '.': /* the same */
+            fputs(c == text ? "\\&." : ".", out);
+            break;
+        default:
+            fputc(*c, out);
+        }
+}
+
+static void man_row(FILE *out, const tr_option *row)
+{
+    char *text = row_text(row);
+    fputs(".TP\n", out);
+    if (row->letter)
+        fprintf(out, "\\fB\\-%c\\fR, ", row->letter);
+    fputs("\\fB\\-\\-", out);
+    man_text(out, row->name);
+    fputs("\\fR", out);
+    if (row->metavar) {
+        fputs(" \\fI", out);
+        man_text(out, row->metavar);
+        fputs("\\fR", out);
+    }
+    fputc('\n', out);
+    man_text(out, text ? text : row->help);
+    fputs(".\n", out);
+    free(text);
+}
+
+void tr_options_man(FILE *out, const tr_option_group *groups, size_t n_groups)
+{
+    fputs(".SH OPTIONS\n", out);
+    for (size_t g = 0; g < n_groups; g++)
+        for (size_t r = 0; r < groups[g].n; r++) {
+            if (!groups[g].rows[r].help)
+                continue;
+            const char *heading = heading_before(&groups[g], r);
+            if (heading) {
+                fputs(".SS ", out);
+                man_text(out, heading);
+                fputc('\n', out);
+            }
+            man_row(out, &groups[g].rows[r]);
+        }
+}
+
+/* ---- the manual ---- */
+
+static void markdown_text(FILE *out, const char *text)
+{
+    for (const char *c = text; *c; c++) {
+        if (strchr("\\`*_|<>[]", *c))
+            fputc('\\', out);
+        fputc(*c, out);
+    }
+}
+
+static void markdown_row(FILE *out, const tr_option *row)
+{
+    char allowed[512];
+    tr_option_allowed(row, allowed, sizeof allowed);
+    fputs("| ", out);
+    if (row->letter)
+        fprintf(out, "`-%c`, ", row->letter);
+    fprintf(out, "`--%s%s%s` | ", row->name, row->metavar ? " " : "",
+            row->metavar ? row->metavar : "");
+    markdown_text(out, row->help);
+    fputs(" | ", out);
+    markdown_text(out, allowed);
+    fputs(" | ", out);
+    markdown_text(out, row->fallback ? row->fallback : "");
+    fputs(" |\n", out);
+}
+
+void tr_options_markdown(FILE *out, const tr_option_group *groups, size_t n_groups)
+{
+    for (size_t g = 0; g < n_groups; g++)
+        for (size_t r = 0; r < groups[g].n; r++) {
+            if (!groups[g].rows[r].help)
+                continue;
+            const char *heading = heading_before(&groups[g], r);
+            if (heading) {
+                fputs("\n### ", out);
+                markdown_text(out, heading);
+                fputs("\n\n| Option | Meaning | Allowed | Default |\n"
+                      "| --- | --- | --- | --- |\n",
+                      out);
+            }
+            markdown_row(out, &groups[g].rows[r]);
+        }
+}

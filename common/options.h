@@ -1,0 +1,83 @@
+/* The options every program understands. The rows are in options.c; an algorithm's own
+ * options (iterations, filter ...) are rows in its own file, and only the chosen
+ * algorithm's may be given. */
+#ifndef TR_OPTIONS_H
+#define TR_OPTIONS_H
+
+#include "opt.h"
+
+enum { TR_MODE_FLOAT, TR_MODE_HALF, TR_MODE_INT16, TR_MODE_UINT16, TR_MODE_BYTE };
+enum { TR_ORDER_XZY, TR_ORDER_XYZ };
+
+typedef struct tr_options {
+    /* files */
+    const char *input;      /* --input, or the positional SERIES */
+    const char *output;     /* -o */
+    const char *tilts;      /* -t */
+    const char *xtilts;     /* --xtilts */
+    const char *transforms; /* --transforms */
+    const char *initial;    /* --initial */
+    const char *imod_com;   /* --imod-com */
+    /* geometry; lengths in unbinned pixels, angles in degrees */
+    long thickness, width;  /* 0: not given */
+    double tilt_offset, axis_shift, pitch, x_shift, z_shift;
+    const char *exclude, *include;
+    long slices[2];         /* first and last output slice, both included; -1: all */
+    long bin;
+    /* data */
+    bool log;               /* --log BASE given (set by app from tr_option_given) */
+    double log_base;
+    bool invert;
+    double scale[2];        /* ADD, MUL: written value = (value + ADD) * MUL */
+    int mode, order;
+    long deflate;           /* HDF5 only */
+    /* the run */
+    const char *algorithm;  /* -a, default "WBP" */
+    long threads;           /* 0: cores / ranks on this machine */
+    size_t memory;          /* bytes per process; 0: half of RAM / ranks on it */
+    bool dry_run, quiet, verbose, version, help;
+    bool man, markdown;     /* hidden from --help: print the generated pages */
+} tr_options;
+
+extern const tr_option tr_common_options[];
+extern const size_t tr_n_common_options;
+
+/* Rewrite upstream TiltRec's composite options into ours: --method NAME[,ITER[,RELAX]]
+ * becomes -a NAME -i ITER -r RELAX; --geometry OFFSET,PITCH,ZSHIFT,THICKNESS becomes the
+ * four options; --tiltfile FILE becomes --tilts FILE; --f2b becomes --mode byte; and
+ * "-i something.mrc" (a value that is not a number) is TR_ERR_USAGE saying that -i is
+ * iterations here and to use --input. The new argument vector is NULL-terminated and,
+ * with its strings, freed by tr_arguments_free. */
+TR_CHECKED tr_status tr_arguments_rewrite(int argc, char *const *argv, int *new_argc,
+                                          char ***new_argv);
+void tr_arguments_free(char **argv);
+
+/* The value of -a/--algorithm in argv before anything else is parsed (the last one
+ * given), or NULL: it decides which algorithm's rows are known. */
+const char *tr_arguments_algorithm(int argc, char *const *argv);
+
+/* What a folder offers when no SERIES is named. All strings from malloc, NULL when
+ * there is none; freed by tr_discovery_free. */
+typedef struct tr_discovery {
+    char *series;   /* the one aligned series */
+    char *tilts;    /* its angles: STEM.tlt, .rawtlt or .mdoc; NULL when tilt.com or the
+                       file itself gives them */
+    char *imod_com; /* tilt.com when there is one that is about this series */
+} tr_discovery;
+
+/* Look in `folder` ("." normally) for one aligned series with its angles: *_ali.mrc,
+ * *.ali, then *.st, .hdf .h5, .mrc .mrcs that have a matching .tlt, .rawtlt or .mdoc
+ * (STEM.tlt, STEM_ali -> STEM.tlt, FILE.mdoc) or tilt.com; never *_rec.* or *.rec. An
+ * aligned file (first two patterns) wins over raw ones. Errors: none found (TR_ERR_USAGE:
+ * says what was looked for), several (lists them). */
+TR_CHECKED tr_status tr_discover(const char *folder, tr_discovery *found);
+void tr_discovery_free(tr_discovery *found);
+
+/* The angles file that belongs to a series (same rules as above), or NULL. malloc. */
+char *tr_find_tilts(const char *series);
+
+/* The default output beside the series' name, in the current folder: STEM_rec.mrc, with
+ * a trailing _ali dropped from STEM. malloc; NULL when memory is short. */
+char *tr_default_output(const char *series);
+
+#endif
