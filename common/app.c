@@ -1,0 +1,252 @@
+#include "app.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "partition.h"
+#include "setup.h"
+
+double tr_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- help, version, manual ---- */
+
+static void print_algorithms(FILE *out)
+{
+    const tr_algorithm *a;
+    fprintf(out, "Algorithms:\n");
+    for (size_t k = 0; (a = tr_algorithm_at(k)); k++)
+        fprintf(out, "  %-5s %s\n", a->name, a->help);
+    fputc('\n', out);
+}
+
+static void print_help(const tr_setup *s)
+{
+    struct winsize window;
+    int columns = 80;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col >= 40)
+        columns = window.ws_col;
+    printf("Usage: %s [options] [SERIES]\n\n%s: %s.\n\nWithout SERIES, the one aligned tilt "
+           "series of the current folder is taken.\n\n",
+           s->program->name, s->program->name, s->program->summary);
+    print_algorithms(stdout);
+    tr_options_help(stdout, s->groups, s->n_groups, columns);
+}
+
+static void print_man(const tr_setup *s)
+{
+    const tr_algorithm *a;
+    printf(".TH %s 1 \"\" \"TiltRec %s\" \"TiltRec\"\n.SH NAME\n%s \\- %s\n", s->program->name,
+           TR_VERSION, s->program->name, s->program->summary);
+    printf(".SH SYNOPSIS\n.B %s\n[options] [SERIES]\n.br\n.B mpiexec \\-n\nN\n.B %s\n[options] "
+           "[SERIES]\n",
+           s->program->name, s->program->name);
+    printf(".SH DESCRIPTION\nReads an aligned tilt series and its tilt angles and writes the "
+           "tomogram. Without SERIES, the one aligned series of the current folder is taken, "
+           "with its angles and, if it is there, its tilt.com. Under mpiexec each process "
+           "reconstructs its share of the slices; the result does not depend on their "
+           "number.\n.SH ALGORITHMS\n");
+    for (size_t k = 0; (a = tr_algorithm_at(k)); k++)
+        printf(".TP\n.B %s\n%s\n", a->name, a->help);
+    tr_options_man(stdout, s->groups, s->n_groups);
+    printf(".SH EXIT STATUS\n0 success, 1 a file or the system refused, 2 a wrong option, 3 not "
+           "possible with this program, 4 not enough memory, 5 a bug.\n");
+    printf(".SH ENVIRONMENT\n.TP\n.B TR_ISA\nbaseline, avx2 or avx512: the instruction set to "
+           "use instead of the best one, for the same bytes on machines of different age\n");
+}
+
+static bool print_and_leave(const tr_setup *s, int rank)
+{
+    const tr_options *o = &s->options;
+    if (!o->help && !o->version && !o->man && !o->markdown)
+        return false;
+    if (rank != 0)
+        return true;
+    if (o->help)
+        print_help(s);
+    else if (o->version)
+        printf("%s %s\n", s->program->name, TR_VERSION);
+    else if (o->man)
+        print_man(s);
+    else
+        tr_options_markdown(stdout, s->groups, s->n_groups);
+    return true;
+}
+
+/* ---- after the run ---- */
+
+static void print_residuals(const tr_job *job)
+{
+    enum { PER_LINE = 5 };
+    char line[256] = "";
+    if (!job->history.n || job->history.data_squares <= 0.0)
+        return;
+    tr_info("residual |b - A x| / |b| before each iteration:");
+    for (size_t k = 0; k < job->history.n; k++) {
+        double ratio = sqrt(fmax(job->history.squares[k], 0.0) / job->history.data_squares);
+        size_t used = strlen(line);
+        snprintf(line + used, sizeof line - used, "%5zu: %.6f", k + 1, ratio);
+        if (k % PER_LINE == PER_LINE - 1 || k + 1 == job->history.n) {
+            tr_info("%s", line);
+            line[0] = '\0';
+        }
+    }
+}
+
+/* The residuals and updates of all ranks; the ranks may have stopped at different
+ * iterations. */
+static tr_status gather(tr_job *job, double *updates)
+{
+    enum { ITERATIONS = 0, UPDATES = 1 };
+    double longest = 0.0, total[2] = {0};
+    double *each = calloc((size_t)job->comm->size, sizeof *each);
+    if (!each)
+        return tr_fail(TR_ERR_MEMORY, "not enough memory for a table");
+    each[job->comm->rank] = (double)job->history.n;
+    tr_status status = job->comm->ops->sum(job->comm, each, (size_t)job->comm->size);
+    for (int r = 0; r < job->comm->size; r++)
+        longest = fmax(longest, each[r]);
+    free(each);
+    TR_TRY(status);
+    size_t n = (size_t)longest;
+    double *squares = calloc(n + 1, sizeof *squares);
+    if (!squares)
+        return tr_fail(TR_ERR_MEMORY, "not enough memory for a table");
+    for (size_t k = 0; k < n && job->history.n; k++)
+        squares[k] = job->history.squares[k < job->history.n ? k : job->history.n - 1];
+    free(job->history.squares);
+    job->history.squares = squares;
+    job->history.n = n;
+    total[ITERATIONS] = job->history.data_squares;
+    total[UPDATES] = job->updates;
+    TR_TRY(job->comm->ops->sum(job->comm, squares, n));
+    TR_TRY(job->comm->ops->sum(job->comm, total, 2));
+    job->history.data_squares = total[ITERATIONS];
+    *updates = total[UPDATES];
+    return TR_OK;
+}
+
+static void print_times(const tr_job *job, double checking, double running, double wall,
+                        double updates)
+{
+    static const char *const names[] = {"reading", "filtering", "projecting", "writing"};
+    double sum = 0.0;
+    const char *whose = job->comm->size > 1 ? " (rank 0)" : "";
+    tr_info("%-12s%9s%12s", "stage", "seconds", "of the run");
+    for (int k = 0; k < TR_N_STAGES; k++) {
+        sum += job->seconds[k];
+        tr_info("%-12s%9.2f%11.0f%%%s", names[k], job->seconds[k],
+                100.0 * job->seconds[k] / running, whose);
+    }
+    tr_info("the stages took %.2f s in a run of %.2f s: %.2f s ran beside another stage", sum,
+            running, fmax(sum - running, 0.0));
+    tr_info("checking the series took %.2f s, everything %.2f s; %.2f G updates/s while "
+            "projecting%s",
+            checking, wall, 1e-9 * updates / fmax(job->seconds[TR_STAGE_PROJECT], 1e-9),
+            job->comm->size > 1 ? ", all ranks" : "");
+}
+
+/* ---- the run ---- */
+
+static tr_status share_slices(tr_job *job)
+{
+    size_t n = job->output_spec.n_slices;
+    if ((size_t)job->comm->size > n)
+        return tr_fail(TR_ERR_USAGE,
+                       "%d processes for %zu slices: start at most %zu with mpiexec -n",
+                       job->comm->size, n, n);
+    tr_partition(n, (size_t)job->comm->size, (size_t)job->comm->rank, &job->my_first,
+                 &job->my_slices);
+    return TR_OK;
+}
+
+/* A failure while the others compute: they are not waiting for this rank, so they are
+ * ended here. */
+static void end_all(tr_setup *s, tr_comm *comm, tr_status status)
+{
+    tr_output_discard(s->job.output);
+    s->job.output = NULL;
+    if (comm->size > 1) {
+        char sentence[1100];
+        snprintf(sentence, sizeof sentence, "rank %d: %s", comm->rank, tr_error());
+        tr_log_error(sentence);
+        comm->ops->abort(comm, (int)status);
+    }
+}
+
+static tr_status reconstruct(tr_setup *s, tr_comm *comm, const void *plan, double start,
+                             double checking)
+{
+    tr_job *job = &s->job;
+    tr_output_watch_signals();
+    TR_TRY(tr_output_open(comm, &job->output_spec, &job->output));
+    double begun = tr_now();
+    tr_status status = s->program->method->run(job, plan);
+    if (status != TR_OK) {
+        end_all(s, comm, status);
+        return status;
+    }
+    double running = tr_now() - begun, updates = 0.0;
+    TR_TRY(gather(job, &updates));
+    tr_statistics statistics;
+    char scaling[128];
+    tr_output *output = job->output;
+    job->output = NULL;
+    TR_TRY(tr_output_finish(output, &statistics, scaling));
+    print_residuals(job);
+    if (scaling[0])
+        tr_info("scaling: %s", scaling);
+    tr_info("wrote %s: min %g, max %g, mean %g, standard deviation %g", job->output_spec.path,
+            statistics.min, statistics.max, statistics.mean, statistics.rms);
+    print_times(job, checking, running, tr_now() - start, updates);
+    return TR_OK;
+}
+
+static tr_status run(tr_setup *s, tr_comm *comm)
+{
+    double start = tr_now();
+    TR_TRY(comm->ops->agree(comm, tr_setup_files(s)));
+    TR_TRY(comm->ops->agree(comm, share_slices(&s->job)));
+    TR_TRY(tr_setup_series(s, comm));
+    tr_setup_print(s);
+    double checking = tr_now() - start;
+    void *plan = NULL;
+    tr_status status = comm->ops->agree(comm, s->program->method->plan(&s->job, &plan));
+    if (status == TR_OK && s->options.dry_run)
+        tr_info("this was a dry run: nothing is written");
+    else if (status == TR_OK)
+        status = reconstruct(s, comm, plan, start, checking);
+    free(plan);
+    return status;
+}
+
+int tr_app_main(const tr_program *program, tr_comm *comm, int argc, char **argv)
+{
+    tr_setup setup = {.job = {.comm = comm}};
+    tr_log_setup(TR_LOG_NORMAL, comm->rank == 0, program->name);
+    tr_status status =
+        comm->ops->agree(comm, tr_setup_parse(&setup, program, argc, argv));
+    if (status == TR_OK && !print_and_leave(&setup, comm->rank)) {
+        tr_log_setup(setup.options.quiet     ? TR_LOG_QUIET
+                     : setup.options.verbose ? TR_LOG_VERBOSE
+                                             : TR_LOG_NORMAL,
+                     comm->rank == 0, program->name);
+        status = run(&setup, comm);
+    }
+    if (status != TR_OK && comm->rank == 0)
+        tr_log_error(tr_error());
+    if (setup.job.output)
+        tr_output_discard(setup.job.output);
+    tr_setup_free(&setup);
+    return (int)status;
+}

@@ -1,0 +1,18 @@
+/* The body of every program: from the command line to the finished file. */
+#ifndef TR_APP_H
+#define TR_APP_H
+
+#include "job.h"
+
+typedef struct tr_program {
+    const char *name;    /* "tiltrec-mpi" */
+    const char *summary; /* for help and manual page, one line */
+    const char *backend; /* of kernels/backend_list.h */
+    const tr_method *method;
+} tr_program;
+
+/* Run the program on this communicator and return its exit status, which is the number
+ * of a tr_status. */
+int tr_app_main(const tr_program *program, tr_comm *comm, int argc, char **argv);
+
+#endif

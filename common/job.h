@@ -1,0 +1,51 @@
+/* One reconstruction with everything decided: what app hands to a program's operator. */
+#ifndef TR_JOB_H
+#define TR_JOB_H
+
+#include "algorithms/algorithm.h"
+#include "comm.h"
+#include "geometry.h"
+#include "options.h"
+#include "output.h"
+#include "series.h"
+
+/* Where the time goes. Seconds of this process, added up per stage; stages run at the
+ * same time, so they may add up to more than the wall clock. */
+typedef enum tr_stage {
+    TR_STAGE_READ, TR_STAGE_FILTER, TR_STAGE_PROJECT, TR_STAGE_WRITE, TR_N_STAGES
+} tr_stage;
+
+typedef struct tr_job {
+    tr_comm *comm;
+    const tr_backend *backend;
+    void *device;
+    int threads;
+    size_t memory;              /* bytes this process may use */
+    const tr_algorithm *algorithm;
+    const void *params;
+    tr_geometry geometry;
+    tr_series *series;
+    tr_image *initial;          /* or NULL */
+    size_t first_slice;         /* of the volume, where the output begins */
+    tr_output_spec output_spec;
+    tr_output *output;          /* open while the job runs */
+    size_t my_first, my_slices; /* this rank's share of the output's slices */
+    /* results */
+    double seconds[TR_N_STAGES];
+    double updates;             /* voxel updates done: a voxel in a view, either way */
+    tr_history history;
+} tr_job;
+
+/* A program's way of reconstructing: slices (tiltrec/) or the whole volume. */
+typedef struct tr_method {
+    /* Work out the memory and print the plan (tr_info); TR_ERR_MEMORY, with what would
+     * help, when it does not fit. *plan is freed by the caller. */
+    tr_status (*plan)(const tr_job *job, void **plan);
+    /* Reconstruct this rank's share into job->output. */
+    tr_status (*run)(tr_job *job, const void *plan);
+} tr_method;
+
+/* Seconds of the steady clock. */
+double tr_now(void);
+
+#endif

@@ -1,0 +1,53 @@
+/* The tomogram on its way to the disk: scaled, converted, its statistics gathered, and
+ * written beside its final name, which it gets only when it is complete. */
+#ifndef TR_OUTPUT_H
+#define TR_OUTPUT_H
+
+#include "../formats/format.h"
+#include "comm.h"
+
+typedef struct tr_output_spec {
+    const char *path;
+    size_t width, thickness, n_slices; /* of the whole volume */
+    bool xyz;          /* order xyz (rows of thickness reversed), else xzy */
+    tr_type type;
+    bool automatic;    /* integers: map the volume's range to the type's range at the end */
+    double add, multiply; /* written value = (value + add) * multiply */
+    double pixel, origin[3]; /* of the output's axes in the order written */
+    size_t n_labels;
+    char labels[TR_LABELS][TR_LABEL_LENGTH + 1];
+    int deflate;
+} tr_output_spec;
+
+typedef struct tr_output tr_output;
+
+/* Create the file beside its final name, with all its space reserved. Collective.
+ * Errors (sentence with the path): folder missing or not writable, disk full, sizes the
+ * format cannot hold, unknown extension (TR_ERR_USAGE). */
+TR_CHECKED tr_status tr_output_open(tr_comm *comm, const tr_output_spec *spec,
+                                    tr_output **output);
+
+/* Write n slices from number `slice` on, planes[n][thickness][width], which are used as
+ * workspace. Each slice is written once, by any rank; one thread at a time. */
+TR_CHECKED tr_status tr_output_write(tr_output *output, size_t slice, size_t n,
+                                     float *planes);
+
+/* Statistics to the header, automatic scaling, rename to the final name; frees the
+ * output, which is removed if this fails. *statistics are those of the values written,
+ * and `scaling`, of at least 128 characters, says how integers were made ("" if they
+ * were not scaled automatically). Collective. A volume of one value throughout is an
+ * error. */
+TR_CHECKED tr_status tr_output_finish(tr_output *output, tr_statistics *statistics,
+                                      char *scaling);
+
+/* Remove what was written and free it; not collective. NULL is fine. */
+void tr_output_discard(tr_output *output);
+
+/* What is unfinished is removed when one of these signals ends the program: SIGINT,
+ * SIGTERM, SIGHUP. */
+void tr_output_watch_signals(void);
+
+/* Bytes an output of this spec needs for groups of n slices, besides the planes. */
+size_t tr_output_bytes(const tr_output_spec *spec, size_t n);
+
+#endif

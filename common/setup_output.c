@@ -1,0 +1,189 @@
+/* The output: its name, type, header and labels, and that it destroys no input. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "log.h"
+#include "mem.h"
+#include "setup.h"
+
+bool tr_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    if (!a || !b)
+        return false;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
+}
+
+static tr_status choose_path(tr_setup *s)
+{
+    const tr_options *o = &s->options;
+    const char *path = o->output;
+    if (!path)
+        path = s->default_output = tr_default_output(s->series_path);
+    if (!path)
+        return TR_ERR_MEMORY;
+    const char *inputs[] = {s->series_path, s->tilts_path, o->xtilts,
+                            o->transforms,  o->initial,    o->imod_com,
+                            s->found.imod_com};
+    for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
+        if (tr_same_file(path, inputs[i]))
+            return tr_fail(TR_ERR_USAGE,
+                           "the output %s is also an input and would be lost; choose "
+                           "another name with -o",
+                           path);
+    struct stat status;
+    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+        return tr_fail(TR_ERR_USAGE, "the output %s is a folder; name a file with -o", path);
+    s->job.output_spec.path = path;
+    const char *slash = strrchr(path, '/');
+    int folder = slash ? (int)(slash - path + 1) : 0;
+    s->scratch = tr_format_string("%.*s.%s.binned", folder, path, path + folder);
+    return s->scratch ? TR_OK : TR_ERR_MEMORY;
+}
+
+static tr_status choose_type(tr_setup *s)
+{
+    static const tr_type types[] = {
+        [TR_MODE_FLOAT] = TR_FLOAT32, [TR_MODE_HALF] = TR_FLOAT16,
+        [TR_MODE_INT16] = TR_INT16,   [TR_MODE_UINT16] = TR_UINT16,
+        [TR_MODE_BYTE] = TR_INT8,
+    };
+    tr_output_spec *spec = &s->job.output_spec;
+    bool scaled = tr_option_given(&s->line, "scale");
+    spec->type = types[s->options.mode];
+    spec->add = s->options.scale[0];
+    spec->multiply = s->options.scale[1];
+    if (s->has_com && s->com.has_scale) {
+        TR_TRY(tr_setup_com_scale(s, &spec->add, &spec->multiply));
+        scaled = true;
+    }
+    bool integers = spec->type != TR_FLOAT32 && spec->type != TR_FLOAT16;
+    spec->automatic = integers && !scaled;
+    spec->xyz = s->options.order == TR_ORDER_XYZ;
+    spec->deflate = (int)s->options.deflate;
+    spec->width = s->job.geometry.width;
+    spec->thickness = s->job.geometry.thickness;
+    return TR_OK;
+}
+
+static void set_header(tr_setup *s)
+{
+    const tr_image_info *info = tr_image_get_info(s->image);
+    const tr_geometry *g = &s->job.geometry;
+    tr_output_spec *spec = &s->job.output_spec;
+    double pixel = info->pixel[0];
+    tr_mdoc mdoc = {0};
+    if (!(pixel > 0.0) && s->tilts_path && tr_mdoc_probe(s->tilts_path) &&
+        tr_mdoc_read(s->tilts_path, &mdoc) == TR_OK) {
+        pixel = isfinite(mdoc.pixel) ? mdoc.pixel : 0.0;
+        tr_mdoc_free(&mdoc);
+    }
+    if (pixel > 0.0 && fabs(info->pixel[1] / pixel - 1.0) > 1e-3)
+        tr_warn("%s: its pixels are not square (%g x %g angstroms); the tomogram gets %g",
+                s->series_path, pixel, info->pixel[1], pixel);
+    if (!(pixel > 0.0))
+        tr_warn("%s gives no pixel size; the tomogram's header will say 1 angstrom",
+                s->series_path);
+    pixel *= (double)s->options.bin;
+    spec->pixel = pixel;
+    /* IMOD: coordinates stay those of the series; z = 0 is the height of the axis. */
+    double x_shift = s->options.x_shift / (double)s->options.bin;
+    double x = info->origin[0] - pixel * ((double)g->n_u / 2.0 -
+                                          (double)(g->width / 2) - x_shift);
+    double y = info->origin[1] - pixel * (double)s->job.first_slice;
+    double z = pixel * (g->axis_z + 0.5);
+    double reversed = pixel * ((double)g->thickness - 0.5 - g->axis_z);
+    spec->origin[0] = x;
+    spec->origin[1] = spec->xyz ? y : z;
+    spec->origin[2] = spec->xyz ? reversed : y;
+}
+
+static void set_labels(tr_setup *s)
+{
+    tr_output_spec *spec = &s->job.output_spec;
+    const tr_image_info *info = tr_image_get_info(s->image);
+    const tr_geometry *g = &s->job.geometry;
+    char text[TR_LABEL_LENGTH + 1] = "";
+    s->algorithm->describe(s->params, text, sizeof text);
+    /* A line that is too long for a label is cut. */
+    char line[256];
+    snprintf(line, sizeof line, "%s %s: %s, %s", s->program->name, TR_VERSION,
+             s->algorithm->name, text);
+    snprintf(spec->labels[0], sizeof spec->labels[0], "%.80s", line);
+    snprintf(line, sizeof line, "%zu views, pitch %g, %s; not CTF-corrected here",
+             g->n_views, s->options.pitch,
+             spec->xyz ? "order xyz (rotated, hand kept)" : "order xzy (IMOD's native)");
+    snprintf(spec->labels[1], sizeof spec->labels[1], "%.80s", line);
+    spec->n_labels = 2;
+    size_t most = spec->automatic ? TR_LABELS - 1 : TR_LABELS; /* one for the scaling */
+    for (size_t k = 0; k < info->n_labels && spec->n_labels < most; k++)
+        if (info->labels[k][0])
+            memcpy(spec->labels[spec->n_labels++], info->labels[k],
+                   sizeof info->labels[k]);
+}
+
+static tr_status open_initial(tr_setup *s)
+{
+    if (!s->options.initial)
+        return TR_OK;
+    const tr_output_spec *spec = &s->job.output_spec;
+    TR_TRY(tr_image_open(s->options.initial, &s->job.initial));
+    const tr_image_info *info = tr_image_get_info(s->job.initial);
+    size_t ny = spec->xyz ? spec->n_slices : spec->thickness;
+    size_t nz = spec->xyz ? spec->thickness : spec->n_slices;
+    if (info->nx != spec->width || info->ny != ny || info->nz != nz)
+        return tr_fail(TR_ERR_DATA,
+                       "%s has %zu x %zu x %zu voxels, but the tomogram in order %s has "
+                       "%zu x %zu x %zu; the initial volume must have the same",
+                       s->options.initial, info->nx, info->ny, info->nz,
+                       spec->xyz ? "xyz" : "xzy", spec->width, ny, nz);
+    return TR_OK;
+}
+
+tr_status tr_setup_output(tr_setup *s)
+{
+    TR_TRY(choose_path(s));
+    if (!tr_format_for_output(s->job.output_spec.path))
+        return TR_ERR_USAGE;
+    TR_TRY(choose_type(s));
+    set_header(s);
+    set_labels(s);
+    return open_initial(s);
+}
+
+void tr_setup_print(const tr_setup *s)
+{
+    const tr_image_info *info = tr_image_get_info(s->image);
+    const tr_geometry *g = &s->job.geometry;
+    const tr_output_spec *o = &s->job.output_spec;
+    const double degrees = 180.0 / 3.14159265358979323846;
+    double low = INFINITY, high = -INFINITY;
+    for (size_t k = 0; k < g->n_views; k++) {
+        low = fmin(low, g->tilt[k]);
+        high = fmax(high, g->tilt[k]);
+    }
+    char text[256] = "";
+    s->algorithm->describe(s->params, text, sizeof text);
+    tr_info("series %s: %zu of %zu views of %zu x %zu pixels, %s %s, %g angstroms a pixel",
+            s->series_path, g->n_views, info->nz, info->nx, info->ny, info->format,
+            tr_type_name(info->type), info->pixel[0]);
+    tr_info("angles %s: %.2f to %.2f degrees%s, pitch %g, tilt axis at column %g (from 0)",
+            s->tilts_path ? s->tilts_path : "from the series itself", low * degrees,
+            high * degrees, s->options.tilt_offset != 0.0 ? " (offset included)" : "",
+            g->pitch * degrees, g->axis_u);
+    for (size_t k = 0; k < g->n_views; k++)
+        tr_verbose("view %zu: tilt %.3f degrees%s", s->views[k] + 1, g->tilt[k] * degrees,
+                   g->xtilt && g->xtilt[k] != 0.0 ? ", with an x-tilt of its own" : "");
+    tr_info("%s: %s; %s", s->algorithm->name, text,
+            s->job.backend->describe(s->job.device));
+    tr_info("tomogram %s: %zu x %zu x %zu, %s, order %s, %g angstroms a voxel", o->path,
+            o->width, o->xyz ? o->n_slices : o->thickness,
+            o->xyz ? o->thickness : o->n_slices, tr_type_name(o->type),
+            o->xyz ? "xyz (rotated about x from IMOD's native order, hand kept)"
+                   : "xzy (IMOD's native: columns x, rows thickness, sections y)",
+            o->pixel);
+}

@@ -1,0 +1,177 @@
+/* From slabs of rows (y', z') to output slices (y, s): a transposition at pitch 0, an
+ * interpolation otherwise. Runs in the writer's thread. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../common/mem.h"
+#include "slices.h"
+
+struct tr_composer {
+    tr_job *job;
+    const tr_slice_plan *plan;
+    size_t next, end;      /* output slices still to be written, of this rank */
+    tr_slab_volume **held; /* slabs in order of rows */
+    size_t n_held;
+    float *planes;         /* [group][thickness][width] */
+};
+
+tr_composer *tr_composer_new(tr_job *job, const tr_slice_plan *plan)
+{
+    tr_composer *c = tr_calloc("the output", 1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->job = job;
+    c->plan = plan;
+    c->next = job->my_first;
+    c->end = job->my_first + job->my_slices;
+    c->held = tr_calloc("the output", plan->volumes, sizeof *c->held);
+    c->planes = tr_calloc("output slices",
+                          plan->group * job->geometry.width * job->geometry.thickness,
+                          sizeof *c->planes);
+    if (c->held && c->planes)
+        return c;
+    tr_composer_free(c);
+    return NULL;
+}
+
+void tr_composer_free(tr_composer *c)
+{
+    if (!c)
+        return;
+    free(c->held);
+    free(c->planes);
+    free(c);
+}
+
+/* Line of plane 0 and column 0 for a row that a held slab keeps, and its slab. */
+static const float *row_start(const tr_composer *c, long row, const tr_slab_volume **slab)
+{
+    long core = (long)c->plan->core;
+    size_t k = 0;
+    while (k + 1 < c->n_held && row >= c->held[k]->row + core)
+        k++;
+    *slab = c->held[k];
+    TR_ASSERT(row >= (*slab)->row && row < (*slab)->row + core);
+    return (*slab)->data + (row - (*slab)->row) + (long)c->plan->halo;
+}
+
+/* planes[k][z][x] for n neighbouring slices: with y fastest in the slab, slices of a
+ * group are read together. */
+static void transpose_group(const tr_composer *c, size_t n)
+{
+    const tr_geometry *g = &c->job->geometry;
+    const tr_slab_volume *slab;
+    long row = (long)(c->job->first_slice + c->next);
+    const float *from = row_start(c, row, &slab);
+    size_t plane = g->width * g->thickness, lanes = c->plan->lanes;
+    for (size_t i = 0; i < plane; i++)
+        for (size_t k = 0; k < n; k++)
+            c->planes[k * plane + i] = from[i * lanes + k];
+}
+
+/* The four voxels of a slab pair around one position, x = 0. */
+typedef struct four_taps {
+    const float *at[4];
+    float weight[4];
+} four_taps;
+
+static four_taps find_taps(const tr_composer *c, double slice, size_t iz)
+{
+    const tr_geometry *g = &c->job->geometry;
+    size_t lines = g->width * c->plan->lanes;
+    double row, z;
+    tr_geometry_locate(g, slice, (double)iz, &row, &z);
+    double whole = floor(row);
+    float up = (float)(row - whole);
+    four_taps t;
+    for (int i = 0; i < 2; i++) {
+        const tr_slab_volume *slab;
+        const float *start = row_start(c, (long)whole + i, &slab);
+        double plane = floor(z - slab->z0);
+        float high = (float)(z - slab->z0 - plane);
+        float side = i ? up : 1.0f - up;
+        TR_ASSERT(plane >= 0.0 && plane + 1.0 < (double)c->plan->planes);
+        for (int j = 0; j < 2; j++) {
+            t.at[2 * i + j] = start + ((size_t)plane + (size_t)j) * lines;
+            t.weight[2 * i + j] = side * (j ? high : 1.0f - high);
+        }
+    }
+    return t;
+}
+
+static void resample_group(const tr_composer *c, size_t n)
+{
+    const tr_geometry *g = &c->job->geometry;
+    size_t plane = g->width * g->thickness, lanes = c->plan->lanes;
+    for (size_t iz = 0; iz < g->thickness; iz++) {
+        four_taps taps[n];
+        for (size_t k = 0; k < n; k++)
+            taps[k] = find_taps(c, (double)(c->job->first_slice + c->next + k), iz);
+        float *to = c->planes + iz * g->width;
+        for (size_t ix = 0; ix < g->width; ix++)
+            for (size_t k = 0; k < n; k++) {
+                float sum = 0.0f;
+                for (int i = 0; i < 4; i++)
+                    sum += taps[k].weight[i] * taps[k].at[i][ix * lanes];
+                to[k * plane + ix] = sum;
+            }
+    }
+}
+
+/* How many of the next slices the held slabs suffice for, at most a group. */
+static size_t ready(const tr_composer *c)
+{
+    const tr_slab_volume *last = c->held[c->n_held - 1];
+    long complete = last->row + (long)c->plan->core;
+    size_t first = c->job->first_slice + c->next, n = 0;
+    size_t most = c->end - c->next < c->plan->group ? c->end - c->next : c->plan->group;
+    if (c->job->geometry.pitch == 0.0) {
+        long rows = complete - (long)first;
+        return rows <= 0 ? 0 : (size_t)rows < most ? (size_t)rows : most;
+    }
+    /* Whole groups only, so that what is read together does not depend on the slabs. */
+    long from, end;
+    tr_geometry_rows_of_slices(&c->job->geometry, first, first + most, &from, &end);
+    if (end <= complete)
+        n = most;
+    return n;
+}
+
+static void release(tr_composer *c, tr_slab_volume **done, size_t *n_done)
+{
+    long needed = 0, end;
+    bool finished = c->next == c->end;
+    if (!finished) {
+        size_t first = c->job->first_slice + c->next;
+        size_t last = c->job->first_slice + c->end;
+        size_t group = last - first < c->plan->group ? last - first : c->plan->group;
+        tr_geometry_rows_of_slices(&c->job->geometry, first, first + group, &needed, &end);
+    }
+    size_t kept = 0;
+    for (size_t k = 0; k < c->n_held; k++) {
+        tr_slab_volume *slab = c->held[k];
+        if (finished || slab->row + (long)c->plan->core <= needed)
+            done[(*n_done)++] = slab;
+        else
+            c->held[kept++] = slab;
+    }
+    c->n_held = kept;
+}
+
+tr_status tr_composer_add(tr_composer *c, tr_slab_volume *slab, tr_slab_volume **done,
+                          size_t *n_done)
+{
+    TR_ASSERT(c->n_held < c->plan->volumes);
+    *n_done = 0;
+    c->held[c->n_held++] = slab;
+    for (size_t n; c->next < c->end && (n = ready(c)) > 0; c->next += n) {
+        if (c->job->geometry.pitch == 0.0)
+            transpose_group(c, n);
+        else
+            resample_group(c, n);
+        TR_TRY(tr_output_write(c->job->output, c->next, n, c->planes));
+    }
+    release(c, done, n_done);
+    return TR_OK;
+}

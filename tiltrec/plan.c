@@ -1,0 +1,163 @@
+/* How the slices are cut into slabs that fit the memory allowed. */
+#include <stdlib.h>
+
+#include "../common/filter_design.h"
+#include "../common/log.h"
+#include "../common/mem.h"
+#include "slices.h"
+
+enum {
+    CORE_ROWS = 64, /* enough lanes for the kernels, few enough for many slabs */
+    GROUP = TR_LANES
+};
+static const size_t FIXED = (size_t)64 << 20; /* libraries, stacks, tables */
+
+static size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
+
+/* The order is kept by the caller: rows needed are [first, end). */
+static void cut_rows(const tr_job *job, tr_slice_plan *p)
+{
+    long first, end;
+    size_t slice0 = job->first_slice + job->my_first;
+    tr_geometry_rows_of_slices(&job->geometry, slice0, slice0 + job->my_slices, &first,
+                               &end);
+    if (job->geometry.pitch != 0.0) {
+        /* Blocks start at multiples of their size wherever this rank's part begins. */
+        long core = (long)p->core, rest = first % core;
+        first -= rest < 0 ? rest + core : rest;
+    }
+    p->first_row = first;
+    p->n_slabs = ((size_t)(end - first) + p->core - 1) / p->core;
+}
+
+/* Slabs that the slices of one group are made from, and one being computed. */
+static size_t live_volumes(const tr_job *job, const tr_slice_plan *p)
+{
+    if (job->geometry.pitch == 0.0)
+        return 2;
+    long first, end;
+    tr_geometry_rows_of_slices(&job->geometry, 0, p->group, &first, &end);
+    return ((size_t)(end - first) + p->core - 1) / p->core + 2;
+}
+
+typedef struct budget {
+    size_t total;
+    bool overflow;
+} budget;
+
+static size_t add(budget *b, size_t count, size_t bytes_each)
+{
+    size_t bytes = 0;
+    b->overflow |= __builtin_mul_overflow(count, bytes_each, &bytes);
+    b->overflow |= __builtin_add_overflow(b->total, bytes, &b->total);
+    return bytes;
+}
+
+typedef struct slice_bytes {
+    size_t projections, volumes, staging, rest;
+} slice_bytes;
+
+static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *part)
+{
+    const tr_geometry *g = &job->geometry;
+    size_t line = p->lanes * sizeof(float), volume, projection;
+    TR_TRY(tr_size_product("a slab of the volume", &volume, 3,
+                           (size_t[]){p->planes, g->width, line}));
+    TR_TRY(tr_size_product("a slab of projections", &projection, 3,
+                           (size_t[]){g->n_views, g->n_u + TR_GUARDS, line}));
+    budget b = {0};
+    part->projections = add(&b, TR_SLAB_QUEUE + job->algorithm->projections, projection);
+    part->volumes = add(&b, p->volumes + job->algorithm->volumes, volume);
+    part->staging = add(&b, p->group, g->width * g->thickness * sizeof(float));
+    size_t before = b.total;
+    (void)add(&b, 1, tr_output_bytes(&job->output_spec, p->group));
+    (void)add(&b, 1, tr_series_read_bytes(job->series, p->lanes));
+    (void)add(&b, 1, job->initial ? tr_initial_bytes(job, p) : 0);
+    (void)add(&b, (size_t)job->threads,
+              tr_fbp_length(g->n_u) * TR_LANES * 2 * sizeof(float));
+    (void)add(&b, 1, volume / p->lanes + projection / p->lanes); /* row, column sums */
+    part->rest = b.total - before + FIXED;
+    if (b.overflow || __builtin_add_overflow(b.total, FIXED, &b.total))
+        return tr_fail(TR_ERR_MEMORY, "the volume is too large to be counted in bytes");
+    p->bytes = b.total;
+    return TR_OK;
+}
+
+static size_t coupled_rows(const tr_job *job)
+{
+    size_t reach = tr_geometry_reach(&job->geometry);
+    size_t times = job->algorithm->applications
+                       ? job->algorithm->applications(job->params, job->geometry.n_views)
+                       : 1;
+    return reach * times;
+}
+
+static tr_status try_core(const tr_job *job, size_t core, tr_slice_plan *p,
+                          slice_bytes *part)
+{
+    *p = (tr_slice_plan){.core = core, .halo = coupled_rows(job), .group = GROUP};
+    p->lanes = round_up(p->core + 2 * p->halo, TR_LANES);
+    p->planes = tr_geometry_planes(&job->geometry, p->core + 2 * p->halo);
+    p->volumes = live_volumes(job, p);
+    cut_rows(job, p);
+    return count_bytes(job, p, part);
+}
+
+static tr_status refuse(const tr_job *job, const tr_slice_plan *p)
+{
+    double mib = 1.0 / (1 << 20);
+    if (p->halo > 4 * p->core)
+        return tr_fail(TR_ERR_MEMORY,
+                       "the x-tilts couple rows so strongly that %s needs %zu rows more on "
+                       "each side of a slab and %.0f MiB, and %.0f MiB are allowed; allow "
+                       "more with --memory, take fewer iterations, or leave out --xtilts",
+                       job->algorithm->name, p->halo, (double)p->bytes * mib,
+                       (double)job->memory * mib);
+    return tr_fail(TR_ERR_MEMORY,
+                   "a slab of %zu rows needs %.0f MiB and %.0f MiB are allowed; allow more "
+                   "with --memory, make the volume smaller with -T or -w, or use --bin",
+                   p->core, (double)p->bytes * mib, (double)job->memory * mib);
+}
+
+static void print_plan(const tr_job *job, const tr_slice_plan *p, const slice_bytes *part)
+{
+    double mib = 1.0 / (1 << 20);
+    tr_info("plan: %zu slab%s of %zu rows per process%s, %zu x %zu voxels each row",
+            p->n_slabs, p->n_slabs == 1 ? "" : "s", p->core,
+            job->comm->size > 1 ? " (on rank 0)" : "", job->geometry.width, p->planes);
+    if (p->halo)
+        tr_info("plan: the x-tilts couple rows: %zu more rows are computed on each side "
+                "of a slab",
+                p->halo);
+    tr_info("plan: memory %.0f MiB of %.0f MiB allowed per process: projections %.0f, "
+            "volume %.0f, output %.0f, the rest %.0f",
+            (double)p->bytes * mib, (double)job->memory * mib,
+            (double)part->projections * mib, (double)part->volumes * mib,
+            (double)part->staging * mib, (double)part->rest * mib);
+}
+
+tr_status tr_slices_plan(const tr_job *job, void **plan)
+{
+    tr_slice_plan p;
+    slice_bytes part;
+    bool pitched = job->geometry.pitch != 0.0;
+    size_t halo = coupled_rows(job);
+    size_t core = pitched ? tr_geometry_block_rows(&job->geometry)
+                          : round_up(4 * halo > CORE_ROWS ? 4 * halo : CORE_ROWS, TR_LANES);
+    size_t most = round_up(job->my_slices, TR_LANES);
+    core = !pitched && core > most ? most : core;
+    TR_TRY(try_core(job, core, &p, &part));
+    while (p.bytes > job->memory && !pitched && core > TR_LANES) {
+        core = round_up(core / 2, TR_LANES);
+        TR_TRY(try_core(job, core, &p, &part));
+    }
+    if (p.bytes > job->memory)
+        return refuse(job, &p);
+    tr_slice_plan *copy = malloc(sizeof *copy);
+    if (!copy)
+        return tr_fail(TR_ERR_MEMORY, "not enough memory for a plan");
+    *copy = p;
+    *plan = copy;
+    print_plan(job, &p, &part);
+    return TR_OK;
+}

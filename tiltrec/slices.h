@@ -1,0 +1,48 @@
+/* The slice method: a rank's slices are reconstructed slab by slab, rows of one slab
+ * independent of all others; reading, computing and writing overlap. */
+#ifndef TR_SLICES_H
+#define TR_SLICES_H
+
+#include "../common/job.h"
+
+extern const tr_method tr_slices;
+
+/* How the work is cut up. */
+typedef struct tr_slice_plan {
+    size_t core;       /* rows of a slab whose result is kept */
+    size_t halo;       /* rows on each side that only feed the core */
+    size_t lanes;      /* core + 2 halo, rounded up to whole vectors */
+    size_t planes;     /* z' planes of a slab */
+    long first_row;    /* of the first slab's core */
+    size_t n_slabs;
+    size_t volumes;    /* slabs of volume that may be alive between compute and writer */
+    size_t group;      /* output slices assembled at once */
+    size_t bytes;      /* of all this */
+} tr_slice_plan;
+
+enum { TR_SLAB_QUEUE = 2 }; /* slabs of projections read ahead */
+
+/* tr_method's plan for this method; *plan is a tr_slice_plan. */
+TR_CHECKED tr_status tr_slices_plan(const tr_job *job, void **plan);
+
+/* The writer's side: takes reconstructed slabs in order and emits output slices. */
+typedef struct tr_composer tr_composer;
+typedef struct tr_slab_volume {
+    long row;    /* of the core's first row */
+    double z0;   /* z' of plane 0 */
+    float *data; /* V[z][x][lane], lane 0 is row - halo */
+} tr_slab_volume;
+
+tr_composer *tr_composer_new(tr_job *job, const tr_slice_plan *plan);
+void tr_composer_free(tr_composer *composer);
+/* Take the next slab, write the slices it completes, and append the slabs no longer
+ * needed to done[] (room for plan->volumes), *n_done of them. */
+TR_CHECKED tr_status tr_composer_add(tr_composer *composer, tr_slab_volume *slab,
+                                     tr_slab_volume **done, size_t *n_done);
+
+/* Fill a slab with the initial volume. */
+TR_CHECKED tr_status tr_initial_load(const tr_job *job, const tr_slice_plan *plan,
+                                     const tr_slab_volume *slab);
+size_t tr_initial_bytes(const tr_job *job, const tr_slice_plan *plan);
+
+#endif
