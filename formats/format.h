@@ -1,0 +1,113 @@
+/* Image files behind one table: a stack of projections or a volume, whatever the
+ * format. The format is recognised by content, never by the file's name.
+ *
+ * Sizes: nx columns, ny rows, nz sections (views of a series, planes of a volume);
+ * a section is stored row by row from y = 0. Lengths are in angstroms. */
+#ifndef TR_FORMAT_H
+#define TR_FORMAT_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "../common/err.h"
+
+typedef enum tr_type {
+    TR_INT8,
+    TR_UINT8,
+    TR_INT16,
+    TR_UINT16,
+    TR_FLOAT32,
+    TR_FLOAT16,
+    TR_UINT4 /* two per byte, read only */
+} tr_type;
+
+/* Bytes per sample of a type that can be written (not TR_UINT4, which gives 0). */
+size_t tr_type_size(tr_type type);
+const char *tr_type_name(tr_type type); /* "int16", "float16" ... */
+
+enum { TR_LABELS = 10, TR_LABEL_LENGTH = 80 };
+
+typedef struct tr_image_info {
+    const char *format;  /* "MRC", "HDF5" */
+    size_t nx, ny, nz;
+    tr_type type;        /* of the samples in the file */
+    bool compressed;     /* gzip: read through an unlinked temporary file */
+    double pixel[3];     /* x, y, z; 0 where the header gives none */
+    double origin[3];    /* in IMOD's sign: coordinate = index * pixel - origin */
+    double min, max, mean, rms; /* as the header says; may be nonsense */
+    size_t n_labels;
+    char labels[TR_LABELS][TR_LABEL_LENGTH + 1];
+    size_t n_tilts;      /* angles found inside the file: 0, or nz */
+    double *tilts;       /* degrees, owned by the image; NULL when n_tilts is 0 */
+} tr_image_info;
+
+typedef struct tr_image tr_image;
+
+/* Open an image for reading. Errors (TR_ERR_DATA, one sentence naming the file, the
+ * value and what would be right): missing, unreadable, a directory, empty, text or of
+ * no known format; header sizes that are zero, negative or larger than the file; a
+ * mode that is not supported (complex by name); axes not in the order x, y, z;
+ * damaged gzip or HDF5. *image is freed by tr_image_close. */
+TR_CHECKED tr_status tr_image_open(const char *path, tr_image **image);
+void tr_image_close(tr_image *image); /* NULL is fine */
+const tr_image_info *tr_image_get_info(const tr_image *image);
+const char *tr_image_path(const tr_image *image);
+
+/* Read the rectangle of nx columns from x0 and ny rows from y0 of one section into
+ * out[ny][nx] as float32, reading no more of the file than those rows' spans. The
+ * rectangle must lie inside the section. May be called from several threads. */
+TR_CHECKED tr_status tr_image_read(tr_image *image, size_t section, size_t y0, size_t ny,
+                                   size_t x0, size_t nx, float *out);
+
+/* ---- writing ---- */
+
+typedef struct tr_volume_spec {
+    size_t nx, ny, nz;
+    tr_type type;
+    double pixel;        /* equal on the three axes; 0 when unknown (written as 1) */
+    double origin[3];    /* IMOD's sign, as above */
+    size_t n_labels;
+    char labels[TR_LABELS][TR_LABEL_LENGTH + 1];
+} tr_volume_spec;
+
+typedef struct tr_statistics { double min, max, mean, rms; } tr_statistics;
+/* rms is the standard deviation about the mean, as MRC2014 defines it */
+
+/* The formats that can be written; one table row each. */
+typedef struct tr_format {
+    const char *name;       /* "MRC", "HDF5" */
+    const char *extensions; /* ".mrc .rec .st .ali .map", that select it for output */
+
+    /* Reading: recognise by the first bytes, then open (fills *info and *state). */
+    bool (*probe)(const unsigned char *head, size_t n);
+    tr_status (*open)(const char *path, int fd, tr_image_info *info, void **state);
+    tr_status (*read)(void *state, const tr_image_info *info, size_t section, size_t y0,
+                      size_t ny, size_t x0, size_t nx, float *out);
+    void (*close)(void *state);
+
+    /* Writing: create the file with every section's place reserved at a known byte
+     * offset (section_offset[nz], from malloc, the caller frees it), so that any
+     * process can write samples there directly, little-endian, rows from y = 0;
+     * finish fills in the statistics and labels when the samples are there. deflate
+     * 1..9 repacks the finished file compressed where the format can (HDF5), 0 not. */
+    tr_status (*create)(const char *path, const tr_volume_spec *spec,
+                        uint64_t **section_offset);
+    tr_status (*finish)(const char *path, const tr_volume_spec *spec,
+                        const tr_statistics *statistics, int deflate);
+} tr_format;
+
+extern const tr_format tr_format_mrc, tr_format_hdf;
+
+/* The format in which a file of this name is written: by its extension; NULL, with the
+ * sentence set (TR_ERR_USAGE semantics) naming the known extensions, for others. */
+const tr_format *tr_format_for_output(const char *path);
+
+/* Convert n float samples to the file's type: integers are rounded to nearest and
+ * clamped to the type's range, NaN becomes 0; float16 rounds to nearest even and
+ * saturates at +-65504. `out` has room for n * tr_type_size(type) bytes and may be
+ * `in` itself. */
+void tr_convert_from_float(const float *in, size_t n, tr_type type, void *out);
+/* The reverse, from little-endian samples in the order of the file. */
+void tr_convert_to_float(const void *in, size_t n, tr_type type, float *out);
+
+#endif

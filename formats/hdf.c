@@ -1,0 +1,565 @@
+/* HDF5 files: which dataset holds the images, and reading rectangles of it.
+ *
+ * Layouts: /MDF/images/<n>/image, one 2-D image per view or a single 3-D volume, as IMOD
+ * and EMAN2 write them, and /exchange/data [view][y][x] with /exchange/theta in degrees
+ * (TomoPy, DXchange). IMOD's header is in the attributes IMOD.MRC.* of /MDF/images (a
+ * stack) or of /MDF/images/0 (a volume), EMAN2's in EMAN.* of each image's group. Both
+ * store the origin in MRC2014's sign, the opposite of tr_image_info's. A stack's tilt
+ * angles are the attributes TiltAngle of its images' groups.
+ *
+ * EMAN2 may store floats in few bits: value = raw / (2^bits - 1) * (max - min) + min. */
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "../common/mem.h"
+#include "hdf_common.h"
+
+typedef struct hdf_state {
+    const char *path; /* the image's */
+    hid_t file;
+    hid_t dataset; /* of a volume; -1 for a stack, whose images are opened when read:
+                      an open dataset may hold a cache of its own */
+    float *scale, *shift; /* value = raw * scale + shift, per image of a stack, or one */
+} hdf_state;
+
+static bool hdf_probe(const unsigned char *head, size_t n)
+{
+    static const unsigned char signature[8] = {0x89, 'H',  'D',  'F',
+                                               '\r', '\n', 0x1a, '\n'};
+    /* A user block of 512 bytes may come first. */
+    return (n >= 8 && memcmp(head, signature, 8) == 0) ||
+           (n >= 520 && memcmp(head + 512, signature, 8) == 0);
+}
+
+/* ---- attributes: absent or of another kind is no error ---- */
+
+/* Open the attribute if it holds one value of the class; -1 otherwise. */
+static hid_t open_attribute(hid_t object, const char *name, bool text)
+{
+    if (H5Aexists(object, name) <= 0)
+        return -1;
+    hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);
+    if (attribute < 0)
+        return -1;
+    hid_t space = H5Aget_space(attribute), type = H5Aget_type(attribute);
+    H5T_class_t class = H5Tget_class(type);
+    bool fits = H5Sget_simple_extent_npoints(space) == 1 &&
+                (text ? class == H5T_STRING : class == H5T_INTEGER || class == H5T_FLOAT);
+    H5Tclose(type);
+    H5Sclose(space);
+    if (fits)
+        return attribute;
+    H5Aclose(attribute);
+    return -1;
+}
+
+/* The number in an attribute, NaN when there is none. */
+static double get_number(hid_t object, const char *prefix, const char *name)
+{
+    char full[64];
+    double value;
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    hid_t attribute = open_attribute(object, full, false);
+    if (attribute < 0)
+        return NAN;
+    if (H5Aread(attribute, H5T_NATIVE_DOUBLE, &value) < 0)
+        value = NAN;
+    H5Aclose(attribute);
+    return value;
+}
+
+/* The text of an attribute, cut to `size` bytes with the final 0. */
+static bool get_text(hid_t object, const char *name, char *out, size_t size)
+{
+    hid_t attribute = open_attribute(object, name, true);
+    if (attribute < 0)
+        return false;
+    hid_t type = H5Aget_type(attribute);
+    bool found = false;
+    if (H5Tis_variable_str(type) > 0) {
+        char *text = NULL;
+        found = H5Aread(attribute, type, &text) >= 0 && text;
+        if (found)
+            snprintf(out, size, "%s", text);
+        H5free_memory(text);
+    } else {
+        size_t length = H5Tget_size(type);
+        char *text = length < 65536 ? calloc(1, length + 1) : NULL;
+        found = text && H5Aread(attribute, type, text) >= 0;
+        if (found)
+            snprintf(out, size, "%s", text);
+        free(text);
+    }
+    H5Tclose(type);
+    H5Aclose(attribute);
+    return found;
+}
+
+static void get_labels(hid_t header, tr_image_info *info)
+{
+    char name[48];
+    for (size_t i = 0; i < TR_LABELS; i++) {
+        char *label = info->labels[info->n_labels];
+        snprintf(name, sizeof name, "IMOD.MRC.label%zu", i);
+        if (!get_text(header, name, label, TR_LABEL_LENGTH + 1))
+            continue;
+        size_t length = strlen(label);
+        while (length > 0 && label[length - 1] == ' ')
+            label[--length] = '\0';
+        info->n_labels++;
+    }
+}
+
+/* Header values from the attributes of a group; what is absent stays as it is. */
+static void get_header(hid_t header, tr_image_info *info)
+{
+    static const char *const imod[3][3] = {
+        {"xlen", "mx", "xorigin"}, {"ylen", "my", "yorigin"}, {"zlen", "mz", "zorigin"}};
+    static const char *const eman[3][2] = {
+        {"apix_x", "origin_x"}, {"apix_y", "origin_y"}, {"apix_z", "origin_z"}};
+    const char *prefix = H5Aexists(header, "EMAN.nx") > 0 ? "EMAN." : "IMOD.MRC.";
+    for (int i = 0; i < 3; i++) {
+        double pixel = get_number(header, "IMOD.MRC.", imod[i][0]) /
+                       get_number(header, "IMOD.MRC.", imod[i][1]);
+        double origin = get_number(header, "IMOD.MRC.", imod[i][2]);
+        if (isnan(pixel))
+            pixel = get_number(header, "EMAN.", eman[i][0]);
+        if (isnan(origin))
+            origin = get_number(header, "EMAN.", eman[i][1]);
+        if (pixel > 0 && isfinite(pixel))
+            info->pixel[i] = pixel;
+        if (isfinite(origin))
+            info->origin[i] = 0 - origin; /* 0 - x: never -0 */
+    }
+    info->min = get_number(header, prefix, "minimum");
+    info->max = get_number(header, prefix, "maximum");
+    info->mean = get_number(header, prefix, "mean");
+    info->rms = get_number(header, prefix, prefix[0] == 'E' ? "sigma" : "rms");
+    get_labels(header, info);
+}
+
+static tr_status refuse_colour_and_complex(const char *path, hid_t header)
+{
+    if (get_number(header, "IMOD.", "is_complex") > 0 ||
+        get_number(header, "EMAN.", "is_complex") > 0)
+        return tr_fail(TR_ERR_DATA, "%s holds complex numbers, which are not supported",
+                       path);
+    if (get_number(header, "IMOD.", "is_rgb") > 0)
+        return tr_fail(TR_ERR_DATA, "%s holds RGB colours, which are not supported",
+                       path);
+    return TR_OK;
+}
+
+/* The scaling of one image's group. */
+static tr_status get_scaling(const char *path, hid_t group, float *scale, float *shift)
+{
+    double bits = get_number(group, "EMAN.", "stored_renderbits");
+    *scale = 1;
+    *shift = 0;
+    if (isnan(bits) || bits <= 0)
+        return TR_OK;
+    double min = get_number(group, "EMAN.", "stored_rendermin");
+    double max = get_number(group, "EMAN.", "stored_rendermax");
+    if (bits > 32 || !isfinite(min) || !isfinite(max))
+        return tr_fail(
+            TR_ERR_DATA,
+            "%s says that its samples are stored in %g bits for values from %g "
+            "to %g; 1 to 32 bits and finite values are needed",
+            path, bits, min, max);
+    if (max != min) {
+        *scale = (float)((max - min) / (ldexp(1, (int)bits) - 1));
+        *shift = (float)min;
+    }
+    return TR_OK;
+}
+
+/* ---- datasets ---- */
+
+static tr_status get_type(const char *path, const char *name, hid_t dataset,
+                          tr_type *sample_type)
+{
+    hid_t type = H5Dget_type(dataset);
+    H5T_class_t class = H5Tget_class(type);
+    size_t size = H5Tget_size(type);
+    bool with_sign = class == H5T_INTEGER && H5Tget_sign(type) != H5T_SGN_NONE;
+    H5Tclose(type);
+    if (class == H5T_INTEGER && size == 1)
+        *sample_type = with_sign ? TR_INT8 : TR_UINT8;
+    else if (class == H5T_INTEGER && size == 2)
+        *sample_type = with_sign ? TR_INT16 : TR_UINT16;
+    else if (class == H5T_FLOAT && size == 2)
+        *sample_type = TR_FLOAT16;
+    else if (class == H5T_FLOAT && size == 4)
+        *sample_type = TR_FLOAT32;
+    else
+        return tr_fail(
+            TR_ERR_DATA,
+            "%s: %s holds %s of %zu bytes; integers of 1 or 2 bytes and floats "
+            "of 2 or 4 can be read",
+            path, name,
+            class == H5T_INTEGER ? "integers"
+            : class == H5T_FLOAT ? "floats"
+                                 : "values that are no plain numbers",
+            size);
+    return TR_OK;
+}
+
+/* Whether all chunks of a dataset are in the file. */
+static bool has_all_chunks(hid_t dataset, hid_t properties)
+{
+    hsize_t dims[3], chunk[3], needed = 1, found = 0;
+    hid_t space = H5Dget_space(dataset);
+    int rank = H5Sget_simple_extent_dims(space, dims, NULL);
+    bool known = H5Pget_chunk(properties, 3, chunk) == rank &&
+                 H5Dget_num_chunks(dataset, space, &found) >= 0;
+    H5Sclose(space);
+    for (int i = 0; known && i < rank; i++)
+        needed *= (dims[i] - 1) / chunk[i] + 1; /* no more than samples: no overflow */
+    return known && found == needed;
+}
+
+/* Whether the samples are really in the file: a dataset can be declared and not filled,
+ * and then reads as zeros. Samples that lie in other files are left to the reading. */
+static tr_status check_storage(const char *path, const char *name, hid_t dataset,
+                               uint64_t bytes, uint64_t file_bytes)
+{
+    hid_t properties = H5Dget_create_plist(dataset);
+    H5D_layout_t layout = H5Pget_layout(properties);
+    uint64_t stored = H5Dget_storage_size(dataset);
+    bool complete = stored > 0 && stored <= file_bytes;
+    if (layout == H5D_VIRTUAL || H5Pget_external_count(properties) > 0)
+        complete = true;
+    else if (layout == H5D_CHUNKED)
+        complete = complete && has_all_chunks(dataset, properties);
+    else
+        complete = complete && stored >= bytes;
+    H5Pclose(properties);
+    if (complete)
+        return TR_OK;
+    return tr_fail(TR_ERR_DATA,
+                   "%s: %s is incomplete: of its samples, which need %llu bytes "
+                   "uncompressed, %llu bytes are stored in the file of %llu",
+                   path, name, (unsigned long long)bytes, (unsigned long long)stored,
+                   (unsigned long long)file_bytes);
+}
+
+/* Size, type and presence of a dataset of rank 2 or 3; *nz is 1 for rank 2. */
+static tr_status inspect(const char *path, const char *name, hid_t dataset,
+                         uint64_t file_bytes, size_t size[3], tr_type *type)
+{
+    hsize_t dims[3] = {1, 1, 1};
+    hid_t space = H5Dget_space(dataset);
+    int rank = H5Sget_simple_extent_ndims(space);
+    if (rank == 2 || rank == 3)
+        H5Sget_simple_extent_dims(space, dims + 3 - rank, NULL);
+    H5Sclose(space);
+    if (rank != 2 && rank != 3)
+        return tr_fail(TR_ERR_DATA, "%s: %s has %d dimensions; 2 or 3 are needed", path,
+                       name, rank);
+    TR_TRY(get_type(path, name, dataset, type));
+    uint64_t bytes = tr_type_size(*type);
+    for (int i = 0; i < 3; i++) {
+        if (dims[i] == 0 || dims[i] > INT_MAX ||
+            __builtin_mul_overflow(bytes, dims[i], &bytes))
+            return tr_fail(
+                TR_ERR_DATA,
+                "%s: %s has the size %llu x %llu x %llu, which cannot be handled", path,
+                name, (unsigned long long)dims[2], (unsigned long long)dims[1],
+                (unsigned long long)dims[0]);
+        size[2 - i] = (size_t)dims[i];
+    }
+    return check_storage(path, name, dataset, bytes, file_bytes);
+}
+
+static hid_t open_image_dataset(hid_t file, size_t number)
+{
+    char name[64];
+    snprintf(name, sizeof name, "/MDF/images/%zu/image", number);
+    return H5Dopen2(file, name, H5P_DEFAULT);
+}
+
+/* ---- opening ---- */
+
+static tr_status alloc_scaling(hdf_state *hdf, size_t n)
+{
+    hdf->scale = tr_calloc("image scaling", n, sizeof *hdf->scale);
+    hdf->shift = tr_calloc("image scaling", n, sizeof *hdf->shift);
+    return hdf->scale && hdf->shift ? TR_OK : TR_ERR_MEMORY;
+}
+
+static tr_status read_theta(hdf_state *hdf, tr_image_info *info)
+{
+    static const char name[] = "/exchange/theta";
+    if (H5Lexists(hdf->file, name, H5P_DEFAULT) <= 0)
+        return TR_OK;
+    hid_t dataset = H5Dopen2(hdf->file, name, H5P_DEFAULT);
+    if (dataset < 0)
+        return tr_hdf_fail(hdf->path, "/exchange/theta cannot be opened");
+    hid_t space = H5Dget_space(dataset), type = H5Dget_type(dataset);
+    hssize_t n = H5Sget_simple_extent_npoints(space);
+    H5T_class_t class = H5Tget_class(type);
+    H5Tclose(type);
+    H5Sclose(space);
+    tr_status status = TR_OK;
+    if (n < 0 || (size_t)n != info->nz)
+        status = tr_fail(TR_ERR_DATA,
+                         "%s: /exchange/theta has %lld angles for %zu views; there must "
+                         "be one for each",
+                         hdf->path, (long long)n, info->nz);
+    else if (class != H5T_FLOAT && class != H5T_INTEGER)
+        status =
+            tr_fail(TR_ERR_DATA, "%s: /exchange/theta does not hold numbers", hdf->path);
+    else if (!(info->tilts = tr_calloc("tilt angles", info->nz, sizeof(double))))
+        status = TR_ERR_MEMORY;
+    else if (H5Dread(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT,
+                     info->tilts) < 0)
+        status = tr_hdf_fail(hdf->path, "/exchange/theta cannot be read");
+    H5Dclose(dataset);
+    for (size_t i = 0; status == TR_OK && i < info->nz; i++)
+        if (!(fabs(info->tilts[i]) <= 360)) /* NaN too */
+            status = tr_fail(TR_ERR_DATA,
+                             "%s: angle %zu of /exchange/theta is %g; angles must be "
+                             "within -360 to 360 degrees",
+                             hdf->path, i + 1, info->tilts[i]);
+    info->n_tilts = info->nz;
+    return status;
+}
+
+static tr_status open_exchange(hdf_state *hdf, uint64_t file_bytes, tr_image_info *info)
+{
+    static const char name[] = "/exchange/data";
+    size_t size[3];
+    hdf->dataset = H5Dopen2(hdf->file, name, H5P_DEFAULT);
+    if (hdf->dataset < 0)
+        return tr_hdf_fail(hdf->path, "/exchange/data cannot be opened");
+    TR_TRY(inspect(hdf->path, name, hdf->dataset, file_bytes, size, &info->type));
+    info->nx = size[0], info->ny = size[1], info->nz = size[2];
+    info->min = info->max = info->mean = info->rms = NAN;
+    TR_TRY(alloc_scaling(hdf, 1));
+    hdf->scale[0] = 1;
+    return read_theta(hdf, info);
+}
+
+/* One image of a stack, or the volume: its sizes must be those of image 0. */
+static tr_status open_one(hdf_state *hdf, size_t number, size_t n, uint64_t file_bytes,
+                          tr_image_info *info)
+{
+    char name[64];
+    size_t size[3];
+    tr_type type;
+    snprintf(name, sizeof name, "/MDF/images/%zu", number);
+    hid_t group = H5Gopen2(hdf->file, name, H5P_DEFAULT);
+    hid_t dataset = group < 0 ? -1 : H5Dopen2(group, "image", H5P_DEFAULT);
+    snprintf(name, sizeof name, "/MDF/images/%zu/image", number);
+    tr_status status;
+    if (dataset < 0)
+        status = tr_hdf_fail(hdf->path, "%s cannot be opened", name);
+    else
+        status = inspect(hdf->path, name, dataset, file_bytes, size, &type);
+    if (status == TR_OK)
+        status = refuse_colour_and_complex(hdf->path, group);
+    if (status == TR_OK)
+        status = get_scaling(hdf->path, group, &hdf->scale[number], &hdf->shift[number]);
+    if (status == TR_OK && number == 0) {
+        get_header(group, info);
+        info->nx = size[0], info->ny = size[1], info->nz = n == 1 ? size[2] : n;
+        info->type = type;
+    }
+    if (status == TR_OK && n > 1 && size[2] != 1)
+        status =
+            tr_fail(TR_ERR_DATA, "%s holds %zu volumes; one is needed", hdf->path, n);
+    else if (status == TR_OK &&
+             (size[0] != info->nx || size[1] != info->ny || type != info->type))
+        status =
+            tr_fail(TR_ERR_DATA,
+                    "%s: image %zu has %zu x %zu samples of %s and image 0 has %zu x "
+                    "%zu of %s; all must be alike",
+                    hdf->path, number, size[0], size[1], tr_type_name(type), info->nx,
+                    info->ny, tr_type_name(info->type));
+    if (status == TR_OK && info->tilts)
+        info->tilts[number] = get_number(group, "", "TiltAngle");
+    if (dataset >= 0)
+        H5Dclose(dataset);
+    if (group >= 0)
+        H5Gclose(group);
+    return status;
+}
+
+/* How many images there are: the links with plain numbers for names, which must be
+ * 0 to n - 1. */
+static tr_status count_images(const char *path, hid_t images, size_t *n)
+{
+    H5G_info_t group;
+    size_t last = 0;
+    *n = 0;
+    if (H5Gget_info(images, &group) < 0)
+        return tr_hdf_fail(path, "/MDF/images cannot be read");
+    for (hsize_t i = 0; i < group.nlinks; i++) {
+        char name[24], back[24];
+        if (H5Lget_name_by_idx(images, ".", H5_INDEX_NAME, H5_ITER_INC, i, name,
+                               sizeof name, H5P_DEFAULT) < 0)
+            return tr_hdf_fail(path, "/MDF/images cannot be read");
+        size_t number = (size_t)strtoull(name, NULL, 10);
+        snprintf(back, sizeof back, "%zu", number);
+        if (strcmp(name, back) != 0)
+            continue;
+        last = number > last ? number : last;
+        ++*n;
+    }
+    if (*n == 0)
+        return tr_fail(TR_ERR_DATA, "%s holds no images in /MDF/images", path);
+    if (last == *n - 1)
+        return TR_OK;
+    char name[24] = "0";
+    for (size_t i = 0; i < *n && H5Lexists(images, name, H5P_DEFAULT) > 0;)
+        snprintf(name, sizeof name, "%zu", ++i);
+    return tr_fail(TR_ERR_DATA,
+                   "%s: image %s is missing; the %zu images must be numbered 0 to %zu, "
+                   "and the last is %zu",
+                   path, name, *n, *n - 1, last);
+}
+
+static tr_status open_mdf(hdf_state *hdf, hid_t images, uint64_t file_bytes,
+                          tr_image_info *info)
+{
+    size_t n;
+    TR_TRY(refuse_colour_and_complex(hdf->path, images));
+    TR_TRY(count_images(hdf->path, images, &n));
+    TR_TRY(alloc_scaling(hdf, n));
+    if (n > 1 && !(info->tilts = tr_calloc("tilt angles", n, sizeof(double))))
+        return TR_ERR_MEMORY;
+    for (size_t i = 0; i < n; i++)
+        TR_TRY(open_one(hdf, i, n, file_bytes, info));
+    if (H5Aexists(images, "IMOD.MRC.mx") > 0)
+        get_header(images, info); /* a stack's */
+    size_t good = 0;
+    while (info->tilts && good < n && fabs(info->tilts[good]) <= 360)
+        good++;
+    if (good == n) {
+        info->n_tilts = n;
+    } else {
+        free(info->tilts);
+        info->tilts = NULL;
+    }
+    if (n > 1)
+        return TR_OK;
+    hdf->dataset = open_image_dataset(hdf->file, 0);
+    return hdf->dataset < 0 ? tr_hdf_fail(hdf->path, "image 0 cannot be opened") : TR_OK;
+}
+
+static tr_status open_contents(hdf_state *hdf, int fd, tr_image_info *info)
+{
+    struct stat status;
+    if (fstat(fd, &status) != 0)
+        return tr_fail(TR_ERR_DATA, "cannot read %s", hdf->path);
+    uint64_t file_bytes = (uint64_t)status.st_size;
+    char unpacked[32];
+    snprintf(unpacked, sizeof unpacked, "/dev/fd/%d", fd);
+    hdf->file =
+        H5Fopen(info->compressed ? unpacked : hdf->path, H5F_ACC_RDONLY, tr_hdf_access());
+    if (hdf->file < 0)
+        return tr_hdf_fail(hdf->path, "it is damaged or cannot be opened");
+    if (H5Lexists(hdf->file, "/MDF", H5P_DEFAULT) > 0 &&
+        H5Lexists(hdf->file, "/MDF/images", H5P_DEFAULT) > 0) {
+        hid_t images = H5Gopen2(hdf->file, "/MDF/images", H5P_DEFAULT);
+        if (images < 0)
+            return tr_hdf_fail(hdf->path, "/MDF/images cannot be opened");
+        tr_status result = open_mdf(hdf, images, file_bytes, info);
+        H5Gclose(images);
+        return result;
+    }
+    if (H5Lexists(hdf->file, "/exchange", H5P_DEFAULT) > 0 &&
+        H5Lexists(hdf->file, "/exchange/data", H5P_DEFAULT) > 0)
+        return open_exchange(hdf, file_bytes, info);
+    return tr_fail(TR_ERR_DATA,
+                   "%s is an HDF5 file without images: it has neither /MDF/images nor "
+                   "/exchange/data",
+                   hdf->path);
+}
+
+static void hdf_close(void *state)
+{
+    hdf_state *hdf = state;
+    tr_hdf_enter();
+    if (hdf->dataset >= 0)
+        H5Dclose(hdf->dataset);
+    if (hdf->file >= 0)
+        H5Fclose(hdf->file);
+    tr_hdf_leave();
+    free(hdf->scale);
+    free(hdf->shift);
+    free(hdf);
+}
+
+static tr_status hdf_open(const char *path, int fd, tr_image_info *info, void **state)
+{
+    hdf_state *hdf = tr_calloc("an HDF5 file", 1, sizeof *hdf);
+    if (!hdf)
+        return TR_ERR_MEMORY;
+    hdf->path = path;
+    hdf->file = hdf->dataset = -1;
+    tr_hdf_enter();
+    tr_status status = open_contents(hdf, fd, info);
+    tr_hdf_leave();
+    if (status == TR_OK)
+        *state = hdf;
+    else
+        hdf_close(hdf);
+    return status;
+}
+
+/* ---- reading ---- */
+
+static tr_status read_rectangle(hdf_state *hdf, hid_t dataset, size_t section, size_t y0,
+                                size_t ny, size_t x0, size_t nx, float *out)
+{
+    hid_t space = H5Dget_space(dataset);
+    int skip = 3 - H5Sget_simple_extent_ndims(space); /* 1 for a 2-D dataset */
+    hsize_t first[3] = {hdf->dataset >= 0 ? section : 0, y0, x0}, count[3] = {1, ny, nx};
+    hid_t memory = H5Screate_simple(3, count, NULL);
+    tr_status status = TR_OK;
+    if (H5Sselect_hyperslab(space, H5S_SELECT_SET, first + skip, NULL, count + skip,
+                            NULL) < 0 ||
+        H5Dread(dataset, H5T_NATIVE_FLOAT, memory, space, H5P_DEFAULT, out) < 0)
+        status = tr_hdf_fail(hdf->path, "section %zu cannot be read", section);
+    H5Sclose(memory);
+    H5Sclose(space);
+    return status;
+}
+
+static tr_status hdf_read(void *state, const tr_image_info *info, size_t section,
+                          size_t y0, size_t ny, size_t x0, size_t nx, float *out)
+{
+    hdf_state *hdf = state;
+    (void)info;
+    tr_hdf_enter();
+    hid_t dataset =
+        hdf->dataset >= 0 ? hdf->dataset : open_image_dataset(hdf->file, section);
+    tr_status status = dataset < 0
+                           ? tr_hdf_fail(hdf->path, "image %zu cannot be opened", section)
+                           : read_rectangle(hdf, dataset, section, y0, ny, x0, nx, out);
+    if (dataset >= 0 && dataset != hdf->dataset)
+        H5Dclose(dataset);
+    tr_hdf_leave();
+    size_t image = hdf->dataset >= 0 ? 0 : section;
+    float scale = hdf->scale[image], shift = hdf->shift[image];
+    if (status == TR_OK && (scale != 1 || shift != 0))
+        for (size_t i = 0; i < nx * ny; i++)
+            out[i] = out[i] * scale + shift;
+    return status;
+}
+
+const tr_format tr_format_hdf = {
+    .name = "HDF5",
+    .extensions = ".hdf .h5 .hdf5",
+    .probe = hdf_probe,
+    .open = hdf_open,
+    .read = hdf_read,
+    .close = hdf_close,
+    .create = tr_hdf_create,
+    .finish = tr_hdf_finish,
+};

@@ -1,0 +1,297 @@
+/* Opening an image whatever its format: gzip is undone, the format recognised by
+ * content, and calls are passed on to it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "../common/mem.h"
+#include "file_io.h"
+#include "format.h"
+
+struct tr_image {
+    char *path;
+    int fd;
+    const tr_format *format;
+    tr_image_info info;
+    void *state; /* the format's own */
+};
+
+static const tr_format *const formats[] = {&tr_format_hdf,
+                                           &tr_format_mrc}; /* the surest first */
+enum { N_FORMATS = sizeof formats / sizeof formats[0], HEAD_BYTES = 1024 };
+
+static tr_status open_regular(const char *path, int *fd, uint64_t *size)
+{
+    struct stat status;
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* do not hang on a pipe */
+    if (*fd < 0 || fstat(*fd, &status) != 0)
+        return tr_fail(TR_ERR_DATA, "cannot open %s: %s", path, strerror(errno));
+    if (S_ISDIR(status.st_mode))
+        return tr_fail(TR_ERR_DATA, "%s is a folder; an image file is needed", path);
+    if (!S_ISREG(status.st_mode))
+        return tr_fail(TR_ERR_DATA, "%s is not a regular file; an image file is needed",
+                       path);
+    if (status.st_size == 0)
+        return tr_fail(TR_ERR_DATA, "%s is empty; an image file is needed", path);
+    *size = (uint64_t)status.st_size;
+    return TR_OK;
+}
+
+static tr_status damaged_gzip(const char *path, gzFile in)
+{
+    int code;
+    const char *reason = gzerror(in, &code);
+    if (code == Z_ERRNO)
+        reason = strerror(errno);
+    if (code == Z_BUF_ERROR)
+        reason = "it ends too early";
+    return tr_fail(TR_ERR_DATA, "%s is damaged: its gzip data cannot be unpacked (%s)",
+                   path, reason);
+}
+
+/* For reading from the start, with a descriptor of its own; NULL with the sentence. */
+static gzFile open_gzip(const char *path, int fd)
+{
+    int own = dup(fd);
+    gzFile in = own < 0 || lseek(own, 0, SEEK_SET) < 0 ? NULL : gzdopen(own, "rb");
+    if (!in) {
+        (void)tr_fail(TR_ERR_DATA, "cannot read %s: %s", path, strerror(errno));
+        if (own >= 0)
+            close(own);
+    }
+    return in;
+}
+
+/* The first bytes of the contents. */
+static tr_status unpack_head(const char *path, int fd, unsigned char *head, size_t *n)
+{
+    gzFile in = open_gzip(path, fd);
+    if (!in)
+        return TR_ERR_DATA;
+    tr_status status = TR_OK;
+    int got = gzread(in, head, HEAD_BYTES), code;
+    gzerror(in, &code);
+    if (got < 0 || (got < HEAD_BYTES && code != Z_OK && code != Z_STREAM_END))
+        status = damaged_gzip(path, in);
+    else if (got == 0)
+        status = tr_fail(TR_ERR_DATA, "%s is empty once unpacked", path);
+    *n = got > 0 ? (size_t)got : 0;
+    gzclose(in);
+    return status;
+}
+
+static tr_status unpack_into(const char *path, gzFile in, int out, const char *temporary)
+{
+    enum { STEP = 1 << 18 };
+    unsigned char *buffer = malloc(STEP);
+    if (!buffer)
+        return tr_fail(TR_ERR_MEMORY, "not enough memory for unpacking %s", path);
+    tr_status status = TR_OK;
+    uint64_t size = 0;
+    int n, code;
+    while (status == TR_OK && (n = gzread(in, buffer, STEP)) > 0) {
+        status = tr_write_at(out, temporary, buffer, (size_t)n, size);
+        if (status != TR_OK)
+            (void)tr_fail(status,
+                          "cannot unpack %s into %s: %s; the environment variable TMPDIR "
+                          "can name another folder",
+                          path, temporary, strerror(errno));
+        size += (uint64_t)n;
+    }
+    free(buffer);
+    gzerror(in, &code);
+    if (status == TR_OK && code != Z_OK && code != Z_STREAM_END)
+        status = damaged_gzip(path, in);
+    return status;
+}
+
+/* Put the unpacked contents, in a file in the folder for temporary files, in the place
+ * of image->fd. The file has lost its name, and vanishes when closed, unless `named`:
+ * then *name, from malloc, is to be unlinked. */
+static tr_status unpack(tr_image *image, bool named, char **name)
+{
+    const char *folder = getenv("TMPDIR");
+    char *path =
+        tr_format_string("%s/tiltrec-XXXXXX", folder && *folder ? folder : "/tmp");
+    if (!path)
+        return TR_ERR_MEMORY;
+    int unpacked = mkstemp(path);
+    gzFile in = NULL;
+    tr_status status = TR_OK;
+    if (unpacked < 0)
+        status = tr_fail(TR_ERR_DATA,
+                         "cannot unpack %s: no temporary file %s can be made: %s; the "
+                         "environment variable TMPDIR can name another folder",
+                         image->path, path, strerror(errno));
+    else if (!named)
+        unlink(path);
+    if (status == TR_OK && !(in = open_gzip(image->path, image->fd)))
+        status = TR_ERR_DATA;
+    if (in) {
+        status = unpack_into(image->path, in, unpacked, path);
+        gzclose(in);
+    }
+    if (unpacked >= 0) {
+        close(image->fd);
+        image->fd = unpacked;
+    }
+    if (named && status == TR_OK) {
+        *name = path;
+        return TR_OK;
+    }
+    if (named && unpacked >= 0)
+        unlink(path);
+    free(path);
+    return status;
+}
+
+static bool looks_like_text(const unsigned char *head, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if ((head[i] < ' ' && !(head[i] >= '\b' && head[i] <= '\r')) || head[i] >= 0xf8)
+            return false;
+    return true;
+}
+
+static tr_status no_known_format(const char *path, const unsigned char *head, size_t n)
+{
+    if (looks_like_text(head, n))
+        return tr_fail(TR_ERR_DATA, "%s is a text file; an MRC or HDF5 image is needed",
+                       path);
+    if (n < HEAD_BYTES)
+        return tr_fail(TR_ERR_DATA,
+                       "%s has only %zu bytes, too few for an MRC or HDF5 image", path,
+                       n);
+    return tr_fail(TR_ERR_DATA,
+                   "%s is of no known format; an MRC or HDF5 image is needed", path);
+}
+
+/* What every format must have said, so that callers can multiply sizes safely. */
+static tr_status check_sizes(const tr_image *image)
+{
+    const tr_image_info *info = &image->info;
+    size_t bytes;
+    if (info->nx == 0 || info->ny == 0 || info->nz == 0 ||
+        tr_size_product("image", &bytes, 4,
+                        (size_t[]){info->nx, info->ny, info->nz, sizeof(float)}) != TR_OK)
+        return tr_fail(TR_ERR_DATA, "%s: a size of %zu x %zu x %zu cannot be handled",
+                       image->path, info->nx, info->ny, info->nz);
+    return TR_OK;
+}
+
+static const tr_format *find_format(const unsigned char *head, size_t n)
+{
+    for (size_t i = 0; i < N_FORMATS; i++)
+        if (formats[i]->probe(head, n))
+            return formats[i];
+    return NULL;
+}
+
+static tr_status open_image(tr_image *image)
+{
+    unsigned char head[HEAD_BYTES];
+    uint64_t size = 0;
+    char *name = NULL;
+    TR_TRY(open_regular(image->path, &image->fd, &size));
+    size_t n = size < sizeof head ? (size_t)size : sizeof head;
+    TR_TRY(tr_read_at(image->fd, image->path, head, n, 0));
+    image->info.compressed = n >= 2 && head[0] == 0x1f && head[1] == 0x8b;
+    if (image->info.compressed)
+        TR_TRY(unpack_head(image->path, image->fd, head, &n));
+    const tr_format *format = find_format(head, n);
+    if (!format)
+        return no_known_format(image->path, head, n);
+    image->info.format = format->name;
+    if (image->info.compressed) /* HDF5 opens files by name */
+        TR_TRY(unpack(image, format == &tr_format_hdf, &name));
+    tr_status status = format->open(image->path, image->fd, &image->info, &image->state);
+    if (name)
+        unlink(name);
+    free(name);
+    if (status != TR_OK)
+        return status;
+    image->format = format;
+    return check_sizes(image);
+}
+
+tr_status tr_image_open(const char *path, tr_image **image)
+{
+    *image = NULL;
+    tr_image *new = tr_calloc("an image", 1, sizeof *new);
+    if (!new)
+        return TR_ERR_MEMORY;
+    new->fd = -1;
+    new->path = tr_strdup(path);
+    tr_status status = new->path ? open_image(new) : TR_ERR_MEMORY;
+    if (status == TR_OK)
+        *image = new;
+    else
+        tr_image_close(new);
+    return status;
+}
+
+void tr_image_close(tr_image *image)
+{
+    if (!image)
+        return;
+    if (image->format)
+        image->format->close(image->state);
+    if (image->fd >= 0)
+        close(image->fd);
+    free(image->info.tilts);
+    free(image->path);
+    free(image);
+}
+
+const tr_image_info *tr_image_get_info(const tr_image *image) { return &image->info; }
+const char *tr_image_path(const tr_image *image) { return image->path; }
+
+tr_status tr_image_read(tr_image *image, size_t section, size_t y0, size_t ny, size_t x0,
+                        size_t nx, float *out)
+{
+    const tr_image_info *info = &image->info;
+    if (section >= info->nz || y0 > info->ny || ny > info->ny - y0 || x0 > info->nx ||
+        nx > info->nx - x0)
+        return tr_fail(TR_ERR_INTERNAL,
+                       "%zu x %zu samples from (%zu, %zu) of section %zu were asked of "
+                       "%s, which has %zu x %zu x %zu",
+                       nx, ny, x0, y0, section, image->path, info->nx, info->ny,
+                       info->nz);
+    if (nx == 0 || ny == 0)
+        return TR_OK;
+    return image->format->read(image->state, info, section, y0, ny, x0, nx, out);
+}
+
+/* Whether the space-separated list has the word; case is ignored. */
+static bool has_word(const char *list, const char *word)
+{
+    size_t length = strlen(word);
+    for (const char *p = list; *p; p += strspn(p, " ")) {
+        size_t n = strcspn(p, " ");
+        if (n == length && strncasecmp(p, word, n) == 0)
+            return true;
+        p += n;
+    }
+    return false;
+}
+
+const tr_format *tr_format_for_output(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *extension = strrchr(slash ? slash : path, '.');
+    for (size_t i = 0; extension && i < N_FORMATS; i++)
+        if (has_word(formats[i]->extensions, extension))
+            return formats[i];
+    (void)tr_fail(
+        TR_ERR_USAGE,
+        "the format of the output %s is not known by its name; it should end in "
+        "one of %s (MRC) or %s (HDF5)",
+        path, tr_format_mrc.extensions, tr_format_hdf.extensions);
+    return NULL;
+}
