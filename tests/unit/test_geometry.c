@@ -1,0 +1,263 @@
+/* The geometry against the paper's formulas written out, and the properties that the
+ * rest of the program relies on. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../../common/filter_design.h"
+#include "../../common/geometry.h"
+#include "../../common/partition.h"
+
+static const double DEGREE = M_PI / 180.0;
+
+static const double tilts[] = {-60, -31.5, 0, 12, 47, 89.99};
+static const double xtilts[] = {0.5, -1.2, 0.3, 2.0, -0.4, 0.9};
+enum { N = sizeof tilts / sizeof *tilts };
+
+static tr_geometry make(double pitch, const double *x)
+{
+    const tr_geometry_spec spec = {.n_views = N,
+                                   .tilts = tilts,
+                                   .xtilts = x,
+                                   .tilt_offset = 3,
+                                   .pitch = pitch,
+                                   .n_u = 101,
+                                   .n_v = 90,
+                                   .width = 81,
+                                   .thickness = 35,
+                                   .axis_shift = 2.5,
+                                   .x_shift = -4,
+                                   .z_shift = 6};
+    tr_geometry g;
+    assert_int_equal(tr_geometry_init(&spec, &g), TR_OK);
+    return g;
+}
+
+/* Where the formulas put output voxel (ix, slice, iz): image column and row. */
+static void project_point(double tilt, double xtilt, double ix, double slice, double iz,
+                          double *u, double *v)
+{
+    double x = ix - (40 - 0.5 + 2.5 - 4), s = iz - (17 - 0.5 + 6), y = slice - 44.5;
+    double g = xtilt * DEGREE, t = (tilt + 3) * DEGREE;
+    if (fabs(cos(t)) < cos(89.95 * DEGREE))
+        t = 89.95 * DEGREE;
+    double z = y * sin(g) + s * cos(g);
+    *u = x * cos(t) - z * sin(t) + 50 + 2.5;
+    *v = y * cos(g) - s * sin(g) + 44.5;
+}
+
+/* Follow a point through our frames: (y, s) to (row, z'), ray to the prepared image,
+ * map to the image in the file. */
+static void follow_point(const tr_geometry *g, size_t view, double ix, double slice,
+                         double iz, double *u, double *v)
+{
+    tr_ray rays[N];
+    long block = 16;
+    size_t rows = 32;
+    double row, z, m[6];
+    tr_geometry_locate(g, slice, iz, &row, &z);
+    tr_geometry_rays(g, block, rows, rays);
+    double plane = z - tr_geometry_plane0(g, block, rows);
+    double column = rays[view].u0 + rays[view].ux * ix + rays[view].uz * plane;
+    double line = row + rays[view].v0 + rays[view].vz * plane;
+    (void)tr_geometry_image_map(g, view, m);
+    *u = m[0] * column + m[1] * line + m[2];
+    *v = m[3] * column + m[4] * line + m[5];
+}
+
+static void check_points(const tr_geometry *g, double pitch, const double *x)
+{
+    const double points[][3] = {{0, 0, 0}, {40, 44, 17}, {80, 89, 34}, {13, 70, 3}};
+    for (size_t k = 0; k < sizeof points / sizeof *points; k++)
+        for (size_t i = 0; i < N; i++) {
+            double u, v, eu, ev;
+            const double *p = points[k];
+            follow_point(g, i, p[0], p[1], p[2], &u, &v);
+            project_point(tilts[i], pitch + (x ? x[i] : 0), p[0], p[1], p[2], &eu, &ev);
+            if (fabs(u - eu) > 1e-6 || fabs(v - ev) > 1e-6)
+                fail_msg("pitch %g view %zu: (%g, %g), formulas (%g, %g)", pitch, i, u, v,
+                         eu, ev);
+        }
+}
+
+static void test_points(void **state)
+{
+    (void)state;
+    const double pitches[] = {0, 6, -13.5};
+    for (int k = 0; k < 3; k++)
+        for (int with = 0; with < 2; with++) {
+            tr_geometry g = make(pitches[k], with ? xtilts : NULL);
+            check_points(&g, pitches[k], with ? xtilts : NULL);
+            tr_geometry_free(&g);
+        }
+}
+
+/* Constant x-tilts are a pitch and nothing else. */
+static void test_constant_xtilts(void **state)
+{
+    (void)state;
+    const double same[N] = {2, 2, 2, 2, 2, 2};
+    tr_geometry g = make(1, same);
+    assert_true(fabs(g.pitch - 3 * DEGREE) < 1e-12);
+    assert_null(g.xtilt);
+    assert_int_equal(tr_geometry_reach(&g), 0);
+    tr_geometry_free(&g);
+}
+
+/* Every voxel of the slices lies, with its neighbours, on the planes and rows of the
+ * block that holds its row. */
+static void test_blocks_cover(void **state)
+{
+    (void)state;
+    const double pitches[] = {0, 0.7, 6, -13.5, 40};
+    for (int k = 0; k < 5; k++) {
+        tr_geometry g = make(pitches[k], NULL);
+        size_t rows = tr_geometry_block_rows(&g);
+        size_t planes = tr_geometry_planes(&g, rows);
+        for (size_t slice = 0; slice < 90; slice++) {
+            long first, end;
+            tr_geometry_rows_of_slices(&g, slice, slice + 1, &first, &end);
+            for (size_t iz = 0; iz < 35; iz++) {
+                double row, z;
+                tr_geometry_locate(&g, (double)slice, (double)iz, &row, &z);
+                long low = (long)floor(row);
+                assert_true(low >= first && low + (pitches[k] != 0) < end);
+                for (long r = low; r <= low + 1; r++) {
+                    long n = (long)rows, block = r - ((r % n) + n) % n;
+                    double plane = z - tr_geometry_plane0(&g, block, rows);
+                    if (pitches[k] == 0)
+                        assert_true(plane > -1e-9 && plane < (double)planes - 1 + 1e-9);
+                    else
+                        assert_true(plane >= 0 && plane + 1 < (double)planes);
+                }
+            }
+        }
+        tr_geometry_free(&g);
+    }
+}
+
+static void test_locate_inverse(void **state)
+{
+    (void)state;
+    tr_geometry g = make(-13.5, NULL);
+    double row, z, slice, iz;
+    tr_geometry_locate(&g, 12.25, 30.5, &row, &z);
+    tr_geometry_locate_output(&g, row, z, &slice, &iz);
+    assert_true(fabs(slice - 12.25) < 1e-9 && fabs(iz - 30.5) < 1e-9);
+    tr_geometry_free(&g);
+}
+
+static void test_view_weights(void **state)
+{
+    (void)state;
+    double w[5];
+    const double even[] = {-0.2, 0.0, 0.2, 0.1, -0.1};
+    assert_int_equal(tr_view_weights(even, 5, false, w), TR_OK);
+    for (int i = 0; i < 5; i++)
+        assert_true(fabs(w[i] - 0.1) < 1e-12);
+    /* By hand: view 0 of {0, 1, 3} sees the increments 1 (weight 2) and 2 (weight 2/3);
+     * view 1 sees 1 and 2 with weight 2 each; view 2 sees 2 (2) and 1 (2/3). */
+    const double uneven[] = {0, 1, 3};
+    assert_int_equal(tr_view_weights(uneven, 3, false, w), TR_OK);
+    assert_true(fabs(w[0] - (2 + 4.0 / 3) / (8.0 / 3)) < 1e-12);
+    assert_true(fabs(w[1] - 1.5) < 1e-12);
+    assert_true(fabs(w[2] - (4 + 2.0 / 3) / (8.0 / 3)) < 1e-12);
+    assert_int_equal(tr_view_weights(uneven, 3, true, w), TR_OK);
+    assert_true(w[0] == 1.5 && w[1] == 1.5 && w[2] == 1.5);
+    assert_int_equal(tr_view_weights(uneven, 1, false, w), TR_OK);
+    assert_true(fabs(w[0] - M_PI) < 1e-12);
+}
+
+static void test_partition(void **state)
+{
+    (void)state;
+    for (size_t n = 1; n < 60; n++)
+        for (size_t parts = 1; parts <= n; parts++) {
+            size_t next = 0;
+            for (size_t k = 0; k < parts; k++) {
+                size_t first, count;
+                tr_partition(n, parts, k, &first, &count);
+                assert_int_equal(first, next);
+                assert_true(count == n / parts || count == n / parts + 1);
+                next += count;
+            }
+            assert_int_equal(next, n);
+        }
+}
+
+/* The responses against their definitions, by numbers worked out apart. */
+static void test_filters(void **state)
+{
+    (void)state;
+    enum { LENGTH = 200 };
+    float r[LENGTH / 2 + 1];
+    tr_wbp_response(&(tr_wbp_filter){.cutoff = 0.35, .sigma = 0.05}, LENGTH, r);
+    assert_true(fabs(r[0] - 0.2 / LENGTH) < 1e-9 && fabs(r[40] - 0.2) < 1e-7);
+    assert_true(fabs(r[80] - 0.35 * exp(-0.5)) < 1e-6); /* f = 0.4: one sigma beyond */
+    tr_wbp_response(&(tr_wbp_filter){.cutoff = 0.5}, LENGTH, r);
+    assert_true(fabs(r[LENGTH / 2] - 0.5) < 1e-7);
+    tr_wbp_response(&(tr_wbp_filter){.cutoff = 0.5, .sirt_like = 20}, LENGTH, r);
+    double few = pow(1 - 0.00195 / 0.1, 19.0 + 0.3);
+    assert_true(fabs(r[20] - 0.1 * (1 - few)) < 1e-6);
+    tr_wbp_response(&(tr_wbp_filter){.cutoff = 0.35, .sigma = 0.05, .hamming_like = 0.2},
+                    LENGTH, r);
+    double sigma = 0.438 * 0.3;
+    assert_true(fabs(r[60] - 0.2 * exp(-0.01 / (2 * sigma * sigma))) < 1e-6);
+
+    /* The kernel of the band-limited ramp is 1/4, -1/(pi n)^2, 0, ...: transform back. */
+    assert_int_equal(tr_fbp_response(TR_RAMLAK, LENGTH, r), TR_OK);
+    for (int n = 0; n < 4; n++) {
+        double h = 0;
+        for (int k = 0; k < LENGTH; k++)
+            h += r[k <= LENGTH / 2 ? k : LENGTH - k] * cos(2 * M_PI * k * n / LENGTH) /
+                 LENGTH;
+        double wanted = n == 0 ? 0.25 : n % 2 ? -1 / (M_PI * M_PI * n * n) : 0;
+        assert_true(fabs(h - wanted) < 1e-6);
+    }
+    const struct {
+        tr_window window;
+        double half, end; /* relative to the ramp, at f = 0.25 and 0.5 */
+    } windows[] = {{TR_SHEPP_LOGAN, 0.900316, 0.636620}, {TR_COSINE, 0.707107, 0},
+                   {TR_HAMMING, 0.54, 0.08},             {TR_HANN, 0.5, 0},
+                   {TR_PARZEN, 0.25, 0},                 {TR_CHESLER, 0.5, 0}};
+    float ramp[LENGTH / 2 + 1];
+    memcpy(ramp, r, sizeof ramp);
+    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
+        assert_int_equal(tr_fbp_response(windows[i].window, LENGTH, r), TR_OK);
+        assert_true(fabs(r[50] / ramp[50] - windows[i].half) < 1e-3);
+        assert_true(fabs(r[100] / ramp[100] - windows[i].end) < 1e-3);
+    }
+    assert_int_equal(tr_wbp_length(128), 144);
+    assert_int_equal(tr_wbp_length(1024), 1080);
+    assert_true(tr_fbp_length(1000) >= 2000);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    tr_geometry g;
+    tr_geometry_spec spec = {.n_views = N, .tilts = tilts, .n_u = 10, .n_v = 10,
+                             .width = 10, .thickness = 0};
+    assert_int_equal(tr_geometry_init(&spec, &g), TR_ERR_USAGE);
+    spec.thickness = 10;
+    spec.pitch = 80;
+    assert_int_equal(tr_geometry_init(&spec, &g), TR_ERR_USAGE);
+    assert_non_null(strstr(tr_error(), "80"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_points),       cmocka_unit_test(test_constant_xtilts),
+        cmocka_unit_test(test_blocks_cover), cmocka_unit_test(test_locate_inverse),
+        cmocka_unit_test(test_view_weights), cmocka_unit_test(test_partition),
+        cmocka_unit_test(test_filters),      cmocka_unit_test(test_refusals),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
