@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+"""Make a synthetic tilt series of a small cell, with the truth to compare with.
+
+The cell is a list of ellipsoids, so its projections are exact line integrals and owe
+nothing to a voxel grid: an outer membrane (the difference of two ellipsoids) around
+cytoplasm, vesicles, ribosomes of two lobes, and gold beads beside the cell. It lies
+wholly within the volume. Dense matter is bright, as in a cryo-ET series whose contrast
+has been inverted; the vitreous ice around the cell is the zero level.
+
+For the tilt angle t and the pitch g, with the coordinates (x, y, s) of a voxel taken from
+the volume's centre, x = column - (NX - 1)/2 - SHIFT and so on,
+
+    y' = y cos g - s sin g        u = x cos t - z' sin t
+    z' = y sin g + s cos g        v = y'
+
+and the detector's column is (NX - 1)/2 + SHIFT + u, its row (NY - 1)/2 + v. A pixel is the
+mean of four rays, 2 x 2 within the pixel. The missing wedge comes from the range of
+angles.
+
+Written: PREFIX_ali.mrc  the series, views in order of angle
+         PREFIX.tlt      its angles in degrees
+         PREFIX_truth.mrc  the cell, in IMOD's order: sections y, rows thickness, columns x
+"""
+import argparse
+
+import numpy as np
+
+import mrc
+
+FIELD = 4000.0  # width of the field of view in angstroms, whatever the number of pixels
+
+
+def rotation(rng):
+    """A random rotation matrix (from a random unit quaternion)."""
+    w, x, y, z = (q := rng.normal(size=4)) / np.linalg.norm(q)
+    return np.array([[1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+                     [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+                     [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]])
+
+
+class Phantom:
+    """Ellipsoids: centre and matrix A with (p - c)' A (p - c) <= 1 inside, density."""
+
+    def __init__(self):
+        self.ellipsoids = []
+
+    def add(self, density, centre, axes, turn=np.eye(3)):
+        matrix = turn @ np.diag(1.0 / np.square(axes)) @ turn.T
+        self.ellipsoids.append((density, np.asarray(centre, float), matrix))
+
+    def add_shell(self, wall, inside, centre, axes, thickness, turn=np.eye(3)):
+        axes = np.asarray(axes, float)
+        self.add(wall, centre, axes, turn)
+        self.add(inside - wall, centre, axes - thickness, turn)
+
+    def project(self, angle, pitch, nx, ny, shift):
+        """Line integrals, in pixels, as image[ny][nx]; angles in radians."""
+        c, s = np.cos(angle), np.sin(angle)
+        tilt = np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])
+        cg, sg = np.cos(pitch), np.sin(pitch)
+        to_view = tilt @ np.array([[1, 0, 0], [0, cg, -sg], [0, sg, cg]])
+        fine = np.zeros((2 * ny, 2 * nx), np.float32)
+        u = (np.arange(2 * nx) + 0.5) / 2 - nx / 2
+        v = (np.arange(2 * ny) + 0.5) / 2 - ny / 2
+        for density, centre, matrix in self.ellipsoids:
+            a = to_view @ matrix @ to_view.T
+            u0, v0, _ = to_view @ (centre - [shift, 0, 0]) + [shift, 0, 0]
+            # Seen along the third axis: chord = 2 sqrt((1 - w' b w) / a33).
+            b = a[:2, :2] - np.outer(a[:2, 2], a[2, :2]) / a[2, 2]
+            half = np.sqrt(np.diag(np.linalg.inv(b)))
+            i0, i1 = np.searchsorted(u, [u0 - half[0], u0 + half[0]])
+            j0, j1 = np.searchsorted(v, [v0 - half[1], v0 + half[1]])
+            du = (u[i0:i1] - u0).astype(np.float32)
+            dv = (v[j0:j1] - v0).astype(np.float32)[:, None]
+            w = 1 - (b[0, 0] * du * du + 2 * b[0, 1] * du * dv + b[1, 1] * dv * dv)
+            np.sqrt(np.maximum(w, 0, out=w), out=w)
+            fine[j0:j1, i0:i1] += np.float32(2 * density / np.sqrt(a[2, 2])) * w
+        return fine.reshape(ny, 2, nx, 2).mean(axis=(1, 3))
+
+    def voxels(self, nx, ny, nz):
+        """The densities as volume[y][z][x]; a voxel on a surface counts by how many of
+        4 x 4 x 4 points within it lie inside."""
+        steps = (np.arange(4, dtype=np.float32) - 1.5) / 4
+        points = np.array(np.meshgrid(steps, steps, steps)).reshape(3, 1, 64)
+        volume = np.zeros((ny, nz, nx), np.float32)
+        for density, centre, matrix in self.ellipsoids:
+            matrix = matrix.astype(np.float32)
+            half = np.sqrt(np.diag(np.linalg.inv(matrix))) + 1
+            grid = []
+            for n, middle, reach in zip((nx, ny, nz), centre, half):
+                at = np.arange(n) - (n - 1) / 2
+                i0, i1 = np.searchsorted(at, [middle - reach, middle + reach])
+                grid.append((slice(i0, i1), (at[i0:i1] - middle).astype(np.float32)))
+            (xs, x), (ys, y), (zs, z) = grid
+            for row, dy in zip(range(ys.start, ys.stop), y):
+                p = np.stack(np.broadcast_arrays(x[None, :], dy, z[:, None]))
+                gradient = np.tensordot(matrix, p, 1)
+                root = np.sqrt((p * gradient).sum(axis=0))
+                # To first order the surface is (1 - root) / |gradient of root| away.
+                slope = np.sqrt((gradient ** 2).sum(axis=0)) + np.float32(1e-9)
+                near = np.abs(1 - root) * root < 2 * slope
+                part = (root < 1).astype(np.float32)
+                q = p[:, near][:, :, None] + points
+                part[near] = ((q * np.tensordot(matrix, q, 1)).sum(axis=0) < 1).mean(axis=1)
+                volume[row, zs, xs] += np.float32(density) * part
+        return volume
+
+
+def make_cell(nx, ny, nz, seed):
+    """The cell for a volume of this size in pixels."""
+    rng = np.random.default_rng(seed)
+    nm = 10 * nx / FIELD  # pixels per nanometre
+    phantom = Phantom()
+    box = np.array([nx, ny, nz]) / 2
+    cell = np.array([0.80, 0.84, 0.86]) * box
+    membrane = min(8 * nm, 0.2 * cell.min())
+    phantom.add_shell(1.0, 0.3, [0, 0, 0], cell, membrane)
+    taken = []  # (centre, radius) of what is placed already
+
+    def place(radius, inside_cell):
+        """A free place for a ball, or None where a hundred tries find none."""
+        for _ in range(100):
+            at = rng.uniform(-1, 1, 3) * (box - radius - 2)
+            if inside_cell:
+                room = cell - membrane - radius - 1
+                free = room.min() > 0 and np.sum((at / room) ** 2) < 1
+            else:
+                free = np.sum((at / (cell + radius + 1)) ** 2) > 1
+            if free and all(np.linalg.norm(at - c) > radius + r + 1 for c, r in taken):
+                taken.append((at, radius))
+                return at
+        return None
+
+    for _ in range(7):
+        radius = min(rng.uniform(22, 36) * nm, 0.30 * nz)
+        if (at := place(radius, True)) is not None:
+            axes = radius * rng.uniform(0.8, 1.0, 3)
+            phantom.add_shell(0.7, -0.2, at, axes, 6 * nm, rotation(rng))
+    for _ in range(12):
+        radius = 6 * nm
+        if (at := place(radius, False)) is not None:
+            phantom.add(5.0, at, [radius] * 3)
+    for _ in range(120):
+        radius = 13 * nm
+        if (at := place(radius, True)) is not None:
+            turn = rotation(rng)
+            phantom.add(0.9, at - turn @ [0, 0, 3 * nm], np.array([11, 10, 8]) * nm, turn)
+            phantom.add(0.6, at + turn @ [0, 0, 8 * nm], np.array([9, 6, 5]) * nm, turn)
+    return phantom
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    add = parser.add_argument
+    add("--size", nargs=3, type=int, default=[256, 256, 96], metavar=("NX", "NY", "NZ"),
+        help="images are NX x NY, the volume NZ thick (default 256 256 96)")
+    add("--views", type=int, default=41, help="number of views (default 41)")
+    add("--range", nargs=2, type=float, default=[-60, 60], metavar=("FIRST", "LAST"),
+        help="tilt angles in degrees, evenly spaced (default -60 60)")
+    add("--pitch", type=float, default=0, help="rotation about x in degrees (default 0)")
+    add("--axis-shift", type=float, default=0,
+        help="columns from the images' centre to the tilt axis (default 0)")
+    add("--snr", type=float, default=3,
+        help="variance of the clean series over that of the noise (default 3)")
+    add("--noise-free", action="store_true", help="add no noise")
+    add("--seed", type=int, default=1, help="of the cell and the noise (default 1)")
+    add("--out-prefix", default="cell", help="how the files' names begin (default cell)")
+    arguments = parser.parse_args()
+    if min(arguments.size) < 16 or arguments.views < 1 or not arguments.snr > 0:
+        parser.error("needs at least 16 pixels each way, one view, and an SNR above 0")
+    return arguments
+
+
+def main():
+    a = parse_arguments()
+    nx, ny, nz = a.size
+    pixel = FIELD / nx
+    phantom = make_cell(nx, ny, nz, a.seed)
+    angles = np.round(np.linspace(*a.range, a.views), 2)
+    pitch = np.radians(a.pitch)
+    series = np.stack([phantom.project(t, pitch, nx, ny, a.axis_shift)
+                       for t in np.radians(angles)])
+    if not a.noise_free:
+        sigma = np.sqrt(series.var(dtype=np.float64) / a.snr)
+        noise = np.random.default_rng(a.seed).standard_normal(series.shape, np.float32)
+        series += np.float32(sigma) * noise
+    mrc.write(a.out_prefix + "_ali.mrc", series, pixel, "Synthetic tilt series of a cell")
+    np.savetxt(a.out_prefix + ".tlt", angles, "%.2f")
+    mrc.write(a.out_prefix + "_truth.mrc", phantom.voxels(nx, ny, nz), pixel,
+              "The synthetic cell itself: sections y, rows thickness, columns x")
+    print(f"{len(phantom.ellipsoids)} ellipsoids, {a.views} views of {nx} x {ny}, "
+          f"{angles[0]:g} to {angles[-1]:g} degrees, pixel {pixel:.4g} A")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""The phantom's analytic projections against rays summed through its voxels."""
+import subprocess
+import sys
+
+import mrcfile
+import numpy as np
+import pytest
+
+from conftest import ROOT, read_mrc
+
+NX, NY, NZ = 96, 80, 40
+
+
+def interpolate(volume, x, y, s):
+    """Trilinear samples of volume[y][s][x] at fractional indexes; 0 outside."""
+    padded = np.pad(volume, 1)
+    at = [np.clip(c + 1, 0, n - 1.001) for c, n in zip((y, s, x), padded.shape)]
+    low = [a.astype(int) for a in at]
+    part = [a - i for a, i in zip(at, low)]
+    total = 0
+    for corner in np.ndindex(2, 2, 2):
+        weight = np.prod([p if bit else 1 - p for p, bit in zip(part, corner)], axis=0)
+        total = total + weight * padded[tuple(i + bit for i, bit in zip(low, corner))]
+    return total
+
+
+def ray_sums(volume, angle, pitch, shift):
+    """The view as sums along rays, one voxel a step. A point of the ray is found by
+    undoing the tilt first and the pitch after it."""
+    ny, nz, nx = volume.shape
+    reach = np.hypot(nx, max(ny, nz)) / 2
+    v, u, t = np.meshgrid(np.arange(ny) - (ny - 1) / 2,
+                          np.arange(nx) - (nx - 1) / 2 - shift,
+                          np.arange(-reach, reach), indexing="ij")
+    x = u * np.cos(angle) + t * np.sin(angle)
+    z = -u * np.sin(angle) + t * np.cos(angle)
+    y = v * np.cos(pitch) + z * np.sin(pitch)
+    s = -v * np.sin(pitch) + z * np.cos(pitch)
+    return interpolate(volume, x + (nx - 1) / 2 + shift, y + (ny - 1) / 2,
+                             s + (nz - 1) / 2).sum(axis=2)
+
+
+def difference(view, rays):
+    """Relative rms difference of the means over 4 x 4 pixels: the volume's voxels have
+    blurred the finest detail, which the analytic view still has."""
+    ny, nx = view.shape
+    a, b = (i.reshape(ny // 4, 4, nx // 4, 4).mean(axis=(1, 3)) for i in (view, rays))
+    return np.sqrt(np.mean((a - b) ** 2) / np.var(b))
+
+
+@pytest.mark.parametrize("pitch, shift", [(0, 0), (6, 0), (0, 4.25), (-5, -3)])
+def test_projections_are_the_ray_sums_of_the_truth(make_phantom, pitch, shift):
+    made = make_phantom("--size", NX, NY, NZ, "--views", 3, "--range", -60, 40,
+                        "--pitch", pitch, "--axis-shift", shift, "--noise-free")
+    series, truth = read_mrc(made.series), read_mrc(made.truth)
+    angles = np.loadtxt(made.tilts)
+    assert series.shape == (3, NY, NX) and truth.shape == (NY, NZ, NX)
+    assert angles == pytest.approx([-60, -10, 40])
+    for view, angle in zip(series, np.radians(angles)):
+        rays = ray_sums(truth, angle, np.radians(pitch), shift)
+        assert difference(view, rays) < 0.02
+
+
+def test_the_ray_sums_tell_wrong_signs_and_shifts(make_phantom):
+    """The test above could not fail if these errors were within its tolerance."""
+    made = make_phantom("--size", NX, NY, NZ, "--views", 1, "--range", 60, 60,
+                        "--pitch", 6, "--axis-shift", 4, "--noise-free")
+    view, truth = read_mrc(made.series)[0], read_mrc(made.truth)
+    for angle, pitch, shift in [(-60, 6, 4), (60, -6, 4), (60, 6, -4), (60, 6, 3)]:
+        rays = ray_sums(truth, np.radians(angle), np.radians(pitch), shift)
+        assert difference(view, rays) > 0.04
+
+
+def test_mass_is_the_same_in_truth_and_views(phantom):
+    series, truth = read_mrc(phantom.series), read_mrc(phantom.truth)
+    middle = len(series) // 2  # the untilted view loses nothing at the edges
+    assert series[middle].sum() == pytest.approx(truth.sum(), rel=0.005)
+
+
+def test_noise_has_the_variance_asked_for_and_the_seed_repeats(make_phantom):
+    size = ("--size", 64, 64, 24, "--views", 11)
+    clean = read_mrc(make_phantom(*size, "--noise-free").series)
+    noisy = read_mrc(make_phantom(*size, "--snr", 0.5).series)
+    again = read_mrc(make_phantom(*size, "--snr", 0.5).series)
+    noise = noisy - clean
+    assert noise.var() == pytest.approx(clean.var() / 0.5, rel=0.03)
+    assert abs(noise.mean()) < 0.02 * noise.std()
+    assert np.array_equal(noisy, again)
+
+
+def test_files_are_valid_and_pictures_show_the_section(phantom, tmp_path):
+    for path in (phantom.series, phantom.truth):
+        assert mrcfile.validate(path)
+        with mrcfile.open(path) as file:
+            assert file.voxel_size.x == pytest.approx(4000 / 64)
+    subprocess.run([sys.executable, ROOT / "examples" / "picture.py", phantom.truth,
+                    tmp_path / "truth"], check=True)
+    for name in ("truth_xy.png", "truth_xz.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_compare_fails_below_the_floor(phantom, tmp_path):
+    noise = tmp_path / "noise.mrc"
+    with mrcfile.new(noise) as file:
+        shape = read_mrc(phantom.truth).shape
+        file.set_data(np.random.default_rng(0).normal(size=shape).astype(np.float32))
+    def compare(volume):
+        return subprocess.run([sys.executable, ROOT / "examples" / "compare.py",
+                               phantom.truth, volume, "--at-least", "0.5"],
+                              capture_output=True, text=True)
+    assert compare(phantom.truth).stdout == "1.0000\n"
+    assert compare(phantom.truth).returncode == 0
+    assert compare(noise).returncode != 0
