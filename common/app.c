@@ -36,9 +36,10 @@ static void print_help(const tr_setup *s)
     int columns = 80;
     if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col >= 40)
         columns = window.ws_col;
-    printf("Usage: %s [options] [SERIES]\n\n%s: %s.\n\nWithout SERIES, the one aligned tilt "
-           "series of the current folder is taken.\n\n",
-           s->program->name, s->program->name, s->program->summary);
+    printf(
+        "Usage: %s [options] [SERIES]\n\n%s: %s.\n\nWithout SERIES, the one aligned tilt "
+        "series of the current folder is taken.\n\n",
+        s->program->name, s->program->name, s->program->summary);
     print_algorithms(stdout);
     tr_options_help(stdout, s->groups, s->n_groups, columns);
 }
@@ -46,23 +47,30 @@ static void print_help(const tr_setup *s)
 static void print_man(const tr_setup *s)
 {
     const tr_algorithm *a;
-    printf(".TH %s 1 \"\" \"TiltRec %s\" \"TiltRec\"\n.SH NAME\n%s \\- %s\n", s->program->name,
-           TR_VERSION, s->program->name, s->program->summary);
-    printf(".SH SYNOPSIS\n.B %s\n[options] [SERIES]\n.br\n.B mpiexec \\-n\nN\n.B %s\n[options] "
+    printf(".TH %s 1 \"\" \"TiltRec %s\" \"TiltRec\"\n.SH NAME\n%s \\- %s\n",
+           s->program->name, TR_VERSION, s->program->name, s->program->summary);
+    printf(".SH SYNOPSIS\n.B %s\n[options] [SERIES]\n.br\n.B mpiexec \\-n\nN\n.B "
+           "%s\n[options] "
            "[SERIES]\n",
            s->program->name, s->program->name);
-    printf(".SH DESCRIPTION\nReads an aligned tilt series and its tilt angles and writes the "
-           "tomogram. Without SERIES, the one aligned series of the current folder is taken, "
-           "with its angles and, if it is there, its tilt.com. Under mpiexec each process "
-           "reconstructs its share of the slices; the result does not depend on their "
-           "number.\n.SH ALGORITHMS\n");
+    printf(
+        ".SH DESCRIPTION\nReads an aligned tilt series and its tilt angles and writes "
+        "the "
+        "tomogram. Without SERIES, the one aligned series of the current folder is "
+        "taken, "
+        "with its angles and, if it is there, its tilt.com. Under mpiexec each process "
+        "reconstructs its share of the slices; the result does not depend on their "
+        "number.\n.SH ALGORITHMS\n");
     for (size_t k = 0; (a = tr_algorithm_at(k)); k++)
         printf(".TP\n.B %s\n%s\n", a->name, a->help);
     tr_options_man(stdout, s->groups, s->n_groups);
-    printf(".SH EXIT STATUS\n0 success, 1 a file or the system refused, 2 a wrong option, 3 not "
+    printf(".SH EXIT STATUS\n0 success, 1 a file or the system refused, 2 a wrong "
+           "option, 3 not "
            "possible with this program, 4 not enough memory, 5 a bug.\n");
-    printf(".SH ENVIRONMENT\n.TP\n.B TR_ISA\nbaseline, avx2 or avx512: the instruction set to "
-           "use instead of the best one, for the same bytes on machines of different age\n");
+    printf(
+        ".SH ENVIRONMENT\n.TP\n.B TR_ISA\nbaseline, avx2 or avx512: the instruction set "
+        "to "
+        "use instead of the best one, for the same bytes on machines of different age\n");
 }
 
 static bool print_and_leave(const tr_setup *s, int rank)
@@ -93,7 +101,8 @@ static void print_residuals(const tr_job *job)
         return;
     tr_info("residual |b - A x| / |b| before each iteration:");
     for (size_t k = 0; k < job->history.n; k++) {
-        double ratio = sqrt(fmax(job->history.squares[k], 0.0) / job->history.data_squares);
+        double ratio =
+            sqrt(fmax(job->history.squares[k], 0.0) / job->history.data_squares);
         size_t used = strlen(line);
         snprintf(line + used, sizeof line - used, "%5zu: %.6f", k + 1, ratio);
         if (k % PER_LINE == PER_LINE - 1 || k + 1 == job->history.n) {
@@ -148,8 +157,8 @@ static void print_times(const tr_job *job, double checking, double running, doub
         tr_info("%-12s%9.2f%11.0f%%%s", names[k], job->seconds[k],
                 100.0 * job->seconds[k] / running, whose);
     }
-    tr_info("the stages took %.2f s in a run of %.2f s: %.2f s ran beside another stage", sum,
-            running, fmax(sum - running, 0.0));
+    tr_info("the stages took %.2f s in a run of %.2f s: %.2f s ran beside another stage",
+            sum, running, fmax(sum - running, 0.0));
     tr_info("checking the series took %.2f s, everything %.2f s; %.2f G updates/s while "
             "projecting%s",
             checking, wall, 1e-9 * updates / fmax(job->seconds[TR_STAGE_PROJECT], 1e-9),
@@ -188,7 +197,6 @@ static tr_status reconstruct(tr_setup *s, tr_comm *comm, const void *plan, doubl
                              double checking)
 {
     tr_job *job = &s->job;
-    tr_output_watch_signals();
     TR_TRY(tr_output_open(comm, &job->output_spec, &job->output));
     double begun = tr_now();
     tr_status status = s->program->method->run(job, plan);
@@ -206,8 +214,9 @@ static tr_status reconstruct(tr_setup *s, tr_comm *comm, const void *plan, doubl
     print_residuals(job);
     if (scaling[0])
         tr_info("scaling: %s", scaling);
-    tr_info("wrote %s: min %g, max %g, mean %g, standard deviation %g", job->output_spec.path,
-            statistics.min, statistics.max, statistics.mean, statistics.rms);
+    tr_info("wrote %s: min %g, max %g, mean %g, standard deviation %g",
+            job->output_spec.path, statistics.min, statistics.max, statistics.mean,
+            statistics.rms);
     print_times(job, checking, running, tr_now() - start, updates);
     return TR_OK;
 }
@@ -234,6 +243,7 @@ int tr_app_main(const tr_program *program, tr_comm *comm, int argc, char **argv)
 {
     tr_setup setup = {.job = {.comm = comm}};
     tr_log_setup(TR_LOG_NORMAL, comm->rank == 0, program->name);
+    tr_output_watch_signals();
     tr_status status =
         comm->ops->agree(comm, tr_setup_parse(&setup, program, argc, argv));
     if (status == TR_OK && !print_and_leave(&setup, comm->rank)) {

@@ -1,8 +1,10 @@
 #include "comm.h"
 
+#include <fcntl.h>
 #include <mpi.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "mem.h"
 
@@ -65,9 +67,9 @@ static tr_status mpi_open(tr_comm *comm, const char *path, tr_shared_file **file
         return TR_ERR_MEMORY;
     }
     f->path = copy;
-    tr_status status = check(
-        MPI_File_open(MPI_COMM_WORLD, path, MPI_MODE_RDWR, MPI_INFO_NULL, &f->file),
-        "opening", path);
+    tr_status status =
+        check(MPI_File_open(MPI_COMM_WORLD, path, MPI_MODE_RDWR, MPI_INFO_NULL, &f->file),
+              "opening", path);
     if (status != TR_OK) {
         free(copy);
         free(f);
@@ -131,6 +133,18 @@ static void mpi_finish(tr_comm *comm)
     MPI_Finalize();
 }
 
+/* Else what MPI opens takes the number of a standard stream that was closed, and gets our
+ * messages. */
+static void fill_standard_streams(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 tr_status tr_comm_mpi(int *argc, char ***argv, tr_comm **comm)
 {
     static const tr_comm_ops ops = {
@@ -145,6 +159,7 @@ tr_status tr_comm_mpi(int *argc, char ***argv, tr_comm **comm)
     };
     static tr_comm world = {.ops = &ops};
     int provided = 0;
+    fill_standard_streams();
     /* The writer thread writes while the main thread makes no calls. */
     TR_TRY(check(MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided),
                  "starting MPI", NULL));
@@ -153,8 +168,8 @@ tr_status tr_comm_mpi(int *argc, char ***argv, tr_comm **comm)
         return tr_fail(TR_ERR_UNAVAILABLE,
                        "this MPI library does not support calls from several threads");
     MPI_Comm local;
-    TR_TRY(check(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL,
-                                     &local),
+    TR_TRY(check(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0,
+                                     MPI_INFO_NULL, &local),
                  "finding the ranks of this machine", NULL));
     MPI_Comm_rank(MPI_COMM_WORLD, &world.rank);
     MPI_Comm_size(MPI_COMM_WORLD, &world.size);

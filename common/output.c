@@ -23,12 +23,12 @@ struct tr_output {
     tr_output_spec spec;
     tr_volume_spec volume; /* as the format sees it */
     const tr_format *format;
-    char *path, *partial;  /* final name; name while unfinished */
-    char *raw;             /* float samples before automatic scaling; NULL if not needed */
+    char *path, *partial; /* final name; name while unfinished */
+    char *raw;            /* float samples before automatic scaling; NULL if not needed */
     tr_shared_file *file, *raw_file;
     uint64_t *section_offset;
-    slice_sums *sums;      /* one per slice, zero for slices of other ranks */
-    void *piece;           /* rows of one section, for order xyz */
+    slice_sums *sums; /* one per slice, zero for slices of other ranks */
+    void *piece;      /* rows of one section, for order xyz */
     size_t piece_size;
 };
 
@@ -50,11 +50,18 @@ void tr_output_watch_signals(void)
     signal(SIGINT, remove_unfinished);
     signal(SIGTERM, remove_unfinished);
     signal(SIGHUP, remove_unfinished);
+    /* A log that nobody reads any more is no reason to stop; a limit of file sizes is an
+     * error of the write, with its sentence. */
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
 }
 
 /* ---- opening ---- */
 
-static size_t samples_per_section(const tr_output *o) { return o->volume.nx * o->volume.ny; }
+static size_t samples_per_section(const tr_output *o)
+{
+    return o->volume.nx * o->volume.ny;
+}
 
 static tr_status reserve(const char *path, uint64_t bytes)
 {
@@ -70,25 +77,6 @@ static tr_status reserve(const char *path, uint64_t bytes)
     unlink(path);
     return tr_fail(TR_ERR_DATA, "%s: %llu bytes cannot be reserved: %s", path,
                    (unsigned long long)bytes, strerror(error));
-}
-
-/* Say what is wrong with the folder before a format's library says it less clearly. */
-static tr_status check_folder(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    char *folder = slash ? tr_format_string("%.*s", (int)(slash - path + 1), path)
-                         : tr_strdup(".");
-    if (!folder)
-        return TR_ERR_MEMORY;
-    tr_status status = TR_OK;
-    if (access(folder, F_OK) != 0)
-        status = tr_fail(TR_ERR_DATA, "the folder of the output, %s, does not exist",
-                         folder);
-    else if (access(folder, W_OK | X_OK) != 0)
-        status = tr_fail(TR_ERR_DATA, "the folder of the output, %s, cannot be written: %s",
-                         folder, strerror(errno));
-    free(folder);
-    return status;
 }
 
 /* A full disk is known before hours of work, not after. */
@@ -110,21 +98,21 @@ static tr_status check_space(const tr_output *o)
     double available = (double)disk.f_bavail * (double)disk.f_frsize;
     if (wanted <= available)
         return TR_OK;
+    double unit = wanted < 1e9 ? 1e6 : 1e9;
     return tr_fail(TR_ERR_DATA,
-                   "%s: the disk is too full: %.2f GB are needed and %.2f GB are free",
-                   o->path, wanted * 1e-9, available * 1e-9);
+                   "%s: the disk is too full: %.3f %s are needed and %.3f are free; free "
+                   "some, or write to another disk with -o",
+                   o->path, wanted / unit, wanted < 1e9 ? "MB" : "GB", available / unit);
 }
 
 static tr_status create_files(tr_output *o)
 {
-    TR_TRY(check_folder(o->path));
     TR_TRY(check_space(o));
-    unfinished[0] = o->partial;
-    unfinished[1] = o->raw;
     TR_TRY(o->format->create(o->partial, &o->volume, &o->section_offset));
     if (!o->raw)
         return TR_OK;
-    return reserve(o->raw, (uint64_t)samples_per_section(o) * o->volume.nz * sizeof(float));
+    return reserve(o->raw,
+                   (uint64_t)samples_per_section(o) * o->volume.nz * sizeof(float));
 }
 
 /* Offsets fit a double's 53 bits, so the ranks learn them by adding zeros. */
@@ -182,6 +170,9 @@ static tr_status open_files(tr_output *o)
 {
     tr_comm *comm = o->comm;
     TR_TRY(comm->ops->agree(comm, prepare(o)));
+    /* On every rank: the launcher may kill the others once one has died of a signal. */
+    unfinished[0] = o->partial;
+    unfinished[1] = o->raw;
     TR_TRY(comm->ops->agree(comm, comm->rank == 0 ? create_files(o) : TR_OK));
     TR_TRY(comm->ops->agree(comm, share_offsets(o)));
     TR_TRY(comm->ops->agree(comm, comm->ops->open(comm, o->partial, &o->file)));
@@ -215,23 +206,50 @@ static void scale(float *values, size_t n, double add, double multiply)
         values[i] = (float)((values[i] + add) * multiply);
 }
 
+enum { PARTS = 8 }; /* sums side by side, so that they need not wait for each other */
+
+static double sum_about(const float *values, size_t n, double about, bool squared)
+{
+    double part[PARTS] = {0}, sum = 0.0;
+    for (size_t i = 0; i + PARTS <= n; i += PARTS)
+        for (size_t j = 0; j < PARTS; j++) {
+            double d = values[i + j] - about;
+            part[j] += squared ? d * d : d;
+        }
+    for (size_t i = n / PARTS * PARTS; i < n; i++) {
+        double d = values[i] - about;
+        part[0] += squared ? d * d : d;
+    }
+    for (size_t j = 0; j < PARTS; j++)
+        sum += part[j];
+    return sum;
+}
+
+static void find_limits(const float *values, size_t n, slice_sums *s)
+{
+    float low[PARTS], high[PARTS];
+    for (size_t j = 0; j < PARTS; j++)
+        low[j] = high[j] = values[0];
+    for (size_t i = 0; i < n; i++) {
+        size_t j = i % PARTS;
+        low[j] = values[i] < low[j] ? values[i] : low[j];
+        high[j] = values[i] > high[j] ? values[i] : high[j];
+    }
+    s->min = low[0];
+    s->max = high[0];
+    for (size_t j = 1; j < PARTS; j++) {
+        s->min = fmin(s->min, low[j]);
+        s->max = fmax(s->max, high[j]);
+    }
+}
+
 /* Of what the file will hold: for integers and float16, after the rounding. */
 static slice_sums measure(const float *values, size_t n)
 {
-    slice_sums s = {.min = INFINITY, .max = -INFINITY};
-    float low = values[0], high = values[0];
-    double sum = 0.0, squares = 0.0;
-    for (size_t i = 0; i < n; i++) {
-        low = values[i] < low ? values[i] : low;
-        high = values[i] > high ? values[i] : high;
-        sum += values[i];
-    }
-    s.mean = sum / (double)n;
-    for (size_t i = 0; i < n; i++)
-        squares += (values[i] - s.mean) * (values[i] - s.mean);
-    s.squares = squares;
-    s.min = low;
-    s.max = high;
+    slice_sums s;
+    find_limits(values, n, &s);
+    s.mean = sum_about(values, n, 0.0, false) / (double)n;
+    s.squares = sum_about(values, n, s.mean, true);
     return s;
 }
 
@@ -257,8 +275,8 @@ static tr_status write_samples(tr_output *o, tr_shared_file *file, bool raw, siz
     size_t section = samples_per_section(o) * size;
     if (!o->spec.xyz) {
         for (size_t k = 0; k < n; k++) {
-            uint64_t at = raw ? (uint64_t)(slice + k) * section
-                              : o->section_offset[slice + k];
+            uint64_t at =
+                raw ? (uint64_t)(slice + k) * section : o->section_offset[slice + k];
             TR_TRY(o->comm->ops->write(file, at, samples + k * plane, plane));
         }
         return TR_OK;
@@ -460,6 +478,11 @@ static tr_status finish(tr_output *o, tr_statistics *t, char *scaling)
     TR_TRY(comm->ops->sum(comm, (double *)o->sums,
                           o->spec.n_slices * sizeof *o->sums / sizeof(double)));
     *t = total(o);
+    if (!isfinite(t->mean) || !isfinite(t->rms))
+        return tr_fail(TR_ERR_DATA,
+                       "%s: voxels came out as NaN or infinite; nothing was kept (is "
+                       "--scale too large, or are such values in --initial?)",
+                       o->path);
     if (t->min == t->max)
         return tr_fail(TR_ERR_DATA,
                        "%s: every voxel came out as %g; nothing was kept (is the series "

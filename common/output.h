@@ -9,10 +9,10 @@
 typedef struct tr_output_spec {
     const char *path;
     size_t width, thickness, n_slices; /* of the whole volume */
-    bool xyz;          /* order xyz (rows of thickness reversed), else xzy */
+    bool xyz; /* order xyz (rows of thickness reversed), else xzy */
     tr_type type;
-    bool automatic;    /* integers: map the volume's range to the type's range at the end */
-    double add, multiply; /* written value = (value + add) * multiply */
+    bool automatic; /* integers: map the volume's range to the type's range at the end */
+    double add, multiply;    /* written value = (value + add) * multiply */
     double pixel, origin[3]; /* of the output's axes in the order written */
     size_t n_labels;
     char labels[TR_LABELS][TR_LABEL_LENGTH + 1];
@@ -22,7 +22,7 @@ typedef struct tr_output_spec {
 typedef struct tr_output tr_output;
 
 /* Create the file beside its final name, with all its space reserved. Collective.
- * Errors (sentence with the path): folder missing or not writable, disk full, sizes the
+ * Errors (sentence with the path): disk full, sizes the
  * format cannot hold, unknown extension (TR_ERR_USAGE). */
 TR_CHECKED tr_status tr_output_open(tr_comm *comm, const tr_output_spec *spec,
                                     tr_output **output);
@@ -44,7 +44,7 @@ TR_CHECKED tr_status tr_output_finish(tr_output *output, tr_statistics *statisti
 void tr_output_discard(tr_output *output);
 
 /* What is unfinished is removed when one of these signals ends the program: SIGINT,
- * SIGTERM, SIGHUP. */
+ * SIGTERM, SIGHUP. SIGPIPE and SIGXFSZ no longer end it. */
 void tr_output_watch_signals(void);
 
 /* Bytes an output of this spec needs for groups of n slices, besides the planes. */

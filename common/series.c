@@ -113,9 +113,10 @@ static tr_status scan_view(tr_series *s, size_t k, float *buffer)
         scan_values(buffer, s->raw_u, y, rows, v, &sums);
     }
     if (sums.n == 0.0)
-        return tr_fail(TR_ERR_DATA,
-                       "%s: view %zu has no finite pixel; leave it out with --exclude %zu",
-                       s->path, s->views[k] + 1, s->views[k] + 1);
+        return tr_fail(
+            TR_ERR_DATA,
+            "%s: view %zu has no finite pixel; leave it out with --exclude %zu", s->path,
+            s->views[k] + 1, s->views[k] + 1);
     v->mean = sums.sum / sums.n;
     v->constant = sums.min == sums.max;
     v->fill = s->invert ? -v->mean : v->mean;
@@ -143,8 +144,8 @@ static tr_status scan_share(tr_comm *comm, tr_series *s, int threads)
 #pragma omp parallel num_threads(threads)
     {
         tr_status mine = TR_OK;
-        float *buffer = tr_calloc("rows of the series", SCAN_ROWS * s->raw_u,
-                                  sizeof *buffer);
+        float *buffer =
+            tr_calloc("rows of the series", SCAN_ROWS * s->raw_u, sizeof *buffer);
 #pragma omp for schedule(dynamic)
         for (size_t k = first; k < first + count; k++)
             if (mine == TR_OK)
@@ -273,8 +274,9 @@ static tr_status bin_series(tr_comm *comm, tr_series *s, const tr_series_spec *s
     if (comm->rank == 0) {
         s->binned = open(spec->scratch, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         if (s->binned < 0)
-            status = tr_fail(TR_ERR_DATA, "%s cannot be created for the binned series: %s",
-                             spec->scratch, strerror(errno));
+            status =
+                tr_fail(TR_ERR_DATA, "%s cannot be created for the binned series: %s",
+                        spec->scratch, strerror(errno));
     }
     TR_TRY(comm->ops->agree(comm, status));
     if (comm->rank != 0) {
@@ -331,13 +333,7 @@ tr_status tr_series_open(tr_comm *comm, tr_image *image, const tr_series_spec *s
                      .log_base = spec->log_base,
                      .invert = spec->invert,
                      .binned = -1};
-    tr_status status = TR_OK;
-    if (!s->n_u || !s->n_v)
-        status = tr_fail(TR_ERR_USAGE, "--bin %zu leaves nothing of images of %zu x %zu",
-                         spec->bin, info->nx, info->ny);
-    if (status == TR_OK)
-        status = copy_spec(spec, s);
-    status = comm->ops->agree(comm, status);
+    tr_status status = comm->ops->agree(comm, copy_spec(spec, s));
     if (status == TR_OK)
         status = scan_series(comm, s, spec->threads);
     if (status == TR_OK && s->bin > 1)
@@ -372,7 +368,8 @@ static tr_status read_binned(const tr_series *s, size_t k, const tr_window_2d *w
                              float *out)
 {
     for (size_t y = 0; y < w->ny; y++) {
-        size_t at = (k * s->n_v + w->y0 + y) * s->n_u + w->x0, bytes = w->nx * sizeof *out;
+        size_t at = (k * s->n_v + w->y0 + y) * s->n_u + w->x0,
+               bytes = w->nx * sizeof *out;
         char *to = (char *)(out + y * w->nx);
         for (off_t offset = (off_t)(at * sizeof *out); bytes;) {
             ssize_t n = pread(s->binned, to, bytes, offset);

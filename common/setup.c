@@ -23,10 +23,11 @@ static tr_status find_algorithm(tr_setup *s, const char *name)
         return TR_OK;
     for (size_t i = 0; i < sizeof whole_volume / sizeof *whole_volume; i++)
         if (strcasecmp(name, whole_volume[i]) == 0)
-            return tr_fail(TR_ERR_UNAVAILABLE,
-                           "%s needs the whole volume at once and %s works slice by slice; "
-                           "use tiltrecz-mpi",
-                           whole_volume[i], s->program->name);
+            return tr_fail(
+                TR_ERR_UNAVAILABLE,
+                "%s needs the whole volume at once and %s works slice by slice; "
+                "use tiltrecz-mpi",
+                whole_volume[i], s->program->name);
     const char *names[32];
     char list[256] = "";
     size_t n = 0;
@@ -49,13 +50,12 @@ static tr_status make_groups(tr_setup *s)
     s->params = tr_calloc("options", s->algorithm->params_size, 1);
     if (!s->groups || !s->params)
         return TR_ERR_MEMORY;
-    s->groups[s->n_groups++] = (tr_option_group){
-        "Common", tr_common_options, tr_n_common_options, &s->options};
+    s->groups[s->n_groups++] =
+        (tr_option_group){"Common", tr_common_options, tr_n_common_options, &s->options};
     for (size_t k = 0; k < n; k++) {
         const tr_algorithm *a = tr_algorithm_at(k);
-        s->groups[s->n_groups++] =
-            (tr_option_group){a->name, a->options, a->n_options,
-                              a == s->algorithm ? s->params : NULL};
+        s->groups[s->n_groups++] = (tr_option_group){
+            a->name, a->options, a->n_options, a == s->algorithm ? s->params : NULL};
     }
     return TR_OK;
 }
@@ -65,17 +65,17 @@ static tr_status check_options(tr_setup *s)
     tr_options *o = &s->options;
     o->log = tr_option_given(&s->line, "log");
     if (s->line.positional && o->input)
-        return tr_fail(TR_ERR_USAGE,
-                       "two series are named, %s and --input %s; name one",
+        return tr_fail(TR_ERR_USAGE, "two series are named, %s and --input %s; name one",
                        s->line.positional, o->input);
     if (!o->input)
         o->input = s->line.positional;
     if (o->quiet && o->verbose)
         return tr_fail(TR_ERR_USAGE, "--quiet and --verbose contradict each other");
     if (o->scale[1] == 0.0)
-        return tr_fail(TR_ERR_USAGE,
-                       "--scale %g,0 makes every voxel 0; the second number must not be 0",
-                       o->scale[0]);
+        return tr_fail(
+            TR_ERR_USAGE,
+            "--scale %g,0 makes every voxel 0; the second number must not be 0",
+            o->scale[0]);
     if (o->initial && !(s->algorithm->needs & TR_USES_INITIAL))
         return tr_fail(TR_ERR_USAGE,
                        "%s does not start from a volume; --initial is for SIRT and SART",
@@ -139,8 +139,8 @@ static tr_status choose_views(tr_setup *s)
     free(exclude);
     TR_TRY(status);
     if (!kept)
-        return tr_fail(TR_ERR_USAGE, "--include and --exclude leave none of the %zu views",
-                       n);
+        return tr_fail(TR_ERR_USAGE,
+                       "--include and --exclude leave none of the %zu views", n);
     return TR_OK;
 }
 
@@ -164,10 +164,11 @@ static tr_status read_tilts(tr_setup *s)
     } else if (info->n_tilts == info->nz) {
         memcpy(s->tilts, info->tilts, info->nz * sizeof *s->tilts);
     } else {
-        return tr_fail(TR_ERR_DATA,
-                       "%s: no tilt angles: there is no .tlt, .rawtlt or .mdoc file of that "
-                       "name and the file itself has none; name one with -t",
-                       s->series_path);
+        return tr_fail(
+            TR_ERR_DATA,
+            "%s: no tilt angles: there is no .tlt, .rawtlt or .mdoc file of that "
+            "name and the file itself has none; name one with -t",
+            s->series_path);
     }
     keep_chosen(s, s->tilts);
     return TR_OK;
@@ -216,6 +217,10 @@ static tr_status make_geometry(tr_setup *s)
     const tr_image_info *info = tr_image_get_info(s->image);
     tr_options *o = &s->options;
     size_t bin = (size_t)o->bin, n_u = info->nx / bin, n_v = info->ny / bin;
+    if (!n_u || !n_v)
+        return tr_fail(TR_ERR_USAGE,
+                       "--bin %zu leaves nothing of the %zu x %zu pixels of %s", bin,
+                       info->nx, info->ny, s->series_path);
     if (!o->thickness) {
         o->thickness = (long)(info->nx / 4 / 2 * 2 > 16 ? info->nx / 4 / 2 * 2 : 16);
         tr_warn("no thickness given: taking %ld pixels, a quarter of the image's width; "
@@ -311,8 +316,8 @@ static tr_status start_backend(tr_setup *s, tr_comm *comm)
     job->params = s->params;
     job->threads = s->options.threads ? (int)s->options.threads : default_threads(comm);
     double ram = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
-    job->memory = s->options.memory ? s->options.memory
-                                    : (size_t)(ram / 2.0 / comm->local_size);
+    job->memory =
+        s->options.memory ? s->options.memory : (size_t)(ram / 2.0 / comm->local_size);
     job->backend = tr_backend_find(s->program->backend);
     if (!job->backend)
         return tr_fail(TR_ERR_UNAVAILABLE, "%s was built without its backend %s",

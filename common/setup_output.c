@@ -1,9 +1,11 @@
 /* The output: its name, type, header and labels, and that it destroys no input. */
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "log.h"
 #include "mem.h"
@@ -18,6 +20,29 @@ bool tr_same_file(const char *a, const char *b)
            x.st_ino == y.st_ino;
 }
 
+/* Before any work, and before a format's library says it less clearly. */
+static tr_status check_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder =
+        slash ? tr_format_string("%.*s", (int)(slash - path + 1), path) : tr_strdup(".");
+    if (!folder)
+        return TR_ERR_MEMORY;
+    tr_status status = TR_OK;
+    if (access(folder, W_OK | X_OK) != 0)
+        status = errno == ENOENT
+                     ? tr_fail(TR_ERR_DATA,
+                               "the folder of the output, %s, does not exist; make it "
+                               "first, or name another with -o",
+                               folder)
+                     : tr_fail(TR_ERR_DATA,
+                               "the folder of the output, %s, cannot be written: %s; "
+                               "name another with -o",
+                               folder, strerror(errno));
+    free(folder);
+    return status;
+}
+
 static tr_status choose_path(tr_setup *s)
 {
     const tr_options *o = &s->options;
@@ -26,8 +51,8 @@ static tr_status choose_path(tr_setup *s)
         path = s->default_output = tr_default_output(s->series_path);
     if (!path)
         return TR_ERR_MEMORY;
-    const char *inputs[] = {s->series_path, s->tilts_path, o->xtilts,
-                            o->transforms,  o->initial,    o->imod_com,
+    const char *inputs[] = {s->series_path,   s->tilts_path, o->xtilts,
+                            o->transforms,    o->initial,    o->imod_com,
                             s->found.imod_com};
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
         if (tr_same_file(path, inputs[i]))
@@ -37,7 +62,9 @@ static tr_status choose_path(tr_setup *s)
                            path);
     struct stat status;
     if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
-        return tr_fail(TR_ERR_USAGE, "the output %s is a folder; name a file with -o", path);
+        return tr_fail(TR_ERR_USAGE, "the output %s is a folder; name a file with -o",
+                       path);
+    TR_TRY(check_folder(path));
     s->job.output_spec.path = path;
     const char *slash = strrchr(path, '/');
     int folder = slash ? (int)(slash - path + 1) : 0;
@@ -92,8 +119,8 @@ static void set_header(tr_setup *s)
     spec->pixel = pixel;
     /* IMOD: coordinates stay those of the series; z = 0 is the height of the axis. */
     double x_shift = s->options.x_shift / (double)s->options.bin;
-    double x = info->origin[0] - pixel * ((double)g->n_u / 2.0 -
-                                          (double)(g->width / 2) - x_shift);
+    double x = info->origin[0] -
+               pixel * ((double)g->n_u / 2.0 - (double)(g->width / 2) - x_shift);
     double y = info->origin[1] - pixel * (double)s->job.first_slice;
     double z = pixel * (g->axis_z + 0.5);
     double reversed = pixel * ((double)g->thickness - 0.5 - g->axis_z);
@@ -168,13 +195,15 @@ void tr_setup_print(const tr_setup *s)
     }
     char text[256] = "";
     s->algorithm->describe(s->params, text, sizeof text);
-    tr_info("series %s: %zu of %zu views of %zu x %zu pixels, %s %s, %g angstroms a pixel",
-            s->series_path, g->n_views, info->nz, info->nx, info->ny, info->format,
-            tr_type_name(info->type), info->pixel[0]);
-    tr_info("angles %s: %.2f to %.2f degrees%s, pitch %g, tilt axis at column %g (from 0)",
-            s->tilts_path ? s->tilts_path : "from the series itself", low * degrees,
-            high * degrees, s->options.tilt_offset != 0.0 ? " (offset included)" : "",
-            g->pitch * degrees, g->axis_u);
+    tr_info(
+        "series %s: %zu of %zu views of %zu x %zu pixels, %s %s, %g angstroms a pixel",
+        s->series_path, g->n_views, info->nz, info->nx, info->ny, info->format,
+        tr_type_name(info->type), info->pixel[0]);
+    tr_info(
+        "angles %s: %.2f to %.2f degrees%s, pitch %g, tilt axis at column %g (from 0)",
+        s->tilts_path ? s->tilts_path : "from the series itself", low * degrees,
+        high * degrees, s->options.tilt_offset != 0.0 ? " (offset included)" : "",
+        g->pitch * degrees, g->axis_u);
     for (size_t k = 0; k < g->n_views; k++)
         tr_verbose("view %zu: tilt %.3f degrees%s", s->views[k] + 1, g->tilt[k] * degrees,
                    g->xtilt && g->xtilt[k] != 0.0 ? ", with an x-tilt of its own" : "");

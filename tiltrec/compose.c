@@ -56,8 +56,8 @@ static const float *row_start(const tr_composer *c, long row, const tr_slab_volu
     return (*slab)->data + (row - (*slab)->row) + (long)c->plan->halo;
 }
 
-/* planes[k][z][x] for n neighbouring slices: with y fastest in the slab, slices of a
- * group are read together. */
+/* planes[k][z][x] for n <= TR_LANES neighbouring slices, in squares of TR_LANES voxels by
+ * slices, so that both sides are touched a cache line at a time. */
 static void transpose_group(const tr_composer *c, size_t n)
 {
     const tr_geometry *g = &c->job->geometry;
@@ -65,9 +65,14 @@ static void transpose_group(const tr_composer *c, size_t n)
     long row = (long)(c->job->first_slice + c->next);
     const float *from = row_start(c, row, &slab);
     size_t plane = g->width * g->thickness, lanes = c->plan->lanes;
-    for (size_t i = 0; i < plane; i++)
-        for (size_t k = 0; k < n; k++)
-            c->planes[k * plane + i] = from[i * lanes + k];
+    for (size_t i0 = 0; i0 < plane; i0 += TR_LANES) {
+        size_t m = plane - i0 < TR_LANES ? plane - i0 : TR_LANES;
+        for (size_t k = 0; k < n; k++) {
+            float *to = c->planes + k * plane + i0;
+            for (size_t i = 0; i < m; i++)
+                to[i] = from[(i0 + i) * lanes + k];
+        }
+    }
 }
 
 /* The four voxels of a slab pair around one position, x = 0. */
