@@ -21,12 +21,18 @@ double tr_now(void)
 
 /* ---- help, version, manual ---- */
 
-static void print_algorithms(FILE *out)
+static bool offers(const tr_program *program, const tr_algorithm *a)
+{
+    return program->method->whole_volume || !(a->needs & TR_NEEDS_WHOLE_VOLUME);
+}
+
+static void print_algorithms(const tr_program *program, FILE *out)
 {
     const tr_algorithm *a;
     fprintf(out, "Algorithms:\n");
     for (size_t k = 0; (a = tr_algorithm_at(k)); k++)
-        fprintf(out, "  %-5s %s\n", a->name, a->help);
+        if (offers(program, a))
+            fprintf(out, "  %-5s %s\n", a->name, a->help);
     fputc('\n', out);
 }
 
@@ -40,7 +46,7 @@ static void print_help(const tr_setup *s)
         "Usage: %s [options] [SERIES]\n\n%s: %s.\n\nWithout SERIES, the one aligned tilt "
         "series of the current folder is taken.\n\n",
         s->program->name, s->program->name, s->program->summary);
-    print_algorithms(stdout);
+    print_algorithms(s->program, stdout);
     tr_options_help(stdout, s->groups, s->n_groups, columns);
 }
 
@@ -62,7 +68,8 @@ static void print_man(const tr_setup *s)
         "reconstructs its share of the slices; the result does not depend on their "
         "number.\n.SH ALGORITHMS\n");
     for (size_t k = 0; (a = tr_algorithm_at(k)); k++)
-        printf(".TP\n.B %s\n%s\n", a->name, a->help);
+        if (offers(s->program, a))
+            printf(".TP\n.B %s\n%s\n", a->name, a->help);
     tr_options_man(stdout, s->groups, s->n_groups);
     printf(".SH EXIT STATUS\n0 success, 1 a file or the system refused, 2 a wrong "
            "option, 3 not "
@@ -242,6 +249,7 @@ static tr_status run(tr_setup *s, tr_comm *comm)
 int tr_app_main(const tr_program *program, tr_comm *comm, int argc, char **argv)
 {
     tr_setup setup = {.job = {.comm = comm}};
+    setvbuf(stderr, NULL, _IOLBF, BUFSIZ); /* whole lines also from several ranks */
     tr_log_setup(TR_LOG_NORMAL, comm->rank == 0, program->name);
     tr_output_watch_signals();
     tr_status status =

@@ -15,4 +15,7 @@ typedef struct tr_program {
  * of a tr_status. */
 int tr_app_main(const tr_program *program, tr_comm *comm, int argc, char **argv);
 
+/* The same on all MPI processes, from MPI_Init to MPI_Finalize (app_mpi.c). */
+int tr_app_mpi(const tr_program *program, int argc, char **argv);
+
 #endif

@@ -16,6 +16,10 @@ typedef struct tr_comm_ops {
     /* Collective: TR_OK if all ranks passed TR_OK; otherwise every rank gets the status
      * and the error sentence of the lowest rank that failed. Also a barrier. */
     tr_status (*agree)(tr_comm *comm, tr_status mine);
+    /* Block k of send, send_counts[k] floats, goes to rank k; block k of recv comes from
+     * it. Collective. */
+    tr_status (*exchange)(tr_comm *comm, const float *send, const size_t *send_counts,
+                          float *recv, const size_t *recv_counts);
     /* A file that all ranks read and write at offsets of their own. open and close are
      * collective; open needs an existing file. read and write are not, and may be
      * called from one thread at a time. Errors name the path and the reason. */

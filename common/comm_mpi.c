@@ -1,9 +1,11 @@
 #include "comm.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <mpi.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "mem.h"
@@ -22,6 +24,8 @@ static tr_status check(int code, const char *what, const char *path)
     char text[MPI_MAX_ERROR_STRING] = "";
     int length = 0;
     MPI_Error_string(code, text, &length);
+    for (char *c = text; (c = strchr(c, '\n'));) /* MPICH adds its call stack */
+        *c = ' ';
     return tr_fail(TR_ERR_DATA, "%s%s%s failed: %s", what, path ? " " : "",
                    path ? path : "", text);
 }
@@ -54,6 +58,37 @@ static tr_status mpi_agree(tr_comm *comm, tr_status mine)
     TR_TRY(check(MPI_Bcast(&news, sizeof news, MPI_BYTE, first, MPI_COMM_WORLD),
                  "comparing the ranks", NULL));
     return tr_fail((tr_status)news.status, "%s", news.sentence);
+}
+
+static tr_status mpi_exchange(tr_comm *comm, const float *send, const size_t *send_counts,
+                              float *recv, const size_t *recv_counts)
+{
+    size_t n = (size_t)comm->size;
+    int *table = tr_calloc("an exchange", 4 * n, sizeof *table);
+    if (!table)
+        return TR_ERR_MEMORY;
+    int *sends = table, *send_at = table + n, *recvs = table + 2 * n;
+    int *recv_at = table + 3 * n;
+    size_t from = 0, to = 0;
+    for (size_t k = 0; k < n; k++) {
+        sends[k] = (int)send_counts[k];
+        recvs[k] = (int)recv_counts[k];
+        send_at[k] = (int)from;
+        recv_at[k] = (int)to;
+        from += send_counts[k];
+        to += recv_counts[k];
+    }
+    tr_status status = TR_OK;
+    if (from > INT_MAX || to > INT_MAX)
+        status = tr_fail(TR_ERR_UNAVAILABLE,
+                         "%zu values at once are too many for MPI; use more processes",
+                         from > to ? from : to);
+    else
+        status = check(MPI_Alltoallv(send, sends, send_at, MPI_FLOAT, recv, recvs, recv_at,
+                                     MPI_FLOAT, MPI_COMM_WORLD),
+                       "exchanging rows", NULL);
+    free(table);
+    return status;
 }
 
 static tr_status mpi_open(tr_comm *comm, const char *path, tr_shared_file **file)
@@ -123,8 +158,12 @@ static tr_status mpi_close(tr_shared_file *file)
 
 static void mpi_abort(tr_comm *comm, int exit_status)
 {
-    if (comm->size > 1)
+    /* Launchers may end before they have passed on what was just printed. */
+    const struct timespec moment = {.tv_nsec = 200 * 1000 * 1000};
+    if (comm->size > 1) {
+        nanosleep(&moment, NULL);
         MPI_Abort(MPI_COMM_WORLD, exit_status);
+    }
 }
 
 static void mpi_finish(tr_comm *comm)
@@ -150,6 +189,7 @@ tr_status tr_comm_mpi(int *argc, char ***argv, tr_comm **comm)
     static const tr_comm_ops ops = {
         .sum = mpi_sum,
         .agree = mpi_agree,
+        .exchange = mpi_exchange,
         .open = mpi_open,
         .read = mpi_read,
         .write = mpi_write,

@@ -25,6 +25,17 @@ static tr_status serial_agree(tr_comm *comm, tr_status mine)
     return mine;
 }
 
+static tr_status serial_exchange(tr_comm *comm, const float *send,
+                                 const size_t *send_counts, float *recv,
+                                 const size_t *recv_counts)
+{
+    (void)comm;
+    TR_ASSERT(send_counts[0] == recv_counts[0]);
+    memcpy(recv, send, recv_counts[0] * sizeof *recv);
+    (void)send_counts;
+    return TR_OK;
+}
+
 static tr_status serial_open(tr_comm *comm, const char *path, tr_shared_file **file)
 {
     (void)comm;
@@ -94,6 +105,7 @@ tr_comm *tr_comm_serial(void)
     static const tr_comm_ops ops = {
         .sum = serial_sum,
         .agree = serial_agree,
+        .exchange = serial_exchange,
         .open = serial_open,
         .read = serial_read,
         .write = serial_write,

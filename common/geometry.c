@@ -14,10 +14,11 @@ enum { MAX_BLOCK = 64 };
  * angles to 89.95. */
 static double keep_off_edge(double degrees)
 {
-    double turns = 180.0 * round(degrees / 180.0), rest = degrees - turns;
-    if (fabs(rest) > 89.95)
-        rest = copysign(89.95, rest);
-    return turns + rest;
+    double edge = 180.0 * floor(degrees / 180.0) + 90.0, beyond = degrees - edge;
+    if (fabs(beyond) >= 0.05)
+        return degrees;
+    /* 90 itself becomes 89.95, and -90 -89.95. */
+    return edge + copysign(0.05, beyond != 0.0 ? beyond : -edge);
 }
 
 static double mean_of(const double *values, size_t n)
@@ -149,8 +150,39 @@ void tr_geometry_rays(const tr_geometry *g, long row, size_t rows, tr_ray *rays)
                            .ux = ux,
                            .uz = uz,
                            .v0 = vz * z0,
+                           .vy = 1.0,
                            .vz = vz};
     }
+}
+
+tr_ray tr_geometry_direct_ray(const tr_geometry *g, size_t view, const double *to_image,
+                              double first_slice, double first_row)
+{
+    double tilt = g->tilt[view], a = g->pitch + (g->xtilt ? g->xtilt[view] : 0.0);
+    double ct = cos(tilt), st = sin(tilt), ca = cos(a), sa = sin(a);
+    double y0 = first_slice - g->centre_v;
+    /* Constant, ix, r and iz parts of the aligned image's column and row. */
+    double u[4] = {g->axis_u - ct * g->axis_x - st * (sa * y0 - ca * g->axis_z), ct,
+                   -st * sa, -st * ca};
+    double v[4] = {g->centre_v + ca * y0 + sa * g->axis_z, 0.0, ca, -sa};
+    double m[6] = {1, 0, 0, 0, 1, 0};
+    if (to_image)
+        memcpy(m, to_image, sizeof m);
+    double *ray_u[4], *ray_v[4];
+    tr_ray ray;
+    ray_u[0] = &ray.u0, ray_u[1] = &ray.ux, ray_u[2] = &ray.uy, ray_u[3] = &ray.uz;
+    ray_v[0] = &ray.v0, ray_v[1] = &ray.vx, ray_v[2] = &ray.vy, ray_v[3] = &ray.vz;
+    for (int i = 0; i < 4; i++) {
+        *ray_u[i] = m[0] * u[i] + m[1] * v[i] + (i ? 0.0 : m[2]);
+        *ray_v[i] = m[3] * u[i] + m[4] * v[i] + (i ? 0.0 : m[5]);
+    }
+    ray.v0 -= first_row;
+    return ray;
+}
+
+bool tr_geometry_rows_independent(const tr_geometry *g)
+{
+    return g->pitch == 0.0 && !g->xtilt;
 }
 
 void tr_geometry_locate(const tr_geometry *g, double slice, double iz, double *row,

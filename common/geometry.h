@@ -61,6 +61,16 @@ double tr_geometry_plane0(const tr_geometry *g, long row, size_t rows);
 /* One ray per view for that slab, into rays[n_views]. */
 void tr_geometry_rays(const tr_geometry *g, long row, size_t rows, tr_ray *rays);
 
+/* The ray of one view straight through the volume as it is written, pitch and x-tilt in
+ * the ray itself: lane r is slice first_slice + r, plane iz that of the output, and the
+ * ray's lanes are image rows from first_row on. to_image, or NULL, is a further map from
+ * the aligned image to the one at hand (see common/warp.h). */
+tr_ray tr_geometry_direct_ray(const tr_geometry *g, size_t view, const double *to_image,
+                              double first_slice, double first_row);
+
+/* Whether such rays keep every slice to itself and its own image row. */
+bool tr_geometry_rows_independent(const tr_geometry *g);
+
 /* The rows [*first, *end) that output slices [slice0, slice1) are made from; at pitch 0
  * the slices themselves. May lie outside the image. */
 void tr_geometry_rows_of_slices(const tr_geometry *g, size_t slice0, size_t slice1,

@@ -25,6 +25,9 @@ typedef struct tr_job {
     const void *params;
     tr_geometry geometry;
     tr_series *series;
+    const tr_options *options;
+    const tr_transform *transforms; /* for the rays, one per view; NULL where the series
+                                       has applied them, or there are none */
     tr_image *initial;          /* or NULL */
     size_t first_slice;         /* of the volume, where the output begins */
     tr_output_spec output_spec;
@@ -38,6 +41,7 @@ typedef struct tr_job {
 
 /* A program's way of reconstructing: slices (tiltrec/) or the whole volume. */
 typedef struct tr_method {
+    bool whole_volume; /* algorithms that need it can run */
     /* Work out the memory and print the plan (tr_info); TR_ERR_MEMORY, with what would
      * help, when it does not fit. *plan is freed by the caller. */
     tr_status (*plan)(const tr_job *job, void **plan);

@@ -17,8 +17,16 @@ typedef struct tr_linop_ops {
     /* A 1 and A^T 1, one value per line. */
     tr_status (*row_sums)(const tr_linop *A, const tr_subset *views, tr_vec *p);
     tr_status (*col_sums)(const tr_linop *A, const tr_subset *views, tr_vec *x);
-    /* Filter the projections in place along u. */
+    /* Filter the projections in place along u. An adjoint after it fills the edges: rays
+     * that leave the image read what the filter put there. */
     tr_status (*filter)(const tr_linop *A, const tr_filter *filter, tr_vec *p);
+    /* Of the whole volume only; NULL for a slab of independent rows. values[n] summed
+     * over the processes; and one row next to this process's own: the first row of the
+     * process above, or the last of the one below, one value per line into row (room for
+     * x->lines); *exists is false at the ends of the volume. Collective. */
+    tr_status (*total)(const tr_linop *A, double *values, size_t n);
+    tr_status (*neighbour)(const tr_linop *A, bool above, const tr_vec *x, float *row,
+                           bool *exists);
 } tr_linop_ops;
 
 struct tr_linop {
@@ -28,6 +36,9 @@ struct tr_linop {
     void *device;              /* its state */
     const tr_slab *slab;       /* shapes */
     const double *tilt;        /* radians, one per view */
+    size_t first_row, n_rows;  /* rows in use, from lane first_row; other lanes of vectors
+                                  are 0, or (halo rows of a slab) not counted */
+    bool coupled;              /* rays leave their row: sums depend on the row as well */
 };
 
 #endif

@@ -450,15 +450,16 @@ static tr_status convert_all(tr_output *o, tr_statistics *t)
     return status;
 }
 
+/* Those that are open. Collective. */
 static tr_status close_files(tr_output *o)
 {
-    tr_status status = o->comm->ops->close(o->file);
-    o->file = NULL;
-    if (o->raw_file) {
-        tr_status second = o->comm->ops->close(o->raw_file);
-        status = status == TR_OK ? second : status;
-        o->raw_file = NULL;
+    tr_status status = TR_OK;
+    tr_shared_file *files[] = {o->file, o->raw_file};
+    for (int i = 0; i < 2; i++) {
+        tr_status closed = files[i] ? o->comm->ops->close(files[i]) : TR_OK;
+        status = status == TR_OK ? closed : status;
     }
+    o->file = o->raw_file = NULL;
     return o->comm->ops->agree(o->comm, status);
 }
 
@@ -499,7 +500,9 @@ static tr_status finish(tr_output *o, tr_statistics *t, char *scaling)
 tr_status tr_output_finish(tr_output *o, tr_statistics *statistics, char *scaling)
 {
     tr_status status = finish(o, statistics, scaling);
-    if (status == TR_OK) {
+    if (status != TR_OK) {
+        (void)close_files(o); /* every rank is here; the first failure is what counts */
+    } else {
         /* The final name is there: only the float file is still to be removed. */
         free(o->partial);
         o->partial = NULL;
@@ -513,7 +516,9 @@ void tr_output_discard(tr_output *o)
 {
     if (!o)
         return;
-    /* Open shared files stay open on purpose: closing is collective. */
+    /* Of several ranks the files stay open on purpose: closing is collective. */
+    if (o->comm->size == 1)
+        (void)close_files(o);
     if (o->partial)
         unlink(o->partial);
     if (o->raw)

@@ -306,11 +306,7 @@ static tr_status copy_spec(const tr_series_spec *spec, tr_series *s)
     s->transforms = tr_calloc("transforms", spec->n_views, sizeof *s->transforms);
     if (!s->transforms)
         return TR_ERR_MEMORY;
-    for (size_t k = 0; k < spec->n_views; k++) {
-        s->transforms[k] = spec->transforms[k];
-        s->transforms[k].dx /= (double)spec->bin;
-        s->transforms[k].dy /= (double)spec->bin;
-    }
+    memcpy(s->transforms, spec->transforms, spec->n_views * sizeof *s->transforms);
     return TR_OK;
 }
 

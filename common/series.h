@@ -15,8 +15,7 @@ typedef struct tr_series_spec {
     double log_base;
     bool invert;         /* value -> -value, last */
     size_t bin;          /* Fourier crop by this factor; 1: none */
-    /* One per view, or NULL: image coordinates of the alignment, shifts in pixels of
-     * the file. */
+    /* One per view, or NULL; shifts in pixels after binning. */
     const tr_transform *transforms;
     const char *scratch; /* where the binned stack may be put (removed at the end) */
     int threads;

@@ -12,29 +12,33 @@
 
 /* ---- the command line ---- */
 
-/* Methods of the programs that hold the whole volume; named so that asking a slice
- * program for one gets an answer that helps. */
-static const char *const whole_volume[] = {"ADMM", "CGLS"};
+/* Whether the program can run it. */
+static bool possible(const tr_setup *s, const tr_algorithm *a)
+{
+    return s->program->method->whole_volume || !(a->needs & TR_NEEDS_WHOLE_VOLUME);
+}
 
 static tr_status find_algorithm(tr_setup *s, const char *name)
 {
     s->algorithm = tr_algorithm_find(name);
-    if (s->algorithm)
+    if (s->algorithm && possible(s, s->algorithm))
         return TR_OK;
-    for (size_t i = 0; i < sizeof whole_volume / sizeof *whole_volume; i++)
-        if (strcasecmp(name, whole_volume[i]) == 0)
-            return tr_fail(
-                TR_ERR_UNAVAILABLE,
-                "%s needs the whole volume at once and %s works slice by slice; "
-                "use tiltrecz-mpi",
-                whole_volume[i], s->program->name);
+    if (s->algorithm)
+        return tr_fail(TR_ERR_UNAVAILABLE,
+                       "%s needs the whole volume at once and %s works slice by slice; "
+                       "use tiltrecz-mpi",
+                       s->algorithm->name, s->program->name);
     const char *names[32];
     char list[256] = "";
     size_t n = 0;
-    for (const tr_algorithm *a; n < 32 && (a = tr_algorithm_at(n)); n++) {
+    const tr_algorithm *a;
+    for (size_t k = 0; n < 32 && (a = tr_algorithm_at(k)); k++) {
+        if (!possible(s, a))
+            continue;
         names[n] = a->name;
         strncat(list, n ? ", " : "", sizeof list - strlen(list) - 1);
         strncat(list, a->name, sizeof list - strlen(list) - 1);
+        n++;
     }
     const char *near = tr_nearest(name, names, n);
     return tr_fail(TR_ERR_USAGE, "there is no algorithm %s%s%s; the algorithms are %s",
@@ -54,8 +58,10 @@ static tr_status make_groups(tr_setup *s)
         (tr_option_group){"Common", tr_common_options, tr_n_common_options, &s->options};
     for (size_t k = 0; k < n; k++) {
         const tr_algorithm *a = tr_algorithm_at(k);
-        s->groups[s->n_groups++] = (tr_option_group){
-            a->name, a->options, a->n_options, a == s->algorithm ? s->params : NULL};
+        if (possible(s, a))
+            s->groups[s->n_groups++] =
+                (tr_option_group){a->name, a->options, a->n_options,
+                                  a == s->algorithm ? s->params : NULL};
     }
     return TR_OK;
 }
@@ -196,8 +202,11 @@ static tr_status read_transforms(tr_setup *s)
     if (!s->transforms)
         return TR_ERR_MEMORY;
     TR_TRY(tr_transforms_read(s->options.transforms, n, s->transforms));
-    for (size_t k = 0; k < s->n_views; k++)
+    for (size_t k = 0; k < s->n_views; k++) {
         s->transforms[k] = s->transforms[s->views[k]];
+        s->transforms[k].dx /= (double)s->options.bin;
+        s->transforms[k].dy /= (double)s->options.bin;
+    }
     return TR_OK;
 }
 
@@ -328,6 +337,12 @@ static tr_status start_backend(tr_setup *s, tr_comm *comm)
 tr_status tr_setup_series(tr_setup *s, tr_comm *comm)
 {
     TR_TRY(comm->ops->agree(comm, start_backend(s, comm)));
+    /* Turning the rays spares resampling the images; but a filter along the rows wants
+     * them aligned. */
+    bool in_rays =
+        s->program->method->whole_volume && !(s->algorithm->needs & TR_USES_FILTER);
+    s->job.options = &s->options;
+    s->job.transforms = in_rays ? s->transforms : NULL;
     const tr_series_spec spec = {
         .views = s->views,
         .n_views = s->n_views,
@@ -335,7 +350,7 @@ tr_status tr_setup_series(tr_setup *s, tr_comm *comm)
         .log_base = s->options.log_base,
         .invert = s->options.invert,
         .bin = (size_t)s->options.bin,
-        .transforms = s->transforms,
+        .transforms = in_rays ? NULL : s->transforms,
         .scratch = s->scratch,
         .threads = s->job.threads,
         .memory = s->job.memory / 2,

@@ -18,16 +18,20 @@
 
 enum { TR_LANES = 16, TR_GUARDS = 3 };
 
-/* Where one view's rays run, in voxel indices of the slab: voxel (ix, iz) of row y is
- * seen at image column u0 + ux*ix + uz*iz of row y + v0 + vz*iz (0-based). |ux| <= 1.
- * v0 = vz = 0 but for views with an x-tilt of their own. */
+/* Where one view's rays run: voxel (ix, iz) of lane r is seen at image column
+ *   u0 + ux ix + uy r + uz iz   (0-based), in lane   v0 + vx ix + vy r + vz iz
+ * of the projections. Slabs of independent rows have uy = vx = 0, vy = 1 and |ux| <= 1;
+ * then v0 = vz = 0 but for views with an x-tilt of their own. */
 typedef struct tr_ray {
-    double u0, ux, uz, v0, vz;
+    double u0, ux, uy, uz, v0, vx, vy, vz;
 } tr_ray;
 
-/* One slab: sizes and one ray per view (owned by whoever made the slab). */
+/* Sizes and one ray per view (owned by whoever made the slab). `p_rows`, the lanes of
+ * projections, equals `rows`, those of the volume, where rows are independent; otherwise
+ * the lanes needed beyond the volume's are there as well, and reads outside
+ * [0, p_rows - 1] are held at its ends. */
 typedef struct tr_slab {
-    size_t n_views, n_u, n_x, n_z, rows;
+    size_t n_views, n_u, n_x, n_z, rows, p_rows;
     const tr_ray *rays;
 } tr_slab;
 
@@ -82,7 +86,7 @@ typedef struct tr_backend {
     tr_status (*clamp)(void *state, float low, tr_vec *y); /* y = max(y, low) */
     tr_status (*shrink)(void *state, float t, tr_vec *y);  /* soft threshold by t */
     tr_status (*dot)(void *state, const tr_vec *x, const tr_vec *y, double *sum);
-    /* w has rows = 1: one factor per line. */
+    /* w has one factor per line (rows = 1), or one per value. */
     tr_status (*mul_lines)(void *state, const tr_vec *w, tr_vec *y); /* y *= w */
     tr_status (*axpy_lines)(void *state, float a, const tr_vec *w, const tr_vec *x,
                             tr_vec *y); /* y += a w x */
@@ -95,6 +99,24 @@ typedef struct tr_backend {
     tr_status (*mask_rows)(void *state, const tr_slab *slab, const tr_subset *views,
                            const float *mask, tr_vec *p);
 
+    /* Forward differences of the first n rows along x, y and z, 0 at the end of an axis.
+     * `above` holds the row after the last, one value per line, or NULL where the volume
+     * ends; other lanes become 0. (L of total variation.) */
+    tr_status (*grad)(void *state, const tr_slab *slab, size_t n, const tr_vec *x,
+                      const float *above, tr_vec *gx, tr_vec *gy, tr_vec *gz);
+    /* The adjoint: y = L^T g. `below` holds gy of the row before the first, or NULL where
+     * the volume begins. */
+    tr_status (*grad_adjoint)(void *state, const tr_slab *slab, size_t n, const tr_vec *gx,
+                              const tr_vec *gy, const tr_vec *gz, const float *below,
+                              tr_vec *y);
+    /* Shorten each voxel's vector (gx, gy, gz) by t, at most to 0. */
+    tr_status (*shrink_vectors)(void *state, float t, tr_vec *gx, tr_vec *gy, tr_vec *gz);
+    /* The orthonormal Haar transform of the first n rows (n even, or the volume's last
+     * row without a partner stays as it is), `levels` levels along x and z and one along
+     * y, in place; and its inverse, which is its adjoint. */
+    tr_status (*haar)(void *state, const tr_slab *slab, size_t n, int levels, bool inverse,
+                      tr_vec *x);
+
     tr_status (*filter)(void *state, const tr_slab *slab, const tr_filter *filter,
                         tr_vec *p);
     /* p = A x on the subset's views (guards 0), other views untouched; and its exact
@@ -103,7 +125,8 @@ typedef struct tr_backend {
                          const tr_vec *x, tr_vec *p);
     tr_status (*backproject)(void *state, const tr_slab *slab, const tr_subset *views,
                              const tr_vec *p, tr_vec *x);
-    /* A 1 and A^T 1, the same for every row: one value per line (rows = 1). */
+    /* A 1 and A^T 1 where rows are independent, hence the same for every row: one value
+     * per line (rows = 1). */
     tr_status (*row_sums)(void *state, const tr_slab *slab, const tr_subset *views,
                           tr_vec *p);
     tr_status (*col_sums)(void *state, const tr_slab *slab, const tr_subset *views,

@@ -167,12 +167,17 @@ static tr_status cpu_dot(void *state, const tr_vec *x, const tr_vec *y, double *
 
 static tr_status cpu_mul_lines(void *state, const tr_vec *w, tr_vec *y)
 {
-    TR_ASSERT(w->lines == y->lines && w->rows == 1);
+    TR_ASSERT(w->lines == y->lines && (w->rows == 1 || w->rows == y->rows));
 #pragma omp parallel for schedule(static) num_threads(threads_of(state))
     for (size_t l = 0; l < y->lines; l++) {
+        const float *factor = w->data + l * w->rows;
         float *to = y->data + l * y->rows;
-        for (size_t r = 0; r < y->rows; r++)
-            to[r] *= w->data[l];
+        if (w->rows == 1)
+            for (size_t r = 0; r < y->rows; r++)
+                to[r] *= factor[0];
+        else
+            for (size_t r = 0; r < y->rows; r++)
+                to[r] *= factor[r];
     }
     return TR_OK;
 }
@@ -180,13 +185,18 @@ static tr_status cpu_mul_lines(void *state, const tr_vec *w, tr_vec *y)
 static tr_status cpu_axpy_lines(void *state, float a, const tr_vec *w, const tr_vec *x,
                                 tr_vec *y)
 {
-    TR_ASSERT(w->lines == y->lines && w->rows == 1 && length(x) == length(y));
+    TR_ASSERT(w->lines == y->lines && (w->rows == 1 || w->rows == y->rows));
+    TR_ASSERT(length(x) == length(y));
 #pragma omp parallel for schedule(static) num_threads(threads_of(state))
     for (size_t l = 0; l < y->lines; l++) {
-        const float *from = x->data + l * y->rows;
-        float *to = y->data + l * y->rows, factor = a * w->data[l];
-        for (size_t r = 0; r < y->rows; r++)
-            to[r] += factor * from[r];
+        const float *from = x->data + l * y->rows, *factor = w->data + l * w->rows;
+        float *to = y->data + l * y->rows;
+        if (w->rows == 1)
+            for (size_t r = 0; r < y->rows; r++)
+                to[r] += a * factor[0] * from[r];
+        else
+            for (size_t r = 0; r < y->rows; r++)
+                to[r] += a * factor[r] * from[r];
     }
     return TR_OK;
 }
@@ -212,7 +222,7 @@ static size_t subset_count(const tr_slab *slab, const tr_subset *views)
 static tr_status cpu_row_squares(void *state, const tr_slab *slab, const tr_subset *views,
                                  const tr_vec *p, double *sums)
 {
-    size_t rows = slab->rows, lines = slab->n_u + TR_GUARDS;
+    size_t rows = p->rows, lines = slab->n_u + TR_GUARDS;
 #pragma omp parallel for schedule(static) num_threads(threads_of(state))
     for (size_t r0 = 0; r0 < rows; r0 += TR_LANES) {
         double part[TR_LANES] = {0};
@@ -231,7 +241,7 @@ static tr_status cpu_row_squares(void *state, const tr_slab *slab, const tr_subs
 static tr_status cpu_mask_rows(void *state, const tr_slab *slab, const tr_subset *views,
                                const float *mask, tr_vec *p)
 {
-    size_t rows = slab->rows, lines = slab->n_u + TR_GUARDS;
+    size_t rows = p->rows, lines = slab->n_u + TR_GUARDS;
 #pragma omp parallel for schedule(static) num_threads(threads_of(state))
     for (size_t k = 0; k < subset_count(slab, views); k++) {
         float *to = p->data + subset_view(views, k) * lines * rows;
@@ -242,11 +252,24 @@ static tr_status cpu_mask_rows(void *state, const tr_slab *slab, const tr_subset
     return TR_OK;
 }
 
+/* Whether any of the views needs more than the kernels for independent rows. */
+static bool is_general(const tr_slab *slab, const tr_subset *views)
+{
+    for (size_t k = 0; k < subset_count(slab, views); k++) {
+        const tr_ray *ray = &slab->rays[subset_view(views, k)];
+        if (ray->uy != 0.0 || ray->vx != 0.0 || ray->vy != 1.0)
+            return true;
+    }
+    return slab->p_rows != slab->rows;
+}
+
 static tr_status cpu_project(void *state, const tr_slab *slab, const tr_subset *views,
                              const tr_vec *x, tr_vec *p)
 {
     const tr_cpu *cpu = state;
-    cpu->projectors->project(slab, views, x->data, p->data, cpu->threads);
+    (is_general(slab, views) ? cpu->projectors->project_general
+                             : cpu->projectors->project)(slab, views, x->data, p->data,
+                                                         cpu->threads);
     return TR_OK;
 }
 
@@ -254,7 +277,9 @@ static tr_status cpu_backproject(void *state, const tr_slab *slab, const tr_subs
                                  const tr_vec *p, tr_vec *x)
 {
     const tr_cpu *cpu = state;
-    cpu->projectors->backproject(slab, views, p->data, x->data, cpu->threads);
+    (is_general(slab, views) ? cpu->projectors->backproject_general
+                             : cpu->projectors->backproject)(slab, views, p->data, x->data,
+                                                             cpu->threads);
     return TR_OK;
 }
 

@@ -76,18 +76,18 @@ static void apply_response(fftwf_complex *work, size_t length, const float *resp
 static void filter_pair(const tr_slab *s, const tr_filter *f, const filter_plan *plan,
                         size_t view, size_t lane, fftwf_complex *work, float *p)
 {
-    size_t stride = (s->n_u + TR_GUARDS) * s->rows;
+    size_t rows = s->p_rows, stride = (s->n_u + TR_GUARDS) * rows;
     float *a = p + view * stride + lane, *b = a + stride;
     bool pair = view + 1 < s->n_views;
     float mean[2][TR_LANES];
-    load_view(a, s->rows, s->n_u, f->length, 0, work, mean[0]);
-    load_view(pair ? b : a, s->rows, s->n_u, f->length, 1, work, mean[1]);
+    load_view(a, rows, s->n_u, f->length, 0, work, mean[0]);
+    load_view(pair ? b : a, rows, s->n_u, f->length, 1, work, mean[1]);
     fftwf_execute_dft(plan->forward, work, work);
     apply_response(work, f->length, f->response);
     fftwf_execute_dft(plan->backward, work, work);
-    store_view(a, s->rows, s->n_u, 0, f->weight[view], work, f->edge_gain, mean[0]);
+    store_view(a, rows, s->n_u, 0, f->weight[view], work, f->edge_gain, mean[0]);
     if (pair)
-        store_view(b, s->rows, s->n_u, 1, f->weight[view + 1], work, f->edge_gain,
+        store_view(b, rows, s->n_u, 1, f->weight[view + 1], work, f->edge_gain,
                    mean[1]);
 }
 
@@ -110,7 +110,7 @@ tr_status tr_cpu_filter(void *state, const tr_slab *s, const tr_filter *f, tr_ve
         complete = plan.forward && plan.backward;
     }
     if (complete) {
-        size_t pairs = (s->n_views + 1) / 2, chunks = s->rows / TR_LANES;
+        size_t pairs = (s->n_views + 1) / 2, chunks = s->p_rows / TR_LANES;
         int next = 0; /* hands out the work buffers */
 #pragma omp parallel num_threads(cpu->threads)
         {

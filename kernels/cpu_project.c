@@ -376,5 +376,11 @@ static void project(const tr_slab *s, const tr_subset *views, const float *x, fl
         clear_guards(s, p + view_at(views, k) * stride);
 }
 
+#include "cpu_general_body.h"
+
 const tr_projectors TR_JOIN(tr_projectors_, TR_ISA) = {
-    .name = TR_TEXT(TR_ISA), .project = project, .backproject = backproject};
+    .name = TR_TEXT(TR_ISA),
+    .project = project,
+    .backproject = backproject,
+    .project_general = project_general,
+    .backproject_general = backproject_general};

@@ -7,10 +7,15 @@
 
 typedef struct tr_projectors {
     const char *name;
+    /* For independent rows, and for any rays. */
     void (*project)(const tr_slab *slab, const tr_subset *views, const float *x, float *p,
                     int threads);
     void (*backproject)(const tr_slab *slab, const tr_subset *views, const float *p,
                         float *x, int threads);
+    void (*project_general)(const tr_slab *slab, const tr_subset *views, const float *x,
+                            float *p, int threads);
+    void (*backproject_general)(const tr_slab *slab, const tr_subset *views,
+                                const float *p, float *x, int threads);
 } tr_projectors;
 
 extern const tr_projectors tr_projectors_baseline, tr_projectors_avx2,

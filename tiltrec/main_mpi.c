@@ -1,6 +1,4 @@
 /* tiltrec-mpi: slice by slice on the CPUs of one machine or many. */
-#include <stdio.h>
-
 #include "../common/app.h"
 #include "slices.h"
 
@@ -12,12 +10,5 @@ int main(int argc, char **argv)
         .backend = "cpu",
         .method = &tr_slices,
     };
-    tr_comm *comm;
-    if (tr_comm_mpi(&argc, &argv, &comm) != TR_OK) {
-        fprintf(stderr, "%s: error: %s\n", program.name, tr_error());
-        return TR_ERR_UNAVAILABLE;
-    }
-    int status = tr_app_main(&program, comm, argc, argv);
-    comm->ops->finish(comm);
-    return status;
+    return tr_app_mpi(&program, argc, argv);
 }

@@ -158,6 +158,7 @@ static tr_status reconstruct(pipeline *p, float *projections, tr_slab_volume *vo
                     .n_x = g->width,
                     .n_z = plan->planes,
                     .rows = plan->lanes,
+                    .p_rows = plan->lanes,
                     .rays = p->rays};
     tr_vec b = {projections, tr_projection_lines(&slab), plan->lanes};
     tr_vec x = {volume->data, tr_volume_lines(&slab), plan->lanes};
@@ -165,23 +166,22 @@ static tr_status reconstruct(pipeline *p, float *projections, tr_slab_volume *vo
         TR_TRY(tr_initial_load(job, plan, volume));
     else if (job->algorithm->needs & TR_USES_INITIAL)
         TR_TRY(job->backend->fill(job->device, &x, 0.0f));
-    tr_linop A = {.ops = &slice_ops,
-                  .self = job,
-                  .backend = job->backend,
-                  .device = job->device,
-                  .slab = &slab,
-                  .tilt = g->tilt};
     /* Only rows inside the image count for the residual: the rest repeats its edge. */
     size_t n_v = g->n_v;
     size_t first = volume->row < 0 ? (size_t)-volume->row : 0;
     size_t end = volume->row + (long)plan->core > (long)n_v
                      ? (size_t)((long)n_v > volume->row ? (long)n_v - volume->row : 0)
                      : plan->core;
-    tr_context context = {.A = &A,
-                          .starts_at_zero = !job->initial,
-                          .core_first = plan->halo + first,
-                          .core_n = end > first ? end - first : 0,
-                          .history = &job->history};
+    const tr_linop A = {.ops = &slice_ops,
+                        .self = job,
+                        .backend = job->backend,
+                        .device = job->device,
+                        .slab = &slab,
+                        .tilt = g->tilt,
+                        .first_row = plan->halo + first,
+                        .n_rows = end > first ? end - first : 0};
+    tr_context context = {
+        .A = &A, .starts_at_zero = !job->initial, .history = &job->history};
     tr_status status = job->algorithm->run(&context, job->params, &b, &x);
     tr_context_end(&context);
     return status;

@@ -9,15 +9,21 @@
 
 typedef struct tr_context tr_context;
 
-enum { TR_USES_INITIAL = 1 }; /* bits of `needs`: it starts from a volume */
+/* Bits of `needs`. */
+enum {
+    TR_USES_INITIAL = 1,      /* it starts from a volume */
+    TR_USES_FILTER = 2,       /* it filters along the images' rows */
+    TR_NEEDS_WHOLE_VOLUME = 4 /* it cannot work slab by slab */
+};
 
 typedef struct tr_algorithm {
     const char *name, *help;
     const tr_option *options; /* rows that fill `params` */
     size_t n_options, params_size;
     unsigned needs;
-    /* Vectors it holds beside x and b, for the memory plan. */
+    /* Vectors it holds beside x and b, for the memory plan; or worked out from params. */
     size_t volumes, projections;
+    void (*workspace)(const void *params, size_t *volumes, size_t *projections);
     /* How often rows are projected or backprojected one after the other: how far a row's
      * result can reach where rows are coupled. NULL: once. */
     size_t (*applications)(const void *params, size_t n_views);
@@ -48,12 +54,12 @@ void tr_history_free(tr_history *history);
 struct tr_context {
     const tr_linop *A;
     bool starts_at_zero;        /* x is 0 on entry: the first projection is known */
-    double tolerance;           /* rows stop at |b - A x| <= tolerance |b|; 0: never */
-    size_t core_first, core_n;  /* the rows whose result is kept */
+    double tolerance;           /* stop at |b - A x| <= tolerance |b|; 0: never */
+    bool rows_together;         /* for the volume as a whole, not row by row */
     tr_history *history;
     /* private to context.c */
     size_t n_owned, iteration;
-    float *owned[16];
+    float *owned[32];
     double *row_data, *row_now; /* per row: |b|^2, and |r|^2 of this iteration */
     double *row_last;
     float *row_active;          /* 1, or 0 once the row has reached the tolerance */
@@ -62,8 +68,8 @@ struct tr_context {
 /* Free what the algorithm allocated. */
 void tr_context_end(tr_context *c);
 
-/* New vectors (contents undefined), freed by tr_context_end. Weights hold one value per
- * line. */
+/* New vectors, freed by tr_context_end: volumes and weights with undefined contents,
+ * projections 0. Weights hold one value per line, or per sample where rows are coupled. */
 TR_CHECKED tr_status tr_new_volume(tr_context *c, tr_vec *v);
 TR_CHECKED tr_status tr_new_projections(tr_context *c, tr_vec *v);
 TR_CHECKED tr_status tr_new_volume_weights(tr_context *c, tr_vec *v);
@@ -76,6 +82,10 @@ TR_CHECKED tr_status tr_residual_add(tr_context *c, const tr_vec *data,
                                      const tr_subset *views, tr_vec *r);
 /* The iteration is over: *done when no row is left to improve. */
 TR_CHECKED tr_status tr_residual_end(tr_context *c, bool *done);
+
+/* The scalar product, over all processes. */
+TR_CHECKED tr_status tr_dot(const tr_context *c, const tr_vec *x, const tr_vec *y,
+                            double *sum);
 
 /* Short names for the operator and the vector operations (kernels/backend.h). */
 #define TR_FORWARD(c, views, x, p) ((c)->A->ops->forward((c)->A, (views), (x), (p)))

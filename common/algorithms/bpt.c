@@ -36,6 +36,7 @@ static tr_status run(tr_context *c, const void *params, tr_vec *b, tr_vec *x)
 const tr_algorithm tr_algorithm_bpt = {
     .name = "BPT",
     .help = "plain backprojection: the mean of the views, fast and blurred",
+    .needs = TR_USES_FILTER,
     .describe = describe,
     .run = run,
 };

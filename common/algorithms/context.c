@@ -22,18 +22,31 @@ tr_status tr_new_volume(tr_context *c, tr_vec *v)
 
 tr_status tr_new_projections(tr_context *c, tr_vec *v)
 {
-    TR_TRY(new_vector(c, tr_projection_lines(c->A->slab), c->A->slab->rows, v));
+    TR_TRY(new_vector(c, tr_projection_lines(c->A->slab), c->A->slab->p_rows, v));
     return TR_VECTOR(c, fill, v, 0.0f); /* guards are 0 */
 }
 
 tr_status tr_new_volume_weights(tr_context *c, tr_vec *v)
 {
-    return new_vector(c, tr_volume_lines(c->A->slab), 1, v);
+    return new_vector(c, tr_volume_lines(c->A->slab), c->A->coupled ? c->A->slab->rows : 1,
+                      v);
 }
 
 tr_status tr_new_projection_weights(tr_context *c, tr_vec *v)
 {
-    return new_vector(c, tr_projection_lines(c->A->slab), 1, v);
+    return new_vector(c, tr_projection_lines(c->A->slab),
+                      c->A->coupled ? c->A->slab->p_rows : 1, v);
+}
+
+static tr_status total(const tr_context *c, double *values, size_t n)
+{
+    return c->A->ops->total ? c->A->ops->total(c->A, values, n) : TR_OK;
+}
+
+tr_status tr_dot(const tr_context *c, const tr_vec *x, const tr_vec *y, double *sum)
+{
+    TR_TRY(TR_VECTOR(c, dot, x, y, sum));
+    return total(c, sum, 1);
 }
 
 void tr_context_end(tr_context *c)
@@ -55,7 +68,7 @@ void tr_history_free(tr_history *history)
 
 static tr_status begin_rows(tr_context *c, const tr_vec *data)
 {
-    size_t rows = c->A->slab->rows;
+    size_t rows = c->A->slab->p_rows;
     c->row_data = tr_calloc("row sums", 3 * rows, sizeof *c->row_data);
     c->row_active = tr_calloc("row sums", rows, sizeof *c->row_active);
     if (!c->row_data || !c->row_active)
@@ -65,7 +78,7 @@ static tr_status begin_rows(tr_context *c, const tr_vec *data)
     for (size_t r = 0; r < rows; r++)
         c->row_active[r] = 1.0f;
     TR_TRY(TR_VECTOR(c, row_squares, c->A->slab, NULL, data, c->row_data));
-    for (size_t r = c->core_first; r < c->core_first + c->core_n; r++)
+    for (size_t r = c->A->first_row; r < c->A->first_row + c->A->n_rows; r++)
         c->history->data_squares += c->row_data[r];
     return TR_OK;
 }
@@ -76,7 +89,7 @@ tr_status tr_residual_add(tr_context *c, const tr_vec *data, const tr_subset *vi
     if (!c->row_data)
         TR_TRY(begin_rows(c, data));
     TR_TRY(TR_VECTOR(c, row_squares, c->A->slab, views, r, c->row_now));
-    if (c->tolerance > 0.0)
+    if (c->tolerance > 0.0 && !c->rows_together)
         TR_TRY(TR_VECTOR(c, mask_rows, c->A->slab, views, c->row_active, r));
     return TR_OK;
 }
@@ -96,24 +109,40 @@ static tr_status extend_history(tr_history *history, size_t n)
     return TR_OK;
 }
 
+/* Rows that have got there keep their result from now on. */
+static double finish_rows(tr_context *c)
+{
+    double limit = c->tolerance * c->tolerance;
+    size_t active = 0;
+    for (size_t r = c->A->first_row; r < c->A->first_row + c->A->n_rows; r++) {
+        if (c->row_active[r] != 0.0f && limit > 0.0 &&
+            c->row_now[r] <= limit * c->row_data[r])
+            c->row_active[r] = 0.0f;
+        active += c->row_active[r] != 0.0f;
+    }
+    /* A slab wholly beyond the images has no row to judge by: it gets all iterations. */
+    return c->A->n_rows ? (double)active : 1.0;
+}
+
 tr_status tr_residual_end(tr_context *c, bool *done)
 {
-    double change = 0.0;
-    size_t active = 0;
-    for (size_t r = c->core_first; r < c->core_first + c->core_n; r++) {
+    double change = 0.0, left[3] = {0}; /* rows left, |r|^2, |b|^2 */
+    for (size_t r = c->A->first_row; r < c->A->first_row + c->A->n_rows; r++) {
         if (c->row_active[r] == 0.0f)
             continue;
         change += c->row_now[r] - c->row_last[r];
         c->row_last[r] = c->row_now[r];
-        if (c->row_now[r] <= c->tolerance * c->tolerance * c->row_data[r] &&
-            c->tolerance > 0.0)
-            c->row_active[r] = 0.0f;
-        active += c->row_active[r] != 0.0f;
+        left[1] += c->row_now[r];
+        left[2] += c->row_data[r];
     }
-    memset(c->row_now, 0, c->A->slab->rows * sizeof *c->row_now);
+    left[0] = c->rows_together ? 1.0 : finish_rows(c);
+    memset(c->row_now, 0, c->A->slab->p_rows * sizeof *c->row_now);
     TR_TRY(extend_history(c->history, ++c->iteration));
     for (size_t k = c->iteration - 1; k < c->history->n; k++)
         c->history->squares[k] += change;
-    *done = active == 0;
+    TR_TRY(total(c, left, 3));
+    *done = left[0] == 0.0;
+    if (c->rows_together && c->tolerance > 0.0)
+        *done = left[1] <= c->tolerance * c->tolerance * left[2];
     return TR_OK;
 }

@@ -47,6 +47,7 @@ const tr_algorithm tr_algorithm_fbp = {
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .params_size = sizeof(fbp_params),
+    .needs = TR_USES_FILTER,
     .describe = describe,
     .run = run,
 };

@@ -85,7 +85,7 @@ static tr_status step(tr_context *c, const sart_params *p, size_t view, bool fir
     size_t lines = c->A->slab->n_u + TR_GUARDS, first_line = view * lines;
     tr_vec rv = {r->data + first_line * r->rows, lines, r->rows};
     tr_vec bv = {b->data + first_line * b->rows, lines, b->rows};
-    tr_vec Rv = {R->data + first_line, lines, 1};
+    tr_vec Rv = {R->data + first_line * R->rows, lines, R->rows};
     if (first) {
         TR_TRY(TR_VECTOR(c, copy, &bv, &rv));
     } else {

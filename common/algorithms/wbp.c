@@ -83,6 +83,7 @@ const tr_algorithm tr_algorithm_wbp = {
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .params_size = sizeof(wbp_params),
+    .needs = TR_USES_FILTER,
     .describe = describe,
     .run = run,
 };

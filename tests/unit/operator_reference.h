@@ -23,27 +23,22 @@ static void reference_pairs(const tr_slab *s,
                             void *data)
 {
     for (size_t i = 0; i < s->n_views; i++)
-        for (size_t iz = 0; iz < s->n_z; iz++)
-            for (size_t ix = 0; ix < s->n_x; ix++) {
-                const tr_ray *ray = &s->rays[i];
-                double u = ray->u0 + ray->ux * (double)ix + ray->uz * (double)iz;
-                double shift = ray->v0 + ray->vz * (double)iz;
-                for (long c = (long)floor(u); c <= (long)floor(u) + 1; c++) {
-                    if (c < 0 || c >= (long)s->n_u)
+        for (size_t voxel = 0; voxel < s->n_z * s->n_x * s->rows; voxel++) {
+            const tr_ray *ray = &s->rays[i];
+            double r = (double)(voxel % s->rows), iz = (double)(voxel / s->rows / s->n_x);
+            double ix = (double)(voxel / s->rows % s->n_x);
+            double u = ray->u0 + ray->ux * ix + ray->uy * r + ray->uz * iz;
+            double v = ray->v0 + ray->vx * ix + ray->vy * r + ray->vz * iz;
+            for (long c = (long)floor(u); c <= (long)floor(u) + 1; c++)
+                for (long y = (long)floor(v); y <= (long)floor(v) + 1; y++) {
+                    double weight = hat(u - (double)c) * hat(v - (double)y);
+                    if (weight == 0.0 || c < 0 || c >= (long)s->n_u || y < 0 ||
+                        y >= (long)s->p_rows)
                         continue;
-                    for (size_t r = 0; r < s->rows; r++) {
-                        double v = (double)r + shift;
-                        for (long y = (long)floor(v); y <= (long)floor(v) + 1; y++) {
-                            double weight = hat(u - (double)c) * hat(v - (double)y);
-                            if (weight == 0.0 || y < 0 || y >= (long)s->rows)
-                                continue;
-                            size_t line = i * (s->n_u + TR_GUARDS) + (size_t)c + 1;
-                            visit(data, (iz * s->n_x + ix) * s->rows + r,
-                                  line * s->rows + (size_t)y, weight);
-                        }
-                    }
+                    size_t line = i * (s->n_u + TR_GUARDS) + (size_t)c + 1;
+                    visit(data, voxel, line * s->p_rows + (size_t)y, weight);
                 }
-            }
+        }
 }
 
 typedef struct reference_vectors {

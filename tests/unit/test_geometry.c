@@ -71,6 +71,19 @@ static void follow_point(const tr_geometry *g, size_t view, double ix, double sl
     *v = m[3] * column + m[4] * line + m[5];
 }
 
+/* The same through the volume as it is, with a further turn of the image. */
+static void follow_direct(const tr_geometry *g, size_t view, double ix, double slice,
+                          double iz, double *u, double *v)
+{
+    const double turn[6] = {0.6, 0.8, 3, -0.8, 0.6, -7};
+    tr_ray r = tr_geometry_direct_ray(g, view, turn, 5, 9);
+    double lane = slice - 5, column = r.u0 + r.ux * ix + r.uy * lane + r.uz * iz;
+    double row = r.v0 + r.vx * ix + r.vy * lane + r.vz * iz + 9;
+    /* turn back */
+    *u = 0.6 * (column - 3) - 0.8 * (row + 7);
+    *v = 0.8 * (column - 3) + 0.6 * (row + 7);
+}
+
 static void check_points(const tr_geometry *g, double pitch, const double *x)
 {
     const double points[][3] = {{0, 0, 0}, {40, 44, 17}, {80, 89, 34}, {13, 70, 3}};
@@ -83,6 +96,10 @@ static void check_points(const tr_geometry *g, double pitch, const double *x)
             if (fabs(u - eu) > 1e-6 || fabs(v - ev) > 1e-6)
                 fail_msg("pitch %g view %zu: (%g, %g), formulas (%g, %g)", pitch, i, u, v,
                          eu, ev);
+            follow_direct(g, i, p[0], p[1], p[2], &u, &v);
+            if (fabs(u - eu) > 1e-6 || fabs(v - ev) > 1e-6)
+                fail_msg("direct ray, pitch %g view %zu: (%g, %g), formulas (%g, %g)",
+                         pitch, i, u, v, eu, ev);
         }
 }
 

@@ -1,0 +1,14 @@
+/* tiltrecz-mpi: the whole volume at once on the CPUs of one machine or many. */
+#include "../common/app.h"
+#include "volume.h"
+
+int main(int argc, char **argv)
+{
+    static const tr_program program = {
+        .name = "tiltrecz-mpi",
+        .summary = "reconstruct tomograms from tilt series, the whole volume at once, on CPUs",
+        .backend = "cpu",
+        .method = &tr_whole_volume,
+    };
+    return tr_app_mpi(&program, argc, argv);
+}

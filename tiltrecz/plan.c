@@ -1,0 +1,168 @@
+/* Who holds which rows, and what that takes. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "../common/filter_design.h"
+#include "../common/log.h"
+#include "../common/mem.h"
+#include "../common/partition.h"
+#include "../common/warp.h"
+#include "volume.h"
+
+static const size_t FIXED = (size_t)64 << 20; /* libraries, stacks, tables */
+
+void tr_volume_share(const tr_volume_plan *plan, const tr_comm *comm, int rank,
+                     size_t *first, size_t *rows)
+{
+    size_t pair, pairs;
+    tr_partition((plan->all_rows + 1) / 2, (size_t)comm->size, (size_t)rank, &pair, &pairs);
+    size_t end = 2 * (pair + pairs);
+    end = end < plan->all_rows ? end : plan->all_rows;
+    *first = plan->all_first + 2 * pair;
+    *rows = end > 2 * pair ? end - 2 * pair : 0;
+}
+
+tr_ray tr_volume_ray(const tr_job *job, size_t view, size_t slice, long row)
+{
+    double m[6];
+    if (job->transforms)
+        tr_transform_inverse(&job->transforms[view], job->geometry.n_u, job->geometry.n_v,
+                             m);
+    return tr_geometry_direct_ray(&job->geometry, view, job->transforms ? m : NULL,
+                                  (double)slice, (double)row);
+}
+
+/* The image rows that all rays of a process's slices touch: the corners tell. */
+static void find_window(const tr_job *job, tr_volume_plan *p)
+{
+    const tr_geometry *g = &job->geometry;
+    double low = INFINITY, high = -INFINITY;
+    double x1 = (double)g->width - 1.0, z1 = (double)g->thickness - 1.0;
+    for (size_t view = 0; view < g->n_views; view++) {
+        tr_ray ray = tr_volume_ray(job, view, p->first, 0);
+        for (int corner = 0; corner < 8; corner++) {
+            double v = ray.v0 + (corner & 1 ? ray.vx * x1 : 0.0) +
+                       (corner & 2 ? ray.vy * ((double)p->rows - 1.0) : 0.0) +
+                       (corner & 4 ? ray.vz * z1 : 0.0);
+            low = fmin(low, v);
+            high = fmax(high, v);
+        }
+    }
+    /* Beyond the image one row of 0 says all there is to say. */
+    low = fmax(floor(low) - 1.0, -2.0);
+    high = fmin(floor(high) + 2.0, (double)g->n_v + 1.0);
+    p->window_first = (long)low;
+    p->window_rows = high >= low ? (size_t)(high - low) + 1 : 1;
+}
+
+static size_t up(size_t n) { return (n + TR_LANES - 1) / TR_LANES * TR_LANES; }
+
+static void share(const tr_job *job, tr_volume_plan *p)
+{
+    const tr_geometry *g = &job->geometry;
+    p->coupled = !tr_geometry_rows_independent(g) || job->transforms;
+    /* Independent slices can be left out; coupled ones are all needed. */
+    p->all_first = p->coupled ? 0 : job->first_slice;
+    p->all_rows = p->coupled ? g->n_v : job->output_spec.n_slices;
+    tr_volume_share(p, job->comm, job->comm->rank, &p->first, &p->rows);
+    p->lanes = up(p->rows);
+    p->window_first = (long)p->first;
+    p->window_rows = p->rows;
+    if (p->coupled)
+        find_window(job, p);
+    p->window_lanes = p->coupled ? up(p->window_rows) : p->lanes;
+}
+
+typedef struct vector_counts {
+    size_t volumes, projections, volume_bytes, projection_bytes, rest;
+} vector_counts;
+
+static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts *n)
+{
+    const tr_geometry *g = &job->geometry;
+    size_t line = p->lanes * sizeof(float), volumes = 0, projections = 0, total = 0;
+    n->volumes = job->algorithm->volumes;
+    n->projections = job->algorithm->projections;
+    if (job->algorithm->workspace)
+        job->algorithm->workspace(job->params, &n->volumes, &n->projections);
+    n->volumes += 1;     /* x */
+    n->projections += 1; /* b */
+    if (p->coupled) {    /* weights are as large as what they weigh */
+        n->volumes += job->algorithm->volumes > 0;
+        n->projections += job->algorithm->projections > 0;
+    }
+    TR_TRY(tr_size_product("the volume", &n->volume_bytes, 3,
+                           (size_t[]){g->thickness, g->width, line}));
+    TR_TRY(tr_size_product("the projections", &n->projection_bytes, 3,
+                           (size_t[]){g->n_views, g->n_u + TR_GUARDS, line}));
+    TR_TRY(tr_size_product("the volumes", &volumes, 2,
+                           (size_t[]){n->volumes, n->volume_bytes}));
+    TR_TRY(tr_size_product("the projections", &projections, 2,
+                           (size_t[]){n->projections, n->projection_bytes}));
+    n->rest = FIXED + tr_volume_operator_bytes(job, p) +
+              TR_LANES * g->width * g->thickness * sizeof(float) +
+              tr_output_bytes(&job->output_spec, TR_LANES) +
+              tr_series_read_bytes(job->series, p->rows) +
+              (n->volume_bytes + n->projection_bytes) / (p->lanes ? p->lanes : 1) * 2 +
+              (size_t)job->threads * tr_fbp_length(g->n_u) * TR_LANES * 2 * sizeof(float);
+    if (__builtin_add_overflow(volumes, projections, &total) ||
+        __builtin_add_overflow(total, n->rest, &p->bytes))
+        return tr_fail(TR_ERR_MEMORY, "the volume is too large to be counted in bytes");
+    return TR_OK;
+}
+
+/* How many processes, or which binning, would do. */
+static tr_status refuse(const tr_job *job, const tr_volume_plan *p, const vector_counts *n)
+{
+    const double mib = 1.0 / (1 << 20);
+    double shared = (double)p->bytes - (double)n->rest;
+    double room = (double)job->memory - (double)n->rest;
+    double times = room > 0.0 ? ceil(shared / room) : 0.0;
+    long bin = job->options->bin;
+    while (bin < 32 && (double)p->bytes / pow((double)bin / (double)job->options->bin, 3.0) >
+                           (double)job->memory)
+        bin++;
+    if (times > 0.0 && times * (double)job->comm->size <= (double)p->all_rows / 2.0)
+        return tr_fail(TR_ERR_MEMORY,
+                       "%s needs %.0f MiB per process and %.0f MiB are allowed; start at "
+                       "least %.0f processes with that much each (mpiexec -n), or use --bin "
+                       "%ld",
+                       job->algorithm->name, (double)p->bytes * mib,
+                       (double)job->memory * mib, times * (double)job->comm->size, bin);
+    return tr_fail(TR_ERR_MEMORY,
+                   "%s needs %.0f MiB per process and %.0f MiB are allowed; allow more with "
+                   "--memory, or use --bin %ld",
+                   job->algorithm->name, (double)p->bytes * mib, (double)job->memory * mib,
+                   bin);
+}
+
+tr_status tr_volume_plan_make(const tr_job *job, void **plan)
+{
+    const double mib = 1.0 / (1 << 20);
+    tr_volume_plan p = {0};
+    vector_counts n;
+    share(job, &p);
+    if (!p.rows)
+        return tr_fail(TR_ERR_USAGE,
+                       "%d processes for %zu slices, which are shared out in pairs: start "
+                       "at most %zu with mpiexec -n",
+                       job->comm->size, p.all_rows, (p.all_rows + 1) / 2);
+    TR_TRY(count_bytes(job, &p, &n));
+    if (p.bytes > job->memory)
+        return refuse(job, &p, &n);
+    tr_info("plan: %zu slices of %zu x %zu voxels on %d process%s, %zu on rank 0%s", p.all_rows,
+            job->geometry.width, job->geometry.thickness, job->comm->size,
+            job->comm->size == 1 ? "" : "es", p.rows,
+            p.coupled ? "; rays cross slices, rows are exchanged" : "");
+    tr_info("plan: memory %.0f MiB of %.0f MiB allowed per process: %zu volumes %.0f, %zu sets "
+            "of projections %.0f, the rest %.0f",
+            (double)p.bytes * mib, (double)job->memory * mib, n.volumes,
+            (double)n.volumes * (double)n.volume_bytes * mib, n.projections,
+            (double)n.projections * (double)n.projection_bytes * mib, (double)n.rest * mib);
+    tr_volume_plan *copy = malloc(sizeof *copy);
+    if (!copy)
+        return tr_fail(TR_ERR_MEMORY, "not enough memory for a plan");
+    *copy = p;
+    *plan = copy;
+    return TR_OK;
+}

@@ -1,0 +1,424 @@
+/* The projection operator of the whole volume. Algorithms see each process's own image
+ * rows; where rays leave them, every view is projected into a window of rows, and the
+ * windows are exchanged: gathered before a backprojection, added up after a projection. */
+#include "volume.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../common/log.h"
+#include "../common/mem.h"
+
+/* Rows [first, first + n) of an image. */
+typedef struct row_range {
+    long first, end;
+} row_range;
+
+struct tr_volume_operator {
+    tr_job *job;
+    const tr_volume_plan *plan;
+    tr_linop A;
+    tr_slab shape;      /* what algorithms see: the own rows */
+    tr_slab slab;       /* what the kernels see: own slices, window rows */
+    tr_ray *rays;
+    float *window;      /* projections of the window, when coupled */
+    bool fill_edges;    /* filtered projections go on beyond the image */
+    row_range *theirs;  /* per rank: its own image rows that are in my window */
+    row_range *mine;    /* per rank: my own image rows that are in its window */
+    float *send, *recv; /* one view's rows for and from all ranks */
+    size_t *send_counts, *recv_counts;
+    double total_updates;
+};
+
+static tr_volume_operator *self(const tr_linop *A) { return A->self; }
+
+static row_range overlap(long a0, long a1, long b0, long b1)
+{
+    row_range r = {a0 > b0 ? a0 : b0, a1 < b1 ? a1 : b1};
+    r.end = r.end > r.first ? r.end : r.first;
+    return r;
+}
+
+static size_t columns_of(const tr_volume_operator *op) { return op->shape.n_u + TR_GUARDS; }
+
+/* ---- the exchange of one view's rows ---- */
+
+/* Copy rows of lines[columns][lanes], whose lane 0 is image row `row0`, to a block, or
+ * back with `unpack`; `add` adds instead. */
+static void pack(const tr_volume_operator *op, float *lines, size_t lanes, long row0,
+                 row_range rows, float *block, bool unpack, bool add)
+{
+    size_t n = (size_t)(rows.end - rows.first);
+    for (size_t c = 0; c < columns_of(op); c++) {
+        float *line = lines + c * lanes + (rows.first - row0), *at = block + c * n;
+        if (!unpack)
+            memcpy(at, line, n * sizeof *at);
+        else if (!add)
+            memcpy(line, at, n * sizeof *at);
+        else
+            for (size_t r = 0; r < n; r++)
+                line[r] += at[r];
+    }
+}
+
+static void pack_all(const tr_volume_operator *op, float *lines, size_t lanes, long row0,
+                     const row_range *rows, float *buffer, size_t *counts, bool unpack,
+                     bool add)
+{
+    for (int k = 0; k < op->job->comm->size; k++) {
+        size_t n = columns_of(op) * (size_t)(rows[k].end - rows[k].first);
+        if (n)
+            pack(op, lines, lanes, row0, rows[k], buffer, unpack, add);
+        counts[k] = n;
+        buffer += n;
+    }
+}
+
+/* Rows of the window that no process owns, because they lie outside the image. */
+static void fill_outside(const tr_volume_operator *op, float *view)
+{
+    const tr_volume_plan *p = op->plan;
+    long first = p->window_first, n_v = (long)op->job->geometry.n_v;
+    long end = first + (long)p->window_lanes;
+    for (size_t c = 0; c < columns_of(op); c++) {
+        float *line = view + c * p->window_lanes;
+        for (long row = first; row < end; row++) {
+            if (row >= 0 && row < n_v)
+                continue;
+            long edge = row < 0 ? 0 : n_v - 1;
+            bool known = op->fill_edges && edge >= first && edge < end;
+            line[row - first] = known ? line[edge - first] : 0.0f;
+        }
+    }
+}
+
+/* Own rows of p to all windows that need them. */
+static tr_status gather_view(tr_volume_operator *op, size_t view, const tr_vec *p)
+{
+    const tr_volume_plan *plan = op->plan;
+    tr_comm *comm = op->job->comm;
+    float *own = p->data + view * columns_of(op) * plan->lanes;
+    float *window = op->window + view * columns_of(op) * plan->window_lanes;
+    pack_all(op, own, plan->lanes, (long)plan->first, op->mine, op->send, op->send_counts,
+             false, false);
+    for (int k = 0; k < comm->size; k++)
+        op->recv_counts[k] =
+            columns_of(op) * (size_t)(op->theirs[k].end - op->theirs[k].first);
+    TR_TRY(comm->ops->exchange(comm, op->send, op->send_counts, op->recv,
+                               op->recv_counts));
+    pack_all(op, window, plan->window_lanes, plan->window_first, op->theirs, op->recv,
+             op->recv_counts, true, false);
+    fill_outside(op, window);
+    return TR_OK;
+}
+
+/* What all windows hold of my own rows, added up in the order of the ranks. */
+static tr_status scatter_view(tr_volume_operator *op, size_t view, tr_vec *p)
+{
+    const tr_volume_plan *plan = op->plan;
+    tr_comm *comm = op->job->comm;
+    float *own = p->data + view * columns_of(op) * plan->lanes;
+    float *window = op->window + view * columns_of(op) * plan->window_lanes;
+    pack_all(op, window, plan->window_lanes, plan->window_first, op->theirs, op->recv,
+             op->recv_counts, false, false);
+    for (int k = 0; k < comm->size; k++)
+        op->send_counts[k] = columns_of(op) * (size_t)(op->mine[k].end - op->mine[k].first);
+    TR_TRY(comm->ops->exchange(comm, op->recv, op->recv_counts, op->send,
+                               op->send_counts));
+    memset(own, 0, columns_of(op) * plan->lanes * sizeof *own);
+    pack_all(op, own, plan->lanes, (long)plan->first, op->mine, op->send, op->send_counts,
+             true, true);
+    return TR_OK;
+}
+
+static size_t count_views(const tr_linop *A, const tr_subset *views)
+{
+    return views ? views->n : A->slab->n_views;
+}
+
+static tr_status for_views(const tr_linop *A, const tr_subset *views, const tr_vec *p,
+                           tr_status (*step)(tr_volume_operator *, size_t, tr_vec *))
+{
+    tr_vec copy = *p;
+    for (size_t k = 0; k < count_views(A, views); k++)
+        TR_TRY(step(self(A), views ? views->views[k] : k, &copy));
+    return TR_OK;
+}
+
+static tr_status gather_step(tr_volume_operator *op, size_t view, tr_vec *p)
+{
+    return gather_view(op, view, p);
+}
+
+/* ---- the operator ---- */
+
+static tr_status finish_pass(const tr_linop *A, const tr_subset *views, double start,
+                             tr_status status)
+{
+    tr_volume_operator *op = self(A);
+    tr_job *job = op->job;
+    job->seconds[TR_STAGE_PROJECT] += tr_now() - start;
+    job->updates += (double)count_views(A, views) * (double)tr_volume_lines(A->slab) *
+                    (double)op->plan->rows;
+    tr_log_progress(job->algorithm->name, job->updates,
+                    fmax(op->total_updates, job->updates), job->updates,
+                    job->seconds[TR_STAGE_PROJECT]);
+    return status;
+}
+
+static tr_status volume_forward(const tr_linop *A, const tr_subset *views, const tr_vec *x,
+                                tr_vec *p)
+{
+    tr_volume_operator *op = self(A);
+    double start = tr_now();
+    if (!op->plan->coupled)
+        return finish_pass(A, views, start,
+                           A->backend->project(A->device, &op->slab, views, x, p));
+    tr_vec window = {op->window, tr_projection_lines(&op->slab), op->slab.p_rows};
+    TR_TRY(A->backend->project(A->device, &op->slab, views, x, &window));
+    return finish_pass(A, views, start, for_views(A, views, p, scatter_view));
+}
+
+static tr_status volume_adjoint(const tr_linop *A, const tr_subset *views, const tr_vec *p,
+                                tr_vec *x)
+{
+    tr_volume_operator *op = self(A);
+    const tr_volume_plan *plan = op->plan;
+    double start = tr_now();
+    if (!plan->coupled)
+        return finish_pass(A, views, start,
+                           A->backend->backproject(A->device, &op->slab, views, p, x));
+    tr_vec window = {op->window, tr_projection_lines(&op->slab), op->slab.p_rows};
+    TR_TRY(for_views(A, views, p, gather_step));
+    TR_TRY(A->backend->backproject(A->device, &op->slab, views, &window, x));
+    /* Lanes beyond the own slices saw rays as well: they are not part of the volume. */
+    for (size_t l = 0; l < x->lines; l++)
+        memset(x->data + l * x->rows + plan->rows, 0,
+               (x->rows - plan->rows) * sizeof *x->data);
+    return finish_pass(A, views, start, TR_OK);
+}
+
+/* 1 on the rows in use, 0 elsewhere. */
+static void set_ones(tr_vec *v, size_t rows, size_t columns, size_t n_u)
+{
+    for (size_t l = 0; l < v->lines; l++) {
+        bool guard = columns && (l % columns == 0 || l % columns > n_u);
+        for (size_t r = 0; r < v->rows; r++)
+            v->data[l * v->rows + r] = r < rows && !guard ? 1.0f : 0.0f;
+    }
+}
+
+static tr_status volume_row_sums(const tr_linop *A, const tr_subset *views, tr_vec *p)
+{
+    tr_volume_operator *op = self(A);
+    if (!op->plan->coupled)
+        return A->backend->row_sums(A->device, &op->slab, views, p);
+    tr_vec ones = {.lines = tr_volume_lines(A->slab), .rows = A->slab->rows};
+    TR_TRY(A->backend->alloc(A->device, ones.lines * ones.rows, &ones.data));
+    set_ones(&ones, op->plan->rows, 0, 0);
+    tr_status status = volume_forward(A, views, &ones, p);
+    A->backend->free(A->device, ones.data);
+    return status;
+}
+
+static tr_status volume_col_sums(const tr_linop *A, const tr_subset *views, tr_vec *x)
+{
+    tr_volume_operator *op = self(A);
+    if (!op->plan->coupled)
+        return A->backend->col_sums(A->device, &op->slab, views, x);
+    tr_vec ones = {.lines = tr_projection_lines(A->slab), .rows = A->slab->p_rows};
+    TR_TRY(A->backend->alloc(A->device, ones.lines * ones.rows, &ones.data));
+    set_ones(&ones, op->plan->rows, columns_of(op), op->shape.n_u);
+    tr_status status = volume_adjoint(A, views, &ones, x);
+    A->backend->free(A->device, ones.data);
+    return status;
+}
+
+static tr_status volume_filter(const tr_linop *A, const tr_filter *filter, tr_vec *p)
+{
+    tr_volume_operator *op = self(A);
+    double start = tr_now();
+    tr_status status = A->backend->filter(A->device, A->slab, filter, p);
+    op->fill_edges = true;
+    op->job->seconds[TR_STAGE_FILTER] += tr_now() - start;
+    return status;
+}
+
+static tr_status volume_total(const tr_linop *A, double *values, size_t n)
+{
+    tr_comm *comm = self(A)->job->comm;
+    return comm->ops->sum(comm, values, n);
+}
+
+static tr_status volume_neighbour(const tr_linop *A, bool above, const tr_vec *x, float *row,
+                                  bool *exists)
+{
+    tr_volume_operator *op = self(A);
+    tr_comm *comm = op->job->comm;
+    /* The row above me is the first of the next rank: each sends its first one down. */
+    int to = above ? comm->rank - 1 : comm->rank + 1;
+    int from = above ? comm->rank + 1 : comm->rank - 1;
+    size_t lane = above ? 0 : op->plan->rows - 1;
+    memset(op->send_counts, 0, (size_t)comm->size * sizeof *op->send_counts);
+    memset(op->recv_counts, 0, (size_t)comm->size * sizeof *op->recv_counts);
+    if (to >= 0 && to < comm->size)
+        op->send_counts[to] = x->lines;
+    *exists = from >= 0 && from < comm->size;
+    if (*exists)
+        op->recv_counts[from] = x->lines;
+    float *send = tr_calloc("a row of the volume", x->lines, sizeof *send);
+    if (!send)
+        return TR_ERR_MEMORY;
+    for (size_t l = 0; l < x->lines; l++)
+        send[l] = x->data[l * x->rows + lane];
+    tr_status status =
+        comm->ops->exchange(comm, send, op->send_counts, row, op->recv_counts);
+    free(send);
+    return status;
+}
+
+static const tr_linop_ops volume_ops = {
+    .forward = volume_forward,
+    .adjoint = volume_adjoint,
+    .row_sums = volume_row_sums,
+    .col_sums = volume_col_sums,
+    .filter = volume_filter,
+    .total = volume_total,
+    .neighbour = volume_neighbour,
+};
+
+/* ---- making it ---- */
+
+/* Every rank's window, as all ranks must know them. */
+static tr_status share_windows(tr_volume_operator *op)
+{
+    const tr_volume_plan *p = op->plan;
+    tr_comm *comm = op->job->comm;
+    size_t n = (size_t)comm->size;
+    double *window = tr_calloc("windows", 2 * n, sizeof *window);
+    if (!window)
+        return TR_ERR_MEMORY;
+    window[2 * comm->rank] = (double)p->window_first;
+    window[2 * comm->rank + 1] = (double)p->window_first + (double)p->window_rows;
+    tr_status status = comm->ops->sum(comm, window, 2 * n);
+    long first = (long)p->first, end = first + (long)p->rows;
+    for (size_t k = 0; k < n; k++) {
+        size_t their_first, their_rows;
+        tr_volume_share(p, comm, (int)k, &their_first, &their_rows);
+        long from = (long)their_first;
+        op->theirs[k] = overlap(from, from + (long)their_rows, p->window_first,
+                                p->window_first + (long)p->window_rows);
+        op->mine[k] = overlap(first, end, (long)window[2 * k], (long)window[2 * k + 1]);
+    }
+    free(window);
+    return status;
+}
+
+static size_t rows_in(const row_range *r, int n)
+{
+    size_t rows = 0;
+    for (int k = 0; k < n; k++)
+        rows += (size_t)(r[k].end - r[k].first);
+    return rows;
+}
+
+static tr_status make_window(tr_volume_operator *op)
+{
+    tr_comm *comm = op->job->comm;
+    TR_TRY(comm->ops->agree(comm, share_windows(op)));
+    size_t floats = tr_projection_lines(&op->slab) * op->slab.p_rows;
+    TR_TRY(op->job->backend->alloc(op->job->device, floats, &op->window));
+    memset(op->window, 0, floats * sizeof *op->window);
+    op->send = tr_calloc("rows to exchange",
+                         columns_of(op) * rows_in(op->mine, comm->size), sizeof *op->send);
+    op->recv = tr_calloc("rows to exchange",
+                         columns_of(op) * rows_in(op->theirs, comm->size),
+                         sizeof *op->recv);
+    return op->send && op->recv ? TR_OK : TR_ERR_MEMORY;
+}
+
+static tr_status build(tr_volume_operator *op)
+{
+    const tr_job *job = op->job;
+    const tr_geometry *g = &job->geometry;
+    const tr_volume_plan *p = op->plan;
+    size_t n = (size_t)job->comm->size;
+    op->rays = tr_calloc("rays", g->n_views, sizeof *op->rays);
+    op->theirs = tr_calloc("ranks", n, sizeof *op->theirs);
+    op->mine = tr_calloc("ranks", n, sizeof *op->mine);
+    op->send_counts = tr_calloc("ranks", n, sizeof *op->send_counts);
+    op->recv_counts = tr_calloc("ranks", n, sizeof *op->recv_counts);
+    bool complete =
+        op->rays && op->theirs && op->mine && op->send_counts && op->recv_counts;
+    TR_TRY(job->comm->ops->agree(job->comm, complete ? TR_OK : TR_ERR_MEMORY));
+    for (size_t i = 0; i < g->n_views; i++)
+        op->rays[i] = tr_volume_ray(job, i, p->first, p->window_first);
+    op->shape = (tr_slab){.n_views = g->n_views,
+                          .n_u = g->n_u,
+                          .n_x = g->width,
+                          .n_z = g->thickness,
+                          .rows = p->lanes,
+                          .p_rows = p->lanes,
+                          .rays = op->rays};
+    op->slab = op->shape;
+    op->slab.p_rows = p->window_lanes;
+    op->A = (tr_linop){.ops = &volume_ops,
+                       .self = op,
+                       .backend = job->backend,
+                       .device = job->device,
+                       .slab = &op->shape,
+                       .tilt = g->tilt,
+                       .n_rows = p->rows,
+                       .coupled = p->coupled};
+    double passes = job->algorithm->applications
+                        ? (double)job->algorithm->applications(job->params, g->n_views)
+                        : 1.0;
+    op->total_updates = passes * (double)g->n_views * (double)tr_volume_lines(&op->shape) *
+                        (double)p->rows;
+    return p->coupled ? job->comm->ops->agree(job->comm, make_window(op)) : TR_OK;
+}
+
+tr_status tr_volume_operator_new(tr_job *job, const tr_volume_plan *plan,
+                                 tr_volume_operator **op)
+{
+    tr_volume_operator *o = tr_calloc("the operator", 1, sizeof *o);
+    TR_TRY(job->comm->ops->agree(job->comm, o ? TR_OK : TR_ERR_MEMORY));
+    o->job = job;
+    o->plan = plan;
+    tr_status status = build(o);
+    if (status != TR_OK)
+        tr_volume_operator_free(o);
+    else
+        *op = o;
+    return status;
+}
+
+const tr_linop *tr_volume_linop(const tr_volume_operator *op) { return &op->A; }
+
+void tr_volume_operator_free(tr_volume_operator *op)
+{
+    if (!op)
+        return;
+    if (op->window)
+        op->job->backend->free(op->job->device, op->window);
+    free(op->rays);
+    free(op->theirs);
+    free(op->mine);
+    free(op->send);
+    free(op->recv);
+    free(op->send_counts);
+    free(op->recv_counts);
+    free(op);
+}
+
+size_t tr_volume_operator_bytes(const tr_job *job, const tr_volume_plan *p)
+{
+    const tr_geometry *g = &job->geometry;
+    size_t row = g->width * g->thickness * sizeof(float); /* a neighbour's, and its copy */
+    if (!p->coupled)
+        return 2 * row;
+    size_t view = (g->n_u + TR_GUARDS) * p->window_lanes * sizeof(float);
+    size_t volume = p->lanes * row; /* ones, while the sums are made */
+    return 2 * row + volume + (g->n_views + 4) * view;
+}

@@ -1,0 +1,44 @@
+/* The volume method: the whole volume at once, its rows of y shared out over the
+ * processes, projections likewise by image rows; no process holds all of it. Rays may
+ * leave their row (pitch, x-tilts, rotation within the image): the image rows a process
+ * needs beyond its own come from the others. */
+#ifndef TR_VOLUME_H
+#define TR_VOLUME_H
+
+#include "../common/job.h"
+
+extern const tr_method tr_whole_volume;
+
+/* How the volume is shared and what a process holds. */
+typedef struct tr_volume_plan {
+    bool coupled;        /* rays leave their row */
+    size_t first, rows;  /* this process's slices of the volume, and image rows */
+    size_t all_first, all_rows; /* those of all processes */
+    size_t lanes;        /* rows, rounded up to whole vectors */
+    long window_first;   /* image rows this process's rays read and write: may lie */
+    size_t window_rows;  /* outside the image; the own rows unless coupled */
+    size_t window_lanes;
+    size_t bytes;
+} tr_volume_plan;
+
+/* The share of process `rank`: slices in pairs, so that what looks at pairs of rows never
+ * needs two processes. */
+void tr_volume_share(const tr_volume_plan *plan, const tr_comm *comm, int rank,
+                     size_t *first, size_t *rows);
+
+/* tr_method's plan for this method; *plan is a tr_volume_plan. */
+TR_CHECKED tr_status tr_volume_plan_make(const tr_job *job, void **plan);
+
+/* The ray of a view for slices from `slice` on and image rows from `row` on. */
+tr_ray tr_volume_ray(const tr_job *job, size_t view, size_t slice, long row);
+
+/* The operator: made once, after the data are read. */
+typedef struct tr_volume_operator tr_volume_operator;
+TR_CHECKED tr_status tr_volume_operator_new(tr_job *job, const tr_volume_plan *plan,
+                                            tr_volume_operator **op);
+const tr_linop *tr_volume_linop(const tr_volume_operator *op);
+void tr_volume_operator_free(tr_volume_operator *op); /* NULL is fine */
+/* Bytes it holds, beside the algorithm's vectors. */
+size_t tr_volume_operator_bytes(const tr_job *job, const tr_volume_plan *plan);
+
+#endif
