@@ -8,11 +8,14 @@ TR_SHARED_DATA  real data that the project does not contain (default ../shared/d
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import mrcfile
 import numpy as np
 import pytest
+
+from bad_input import Bench
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 120  # seconds: a program that hangs must fail its test, not the whole run
@@ -35,6 +38,12 @@ def build_dir():
 
 
 @pytest.fixture(scope="session")
+def sanitized(build_dir):
+    """Whether the programs carry the sanitizers, which makes them several times slower."""
+    return "TR_SANITIZE:BOOL=ON" in (build_dir / "CMakeCache.txt").read_text()
+
+
+@pytest.fixture(scope="session")
 def shared_data():
     """The folder of real data; tests that need it are skipped where it is missing."""
     folder = Path(os.environ.get("TR_SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -43,25 +52,35 @@ def shared_data():
     return folder
 
 
-@pytest.fixture(scope="session")
-def tiltrec(build_dir):
-    """Run tiltrec-mpi and return the finished process, whatever its exit status.
+# Open MPI refuses to run as root, or more ranks than cores, unless told to.
+MPI_ENVIRONMENT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+                   "OMPI_MCA_rmaps_base_oversubscribe": "1"}
+
+
+def program_command(build_dir, arguments, ranks=None, threads=1, wrapper=(),
+                    program="tiltrec-mpi"):
+    """The command line of a program; `wrapper` is a command that runs it."""
+    command = [*map(str, wrapper), str(build_dir / program), *map(str, arguments)]
+    if threads is not None:
+        command += ["--threads", str(threads)]
+    if ranks is not None:
+        command[:0] = [os.environ.get("TR_MPIEXEC", "mpiexec"), "-n", str(ranks)]
+    return command
+
+
+def runner(build_dir, program):
+    """Run a program and return the finished process, whatever its exit status.
 
     tiltrec("-a", "SIRT", path, cwd=folder, ranks=3, threads=2, check=True)
     Output is text in .stdout and .stderr. check=True fails the test, showing what the
     program said, unless it exited with 0; check=False leaves the judgement to the test.
-    Without `ranks` the program runs alone, without mpiexec.
+    Without `ranks` the program runs alone, without mpiexec. wrapper=("nice",) runs it
+    (under mpiexec: each rank) by that command.
     """
-    def run(*arguments, cwd, ranks=None, threads=1, check=True, env=None):
-        command = [str(build_dir / "tiltrec-mpi"), *map(str, arguments)]
-        if threads is not None:
-            command[1:1] = ["--threads", str(threads)]
-        if ranks is not None:
-            command[:0] = [os.environ.get("TR_MPIEXEC", "mpiexec"), "-n", str(ranks)]
-        # Open MPI refuses to run as root, or more ranks than cores, unless told to.
-        environment = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1",
-                       "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-                       "OMPI_MCA_rmaps_base_oversubscribe": "1", **(env or {})}
+    def run(*arguments, cwd, ranks=None, threads=1, check=True, env=None,
+            wrapper=()):
+        command = program_command(build_dir, arguments, ranks, threads, wrapper, program)
+        environment = {**os.environ, **MPI_ENVIRONMENT, **(env or {})}
         done = subprocess.run(command, cwd=cwd, env=environment, text=True,
                               errors="replace", stdin=subprocess.DEVNULL,
                               capture_output=True, timeout=TIMEOUT)
@@ -72,6 +91,16 @@ def tiltrec(build_dir):
             pytest.fail(said, pytrace=False)
         return done
     return run
+
+
+@pytest.fixture(scope="session")
+def tiltrec(build_dir):
+    return runner(build_dir, "tiltrec-mpi")
+
+
+@pytest.fixture(scope="session")
+def tiltrecz(build_dir):
+    return runner(build_dir, "tiltrecz-mpi")
 
 
 class Phantom:
@@ -99,8 +128,43 @@ def phantom(make_phantom):
     return make_phantom("--size", 64, 40, 24, "--views", 31, "--noise-free")
 
 
+@pytest.fixture
+def bench(tmp_path, tiltrec):
+    """A small series in a fresh folder, and runs on it that must be refused cleanly."""
+    return Bench(tmp_path, tiltrec)
+
+
 def read_mrc(path):
     """An MRC file's data as float64[section][row][column], read by mrcfile."""
     with mrcfile.open(path, mode="r") as file:
         data = np.array(file.data, dtype=np.float64)
     return data.reshape((1,) * (3 - data.ndim) + data.shape)  # one section comes as 2-D
+
+
+def write_mrc(path, data, pixel=4.0, dtype=np.float32):
+    """data[section][row][column] as an MRC file of cubic pixels."""
+    with mrcfile.new(path, overwrite=True) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # NaN may be meant
+        file.set_data(np.asarray(data).astype(dtype))
+        file.voxel_size = pixel
+    return path
+
+
+def write_series(folder, data, tilts, name="s_ali.mrc", **options):
+    """A series data[view][row][column] and its angles; returns the series' path."""
+    path = write_mrc(folder / name, data, **options)
+    np.savetxt(path.with_suffix(".tlt"), tilts, "%.9g")
+    return path
+
+
+def difference(a, b):
+    """Of a from b: the largest, as a fraction of b's range."""
+    assert a.shape == b.shape
+    return np.abs(a - b).max() / np.ptp(b)
+
+
+def correlation(a, b, margin=0):
+    """In the interior: all but `margin` voxels at each face."""
+    assert a.shape == b.shape
+    inner = tuple(slice(margin, n - margin) for n in a.shape)
+    return np.corrcoef(a[inner].ravel(), b[inner].ravel())[0, 1]
