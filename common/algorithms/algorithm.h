@@ -108,7 +108,7 @@ TR_CHECKED tr_status tr_dot(const tr_context *c, const tr_vec *x, const tr_vec *
      .fallback = number,                                                                 \
      .min = 1,                                                                           \
      .max = 100000,                                                                      \
-     .help = "number of iterations"}
+     .help = "Number of iterations"}
 #define TR_OPTION_RELAXATION(P, number)                                                  \
     {.name = "relaxation",                                                               \
      .letter = 'r',                                                                      \
@@ -118,7 +118,7 @@ TR_CHECKED tr_status tr_dot(const tr_context *c, const tr_vec *x, const tr_vec *
      .fallback = number,                                                                 \
      .min = 1e-6,                                                                        \
      .max = 1.999999,                                                                    \
-     .help = "size of a step, between 0 and 2; smaller is slower and smoother"}
+     .help = "Size of a step, between 0 and 2; smaller is slower and smoother"}
 #define TR_OPTION_TOLERANCE(P)                                                           \
     {.name = "tolerance",                                                                \
      .type = TR_OPT_REAL,                                                                \
@@ -127,12 +127,12 @@ TR_CHECKED tr_status tr_dot(const tr_context *c, const tr_vec *x, const tr_vec *
      .fallback = "0",                                                                    \
      .min = 0,                                                                           \
      .max = 1,                                                                           \
-     .help = "stop improving a slice when its residual has fallen to this fraction of "  \
+     .help = "Stop improving a slice when its residual has fallen to this fraction of "  \
              "its data's norm; 0 never stops early"}
 #define TR_OPTION_POSITIVE(P)                                                            \
     {.name = "positive",                                                                 \
      .type = TR_OPT_FLAG,                                                                \
      .offset = offsetof(P, positive),                                                    \
-     .help = "set negative densities to 0 after each step"}
+     .help = "Set negative densities to 0 after each step"}
 
 #endif

@@ -17,7 +17,7 @@ static const tr_option options[] = {
      .metavar = "WINDOW",
      .fallback = "ramlak",
      .choices = TR_WINDOW_NAMES,
-     .help = "the window on the ramp filter"},
+     .help = "The window on the ramp filter"},
 };
 
 static void describe(const void *params, char *text, size_t size)

@@ -22,7 +22,7 @@ static const tr_option options[] = {
      .fallback = "0.35,0.035",
      .min = 0,
      .max = 0.5,
-     .help = "from frequency FC (cycles per pixel) fall off as a Gaussian of this sigma; "
+     .help = "From frequency FC (cycles per pixel) fall off as a Gaussian of this sigma; "
              "0.5,0 does not fall off"},
     {.name = "hamming-like",
      .type = TR_OPT_REAL,
@@ -31,7 +31,7 @@ static const tr_option options[] = {
      .fallback = "0",
      .min = 0,
      .max = 0.5,
-     .help = "instead, fall off like a Hamming window from frequency FC"},
+     .help = "Instead, fall off like a Hamming window from frequency FC"},
     {.name = "sirt-like",
      .type = TR_OPT_INT,
      .offset = offsetof(wbp_params, sirt_like),
@@ -39,11 +39,11 @@ static const tr_option options[] = {
      .fallback = "0",
      .min = 0,
      .max = 1000,
-     .help = "weigh frequencies as N iterations of SIRT would; 0 does not"},
+     .help = "Weigh frequencies as N iterations of SIRT would; 0 does not"},
     {.name = "uniform-weights",
      .type = TR_OPT_FLAG,
      .offset = offsetof(wbp_params, uniform_weights),
-     .help = "give all views the same weight instead of weighing them by the local "
+     .help = "Give all views the same weight instead of weighing them by the local "
              "spacing of the tilt angles"},
 };
 
