@@ -1,35 +1,16 @@
 /* SART: SIRT's step taken view after view (Andersen & Kak 1984). One iteration is one
  * pass over all views, each as far as can be from those just used. */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "../mem.h"
-#include "algorithm.h"
+#include "stationary.h"
 
-typedef struct sart_params {
-    long iterations;
-    double relaxation, tolerance;
-    bool positive;
-} sart_params;
-
-static const tr_option options[] = {
-    TR_OPTION_ITERATIONS(sart_params, "10"),
-    TR_OPTION_RELAXATION(sart_params, "0.2"),
-    TR_OPTION_TOLERANCE(sart_params),
-    TR_OPTION_POSITIVE(sart_params),
-};
+static const tr_option options[] = {TR_STATIONARY_OPTIONS("10", "0.2")};
 
 static size_t applications(const void *params, size_t n_views)
 {
-    return 2 * n_views * (size_t)((const sart_params *)params)->iterations;
-}
-
-static void describe(const void *params, char *text, size_t size)
-{
-    const sart_params *p = params;
-    snprintf(text, size, "%ld iterations, relaxation %g%s", p->iterations, p->relaxation,
-             p->positive ? ", positive" : "");
+    return 2 * n_views * (size_t)((const tr_stationary *)params)->iterations;
 }
 
 typedef struct ranked_view {
@@ -76,7 +57,7 @@ static tr_status order_views(const double *tilt, size_t n, size_t *order)
     return TR_OK;
 }
 
-static tr_status step(tr_context *c, const sart_params *p, size_t view, bool first,
+static tr_status step(tr_context *c, const tr_stationary *p, size_t view, bool first,
                       const tr_vec *R, tr_vec *C, tr_vec *b, tr_vec *r, tr_vec *gradient,
                       tr_vec *x)
 {
@@ -95,13 +76,12 @@ static tr_status step(tr_context *c, const sart_params *p, size_t view, bool fir
     TR_TRY(tr_residual_add(c, b, &one, r));
     TR_TRY(TR_VECTOR(c, mul_lines, &Rv, &rv));
     TR_TRY(TR_ADJOINT(c, &one, r, gradient));
-    TR_TRY(TR_COL_SUMS(c, &one, C));
-    TR_TRY(TR_VECTOR(c, invert_guarded, 1e-3f, C));
+    TR_TRY(tr_inverse_col_sums(c, &one, C));
     TR_TRY(TR_VECTOR(c, axpy_lines, (float)p->relaxation, C, gradient, x));
     return p->positive ? TR_VECTOR(c, clamp, 0.0f, x) : TR_OK;
 }
 
-static tr_status iterate(tr_context *c, const sart_params *p, const size_t *order,
+static tr_status iterate(tr_context *c, const tr_stationary *p, const size_t *order,
                          tr_vec *b, tr_vec *x)
 {
     tr_vec r, gradient, R, C;
@@ -109,8 +89,7 @@ static tr_status iterate(tr_context *c, const sart_params *p, const size_t *orde
     TR_TRY(tr_new_volume(c, &gradient));
     TR_TRY(tr_new_projection_weights(c, &R));
     TR_TRY(tr_new_volume_weights(c, &C));
-    TR_TRY(TR_ROW_SUMS(c, NULL, &R));
-    TR_TRY(TR_VECTOR(c, invert_guarded, 1e-3f, &R));
+    TR_TRY(tr_inverse_row_sums(c, NULL, &R));
     c->tolerance = p->tolerance;
     bool done = false;
     for (long k = 0; k < p->iterations && !done; k++) {
@@ -140,11 +119,11 @@ const tr_algorithm tr_algorithm_sart = {
     .help = "simultaneous algebraic reconstruction: view after view",
     .options = options,
     .n_options = sizeof options / sizeof *options,
-    .params_size = sizeof(sart_params),
+    .params_size = sizeof(tr_stationary),
     .needs = TR_USES_INITIAL,
     .volumes = 1,
     .projections = 1,
     .applications = applications,
-    .describe = describe,
+    .describe = tr_stationary_describe,
     .run = run,
 };

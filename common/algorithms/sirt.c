@@ -1,47 +1,25 @@
 /* SIRT: x += relaxation * C A^T R (b - A x), with R and C one over the row and column
  * sums of A (Gilbert 1972; the form of Gregor & Benson 2008). */
-#include <stdio.h>
+#include "stationary.h"
 
-#include "algorithm.h"
-
-typedef struct sirt_params {
-    long iterations;
-    double relaxation, tolerance;
-    bool positive;
-} sirt_params;
-
-static const tr_option options[] = {
-    TR_OPTION_ITERATIONS(sirt_params, "30"),
-    TR_OPTION_RELAXATION(sirt_params, "1"),
-    TR_OPTION_TOLERANCE(sirt_params),
-    TR_OPTION_POSITIVE(sirt_params),
-};
+static const tr_option options[] = {TR_STATIONARY_OPTIONS("30", "1")};
 
 static size_t applications(const void *params, size_t n_views)
 {
     (void)n_views;
-    return 2 * (size_t)((const sirt_params *)params)->iterations;
-}
-
-static void describe(const void *params, char *text, size_t size)
-{
-    const sirt_params *p = params;
-    snprintf(text, size, "%ld iterations, relaxation %g%s", p->iterations, p->relaxation,
-             p->positive ? ", positive" : "");
+    return 2 * (size_t)((const tr_stationary *)params)->iterations;
 }
 
 static tr_status run(tr_context *c, const void *params, tr_vec *b, tr_vec *x)
 {
-    const sirt_params *p = params;
+    const tr_stationary *p = params;
     tr_vec r, gradient, R, C;
     TR_TRY(tr_new_projections(c, &r));
     TR_TRY(tr_new_volume(c, &gradient));
     TR_TRY(tr_new_projection_weights(c, &R));
     TR_TRY(tr_new_volume_weights(c, &C));
-    TR_TRY(TR_ROW_SUMS(c, NULL, &R));
-    TR_TRY(TR_COL_SUMS(c, NULL, &C));
-    TR_TRY(TR_VECTOR(c, invert_guarded, 1e-3f, &R));
-    TR_TRY(TR_VECTOR(c, invert_guarded, 1e-3f, &C));
+    TR_TRY(tr_inverse_row_sums(c, NULL, &R));
+    TR_TRY(tr_inverse_col_sums(c, NULL, &C));
     c->tolerance = p->tolerance;
 
     bool done = false;
@@ -68,11 +46,11 @@ const tr_algorithm tr_algorithm_sirt = {
     .help = "simultaneous iterative reconstruction: all views at once",
     .options = options,
     .n_options = sizeof options / sizeof *options,
-    .params_size = sizeof(sirt_params),
+    .params_size = sizeof(tr_stationary),
     .needs = TR_USES_INITIAL,
     .volumes = 1,
     .projections = 1,
     .applications = applications,
-    .describe = describe,
+    .describe = tr_stationary_describe,
     .run = run,
 };

@@ -1,0 +1,24 @@
+#include "stationary.h"
+
+#include <stdio.h>
+
+static const float TINY = 1e-3f; /* of a voxel's weight of 1 */
+
+void tr_stationary_describe(const void *params, char *text, size_t size)
+{
+    const tr_stationary *p = params;
+    snprintf(text, size, "%ld iterations, relaxation %g%s", p->iterations, p->relaxation,
+             p->positive ? ", positive" : "");
+}
+
+tr_status tr_inverse_row_sums(tr_context *c, const tr_subset *views, tr_vec *R)
+{
+    TR_TRY(TR_ROW_SUMS(c, views, R));
+    return TR_VECTOR(c, invert_guarded, TINY, R);
+}
+
+tr_status tr_inverse_col_sums(tr_context *c, const tr_subset *views, tr_vec *C)
+{
+    TR_TRY(TR_COL_SUMS(c, views, C));
+    return TR_VECTOR(c, invert_guarded, TINY, C);
+}

@@ -1,0 +1,26 @@
+/* What the iterations that repeat one relaxed step share: SIRT and SART. */
+#ifndef TR_STATIONARY_H
+#define TR_STATIONARY_H
+
+#include "algorithm.h"
+
+typedef struct tr_stationary {
+    long iterations;
+    double relaxation, tolerance;
+    bool positive;
+} tr_stationary;
+
+#define TR_STATIONARY_OPTIONS(number, factor)                                            \
+    TR_OPTION_ITERATIONS(tr_stationary, number),                                         \
+        TR_OPTION_RELAXATION(tr_stationary, factor), TR_OPTION_TOLERANCE(tr_stationary), \
+        TR_OPTION_POSITIVE(tr_stationary)
+
+/* tr_algorithm.describe for these params. */
+void tr_stationary_describe(const void *params, char *text, size_t size);
+
+/* One over row sums (projection weights) or column sums (volume weights); 0 for rays that
+ * miss the volume and voxels that no view sees. */
+TR_CHECKED tr_status tr_inverse_row_sums(tr_context *c, const tr_subset *views, tr_vec *R);
+TR_CHECKED tr_status tr_inverse_col_sums(tr_context *c, const tr_subset *views, tr_vec *C);
+
+#endif
