@@ -52,6 +52,8 @@ tr_status tr_geometry_init(const tr_geometry_spec *spec, tr_geometry *g)
                        spec->n_views, spec->n_u, spec->n_v, spec->width, spec->thickness);
     double mean_xtilt = spec->xtilts ? mean_of(spec->xtilts, spec->n_views) : 0.0;
     double pitch = spec->pitch + mean_xtilt;
+    if (fabs(pitch) < 1e-6) /* the rounding of a mean is not a pitch */
+        pitch = 0.0;
     if (!(fabs(pitch) <= 75.0))
         return tr_fail(TR_ERR_USAGE,
                        "a pitch of %g degrees (the mean x-tilt of %g included) is beyond "

@@ -106,17 +106,10 @@ static tr_status try_core(const tr_job *job, size_t core, tr_slice_plan *p,
 static tr_status refuse(const tr_job *job, const tr_slice_plan *p)
 {
     double mib = 1.0 / (1 << 20);
-    if (p->halo > 4 * p->core)
-        return tr_fail(TR_ERR_MEMORY,
-                       "the x-tilts couple rows so strongly that %s needs %zu rows more on "
-                       "each side of a slab and %.0f MiB, and %.0f MiB are allowed; allow "
-                       "more with --memory, take fewer iterations, or leave out --xtilts",
-                       job->algorithm->name, p->halo, (double)p->bytes * mib,
-                       (double)job->memory * mib);
     return tr_fail(TR_ERR_MEMORY,
                    "a slab of %zu rows needs %.0f MiB and %.0f MiB are allowed; allow more "
                    "with --memory, make the volume smaller with -T or -w, or use --bin",
-                   p->core, (double)p->bytes * mib, (double)job->memory * mib);
+                   p->lanes, (double)p->bytes * mib, (double)job->memory * mib);
 }
 
 static void print_plan(const tr_job *job, const tr_slice_plan *p, const slice_bytes *part)
@@ -140,6 +133,12 @@ tr_status tr_slices_plan(const tr_job *job, void **plan)
 {
     tr_slice_plan p;
     slice_bytes part;
+    if (coupled_rows(job) > job->geometry.n_v)
+        return tr_fail(TR_ERR_UNAVAILABLE,
+                       "the x-tilts couple rows so strongly that %s would need all %zu rows "
+                       "for each slice; use tiltrecz-mpi, which holds the whole volume, or "
+                       "leave out --xtilts",
+                       job->algorithm->name, job->geometry.n_v);
     bool pitched = job->geometry.pitch != 0.0;
     size_t halo = coupled_rows(job);
     size_t core = pitched ? tr_geometry_block_rows(&job->geometry)
