@@ -84,8 +84,8 @@ static tr_status mpi_exchange(tr_comm *comm, const float *send, const size_t *se
                          "%zu values at once are too many for MPI; use more processes",
                          from > to ? from : to);
     else
-        status = check(MPI_Alltoallv(send, sends, send_at, MPI_FLOAT, recv, recvs, recv_at,
-                                     MPI_FLOAT, MPI_COMM_WORLD),
+        status = check(MPI_Alltoallv(send, sends, send_at, MPI_FLOAT, recv, recvs,
+                                     recv_at, MPI_FLOAT, MPI_COMM_WORLD),
                        "exchanging rows", NULL);
     free(table);
     return status;

@@ -96,7 +96,10 @@ static tr_status serial_close(tr_shared_file *file)
     return status;
 }
 
-static void serial_abort(tr_comm *comm, int exit_status) { (void)comm, (void)exit_status; }
+static void serial_abort(tr_comm *comm, int exit_status)
+{
+    (void)comm, (void)exit_status;
+}
 
 static void serial_finish(tr_comm *comm) { (void)comm; }
 

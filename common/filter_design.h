@@ -6,13 +6,19 @@
 #include "err.h"
 
 typedef struct tr_wbp_filter {
-    double cutoff, sigma;     /* radial roll-off from `cutoff`; none when cutoff >= 0.5 */
-    double hamming_like;      /* > 0: Gaussian from here instead of the radial one */
-    long sirt_like;           /* > 0: IMOD's filter equivalent to N SIRT iterations */
+    double cutoff, sigma; /* radial roll-off from `cutoff`; none when cutoff >= 0.5 */
+    double hamming_like;  /* > 0: Gaussian from here instead of the radial one */
+    long sirt_like;       /* > 0: IMOD's filter equivalent to N SIRT iterations */
 } tr_wbp_filter;
 
 typedef enum tr_window {
-    TR_RAMLAK, TR_SHEPP_LOGAN, TR_COSINE, TR_HAMMING, TR_HANN, TR_PARZEN, TR_CHESLER
+    TR_RAMLAK,
+    TR_SHEPP_LOGAN,
+    TR_COSINE,
+    TR_HAMMING,
+    TR_HANN,
+    TR_PARZEN,
+    TR_CHESLER
 } tr_window;
 #define TR_WINDOW_NAMES "ramlak shepp-logan cosine hamming hann parzen chesler"
 
@@ -21,7 +27,8 @@ typedef enum tr_window {
 size_t tr_wbp_length(size_t n_u);
 size_t tr_fbp_length(size_t n_u);
 
-/* response[0 .. length/2]: the ramp |f| (0.2/length at 0) with the roll-offs asked for. */
+/* response[0 .. length/2]: the ramp |f| (0.2/length at 0) with the roll-offs asked for.
+ */
 void tr_wbp_response(const tr_wbp_filter *filter, size_t length, float *response);
 
 /* response[0 .. length/2]: the transform of the band-limited ramp kernel (Kak & Slaney,

@@ -210,7 +210,8 @@ void tr_geometry_rows_of_slices(const tr_geometry *g, size_t slice0, size_t slic
     *end = (long)slice1;
     if (g->pitch == 0.0)
         return;
-    double low = INFINITY, high = -INFINITY, planes[2] = {0.0, (double)g->thickness - 1.0};
+    double low = INFINITY, high = -INFINITY,
+           planes[2] = {0.0, (double)g->thickness - 1.0};
     for (int k = 0; k < 4; k++) {
         double row, z, slice = k % 2 ? (double)slice1 - 1.0 : (double)slice0;
         tr_geometry_locate(g, slice, planes[k / 2], &row, &z);

@@ -20,10 +20,10 @@
 
 typedef struct tr_geometry_spec {
     size_t n_views;
-    const double *tilts;  /* degrees, one per view */
-    const double *xtilts; /* degrees, one per view, or NULL */
+    const double *tilts;       /* degrees, one per view */
+    const double *xtilts;      /* degrees, one per view, or NULL */
     double tilt_offset, pitch; /* degrees */
-    size_t n_u, n_v;      /* columns and rows of an image */
+    size_t n_u, n_v;           /* columns and rows of an image */
     size_t width, thickness;
     /* pixels of these images; positive shifts move the content right and up */
     double axis_shift, x_shift, z_shift;
@@ -31,11 +31,11 @@ typedef struct tr_geometry_spec {
 
 typedef struct tr_geometry {
     size_t n_views, n_u, n_v, width, thickness;
-    double *tilt;      /* radians, offset included, kept off +-90 degrees */
-    double *xtilt;     /* radians beyond the pitch, per view; NULL when all are 0 */
-    double pitch;      /* radians, the mean x-tilt included */
-    double axis_u;     /* image column of the tilt axis */
-    double centre_v;   /* image row of the rotation's centre */
+    double *tilt;          /* radians, offset included, kept off +-90 degrees */
+    double *xtilt;         /* radians beyond the pitch, per view; NULL when all are 0 */
+    double pitch;          /* radians, the mean x-tilt included */
+    double axis_u;         /* image column of the tilt axis */
+    double centre_v;       /* image row of the rotation's centre */
     double axis_x, axis_z; /* where the axis is in an output slice */
 } tr_geometry;
 

@@ -12,7 +12,11 @@
 /* Where the time goes. Seconds of this process, added up per stage; stages run at the
  * same time, so they may add up to more than the wall clock. */
 typedef enum tr_stage {
-    TR_STAGE_READ, TR_STAGE_FILTER, TR_STAGE_PROJECT, TR_STAGE_WRITE, TR_N_STAGES
+    TR_STAGE_READ,
+    TR_STAGE_FILTER,
+    TR_STAGE_PROJECT,
+    TR_STAGE_WRITE,
+    TR_N_STAGES
 } tr_stage;
 
 typedef struct tr_job {
@@ -20,7 +24,7 @@ typedef struct tr_job {
     const tr_backend *backend;
     void *device;
     int threads;
-    size_t memory;              /* bytes this process may use */
+    size_t memory; /* bytes this process may use */
     const tr_algorithm *algorithm;
     const void *params;
     tr_geometry geometry;
@@ -28,14 +32,14 @@ typedef struct tr_job {
     const tr_options *options;
     const tr_transform *transforms; /* for the rays, one per view; NULL where the series
                                        has applied them, or there are none */
-    tr_image *initial;          /* or NULL */
-    size_t first_slice;         /* of the volume, where the output begins */
+    tr_image *initial;              /* or NULL */
+    size_t first_slice;             /* of the volume, where the output begins */
     tr_output_spec output_spec;
     tr_output *output;          /* open while the job runs */
     size_t my_first, my_slices; /* this rank's share of the output's slices */
     /* results */
     double seconds[TR_N_STAGES];
-    double updates;             /* voxel updates done: a voxel in a view, either way */
+    double updates; /* voxel updates done: a voxel in a view, either way */
     tr_history history;
 } tr_job;
 

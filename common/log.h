@@ -6,7 +6,7 @@
 #include "err.h"
 
 typedef enum tr_log_level {
-    TR_LOG_QUIET = 0,  /* warnings and errors only */
+    TR_LOG_QUIET = 0, /* warnings and errors only */
     TR_LOG_NORMAL = 1,
     TR_LOG_VERBOSE = 2
 } tr_log_level;

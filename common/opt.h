@@ -20,17 +20,17 @@ typedef enum tr_option_type {
 } tr_option_type;
 
 typedef struct tr_option {
-    const char *name;   /* long name without dashes: "tilt-offset" */
-    char letter;        /* short name, 0 for none */
+    const char *name; /* long name without dashes: "tilt-offset" */
+    char letter;      /* short name, 0 for none */
     tr_option_type type;
-    size_t offset;      /* offsetof in the target struct */
-    const char *metavar; /* "DEGREES", "FILE"; NULL for a flag */
+    size_t offset;        /* offsetof in the target struct */
+    const char *metavar;  /* "DEGREES", "FILE"; NULL for a flag */
     const char *fallback; /* default, parsed like a given value; NULL: zero / unset */
-    double min, max;    /* inclusive range for numbers; ignored when both are 0 */
-    const char *choices; /* "float half int16 uint16 byte" for TR_OPT_CHOICE */
-    const char *help;   /* one or two sentences, with the unit; no trailing period; NULL
-                           hides the row from help, manual page and manual */
-    const char *section; /* heading in the help that begins at this row; NULL: goes on */
+    double min, max;      /* inclusive range for numbers; ignored when both are 0 */
+    const char *choices;  /* "float half int16 uint16 byte" for TR_OPT_CHOICE */
+    const char *help;     /* one or two sentences, with the unit; no trailing period; NULL
+                             hides the row from help, manual page and manual */
+    const char *section;  /* heading in the help that begins at this row; NULL: goes on */
 } tr_option;
 
 /* A titled set of rows with the struct they fill. A group whose `target` is NULL is

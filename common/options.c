@@ -120,7 +120,8 @@ const tr_option tr_common_options[] = {
      .fallback = "0",
      .min = -65536,
      .max = 65536,
-     .help = "Move the specimen up in the tomogram's thickness by so many unbinned pixels"},
+     .help =
+         "Move the specimen up in the tomogram's thickness by so many unbinned pixels"},
     {.name = "exclude",
      .type = TR_OPT_LIST,
      AT(exclude),

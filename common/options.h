@@ -19,24 +19,24 @@ typedef struct tr_options {
     const char *initial;    /* --initial */
     const char *imod_com;   /* --imod-com */
     /* geometry; lengths in unbinned pixels, angles in degrees */
-    long thickness, width;  /* 0: not given */
+    long thickness, width; /* 0: not given */
     double tilt_offset, axis_shift, pitch, x_shift, z_shift;
     const char *exclude, *include;
-    long slices[2];         /* first and last output slice, both included; -1: all */
+    long slices[2]; /* first and last output slice, both included; -1: all */
     long bin;
     /* data */
-    bool log;               /* --log BASE given (set by app from tr_option_given) */
+    bool log; /* --log BASE given (set by app from tr_option_given) */
     double log_base;
     bool invert;
-    double scale[2];        /* ADD, MUL: written value = (value + ADD) * MUL */
+    double scale[2]; /* ADD, MUL: written value = (value + ADD) * MUL */
     int mode, order;
-    long deflate;           /* HDF5 only */
+    long deflate; /* HDF5 only */
     /* the run */
-    const char *algorithm;  /* -a, default "WBP" */
-    long threads;           /* 0: cores / ranks on this machine */
-    size_t memory;          /* bytes per process; 0: half of RAM / ranks on it */
+    const char *algorithm; /* -a, default "WBP" */
+    long threads;          /* 0: cores / ranks on this machine */
+    size_t memory;         /* bytes per process; 0: half of RAM / ranks on it */
     bool dry_run, quiet, verbose, version, help;
-    bool man, markdown;     /* hidden from --help: print the generated pages */
+    bool man, markdown; /* hidden from --help: print the generated pages */
 } tr_options;
 
 extern const tr_option tr_common_options[];

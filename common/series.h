@@ -11,15 +11,15 @@
 typedef struct tr_series_spec {
     const size_t *views; /* which sections of the file, in this order */
     size_t n_views;
-    bool log;            /* value -> -ln(value + log_base), before anything else */
+    bool log; /* value -> -ln(value + log_base), before anything else */
     double log_base;
-    bool invert;         /* value -> -value, last */
-    size_t bin;          /* Fourier crop by this factor; 1: none */
+    bool invert; /* value -> -value, last */
+    size_t bin;  /* Fourier crop by this factor; 1: none */
     /* One per view, or NULL; shifts in pixels after binning. */
     const tr_transform *transforms;
     const char *scratch; /* where the binned stack may be put (removed at the end) */
     int threads;
-    size_t memory;       /* bytes that may be used for binning */
+    size_t memory; /* bytes that may be used for binning */
 } tr_series_spec;
 
 typedef struct tr_series tr_series;
@@ -39,7 +39,8 @@ size_t tr_series_rows(const tr_series *series);
 /* Fill a slab P[view][column + 1][lane] with the image rows row, row + 1, ... row +
  * rows - 1; rows outside the image repeat its edge; lanes from `rows` to `lanes` and the
  * guard columns are 0. `slab` holds n_views * (n_u + TR_GUARDS) * lanes floats. The
- * geometry says how views with an x-tilt of their own are warped. One thread at a time. */
+ * geometry says how views with an x-tilt of their own are warped. One thread at a time.
+ */
 TR_CHECKED tr_status tr_series_read(tr_series *series, const tr_geometry *geometry,
                                     long row, size_t rows, size_t lanes, float *slab);
 

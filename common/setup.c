@@ -59,9 +59,8 @@ static tr_status make_groups(tr_setup *s)
     for (size_t k = 0; k < n; k++) {
         const tr_algorithm *a = tr_algorithm_at(k);
         if (possible(s, a))
-            s->groups[s->n_groups++] =
-                (tr_option_group){a->name, a->options, a->n_options,
-                                  a == s->algorithm ? s->params : NULL};
+            s->groups[s->n_groups++] = (tr_option_group){
+                a->name, a->options, a->n_options, a == s->algorithm ? s->params : NULL};
     }
     return TR_OK;
 }

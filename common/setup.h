@@ -8,23 +8,23 @@ typedef struct tr_setup {
     const tr_program *program;
     tr_options options;
     const tr_algorithm *algorithm;
-    void *params;               /* of the algorithm */
+    void *params; /* of the algorithm */
     tr_option_group *groups;
     size_t n_groups;
     tr_command_line line;
-    char **arguments;           /* as rewritten; the option values point into these */
-    char **extended;            /* the same with what a com file adds */
-    size_t n_added;             /* of those, from extended[1] on */
+    char **arguments; /* as rewritten; the option values point into these */
+    char **extended;  /* the same with what a com file adds */
+    size_t n_added;   /* of those, from extended[1] on */
     tr_discovery found;
     tr_imod_com com;
     bool has_com;
     const char *series_path, *tilts_path;
     char *default_tilts, *default_output, *scratch;
     tr_image *image;
-    size_t *views;              /* sections used, from 0 */
+    size_t *views; /* sections used, from 0 */
     size_t n_views;
-    double *tilts, *xtilts;     /* of the views used, degrees; xtilts may be NULL */
-    tr_transform *transforms;   /* of the views used, or NULL */
+    double *tilts, *xtilts;   /* of the views used, degrees; xtilts may be NULL */
+    tr_transform *transforms; /* of the views used, or NULL */
     tr_job job;
 } tr_setup;
 
@@ -44,8 +44,7 @@ void tr_setup_print(const tr_setup *s);
  * the user did not give; then parse again. */
 TR_CHECKED tr_status tr_setup_apply_com(tr_setup *s);
 /* Its SCALE, in IMOD's units, as (value + add) * multiply of our densities. */
-TR_CHECKED tr_status tr_setup_com_scale(const tr_setup *s, double *add,
-                                        double *multiply);
+TR_CHECKED tr_status tr_setup_com_scale(const tr_setup *s, double *add, double *multiply);
 
 /* setup_output.c: whether two paths are one file. */
 bool tr_same_file(const char *a, const char *b);

@@ -96,9 +96,9 @@ static tr_status add_filter_and_data(tr_setup *s)
 {
     const tr_imod_com *c = &s->com;
     if (c->has_radial)
-        TR_TRY(add(s, "radial",
-                   tr_format_string("%.9g,%.9g", fmin(c->radial_cutoff, 0.5),
-                                    c->radial_sigma)));
+        TR_TRY(add(
+            s, "radial",
+            tr_format_string("%.9g,%.9g", fmin(c->radial_cutoff, 0.5), c->radial_sigma)));
     if (c->hamming_start > 0.0)
         TR_TRY(add(s, "hamming-like", tr_format_string("%.9g", c->hamming_start)));
     if (c->fake_sirt_iterations > 0)

@@ -28,17 +28,17 @@ const char *tr_type_name(tr_type type); /* "int16", "float16" ... */
 enum { TR_LABELS = 10, TR_LABEL_LENGTH = 80 };
 
 typedef struct tr_image_info {
-    const char *format;  /* "MRC", "HDF5" */
+    const char *format; /* "MRC", "HDF5" */
     size_t nx, ny, nz;
-    tr_type type;        /* of the samples in the file */
-    bool compressed;     /* gzip: read through an unlinked temporary file */
-    double pixel[3];     /* x, y, z; 0 where the header gives none */
-    double origin[3];    /* in IMOD's sign: coordinate = index * pixel - origin */
+    tr_type type;               /* of the samples in the file */
+    bool compressed;            /* gzip: read through an unlinked temporary file */
+    double pixel[3];            /* x, y, z; 0 where the header gives none */
+    double origin[3];           /* in IMOD's sign: coordinate = index * pixel - origin */
     double min, max, mean, rms; /* as the header says; may be nonsense */
     size_t n_labels;
     char labels[TR_LABELS][TR_LABEL_LENGTH + 1];
-    size_t n_tilts;      /* angles found inside the file: 0, or nz */
-    double *tilts;       /* degrees, owned by the image; NULL when n_tilts is 0 */
+    size_t n_tilts; /* angles found inside the file: 0, or nz */
+    double *tilts;  /* degrees, owned by the image; NULL when n_tilts is 0 */
 } tr_image_info;
 
 typedef struct tr_image tr_image;
@@ -64,13 +64,15 @@ TR_CHECKED tr_status tr_image_read(tr_image *image, size_t section, size_t y0, s
 typedef struct tr_volume_spec {
     size_t nx, ny, nz;
     tr_type type;
-    double pixel;        /* equal on the three axes; 0 when unknown (written as 1) */
-    double origin[3];    /* IMOD's sign, as above */
+    double pixel;     /* equal on the three axes; 0 when unknown (written as 1) */
+    double origin[3]; /* IMOD's sign, as above */
     size_t n_labels;
     char labels[TR_LABELS][TR_LABEL_LENGTH + 1];
 } tr_volume_spec;
 
-typedef struct tr_statistics { double min, max, mean, rms; } tr_statistics;
+typedef struct tr_statistics {
+    double min, max, mean, rms;
+} tr_statistics;
 /* rms is the standard deviation about the mean, as MRC2014 defines it */
 
 /* The formats that can be written; one table row each. */

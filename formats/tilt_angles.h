@@ -33,7 +33,9 @@ bool tr_mdoc_probe(const char *path);
  * map a raw image's coordinates to the aligned image's, both relative to the image's
  * centre, shifts in pixels. Exactly n_views lines of six finite numbers with a
  * determinant that is not 0. */
-typedef struct tr_transform { double a11, a12, a21, a22, dx, dy; } tr_transform;
+typedef struct tr_transform {
+    double a11, a12, a21, a22, dx, dy;
+} tr_transform;
 TR_CHECKED tr_status tr_transforms_read(const char *path, size_t n_views,
                                         tr_transform *transforms);
 
@@ -51,14 +53,14 @@ typedef struct tr_imod_com {
     double radial_cutoff, radial_sigma; /* sigma already the true one (see below) */
     double scale_add, scale_multiply;
     double log_base;
-    long binning;                     /* IMAGEBINNED, 1 when absent */
+    long binning; /* IMAGEBINNED, 1 when absent */
     long full_nx, full_ny, subset_x, subset_y;
-    long slice_first, slice_last;     /* SLICE, sections from 0 */
-    long fake_sirt_iterations;        /* FakeSIRTiterations, 0 when absent */
-    double hamming_start;             /* HammingLikeFilter, 0 when absent */
+    long slice_first, slice_last; /* SLICE, sections from 0 */
+    long fake_sirt_iterations;    /* FakeSIRTiterations, 0 when absent */
+    double hamming_start;         /* HammingLikeFilter, 0 when absent */
     bool parallel, perpendicular;
-    char *exclude;                    /* EXCLUDELIST (all of them, joined by ','), or NULL */
-    char *include;                    /* INCLUDE, or NULL */
+    char *exclude; /* EXCLUDELIST (all of them, joined by ','), or NULL */
+    char *include; /* INCLUDE, or NULL */
     /* Entries that change the result in IMOD and are not honoured here, e.g.
      * "LOCALFILE BBalocal.xf, ZFACTORFILE BBa.zfac"; NULL when there are none. Entries
      * without effect on the result (GPU, boundary info ...) are not listed. */

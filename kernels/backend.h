@@ -79,8 +79,8 @@ typedef struct tr_backend {
     tr_status (*alloc)(void *state, size_t floats, float **data);
     void (*free)(void *state, float *data);
 
-    tr_status (*fill)(void *state, tr_vec *y, float value);             /* y = value */
-    tr_status (*copy)(void *state, const tr_vec *x, tr_vec *y);         /* y = x */
+    tr_status (*fill)(void *state, tr_vec *y, float value);              /* y = value */
+    tr_status (*copy)(void *state, const tr_vec *x, tr_vec *y);          /* y = x */
     tr_status (*axpy)(void *state, float a, const tr_vec *x, tr_vec *y); /* y += a x */
     tr_status (*xpay)(void *state, const tr_vec *x, float a, tr_vec *y); /* y = x + a y */
     tr_status (*clamp)(void *state, float low, tr_vec *y); /* y = max(y, low) */
@@ -106,16 +106,16 @@ typedef struct tr_backend {
                       const float *above, tr_vec *gx, tr_vec *gy, tr_vec *gz);
     /* The adjoint: y = L^T g. `below` holds gy of the row before the first, or NULL where
      * the volume begins. */
-    tr_status (*grad_adjoint)(void *state, const tr_slab *slab, size_t n, const tr_vec *gx,
-                              const tr_vec *gy, const tr_vec *gz, const float *below,
-                              tr_vec *y);
+    tr_status (*grad_adjoint)(void *state, const tr_slab *slab, size_t n,
+                              const tr_vec *gx, const tr_vec *gy, const tr_vec *gz,
+                              const float *below, tr_vec *y);
     /* Shorten each voxel's vector (gx, gy, gz) by t, at most to 0. */
     tr_status (*shrink_vectors)(void *state, float t, tr_vec *gx, tr_vec *gy, tr_vec *gz);
     /* The orthonormal Haar transform of the first n rows (n even, or the volume's last
      * row without a partner stays as it is), `levels` levels along x and z and one along
      * y, in place; and its inverse, which is its adjoint. */
-    tr_status (*haar)(void *state, const tr_slab *slab, size_t n, int levels, bool inverse,
-                      tr_vec *x);
+    tr_status (*haar)(void *state, const tr_slab *slab, size_t n, int levels,
+                      bool inverse, tr_vec *x);
 
     tr_status (*filter)(void *state, const tr_slab *slab, const tr_filter *filter,
                         tr_vec *p);

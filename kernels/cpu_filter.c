@@ -87,8 +87,7 @@ static void filter_pair(const tr_slab *s, const tr_filter *f, const filter_plan 
     fftwf_execute_dft(plan->backward, work, work);
     store_view(a, rows, s->n_u, 0, f->weight[view], work, f->edge_gain, mean[0]);
     if (pair)
-        store_view(b, rows, s->n_u, 1, f->weight[view + 1], work, f->edge_gain,
-                   mean[1]);
+        store_view(b, rows, s->n_u, 1, f->weight[view + 1], work, f->edge_gain, mean[1]);
 }
 
 tr_status tr_cpu_filter(void *state, const tr_slab *s, const tr_filter *f, tr_vec *p)
@@ -131,7 +130,8 @@ tr_status tr_cpu_filter(void *state, const tr_slab *s, const tr_filter *f, tr_ve
     pthread_mutex_unlock(&planner);
     for (int t = 0; t < cpu->threads; t++)
         fftwf_free(work[t]);
-    return complete ? TR_OK
-                    : tr_fail(TR_ERR_MEMORY, "not enough memory to filter rows of %zu values",
-                              f->length);
+    return complete
+               ? TR_OK
+               : tr_fail(TR_ERR_MEMORY, "not enough memory to filter rows of %zu values",
+                         f->length);
 }

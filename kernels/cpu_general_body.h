@@ -37,13 +37,12 @@ static inline double within(double at, double limit)
     return at < -limit ? -limit : at > limit ? limit : at;
 }
 
-static inline __attribute__((always_inline)) lane_taps find_lanes(const tr_slab *s,
-                                                                  const tr_ray *ray,
-                                                                  size_t ix, size_t iz,
-                                                                  size_t lane)
+static inline __attribute__((always_inline)) lane_taps
+find_lanes(const tr_slab *s, const tr_ray *ray, size_t ix, size_t iz, size_t lane)
 {
     double r = (double)lane, x = (double)ix;
-    double column0 = tr_ray_base(ray->u0, ray->uz, (double)iz) + ray->ux * x + ray->uy * r;
+    double column0 =
+        tr_ray_base(ray->u0, ray->uz, (double)iz) + ray->ux * x + ray->uy * r;
     double row0 = ray->v0 + ray->vx * x + ray->vz * (double)iz + ray->vy * r;
     int p_rows = (int)s->p_rows;
     ivec column, row;
@@ -121,8 +120,8 @@ static inline void scatter(float *p, const lane_taps *t, vec value)
         p[t->index[r]] += value[r];
 }
 
-static void project_general_line(const tr_slab *s, const tr_ray *ray, size_t ix, size_t iz,
-                                 const float *x, float *p)
+static void project_general_line(const tr_slab *s, const tr_ray *ray, size_t ix,
+                                 size_t iz, const float *x, float *p)
 {
     size_t p_rows = s->p_rows;
     for (size_t lane = 0; lane < s->rows; lane += VECTOR) {

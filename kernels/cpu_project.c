@@ -28,11 +28,11 @@ enum { VECTOR = 4 };
 typedef float vec __attribute__((vector_size(4 * VECTOR), aligned(4 * VECTOR)));
 
 enum {
-    WIDE = 4,        /* vectors of rows kept in registers */
-    VIEW_GROUP = 8,  /* views whose lines stay in the first-level cache together */
-    TILE = 8,        /* voxels in x and z while they do */
-    BLOCK = 32,      /* voxels in x and z that one thread works on */
-    STRIP_X = 64,    /* forward: voxels in x and z read by a whole group of views */
+    WIDE = 4,       /* vectors of rows kept in registers */
+    VIEW_GROUP = 8, /* views whose lines stay in the first-level cache together */
+    TILE = 8,       /* voxels in x and z while they do */
+    BLOCK = 32,     /* voxels in x and z that one thread works on */
+    STRIP_X = 64,   /* forward: voxels in x and z read by a whole group of views */
     STRIP_Z = 16
 };
 
@@ -214,8 +214,8 @@ static void backproject_shifted(const tr_slab *s, const tr_subset *views, const 
     }
 }
 
-static void backproject(const tr_slab *s, const tr_subset *views, const float *p, float *x,
-                        int threads)
+static void backproject(const tr_slab *s, const tr_subset *views, const float *p,
+                        float *x, int threads)
 {
     if (is_shifted(s, views)) {
         backproject_shifted(s, views, p, x, threads);
@@ -296,8 +296,8 @@ static void project_strip(const tr_slab *s, const tr_ray *ray, size_t x0, size_t
 
 /* One group of views over some lanes: strips of the volume are read from the cache by
  * all views of the group. */
-static void project_group(const tr_slab *s, const tr_subset *views, size_t first, size_t n,
-                          const float *x, float *p, size_t lane0, size_t lane1)
+static void project_group(const tr_slab *s, const tr_subset *views, size_t first,
+                          size_t n, const float *x, float *p, size_t lane0, size_t lane1)
 {
     for (size_t sz = 0; sz < s->n_z; sz += STRIP_Z)
         for (size_t sx = 0; sx < s->n_x; sx += STRIP_X)
@@ -381,9 +381,9 @@ static void project(const tr_slab *s, const tr_subset *views, const float *x, fl
 
 #include "cpu_general_body.h"
 
-const tr_projectors TR_JOIN(tr_projectors_, TR_ISA) = {
-    .name = TR_TEXT(TR_ISA),
-    .project = project,
-    .backproject = backproject,
-    .project_general = project_general,
-    .backproject_general = backproject_general};
+const tr_projectors TR_JOIN(tr_projectors_,
+                            TR_ISA) = {.name = TR_TEXT(TR_ISA),
+                                       .project = project,
+                                       .backproject = backproject,
+                                       .project_general = project_general,
+                                       .backproject_general = backproject_general};

@@ -6,11 +6,11 @@
 #include <string.h>
 
 struct tr_fourier_crop {
-    size_t nx, ny, bin;       /* of the input */
-    size_t cut_x, cut_y;      /* a multiple of bin */
-    size_t from_x, from_y;    /* where the cut begins */
+    size_t nx, ny, bin;    /* of the input */
+    size_t cut_x, cut_y;   /* a multiple of bin */
+    size_t from_x, from_y; /* where the cut begins */
     size_t out_x, out_y;
-    double shift_x, shift_y;  /* input position of output pixel 0, within the cut */
+    double shift_x, shift_y; /* input position of output pixel 0, within the cut */
     fftwf_plan forward, backward;
 };
 
@@ -40,10 +40,10 @@ tr_fourier_crop *tr_fourier_crop_new(size_t nx, size_t ny, size_t bin)
                                .out_y = out_y};
         c->shift_x = centre_shift(nx, c->from_x, out_x, bin);
         c->shift_y = centre_shift(ny, c->from_y, out_y, bin);
-        c->forward = fftwf_plan_dft_r2c_2d((int)cut_y, (int)cut_x, image, spectrum,
-                                           FFTW_ESTIMATE);
-        c->backward = fftwf_plan_dft_c2r_2d((int)out_y, (int)out_x, spectrum, image,
-                                            FFTW_ESTIMATE);
+        c->forward =
+            fftwf_plan_dft_r2c_2d((int)cut_y, (int)cut_x, image, spectrum, FFTW_ESTIMATE);
+        c->backward =
+            fftwf_plan_dft_c2r_2d((int)out_y, (int)out_x, spectrum, image, FFTW_ESTIMATE);
     }
     fftwf_free(image);
     fftwf_free(spectrum);
@@ -107,7 +107,8 @@ tr_status tr_fourier_crop_run(const tr_fourier_crop *c, const float *in, float *
     fftwf_free(image);
     fftwf_free(full);
     fftwf_free(part);
-    return complete ? TR_OK
-                    : tr_fail(TR_ERR_MEMORY, "not enough memory to bin images of %zu x %zu",
-                              c->nx, c->ny);
+    return complete
+               ? TR_OK
+               : tr_fail(TR_ERR_MEMORY, "not enough memory to bin images of %zu x %zu",
+                         c->nx, c->ny);
 }

@@ -13,7 +13,7 @@ struct tr_composer {
     size_t next, end;      /* output slices still to be written, of this rank */
     tr_slab_volume **held; /* slabs in order of rows */
     size_t n_held;
-    float *planes;         /* [group][thickness][width] */
+    float *planes; /* [group][thickness][width] */
 };
 
 tr_composer *tr_composer_new(tr_job *job, const tr_slice_plan *plan)
@@ -151,7 +151,8 @@ static void release(tr_composer *c, tr_slab_volume **done, size_t *n_done)
         size_t first = c->job->first_slice + c->next;
         size_t last = c->job->first_slice + c->end;
         size_t group = last - first < c->plan->group ? last - first : c->plan->group;
-        tr_geometry_rows_of_slices(&c->job->geometry, first, first + group, &needed, &end);
+        tr_geometry_rows_of_slices(&c->job->geometry, first, first + group, &needed,
+                                   &end);
     }
     size_t kept = 0;
     for (size_t k = 0; k < c->n_held; k++) {

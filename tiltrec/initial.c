@@ -12,14 +12,16 @@ static void slices_touched(const tr_job *job, const tr_slice_plan *p, long row, 
     double low = INFINITY, high = -INFINITY, iz;
     for (int corner = 0; corner < 4; corner++) {
         double slice;
-        double r = (double)row + (corner & 1 ? (double)(p->core + 2 * p->halo) - 1.0 : 0.0);
+        double r =
+            (double)row + (corner & 1 ? (double)(p->core + 2 * p->halo) - 1.0 : 0.0);
         double z = z0 + (corner & 2 ? (double)p->planes - 1.0 : 0.0);
         tr_geometry_locate_output(&job->geometry, r, z, &slice, &iz);
         low = fmin(low, slice - (double)job->first_slice);
         high = fmax(high, slice - (double)job->first_slice);
     }
     double last = (double)job->output_spec.n_slices - 1.0;
-    double a = fmin(fmax(floor(low), 0.0), last), b = fmin(fmax(floor(high) + 1.0, a), last);
+    double a = fmin(fmax(floor(low), 0.0), last),
+           b = fmin(fmax(floor(high) + 1.0, a), last);
     *first = (size_t)a;
     *count = (size_t)(b - a) + 1;
 }

@@ -106,10 +106,11 @@ static tr_status try_core(const tr_job *job, size_t core, tr_slice_plan *p,
 static tr_status refuse(const tr_job *job, const tr_slice_plan *p)
 {
     double mib = 1.0 / (1 << 20);
-    return tr_fail(TR_ERR_MEMORY,
-                   "a slab of %zu rows needs %.0f MiB and %.0f MiB are allowed; allow more "
-                   "with --memory, make the volume smaller with -T or -w, or use --bin",
-                   p->lanes, (double)p->bytes * mib, (double)job->memory * mib);
+    return tr_fail(
+        TR_ERR_MEMORY,
+        "a slab of %zu rows needs %.0f MiB and %.0f MiB are allowed; allow more "
+        "with --memory, make the volume smaller with -T or -w, or use --bin",
+        p->lanes, (double)p->bytes * mib, (double)job->memory * mib);
 }
 
 static void print_plan(const tr_job *job, const tr_slice_plan *p, const slice_bytes *part)
@@ -134,15 +135,17 @@ tr_status tr_slices_plan(const tr_job *job, void **plan)
     tr_slice_plan p;
     slice_bytes part;
     if (coupled_rows(job) > job->geometry.n_v)
-        return tr_fail(TR_ERR_UNAVAILABLE,
-                       "the x-tilts couple rows so strongly that %s would need all %zu rows "
-                       "for each slice; use tiltrecz-mpi, which holds the whole volume, or "
-                       "leave out --xtilts",
-                       job->algorithm->name, job->geometry.n_v);
+        return tr_fail(
+            TR_ERR_UNAVAILABLE,
+            "the x-tilts couple rows so strongly that %s would need all %zu rows "
+            "for each slice; use tiltrecz-mpi, which holds the whole volume, or "
+            "leave out --xtilts",
+            job->algorithm->name, job->geometry.n_v);
     bool pitched = job->geometry.pitch != 0.0;
     size_t halo = coupled_rows(job);
-    size_t core = pitched ? tr_geometry_block_rows(&job->geometry)
-                          : round_up(4 * halo > CORE_ROWS ? 4 * halo : CORE_ROWS, TR_LANES);
+    size_t core = pitched
+                      ? tr_geometry_block_rows(&job->geometry)
+                      : round_up(4 * halo > CORE_ROWS ? 4 * halo : CORE_ROWS, TR_LANES);
     size_t most = round_up(job->my_slices, TR_LANES);
     core = !pitched && core > most ? most : core;
     TR_TRY(try_core(job, core, &p, &part));

@@ -114,7 +114,8 @@ static tr_status slice_adjoint(const tr_linop *A, const tr_subset *views, const 
                                tr_vec *x)
 {
     double start = tr_now();
-    return count(A, views, start, A->backend->backproject(A->device, A->slab, views, p, x));
+    return count(A, views, start,
+                 A->backend->backproject(A->device, A->slab, views, p, x));
 }
 
 static tr_status slice_row_sums(const tr_linop *A, const tr_subset *views, tr_vec *p)

@@ -6,7 +6,8 @@ int main(int argc, char **argv)
 {
     static const tr_program program = {
         .name = "tiltrecz-mpi",
-        .summary = "reconstruct tomograms from tilt series, the whole volume at once, on CPUs",
+        .summary =
+            "reconstruct tomograms from tilt series, the whole volume at once, on CPUs",
         .backend = "cpu",
         .method = &tr_whole_volume,
     };

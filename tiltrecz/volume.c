@@ -1,6 +1,7 @@
 /* The projection operator of the whole volume. Algorithms see each process's own image
  * rows; where rays leave them, every view is projected into a window of rows, and the
- * windows are exchanged: gathered before a backprojection, added up after a projection. */
+ * windows are exchanged: gathered before a backprojection, added up after a projection.
+ */
 #include "volume.h"
 
 #include <math.h>
@@ -19,8 +20,8 @@ struct tr_volume_operator {
     tr_job *job;
     const tr_volume_plan *plan;
     tr_linop A;
-    tr_slab shape;      /* what algorithms see: the own rows */
-    tr_slab slab;       /* what the kernels see: own slices, window rows */
+    tr_slab shape; /* what algorithms see: the own rows */
+    tr_slab slab;  /* what the kernels see: own slices, window rows */
     tr_ray *rays;
     float *window;      /* projections of the window, when coupled */
     bool fill_edges;    /* filtered projections go on beyond the image */
@@ -40,7 +41,10 @@ static row_range overlap(long a0, long a1, long b0, long b1)
     return r;
 }
 
-static size_t columns_of(const tr_volume_operator *op) { return op->shape.n_u + TR_GUARDS; }
+static size_t columns_of(const tr_volume_operator *op)
+{
+    return op->shape.n_u + TR_GUARDS;
+}
 
 /* ---- the exchange of one view's rows ---- */
 
@@ -105,8 +109,8 @@ static tr_status gather_view(tr_volume_operator *op, size_t view, const tr_vec *
     for (int k = 0; k < comm->size; k++)
         op->recv_counts[k] =
             columns_of(op) * (size_t)(op->theirs[k].end - op->theirs[k].first);
-    TR_TRY(comm->ops->exchange(comm, op->send, op->send_counts, op->recv,
-                               op->recv_counts));
+    TR_TRY(
+        comm->ops->exchange(comm, op->send, op->send_counts, op->recv, op->recv_counts));
     pack_all(op, window, plan->window_lanes, plan->window_first, op->theirs, op->recv,
              op->recv_counts, true, false);
     fill_outside(op, window);
@@ -123,9 +127,10 @@ static tr_status scatter_view(tr_volume_operator *op, size_t view, tr_vec *p)
     pack_all(op, window, plan->window_lanes, plan->window_first, op->theirs, op->recv,
              op->recv_counts, false, false);
     for (int k = 0; k < comm->size; k++)
-        op->send_counts[k] = columns_of(op) * (size_t)(op->mine[k].end - op->mine[k].first);
-    TR_TRY(comm->ops->exchange(comm, op->recv, op->recv_counts, op->send,
-                               op->send_counts));
+        op->send_counts[k] =
+            columns_of(op) * (size_t)(op->mine[k].end - op->mine[k].first);
+    TR_TRY(
+        comm->ops->exchange(comm, op->recv, op->recv_counts, op->send, op->send_counts));
     memset(own, 0, columns_of(op) * plan->lanes * sizeof *own);
     pack_all(op, own, plan->lanes, (long)plan->first, op->mine, op->send, op->send_counts,
              true, true);
@@ -167,8 +172,8 @@ static tr_status finish_pass(const tr_linop *A, const tr_subset *views, double s
     return status;
 }
 
-static tr_status volume_forward(const tr_linop *A, const tr_subset *views, const tr_vec *x,
-                                tr_vec *p)
+static tr_status volume_forward(const tr_linop *A, const tr_subset *views,
+                                const tr_vec *x, tr_vec *p)
 {
     tr_volume_operator *op = self(A);
     double start = tr_now();
@@ -180,8 +185,8 @@ static tr_status volume_forward(const tr_linop *A, const tr_subset *views, const
     return finish_pass(A, views, start, for_views(A, views, p, scatter_view));
 }
 
-static tr_status volume_adjoint(const tr_linop *A, const tr_subset *views, const tr_vec *p,
-                                tr_vec *x)
+static tr_status volume_adjoint(const tr_linop *A, const tr_subset *views,
+                                const tr_vec *p, tr_vec *x)
 {
     tr_volume_operator *op = self(A);
     const tr_volume_plan *plan = op->plan;
@@ -251,8 +256,8 @@ static tr_status volume_total(const tr_linop *A, double *values, size_t n)
     return comm->ops->sum(comm, values, n);
 }
 
-static tr_status volume_neighbour(const tr_linop *A, bool above, const tr_vec *x, float *row,
-                                  bool *exists)
+static tr_status volume_neighbour(const tr_linop *A, bool above, const tr_vec *x,
+                                  float *row, bool *exists)
 {
     tr_volume_operator *op = self(A);
     tr_comm *comm = op->job->comm;
@@ -330,11 +335,12 @@ static tr_status make_window(tr_volume_operator *op)
     size_t floats = tr_projection_lines(&op->slab) * op->slab.p_rows;
     TR_TRY(op->job->backend->alloc(op->job->device, floats, &op->window));
     memset(op->window, 0, floats * sizeof *op->window);
-    op->send = tr_calloc("rows to exchange",
-                         columns_of(op) * rows_in(op->mine, comm->size), sizeof *op->send);
-    op->recv = tr_calloc("rows to exchange",
-                         columns_of(op) * rows_in(op->theirs, comm->size),
-                         sizeof *op->recv);
+    op->send =
+        tr_calloc("rows to exchange", columns_of(op) * rows_in(op->mine, comm->size),
+                  sizeof *op->send);
+    op->recv =
+        tr_calloc("rows to exchange", columns_of(op) * rows_in(op->theirs, comm->size),
+                  sizeof *op->recv);
     return op->send && op->recv ? TR_OK : TR_ERR_MEMORY;
 }
 
@@ -374,8 +380,8 @@ static tr_status build(tr_volume_operator *op)
     double passes = job->algorithm->applications
                         ? (double)job->algorithm->applications(job->params, g->n_views)
                         : 1.0;
-    op->total_updates = passes * (double)g->n_views * (double)tr_volume_lines(&op->shape) *
-                        (double)p->rows;
+    op->total_updates = passes * (double)g->n_views *
+                        (double)tr_volume_lines(&op->shape) * (double)p->rows;
     return p->coupled ? job->comm->ops->agree(job->comm, make_window(op)) : TR_OK;
 }
 
@@ -415,7 +421,8 @@ void tr_volume_operator_free(tr_volume_operator *op)
 size_t tr_volume_operator_bytes(const tr_job *job, const tr_volume_plan *p)
 {
     const tr_geometry *g = &job->geometry;
-    size_t row = g->width * g->thickness * sizeof(float); /* a neighbour's, and its copy */
+    size_t row =
+        g->width * g->thickness * sizeof(float); /* a neighbour's, and its copy */
     if (!p->coupled)
         return 2 * row;
     size_t view = (g->n_u + TR_GUARDS) * p->window_lanes * sizeof(float);

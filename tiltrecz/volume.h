@@ -11,12 +11,12 @@ extern const tr_method tr_whole_volume;
 
 /* How the volume is shared and what a process holds. */
 typedef struct tr_volume_plan {
-    bool coupled;        /* rays leave their row */
-    size_t first, rows;  /* this process's slices of the volume, and image rows */
+    bool coupled;               /* rays leave their row */
+    size_t first, rows;         /* this process's slices of the volume, and image rows */
     size_t all_first, all_rows; /* those of all processes */
-    size_t lanes;        /* rows, rounded up to whole vectors */
-    long window_first;   /* image rows this process's rays read and write: may lie */
-    size_t window_rows;  /* outside the image; the own rows unless coupled */
+    size_t lanes;               /* rows, rounded up to whole vectors */
+    long window_first;  /* image rows this process's rays read and write: may lie */
+    size_t window_rows; /* outside the image; the own rows unless coupled */
     size_t window_lanes;
     size_t bytes;
 } tr_volume_plan;

@@ -11,8 +11,8 @@ static tr_status read_projections(tr_job *job, const tr_volume_plan *p, float *b
     tr_geometry straight = job->geometry;
     straight.xtilt = NULL;
     double start = tr_now();
-    tr_status status = tr_series_read(job->series, &straight, (long)p->first, p->rows,
-                                      p->lanes, b);
+    tr_status status =
+        tr_series_read(job->series, &straight, (long)p->first, p->rows, p->lanes, b);
     job->seconds[TR_STAGE_READ] += tr_now() - start;
     return status;
 }
@@ -33,7 +33,8 @@ static tr_status read_slice(const tr_job *job, size_t k, float *plane)
 static tr_status load_initial(const tr_job *job, const tr_volume_plan *p, float *x)
 {
     const tr_geometry *g = &job->geometry;
-    size_t plane = g->width * g->thickness, end = job->first_slice + job->output_spec.n_slices;
+    size_t plane = g->width * g->thickness,
+           end = job->first_slice + job->output_spec.n_slices;
     float *slice = tr_calloc("a slice", plane, sizeof *slice);
     if (!slice)
         return TR_ERR_MEMORY;

@@ -53,23 +53,24 @@ void tr_history_free(tr_history *history);
 
 struct tr_context {
     const tr_linop *A;
-    bool starts_at_zero;        /* x is 0 on entry: the first projection is known */
-    double tolerance;           /* stop at |b - A x| <= tolerance |b|; 0: never */
-    bool rows_together;         /* for the volume as a whole, not row by row */
+    bool starts_at_zero; /* x is 0 on entry: the first projection is known */
+    double tolerance;    /* stop at |b - A x| <= tolerance |b|; 0: never */
+    bool rows_together;  /* for the volume as a whole, not row by row */
     tr_history *history;
     /* private to context.c */
     size_t n_owned, iteration;
     float *owned[32];
     double *row_data, *row_now; /* per row: |b|^2, and |r|^2 of this iteration */
     double *row_last;
-    float *row_active;          /* 1, or 0 once the row has reached the tolerance */
+    float *row_active; /* 1, or 0 once the row has reached the tolerance */
 };
 
 /* Free what the algorithm allocated. */
 void tr_context_end(tr_context *c);
 
 /* New vectors, freed by tr_context_end: volumes and weights with undefined contents,
- * projections 0. Weights hold one value per line, or per sample where rows are coupled. */
+ * projections 0. Weights hold one value per line, or per sample where rows are coupled.
+ */
 TR_CHECKED tr_status tr_new_volume(tr_context *c, tr_vec *v);
 TR_CHECKED tr_status tr_new_projections(tr_context *c, tr_vec *v);
 TR_CHECKED tr_status tr_new_volume_weights(tr_context *c, tr_vec *v);
@@ -100,39 +101,30 @@ TR_CHECKED tr_status tr_dot(const tr_context *c, const tr_vec *x, const tr_vec *
  * struct; its members are `long iterations`, `double relaxation`, `double tolerance`,
  * `bool positive`. */
 #define TR_OPTION_ITERATIONS(P, number)                                                  \
-    {.name = "iterations",                                                               \
-     .letter = 'i',                                                                      \
-     .type = TR_OPT_INT,                                                                 \
-     .offset = offsetof(P, iterations),                                                  \
-     .metavar = "N",                                                                     \
-     .fallback = number,                                                                 \
-     .min = 1,                                                                           \
-     .max = 100000,                                                                      \
-     .help = "Number of iterations"}
+    {                                                                                    \
+        .name = "iterations", .letter = 'i', .type = TR_OPT_INT,                         \
+        .offset = offsetof(P, iterations), .metavar = "N", .fallback = number, .min = 1, \
+        .max = 100000, .help = "Number of iterations"                                    \
+    }
 #define TR_OPTION_RELAXATION(P, number)                                                  \
-    {.name = "relaxation",                                                               \
-     .letter = 'r',                                                                      \
-     .type = TR_OPT_REAL,                                                                \
-     .offset = offsetof(P, relaxation),                                                  \
-     .metavar = "FACTOR",                                                                \
-     .fallback = number,                                                                 \
-     .min = 1e-6,                                                                        \
-     .max = 1.999999,                                                                    \
-     .help = "Size of a step, between 0 and 2; smaller is slower and smoother"}
+    {                                                                                    \
+        .name = "relaxation", .letter = 'r', .type = TR_OPT_REAL,                        \
+        .offset = offsetof(P, relaxation), .metavar = "FACTOR", .fallback = number,      \
+        .min = 1e-6, .max = 1.999999,                                                    \
+        .help = "Size of a step, between 0 and 2; smaller is slower and smoother"        \
+    }
 #define TR_OPTION_TOLERANCE(P)                                                           \
-    {.name = "tolerance",                                                                \
-     .type = TR_OPT_REAL,                                                                \
-     .offset = offsetof(P, tolerance),                                                   \
-     .metavar = "FRACTION",                                                              \
-     .fallback = "0",                                                                    \
-     .min = 0,                                                                           \
-     .max = 1,                                                                           \
-     .help = "Stop improving a slice when its residual has fallen to this fraction of "  \
-             "its data's norm; 0 never stops early"}
+    {                                                                                    \
+        .name = "tolerance", .type = TR_OPT_REAL, .offset = offsetof(P, tolerance),      \
+        .metavar = "FRACTION", .fallback = "0", .min = 0, .max = 1,                      \
+        .help =                                                                          \
+            "Stop improving a slice when its residual has fallen to this fraction of "   \
+            "its data's norm; 0 never stops early"                                       \
+    }
 #define TR_OPTION_POSITIVE(P)                                                            \
-    {.name = "positive",                                                                 \
-     .type = TR_OPT_FLAG,                                                                \
-     .offset = offsetof(P, positive),                                                    \
-     .help = "Set negative densities to 0 after each step"}
+    {                                                                                    \
+        .name = "positive", .type = TR_OPT_FLAG, .offset = offsetof(P, positive),        \
+        .help = "Set negative densities to 0 after each step"                            \
+    }
 
 #endif

@@ -28,8 +28,8 @@ tr_status tr_new_projections(tr_context *c, tr_vec *v)
 
 tr_status tr_new_volume_weights(tr_context *c, tr_vec *v)
 {
-    return new_vector(c, tr_volume_lines(c->A->slab), c->A->coupled ? c->A->slab->rows : 1,
-                      v);
+    return new_vector(c, tr_volume_lines(c->A->slab),
+                      c->A->coupled ? c->A->slab->rows : 1, v);
 }
 
 tr_status tr_new_projection_weights(tr_context *c, tr_vec *v)

@@ -39,8 +39,8 @@ static tr_status order_views(const double *tilt, size_t n, size_t *order)
     for (size_t i = 0; i < n; i++)
         order[i] = rank[i].view;
     for (size_t i = 0; i < n; i++)
-        rank[i] = (ranked_view){.key = fmod((double)i * 0.6180339887498949, 1.0),
-                                .view = i};
+        rank[i] =
+            (ranked_view){.key = fmod((double)i * 0.6180339887498949, 1.0), .view = i};
     qsort(rank, n, sizeof *rank, by_key);
     /* rank[j].view is the position in the visit of sorted view j. */
     size_t *visit = tr_calloc("the order of the views", n, sizeof *visit);

@@ -20,7 +20,9 @@ void tr_stationary_describe(const void *params, char *text, size_t size);
 
 /* One over row sums (projection weights) or column sums (volume weights); 0 for rays that
  * miss the volume and voxels that no view sees. */
-TR_CHECKED tr_status tr_inverse_row_sums(tr_context *c, const tr_subset *views, tr_vec *R);
-TR_CHECKED tr_status tr_inverse_col_sums(tr_context *c, const tr_subset *views, tr_vec *C);
+TR_CHECKED tr_status tr_inverse_row_sums(tr_context *c, const tr_subset *views,
+                                         tr_vec *R);
+TR_CHECKED tr_status tr_inverse_col_sums(tr_context *c, const tr_subset *views,
+                                         tr_vec *C);
 
 #endif

@@ -60,8 +60,8 @@ static void reference_adjoint_pair(void *data, size_t voxel, size_t sample, doub
 
 /* Row u of n values filtered as kernels/backend.h says, by the definition of the
  * discrete Fourier transform. */
-static void reference_filter(const double *in, size_t n, const tr_filter *f, double weight,
-                             double *out)
+static void reference_filter(const double *in, size_t n, const tr_filter *f,
+                             double weight, double *out)
 {
     size_t edge = n < 3 ? n : 3, length = f->length;
     double first = 0.0, last = 0.0, padded[length];
@@ -82,8 +82,8 @@ static void reference_filter(const double *in, size_t n, const tr_filter *f, dou
         }
         double gain = f->response[k <= length / 2 ? k : length - k] / (double)length;
         for (size_t i = 0; i < n; i++)
-            out[i] += weight * gain *
-                      (re * cos(step * (double)i) - im * sin(step * (double)i));
+            out[i] +=
+                weight * gain * (re * cos(step * (double)i) - im * sin(step * (double)i));
     }
 }
 

@@ -240,9 +240,12 @@ static void test_filters(void **state)
     const struct {
         tr_window window;
         double half, end; /* relative to the ramp, at f = 0.25 and 0.5 */
-    } windows[] = {{TR_SHEPP_LOGAN, 0.900316, 0.636620}, {TR_COSINE, 0.707107, 0},
-                   {TR_HAMMING, 0.54, 0.08},             {TR_HANN, 0.5, 0},
-                   {TR_PARZEN, 0.25, 0},                 {TR_CHESLER, 0.5, 0}};
+    } windows[] = {{TR_SHEPP_LOGAN, 0.900316, 0.636620},
+                   {TR_COSINE, 0.707107, 0},
+                   {TR_HAMMING, 0.54, 0.08},
+                   {TR_HANN, 0.5, 0},
+                   {TR_PARZEN, 0.25, 0},
+                   {TR_CHESLER, 0.5, 0}};
     float ramp[LENGTH / 2 + 1];
     memcpy(ramp, r, sizeof ramp);
     for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
@@ -259,8 +262,8 @@ static void test_refusals(void **state)
 {
     (void)state;
     tr_geometry g;
-    tr_geometry_spec spec = {.n_views = N, .tilts = tilts, .n_u = 10, .n_v = 10,
-                             .width = 10, .thickness = 0};
+    tr_geometry_spec spec = {
+        .n_views = N, .tilts = tilts, .n_u = 10, .n_v = 10, .width = 10, .thickness = 0};
     assert_int_equal(tr_geometry_init(&spec, &g), TR_ERR_USAGE);
     spec.thickness = 10;
     spec.pitch = 80;

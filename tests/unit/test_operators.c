@@ -68,7 +68,7 @@ typedef struct geometry_case {
     double offset, pitch, axis_shift, x_shift, z_shift;
     bool xtilts;
     double range; /* degrees, to both sides */
-    double turn;  /* degrees in the image: makes the rays general; NAN: independent rows */
+    double turn; /* degrees in the image: makes the rays general; NAN: independent rows */
 } geometry_case;
 
 static const geometry_case cases[] = {
@@ -378,7 +378,7 @@ static void check_filter(size_t n_views, size_t n_u, size_t rows)
         for (size_t r = 0; r < rows; r++) {
             double in[n_u], out[n_u], mean = 0.0;
             const float *old = before + i * (n_u + TR_GUARDS) * rows + r;
-            const float *new = p.data + i * (n_u + TR_GUARDS) * rows + r;
+            const float *new = p.data + i *(n_u + TR_GUARDS) * rows + r;
             for (size_t u = 0; u < n_u; u++) {
                 in[u] = old[(u + 1) * rows];
                 mean += in[u] / (double)n_u;
@@ -479,7 +479,8 @@ static void test_rows(void **state)
     for (size_t r = 0; r < 32; r++) {
         mask[r] = (float)(r % 2);
         for (size_t l = 0; l < s.n_u + TR_GUARDS; l++)
-            wanted[r] += pow(p.data[l * 32 + r], 2) + pow(p.data[2 * view + l * 32 + r], 2);
+            wanted[r] +=
+                pow(p.data[l * 32 + r], 2) + pow(p.data[2 * view + l * 32 + r], 2);
     }
     assert_int_equal(f.backend->row_squares(f.device, &s, &subset, &p, sums), TR_OK);
     for (int r = 0; r < 32; r++)
@@ -505,11 +506,16 @@ static void test_unknown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_adjoint),    cmocka_unit_test(test_reference),
-        cmocka_unit_test(test_sums),       cmocka_unit_test(test_subset),
-        cmocka_unit_test(test_lanes_and_threads), cmocka_unit_test(test_filter),
-        cmocka_unit_test(test_fft_length), cmocka_unit_test(test_vectors),
-        cmocka_unit_test(test_rows),       cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_adjoint),
+        cmocka_unit_test(test_reference),
+        cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_subset),
+        cmocka_unit_test(test_lanes_and_threads),
+        cmocka_unit_test(test_filter),
+        cmocka_unit_test(test_fft_length),
+        cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_unknown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
