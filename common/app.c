@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "log.h"
-#include "partition.h"
 #include "setup.h"
 
 double tr_now(void)
@@ -174,18 +173,6 @@ static void print_times(const tr_job *job, double checking, double running, doub
 
 /* ---- the run ---- */
 
-static tr_status share_slices(tr_job *job)
-{
-    size_t n = job->output_spec.n_slices;
-    if ((size_t)job->comm->size > n)
-        return tr_fail(TR_ERR_USAGE,
-                       "%d processes for %zu slices: start at most %zu with mpiexec -n",
-                       job->comm->size, n, n);
-    tr_partition(n, (size_t)job->comm->size, (size_t)job->comm->rank, &job->my_first,
-                 &job->my_slices);
-    return TR_OK;
-}
-
 /* A failure while the others compute: they are not waiting for this rank, so they are
  * ended here. */
 static void end_all(tr_setup *s, tr_comm *comm, tr_status status)
@@ -232,7 +219,6 @@ static tr_status run(tr_setup *s, tr_comm *comm)
 {
     double start = tr_now();
     TR_TRY(comm->ops->agree(comm, tr_setup_files(s)));
-    TR_TRY(comm->ops->agree(comm, share_slices(&s->job)));
     TR_TRY(tr_setup_series(s, comm));
     tr_setup_print(s);
     double checking = tr_now() - start;

@@ -36,7 +36,6 @@ typedef struct tr_job {
     size_t first_slice;             /* of the volume, where the output begins */
     tr_output_spec output_spec;
     tr_output *output;          /* open while the job runs */
-    size_t my_first, my_slices; /* this rank's share of the output's slices */
     /* results */
     double seconds[TR_N_STAGES];
     double updates; /* voxel updates done: a voxel in a view, either way */

@@ -83,7 +83,7 @@ static tr_status check_options(tr_setup *s)
             o->scale[0]);
     if (o->initial && !(s->algorithm->needs & TR_USES_INITIAL))
         return tr_fail(TR_ERR_USAGE,
-                       "%s does not start from a volume; --initial is for SIRT and SART",
+                       "%s does not start from a volume; --initial is for iterations",
                        s->algorithm->name);
     return TR_OK;
 }
@@ -283,7 +283,8 @@ static tr_status choose_slices(tr_setup *s)
 
 static tr_status check_coupling(const tr_setup *s)
 {
-    if (tr_option_given(&s->line, "tolerance") && s->job.geometry.xtilt)
+    if (!s->program->method->whole_volume && tr_option_given(&s->line, "tolerance") &&
+        s->job.geometry.xtilt)
         return tr_fail(TR_ERR_UNAVAILABLE,
                        "--tolerance stops slices one by one, but different x-tilts per "
                        "view couple the slices; leave out --tolerance or --xtilts");

@@ -23,8 +23,8 @@ tr_composer *tr_composer_new(tr_job *job, const tr_slice_plan *plan)
         return NULL;
     c->job = job;
     c->plan = plan;
-    c->next = job->my_first;
-    c->end = job->my_first + job->my_slices;
+    c->next = plan->first;
+    c->end = plan->first + plan->slices;
     c->held = tr_calloc("the output", plan->volumes, sizeof *c->held);
     c->planes = tr_calloc("output slices",
                           plan->group * job->geometry.width * job->geometry.thickness,

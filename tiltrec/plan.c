@@ -4,6 +4,7 @@
 #include "../common/filter_design.h"
 #include "../common/log.h"
 #include "../common/mem.h"
+#include "../common/partition.h"
 #include "slices.h"
 
 enum {
@@ -18,9 +19,8 @@ static size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * u
 static void cut_rows(const tr_job *job, tr_slice_plan *p)
 {
     long first, end;
-    size_t slice0 = job->first_slice + job->my_first;
-    tr_geometry_rows_of_slices(&job->geometry, slice0, slice0 + job->my_slices, &first,
-                               &end);
+    size_t slice0 = job->first_slice + p->first;
+    tr_geometry_rows_of_slices(&job->geometry, slice0, slice0 + p->slices, &first, &end);
     if (job->geometry.pitch != 0.0) {
         /* Blocks start at multiples of their size wherever this rank's part begins. */
         long core = (long)p->core, rest = first % core;
@@ -95,7 +95,9 @@ static size_t coupled_rows(const tr_job *job)
 static tr_status try_core(const tr_job *job, size_t core, tr_slice_plan *p,
                           slice_bytes *part)
 {
-    *p = (tr_slice_plan){.core = core, .halo = coupled_rows(job), .group = GROUP};
+    p->core = core;
+    p->halo = coupled_rows(job);
+    p->group = GROUP;
     p->lanes = round_up(p->core + 2 * p->halo, TR_LANES);
     p->planes = tr_geometry_planes(&job->geometry, p->core + 2 * p->halo);
     p->volumes = live_volumes(job, p);
@@ -130,10 +132,22 @@ static void print_plan(const tr_job *job, const tr_slice_plan *p, const slice_by
             (double)part->staging * mib, (double)part->rest * mib);
 }
 
+static tr_status share_slices(const tr_job *job, tr_slice_plan *p)
+{
+    size_t n = job->output_spec.n_slices, ranks = (size_t)job->comm->size;
+    if (ranks > n)
+        return tr_fail(TR_ERR_USAGE,
+                       "%zu processes for %zu slices: start at most %zu with mpiexec -n",
+                       ranks, n, n);
+    tr_partition(n, ranks, (size_t)job->comm->rank, &p->first, &p->slices);
+    return TR_OK;
+}
+
 tr_status tr_slices_plan(const tr_job *job, void **plan)
 {
-    tr_slice_plan p;
+    tr_slice_plan p = {0};
     slice_bytes part;
+    TR_TRY(share_slices(job, &p));
     if (coupled_rows(job) > job->geometry.n_v)
         return tr_fail(
             TR_ERR_UNAVAILABLE,
@@ -146,7 +160,7 @@ tr_status tr_slices_plan(const tr_job *job, void **plan)
     size_t core = pitched
                       ? tr_geometry_block_rows(&job->geometry)
                       : round_up(4 * halo > CORE_ROWS ? 4 * halo : CORE_ROWS, TR_LANES);
-    size_t most = round_up(job->my_slices, TR_LANES);
+    size_t most = round_up(p.slices, TR_LANES);
     core = !pitched && core > most ? most : core;
     TR_TRY(try_core(job, core, &p, &part));
     while (p.bytes > job->memory && !pitched && core > TR_LANES) {

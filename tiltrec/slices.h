@@ -9,11 +9,12 @@ extern const tr_method tr_slices;
 
 /* How the work is cut up. */
 typedef struct tr_slice_plan {
-    size_t core;    /* rows of a slab whose result is kept */
-    size_t halo;    /* rows on each side that only feed the core */
-    size_t lanes;   /* core + 2 halo, rounded up to whole vectors */
-    size_t planes;  /* z' planes of a slab */
-    long first_row; /* of the first slab's core */
+    size_t first, slices; /* of the output, this process's share */
+    size_t core;          /* rows of a slab whose result is kept */
+    size_t halo;          /* rows on each side that only feed the core */
+    size_t lanes;         /* core + 2 halo, rounded up to whole vectors */
+    size_t planes;        /* z' planes of a slab */
+    long first_row;       /* of the first slab's core */
     size_t n_slabs;
     size_t volumes; /* slabs of volume that may be alive between compute and writer */
     size_t group;   /* output slices assembled at once */

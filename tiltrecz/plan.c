@@ -15,7 +15,8 @@ void tr_volume_share(const tr_volume_plan *plan, const tr_comm *comm, int rank,
                      size_t *first, size_t *rows)
 {
     size_t pair, pairs;
-    tr_partition((plan->all_rows + 1) / 2, (size_t)comm->size, (size_t)rank, &pair, &pairs);
+    tr_partition((plan->all_rows + 1) / 2, (size_t)comm->size, (size_t)rank, &pair,
+                 &pairs);
     size_t end = 2 * (pair + pairs);
     end = end < plan->all_rows ? end : plan->all_rows;
     *first = plan->all_first + 2 * pair;
@@ -48,11 +49,12 @@ static void find_window(const tr_job *job, tr_volume_plan *p)
             high = fmax(high, v);
         }
     }
-    /* Beyond the image one row of 0 says all there is to say. */
-    low = fmax(floor(low) - 1.0, -2.0);
-    high = fmin(floor(high) + 2.0, (double)g->n_v + 1.0);
+    /* Beyond the image one row says all there is to say; the edge before it is always
+     * there, because filtered projections repeat it. */
+    low = fmin(fmax(floor(low) - 1.0, -2.0), (double)g->n_v - 1.0);
+    high = fmax(fmin(floor(high) + 2.0, (double)g->n_v + 1.0), 0.0);
     p->window_first = (long)low;
-    p->window_rows = high >= low ? (size_t)(high - low) + 1 : 1;
+    p->window_rows = (size_t)(high - low) + 1;
 }
 
 static size_t up(size_t n) { return (n + TR_LANES - 1) / TR_LANES * TR_LANES; }
@@ -112,28 +114,31 @@ static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts
 }
 
 /* How many processes, or which binning, would do. */
-static tr_status refuse(const tr_job *job, const tr_volume_plan *p, const vector_counts *n)
+static tr_status refuse(const tr_job *job, const tr_volume_plan *p,
+                        const vector_counts *n)
 {
     const double mib = 1.0 / (1 << 20);
     double shared = (double)p->bytes - (double)n->rest;
     double room = (double)job->memory - (double)n->rest;
     double times = room > 0.0 ? ceil(shared / room) : 0.0;
     long bin = job->options->bin;
-    while (bin < 32 && (double)p->bytes / pow((double)bin / (double)job->options->bin, 3.0) >
-                           (double)job->memory)
+    while (bin < 32 &&
+           (double)p->bytes / pow((double)bin / (double)job->options->bin, 3.0) >
+               (double)job->memory)
         bin++;
     if (times > 0.0 && times * (double)job->comm->size <= (double)p->all_rows / 2.0)
-        return tr_fail(TR_ERR_MEMORY,
-                       "%s needs %.0f MiB per process and %.0f MiB are allowed; start at "
-                       "least %.0f processes with that much each (mpiexec -n), or use --bin "
-                       "%ld",
-                       job->algorithm->name, (double)p->bytes * mib,
-                       (double)job->memory * mib, times * (double)job->comm->size, bin);
-    return tr_fail(TR_ERR_MEMORY,
-                   "%s needs %.0f MiB per process and %.0f MiB are allowed; allow more with "
-                   "--memory, or use --bin %ld",
-                   job->algorithm->name, (double)p->bytes * mib, (double)job->memory * mib,
-                   bin);
+        return tr_fail(
+            TR_ERR_MEMORY,
+            "%s needs %.0f MiB per process and %.0f MiB are allowed; start at "
+            "least %.0f processes with that much each (mpiexec -n), or use --bin "
+            "%ld",
+            job->algorithm->name, (double)p->bytes * mib, (double)job->memory * mib,
+            times * (double)job->comm->size, bin);
+    return tr_fail(
+        TR_ERR_MEMORY,
+        "%s needs %.0f MiB per process and %.0f MiB are allowed; allow more with "
+        "--memory, or use --bin %ld",
+        job->algorithm->name, (double)p->bytes * mib, (double)job->memory * mib, bin);
 }
 
 tr_status tr_volume_plan_make(const tr_job *job, void **plan)
@@ -143,22 +148,25 @@ tr_status tr_volume_plan_make(const tr_job *job, void **plan)
     vector_counts n;
     share(job, &p);
     if (!p.rows)
-        return tr_fail(TR_ERR_USAGE,
-                       "%d processes for %zu slices, which are shared out in pairs: start "
-                       "at most %zu with mpiexec -n",
-                       job->comm->size, p.all_rows, (p.all_rows + 1) / 2);
+        return tr_fail(
+            TR_ERR_USAGE,
+            "%d processes for %zu slices, which are shared out in pairs: start "
+            "at most %zu with mpiexec -n",
+            job->comm->size, p.all_rows, (p.all_rows + 1) / 2);
     TR_TRY(count_bytes(job, &p, &n));
     if (p.bytes > job->memory)
         return refuse(job, &p, &n);
-    tr_info("plan: %zu slices of %zu x %zu voxels on %d process%s, %zu on rank 0%s", p.all_rows,
-            job->geometry.width, job->geometry.thickness, job->comm->size,
+    tr_info("plan: %zu slices of %zu x %zu voxels on %d process%s, %zu on rank 0%s",
+            p.all_rows, job->geometry.width, job->geometry.thickness, job->comm->size,
             job->comm->size == 1 ? "" : "es", p.rows,
             p.coupled ? "; rays cross slices, rows are exchanged" : "");
-    tr_info("plan: memory %.0f MiB of %.0f MiB allowed per process: %zu volumes %.0f, %zu sets "
+    tr_info("plan: memory %.0f MiB of %.0f MiB allowed per process: %zu volumes %.0f, "
+            "%zu sets "
             "of projections %.0f, the rest %.0f",
             (double)p.bytes * mib, (double)job->memory * mib, n.volumes,
             (double)n.volumes * (double)n.volume_bytes * mib, n.projections,
-            (double)n.projections * (double)n.projection_bytes * mib, (double)n.rest * mib);
+            (double)n.projections * (double)n.projection_bytes * mib,
+            (double)n.rest * mib);
     tr_volume_plan *copy = malloc(sizeof *copy);
     if (!copy)
         return tr_fail(TR_ERR_MEMORY, "not enough memory for a plan");

@@ -118,8 +118,8 @@ TR_CHECKED tr_status tr_dot(const tr_context *c, const tr_vec *x, const tr_vec *
         .name = "tolerance", .type = TR_OPT_REAL, .offset = offsetof(P, tolerance),      \
         .metavar = "FRACTION", .fallback = "0", .min = 0, .max = 1,                      \
         .help =                                                                          \
-            "Stop improving a slice when its residual has fallen to this fraction of "   \
-            "its data's norm; 0 never stops early"                                       \
+            "Stop when the residual has fallen to this fraction of the data's norm: "    \
+            "each slice by itself where slices are independent; 0 never stops early"     \
     }
 #define TR_OPTION_POSITIVE(P)                                                            \
     {                                                                                    \

@@ -11,7 +11,7 @@ typedef struct cgls_params {
 } cgls_params;
 
 static const tr_option options[] = {
-    TR_OPTION_ITERATIONS(cgls_params, "10"),
+    TR_OPTION_ITERATIONS(cgls_params, "5"),
     TR_OPTION_TOLERANCE(cgls_params),
 };
 
@@ -68,7 +68,7 @@ static tr_status run(tr_context *c, const void *params, tr_vec *b, tr_vec *x)
 
 const tr_algorithm tr_algorithm_cgls = {
     .name = "CGLS",
-    .help = "conjugate gradients for least squares: SIRT's goal in a third of the steps",
+    .help = "conjugate gradients for least squares: what 30 iterations of SIRT do in 5",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .params_size = sizeof(cgls_params),

@@ -1,0 +1,367 @@
+"""tiltrecz-mpi, the whole volume at once: against tiltrec-mpi, against dense matrices,
+against objects whose views are known; its options, its memory, and the loss of a rank."""
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import (MPI_ENVIRONMENT, correlation, program_command, read_mrc, write_mrc,
+                      write_series)
+from volume_reference import Blobs, bpt, cgls, direct_matrix, rotations
+
+ITERATIONS = {"SIRT": ["-i", 6], "SART": ["-i", 2], "CGLS": ["-i", 6]}
+SHARED = ["BPT", "WBP", "FBP", "SIRT", "SART"]  # by both programs
+
+
+def largest(a, b):
+    """The largest difference, over the largest value."""
+    assert a.shape == b.shape
+    return np.abs(a - b).max() / np.abs(b).max()
+
+
+def run(program, folder, series, *options, thickness, **how):
+    program("-T", thickness, "-o", "rec.mrc", *options, series, cwd=folder, **how)
+    return read_mrc(folder / "rec.mrc")
+
+
+# ---- the two programs ----
+
+@pytest.fixture(scope="session")
+def rough(tmp_path_factory):
+    """A series with detail of every size, uneven angles, and an odd number of rows."""
+    folder = tmp_path_factory.mktemp("rough")
+    rng = np.random.default_rng(0)
+    tilts = np.array([12.5, -61, 3.2, 55.5, -40.1, -8, 31, 44.4, -25.75])
+    x, y = np.arange(34), np.arange(37)[:, None]
+    views = [2 + np.sin(0.2 * x + 0.15 * y + k) + 0.3 * rng.normal(size=(37, 34))
+             for k in range(len(tilts))]
+    return write_series(folder, np.stack(views), tilts)
+
+
+@pytest.mark.parametrize("algorithm", SHARED)
+@pytest.mark.parametrize("options", [
+    [], ["--axis-shift", 2.5, "--z-shift", -1.5, "--tilt-offset", 4, "--width", 30]],
+    ids=["plain", "shifted"])
+def test_at_pitch_0_both_programs_agree(tiltrec, tiltrecz, rough, tmp_path, algorithm,
+                                        options):
+    options = ["-a", algorithm, *ITERATIONS.get(algorithm, []), *options]
+    slices = run(tiltrec, tmp_path, rough, *options, thickness=13)
+    volume = run(tiltrecz, tmp_path, rough, *options, thickness=13, ranks=2)
+    assert largest(volume, slices) < 1e-5
+
+
+@pytest.mark.parametrize("algorithm", SHARED)
+def test_at_a_pitch_both_programs_agree_to_interpolation(tiltrec, tiltrecz, tmp_path,
+                                                         algorithm):
+    """One resamples the rows it reconstructed, the other turns the rays: of an object
+    without detail near the voxel size, both see the same. (Within a thickness with some
+    room: the iterations of the first also fill planes a little beyond it.)"""
+    tilts = np.linspace(-60, 60, 31)
+    blobs = Blobs(72, 72, 26, finest=2)
+    series = write_series(tmp_path, blobs.views(tilts, 72, 72, xtilts=6), tilts)
+    options = ["-a", algorithm, *ITERATIONS.get(algorithm, []), "--pitch"]
+    slices, volume = (run(program, tmp_path, series, *options, 6, thickness=40)
+                      for program in (tiltrec, tiltrecz))
+    assert correlation(slices, volume) > 0.999
+    other = run(tiltrecz, tmp_path, series, *options, 0, thickness=40)
+    assert correlation(slices, other) < 0.99
+
+
+# ---- the direct geometry ----
+
+DIRECT = {
+    "upright": ({}, []),
+    "pitch": (dict(xtilts=6), ["--pitch", 6]),
+    "x-tilts": (dict(xtilts=4 + 9 * np.sin(np.arange(9))), ["--xtilts", "s.xtilt"]),
+    "turned": (dict(transforms=rotations([12] * 9)), ["--transforms", "s.xf"]),
+    "all": (dict(xtilts=3 - 7 * np.cos(np.arange(9)),
+                 transforms=rotations(np.linspace(70, 88, 9),
+                                      np.random.default_rng(1).normal(size=(9, 2)), 1.03)),
+            ["--xtilts", "s.xtilt", "--transforms", "s.xf"]),
+}
+SMALL = dict(n_u=14, n_v=11, thickness=7)
+
+
+@pytest.fixture(params=DIRECT)
+def dense(request, tmp_path):
+    """A series of noise, the options of a geometry, and its matrix."""
+    maps, options = DIRECT[request.param]
+    tilts = [12.5, -61, 3.2, 55.5, -40.1, -8, 31, 44.4, -25.75]
+    views = np.random.default_rng(2).normal(1, 1, (9, 11, 14)).astype(np.float32)
+    series = write_series(tmp_path, views, tilts)
+    np.savetxt(tmp_path / "s.xtilt", np.broadcast_to(maps.get("xtilts", 0), 9))
+    np.savetxt(tmp_path / "s.xf", maps.get("transforms", rotations([0] * 9)))
+    return series, options, direct_matrix(tilts, **SMALL, **maps), views.ravel().astype(float)
+
+
+def volume_of(x):
+    return x.reshape(SMALL["n_v"], SMALL["thickness"], SMALL["n_u"])
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+@pytest.mark.parametrize("xtilts", [0, 25, 3 + 14 * np.cos(np.arange(9))],
+                         ids=["upright", "pitch", "x-tilts"])
+def test_bpt_equals_interpolation(tiltrecz, rough, tmp_path, xtilts, ranks):
+    """Also of voxels that views show beyond an edge of theirs."""
+    views, tilts = read_mrc(rough), np.loadtxt(rough.with_suffix(".tlt"))
+    np.savetxt(tmp_path / "s.xtilt", np.broadcast_to(xtilts, 9))
+    found = run(tiltrecz, tmp_path, rough, "-a", "BPT", "--xtilts", "s.xtilt",
+                thickness=13, ranks=ranks)
+    assert largest(found, bpt(views, tilts, 13, xtilts=xtilts)) < 1e-5
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_sirt_equals_the_dense_matrix(tiltrecz, dense, tmp_path, ranks):
+    series, options, a, b = dense
+    rows, columns = (np.where(s > 1e-3, 1 / np.where(s > 1e-3, s, 1), 0)
+                     for s in (a.sum(axis=1), a.sum(axis=0)))
+    x = np.zeros(a.shape[1])
+    for _ in range(4):
+        x += columns * (a.T @ (rows * (b - a @ x)))
+    found = run(tiltrecz, tmp_path, series, "-a", "SIRT", "-i", 4, *options, thickness=7,
+                ranks=ranks)
+    assert largest(found, volume_of(x)) < 1e-4
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_cgls_equals_the_dense_matrix(tiltrecz, dense, tmp_path, ranks):
+    series, options, a, b = dense
+    iterates, norms = cgls(a, b, 8)
+    for k in (1, 3, 8):
+        said = tiltrecz("-a", "CGLS", "-i", k, "-T", 7, "-o", "rec.mrc", *options, series,
+                        cwd=tmp_path, ranks=ranks).stderr
+        found = read_mrc(tmp_path / "rec.mrc")
+        assert largest(found, volume_of(iterates[k - 1])) < 1e-4
+    printed = [float(v) for v in re.findall(r"\d+: (\d\.\d{6})", said)]
+    assert printed == pytest.approx(norms, abs=2e-6)
+    assert np.all(np.diff(printed) < 0)
+
+
+@pytest.mark.parametrize("dense", ["upright", "pitch", "turned"], indirect=True)
+def test_cgls_stops_at_the_tolerance(tiltrecz, dense, tmp_path):
+    """At the first iteration whose residual has come down to it."""
+    series, options, a, b = dense
+    iterates, norms = cgls(a, b, 8)
+    found = run(tiltrecz, tmp_path, series, "-a", "CGLS", "-i", 50, "--tolerance",
+                (norms[4] + norms[5]) / 2, *options, thickness=7, ranks=2)
+    assert largest(found, volume_of(iterates[5])) < 1e-4
+
+
+@pytest.mark.parametrize("maps, right, wrong", [
+    (dict(xtilts=2 + 16 * np.sin(0.7 * np.arange(31))), ["--xtilts", "s.xtilt"],
+     ["--pitch", 2]),
+    (dict(transforms=rotations([12] * 31)), ["--transforms", "s.xf"], []),
+    (dict(transforms=rotations(86 + np.sin(np.arange(31)), [3, -2])),
+     ["--transforms", "s.xf"], []),
+    (dict(xtilts=17 * np.sin(0.7 * np.arange(31)),
+          transforms=rotations(-9 + 3 * np.cos(np.arange(31)), [-2, 4], 0.97)),
+     ["--xtilts", "s.xtilt", "--transforms", "s.xf"], ["--transforms", "s.xf"]),
+], ids=["x-tilts", "12 degrees", "86 degrees", "both"])
+def test_the_geometry_of_each_view_restores_the_object(tiltrecz, tmp_path, maps, right,
+                                                       wrong):
+    tilts = np.linspace(-60, 60, 31)
+    blobs = Blobs(48, 48, 24, finest=1.7)
+    # Quadratic images, so that a turned one shows all of the object.
+    series = write_series(tmp_path, blobs.views(tilts, 48, 48, **maps), tilts)
+    np.savetxt(tmp_path / "s.xtilt", np.broadcast_to(maps.get("xtilts", 0), 31))
+    np.savetxt(tmp_path / "s.xf", maps.get("transforms", rotations([0] * 31)))
+    known, ignored = (correlation(run(tiltrecz, tmp_path, series, "-a", "SIRT", "-i", 15,
+                                      *options, thickness=24), blobs.volume())
+                      for options in (right, wrong))
+    straight = write_series(tmp_path, blobs.views(tilts, 48, 48), tilts, "straight.mrc")
+    best = correlation(run(tiltrecz, tmp_path, straight, "-a", "SIRT", "-i", 15,
+                           thickness=24), blobs.volume())
+    assert best > 0.9
+    assert known > best - 0.015
+    assert ignored < known - 0.05
+
+
+# ---- options ----
+
+@pytest.mark.parametrize("pitch", [0, 6])
+@pytest.mark.parametrize("order", ["xzy", "xyz"])
+def test_order_and_initial(tiltrecz, rough, tmp_path, pitch, order):
+    """What is written in an order is read in that order: 2 iterations and 3 more are 5."""
+    options = ["-a", "SIRT", "--pitch", pitch, "--order", order, "-i"]
+    native = run(tiltrecz, tmp_path, rough, "-a", "SIRT", "--pitch", pitch, "-i", 5,
+                 thickness=13)
+    first = run(tiltrecz, tmp_path, rough, *options, 2, thickness=13, ranks=2)
+    write_mrc(tmp_path / "start.mrc", first)
+    second = run(tiltrecz, tmp_path, rough, *options, 3, "--initial", "start.mrc",
+                 thickness=13, ranks=3)
+    if order == "xyz":
+        second = second.swapaxes(0, 1)[:, ::-1]
+    assert largest(second, native) < 1e-5
+
+
+def test_cgls_from_a_start(tiltrecz, dense, tmp_path):
+    series, options, a, b = dense
+    start = np.random.default_rng(3).normal(size=a.shape[1]).astype(np.float32)
+    write_mrc(tmp_path / "start.mrc", volume_of(start))
+    iterates, norms = cgls(a, b, 3, start)
+    found = run(tiltrecz, tmp_path, series, "-a", "CGLS", "-i", 3, "--initial", "start.mrc",
+                *options, thickness=7, ranks=2)
+    assert largest(found, volume_of(iterates[2])) < 1e-4
+
+
+@pytest.mark.parametrize("algorithm", ["WBP", "SIRT", "CGLS"])
+def test_slices_of_a_pitched_volume_are_those_of_the_whole(tiltrecz, rough, tmp_path,
+                                                           algorithm):
+    options = ["-a", algorithm, *ITERATIONS.get(algorithm, []), "--pitch", 6]
+    whole = run(tiltrecz, tmp_path, rough, *options, thickness=13)
+    part = run(tiltrecz, tmp_path, rough, *options, "--slices", "5:22", thickness=13,
+               ranks=3)
+    assert largest(part, whole[5:23]) < 1e-5
+
+
+def test_initial_of_some_slices(tiltrecz, dense, tmp_path):
+    """The other slices start from 0."""
+    series, options, a, b = dense
+    start = np.zeros((11, 7, 14), np.float32)
+    start[4:8] = np.random.default_rng(3).normal(size=(4, 7, 14))
+    write_mrc(tmp_path / "start.mrc", start[4:8])
+    found = run(tiltrecz, tmp_path, series, "-a", "SIRT", "-i", 1, *options, "--initial",
+                "start.mrc", "--slices", "4:7", thickness=7, ranks=2)
+    rows, columns = (np.where(s > 1e-3, 1 / np.where(s > 1e-3, s, 1), 0)
+                     for s in (a.sum(axis=1), a.sum(axis=0)))
+    x = start.ravel() + columns * (a.T @ (rows * (b - a @ start.ravel())))
+    assert largest(found, volume_of(x)[4:8]) < 1e-4
+
+
+@pytest.mark.parametrize("algorithm", SHARED)
+def test_rows_far_outside_the_images(tiltrecz, rough, tmp_path, algorithm):
+    """Of the upper slices of a volume that is moved far up all rays miss the images; what
+    they read there does not depend on which process has them."""
+    options = ["-a", algorithm, *ITERATIONS.get(algorithm, []), "--pitch", -25,
+               "--z-shift", 60]
+    alone = run(tiltrecz, tmp_path, rough, *options, thickness=8)
+    shared = run(tiltrecz, tmp_path, rough, *options, thickness=8, ranks=5)
+    assert largest(shared, alone) < 1e-5
+
+
+# ---- memory and processes ----
+
+def plan(tiltrecz, series, folder, *options, **how):
+    """What the dry run says: MiB per process, in all and of volumes and projections."""
+    said = tiltrecz("--dry-run", *options, series, cwd=folder, **how).stderr
+    assert "nothing is written" in said
+    found = re.search(r"memory (\d+) MiB of \d+ MiB allowed per process: \d+ volumes "
+                      r"(\d+), \d+ sets of projections (\d+)", said)
+    return [int(v) for v in found.groups()]
+
+
+@pytest.fixture(scope="session")
+def large(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("large")
+    views = np.random.default_rng(4).normal(size=(5, 512, 256))
+    return write_series(folder, views, [-40, -20, 0, 20, 40])
+
+
+def test_dry_run(tiltrecz, large, tmp_path):
+    options = ["-a", "SIRT", "-T", 100, "-o", "rec.mrc"]
+    total, volumes, projections = plan(tiltrecz, large, tmp_path, *options, ranks=1)
+    # x and the gradient; b and the residual.
+    assert volumes == 2 * 256 * 100 * 512 * 4 >> 20
+    assert projections == pytest.approx(2 * 5 * 259 * 512 * 4 / 2 ** 20, abs=0.5)
+    half = plan(tiltrecz, large, tmp_path, *options, ranks=2)
+    assert half[1] == volumes // 2 and half[0] < 0.8 * total
+    assert os.listdir(tmp_path) == []
+
+
+def refused(program, folder, status, *arguments, **how):
+    before = sorted(os.listdir(folder))
+    done = program(*arguments, cwd=folder, check=False, **how)
+    errors = [line for line in done.stderr.splitlines() if "error:" in line]
+    assert done.returncode == status and len(errors) == 1, done.stderr
+    assert sorted(os.listdir(folder)) == before
+    return errors[0]
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_too_little_memory_names_what_would_do(tiltrecz, large, tmp_path, ranks, dry):
+    options = ["-a", "SIRT", "-T", 200, "-o", "rec.mrc", "--memory", "150M", large]
+    error = refused(tiltrecz, tmp_path, 4, *options, *dry, ranks=ranks)
+    more, bin_ = re.search(r"at least (\d+) processes.*use --bin (\d+)", error).groups()
+    assert int(more) > ranks
+    tiltrecz(*options, "--dry-run", cwd=tmp_path, ranks=int(more))
+    tiltrecz(*options, "--dry-run", "--bin", bin_, cwd=tmp_path, ranks=ranks)
+
+
+def test_hopelessly_little_memory(tiltrecz, large, tmp_path):
+    error = refused(tiltrecz, tmp_path, 4, "-a", "SIRT", "-T", 200, "-o", "rec.mrc",
+                    "--memory", "40M", large, ranks=2)
+    assert "--memory" in error and "processes" not in error.split("allow more")[1]
+
+
+@pytest.mark.parametrize("dense", ["upright"], indirect=True)
+def test_more_processes_than_pairs_of_slices(tiltrecz, dense, tmp_path):
+    series = dense[0]
+    error = refused(tiltrecz, tmp_path, 2, "-a", "SIRT", "-T", 7, "-o", "rec.mrc", series,
+                    ranks=7)
+    assert "7 processes for 11 slices" in error and "at most 6" in error
+    run(tiltrecz, tmp_path, series, "-a", "SIRT", "-i", 1, thickness=7, ranks=6)
+
+
+# ---- a rank is lost ----
+
+def processes_of(parent, name):
+    """The ids of processes called `name` below a process."""
+    children = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = stat.read_text()
+        except OSError:
+            continue  # has just ended
+        called, rest = text.split("(", 1)[1].rsplit(")", 1)
+        children.setdefault(int(rest.split()[1]), []).append((int(stat.parent.name), called))
+    found, below = [], [parent]
+    while below:
+        for pid, called in children.get(below.pop(), []):
+            below.append(pid)
+            if called == name:
+                found.append(pid)
+    return sorted(found)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc to find ranks in")
+@pytest.mark.parametrize("which", [0, 2])
+def test_the_loss_of_a_rank_ends_the_others(build_dir, rough, tmp_path, which):
+    arguments = ["-a", "SIRT", "-i", 100000, "--pitch", 6, "-T", 13, "-o", "rec.mrc", rough]
+    before = set(os.listdir(tmp_path))
+    launcher = subprocess.Popen(
+        program_command(build_dir, arguments, ranks=3, program="tiltrecz-mpi"),
+        cwd=tmp_path, env={**os.environ, **MPI_ENVIRONMENT}, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 60
+        while set(os.listdir(tmp_path)) == before:  # until the output is open
+            assert launcher.poll() is None and time.monotonic() < end
+            time.sleep(0.05)
+        time.sleep(0.3)
+        ranks = processes_of(launcher.pid, "tiltrecz-mpi")
+        assert len(ranks) == 3
+        os.kill(ranks[which], signal.SIGKILL)
+        assert launcher.wait(30) != 0
+        end = time.monotonic() + 30
+        while any(Path(f"/proc/{pid}").exists() for pid in ranks):
+            assert time.monotonic() < end, "a rank goes on"
+            time.sleep(0.05)
+    finally:
+        launcher.kill()
+    assert not (tmp_path / "rec.mrc").exists()
+
+
+# ---- what the slice program leaves to this one ----
+
+@pytest.mark.parametrize("dense", ["upright"], indirect=True)
+def test_the_slice_program_refuses_cgls(tiltrec, tiltrecz, dense, tmp_path):
+    error = refused(tiltrec, tmp_path, 3, "-a", "CGLS", "-T", 7, "-o", "rec.mrc", dense[0])
+    assert "CGLS" in error and "tiltrecz-mpi" in error
+    assert "CGLS" not in tiltrec("--help", cwd=tmp_path, threads=None).stdout
+    assert "CGLS" in tiltrecz("--help", cwd=tmp_path, threads=None).stdout
