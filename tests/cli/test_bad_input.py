@@ -293,7 +293,7 @@ def test_command_file(bench):
     ("--scale 1,0", ["--scale 1,0", "must not be 0"]),
     ("--threads 0", ["--threads 0", "from 1 to 4096"]),
     ("--memory 10", ["--memory 10", "from 1M"]),
-    ("--initial s.mrc", ["WBP", "--initial is for SIRT and SART"]),
+    ("--initial s.mrc", ["WBP", "--initial is for iterations"]),
     ("-o o.xyz", ["o.xyz", ".mrc", ".hdf"]),
     ("-o o", ["output o ", ".mrc", ".hdf"]),
 ])
