@@ -35,7 +35,7 @@ typedef struct tr_job {
     tr_image *initial;              /* or NULL */
     size_t first_slice;             /* of the volume, where the output begins */
     tr_output_spec output_spec;
-    tr_output *output;          /* open while the job runs */
+    tr_output *output; /* open while the job runs */
     /* results */
     double seconds[TR_N_STAGES];
     double updates; /* voxel updates done: a voxel in a view, either way */

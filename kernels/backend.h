@@ -105,15 +105,20 @@ typedef struct tr_backend {
     tr_status (*grad)(void *state, const tr_slab *slab, size_t n, const tr_vec *x,
                       const float *above, tr_vec *gx, tr_vec *gy, tr_vec *gz);
     /* The adjoint: y = L^T g. `below` holds gy of the row before the first, or NULL where
-     * the volume begins. */
+     * the volume begins; where it ends, gy of the last row must be 0, as grad leaves it.
+     */
     tr_status (*grad_adjoint)(void *state, const tr_slab *slab, size_t n,
                               const tr_vec *gx, const tr_vec *gy, const tr_vec *gz,
                               const float *below, tr_vec *y);
     /* Shorten each voxel's vector (gx, gy, gz) by t, at most to 0. */
     tr_status (*shrink_vectors)(void *state, float t, tr_vec *gx, tr_vec *gy, tr_vec *gz);
+    /* The sum of the lengths of these vectors; of absolute values with gy = gz = NULL. */
+    tr_status (*sum_lengths)(void *state, const tr_vec *gx, const tr_vec *gy,
+                             const tr_vec *gz, double *sum);
     /* The orthonormal Haar transform of the first n rows (n even, or the volume's last
      * row without a partner stays as it is), `levels` levels along x and z and one along
-     * y, in place; and its inverse, which is its adjoint. */
+     * y, in place; and its inverse, which is its adjoint. What an odd length leaves over
+     * at a level takes part in no coarser one. */
     tr_status (*haar)(void *state, const tr_slab *slab, size_t n, int levels,
                       bool inverse, tr_vec *x);
 

@@ -90,14 +90,12 @@ static int threads_of(void *state) { return ((tr_cpu *)state)->threads; }
 
 static size_t length(const tr_vec *y) { return y->lines * y->rows; }
 
-#define FOR_EACH(i, n)                                                                   \
-    _Pragma("omp parallel for simd schedule(static) num_threads(threads_of(state))") for ( \
-        size_t i = 0; i < (n); i++)
-
 static tr_status cpu_fill(void *state, tr_vec *y, float value)
 {
     float *to = y->data;
-    FOR_EACH(i, length(y)) to[i] = value;
+#pragma omp parallel for simd num_threads(threads_of(state))
+    for (size_t i = 0; i < length(y); i++)
+        to[i] = value;
     return TR_OK;
 }
 
@@ -106,7 +104,9 @@ static tr_status cpu_copy(void *state, const tr_vec *x, tr_vec *y)
     const float *from = x->data;
     float *to = y->data;
     TR_ASSERT(length(x) == length(y));
-    FOR_EACH(i, length(y)) to[i] = from[i];
+#pragma omp parallel for simd num_threads(threads_of(state))
+    for (size_t i = 0; i < length(y); i++)
+        to[i] = from[i];
     return TR_OK;
 }
 
@@ -115,7 +115,9 @@ static tr_status cpu_axpy(void *state, float a, const tr_vec *x, tr_vec *y)
     const float *from = x->data;
     float *to = y->data;
     TR_ASSERT(length(x) == length(y));
-    FOR_EACH(i, length(y)) to[i] += a * from[i];
+#pragma omp parallel for simd num_threads(threads_of(state))
+    for (size_t i = 0; i < length(y); i++)
+        to[i] += a * from[i];
     return TR_OK;
 }
 
@@ -124,21 +126,27 @@ static tr_status cpu_xpay(void *state, const tr_vec *x, float a, tr_vec *y)
     const float *from = x->data;
     float *to = y->data;
     TR_ASSERT(length(x) == length(y));
-    FOR_EACH(i, length(y)) to[i] = from[i] + a * to[i];
+#pragma omp parallel for simd num_threads(threads_of(state))
+    for (size_t i = 0; i < length(y); i++)
+        to[i] = from[i] + a * to[i];
     return TR_OK;
 }
 
 static tr_status cpu_clamp(void *state, float low, tr_vec *y)
 {
     float *to = y->data;
-    FOR_EACH(i, length(y)) to[i] = to[i] > low ? to[i] : low;
+#pragma omp parallel for simd num_threads(threads_of(state))
+    for (size_t i = 0; i < length(y); i++)
+        to[i] = to[i] > low ? to[i] : low;
     return TR_OK;
 }
 
 static tr_status cpu_shrink(void *state, float t, tr_vec *y)
 {
     float *to = y->data;
-    FOR_EACH(i, length(y)) to[i] = copysignf(fmaxf(fabsf(to[i]) - t, 0.0f), to[i]);
+#pragma omp parallel for simd num_threads(threads_of(state))
+    for (size_t i = 0; i < length(y); i++)
+        to[i] = copysignf(fmaxf(fabsf(to[i]) - t, 0.0f), to[i]);
     return TR_OK;
 }
 
@@ -204,7 +212,9 @@ static tr_status cpu_axpy_lines(void *state, float a, const tr_vec *w, const tr_
 static tr_status cpu_invert_guarded(void *state, float tiny, tr_vec *y)
 {
     float *to = y->data;
-    FOR_EACH(i, length(y)) to[i] = to[i] > tiny ? 1.0f / to[i] : 0.0f;
+#pragma omp parallel for simd num_threads(threads_of(state))
+    for (size_t i = 0; i < length(y); i++)
+        to[i] = to[i] > tiny ? 1.0f / to[i] : 0.0f;
     return TR_OK;
 }
 
@@ -267,9 +277,9 @@ static tr_status cpu_project(void *state, const tr_slab *slab, const tr_subset *
                              const tr_vec *x, tr_vec *p)
 {
     const tr_cpu *cpu = state;
-    (is_general(slab, views) ? cpu->projectors->project_general
-                             : cpu->projectors->project)(slab, views, x->data, p->data,
-                                                         cpu->threads);
+    (is_general(slab, views)
+         ? cpu->projectors->project_general
+         : cpu->projectors->project)(slab, views, x->data, p->data, cpu->threads);
     return TR_OK;
 }
 
@@ -277,9 +287,9 @@ static tr_status cpu_backproject(void *state, const tr_slab *slab, const tr_subs
                                  const tr_vec *p, tr_vec *x)
 {
     const tr_cpu *cpu = state;
-    (is_general(slab, views) ? cpu->projectors->backproject_general
-                             : cpu->projectors->backproject)(slab, views, p->data, x->data,
-                                                             cpu->threads);
+    (is_general(slab, views)
+         ? cpu->projectors->backproject_general
+         : cpu->projectors->backproject)(slab, views, p->data, x->data, cpu->threads);
     return TR_OK;
 }
 
@@ -302,6 +312,11 @@ const tr_backend tr_backend_cpu = {
     .invert_guarded = cpu_invert_guarded,
     .row_squares = cpu_row_squares,
     .mask_rows = cpu_mask_rows,
+    .grad = tr_cpu_grad,
+    .grad_adjoint = tr_cpu_grad_adjoint,
+    .shrink_vectors = tr_cpu_shrink_vectors,
+    .sum_lengths = tr_cpu_sum_lengths,
+    .haar = tr_cpu_haar,
     .filter = tr_cpu_filter,
     .project = cpu_project,
     .backproject = cpu_backproject,

@@ -7,6 +7,13 @@ from conftest import read_mrc, write_series
 from volume_reference import rotations
 
 N_V, THICKNESS = 23, 10  # 12 pairs of rows, the last of which has one
+
+@pytest.fixture(autouse=True)
+def release_only(sanitized):
+    if sanitized:
+        pytest.skip("the same paths run sanitized in test_volume.py; this takes minutes")
+
+
 OPTIONS = {"BPT": [], "WBP": [], "FBP": [], "SIRT": ["-i", 5], "SART": ["-i", 2],
            "CGLS": ["-i", 5], "ADMM": ["-i", 3, "--cg", 3, "--regularizer", "tv"]}
 GEOMETRIES = {

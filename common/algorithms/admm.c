@@ -1,0 +1,379 @@
+/* ADMM: x minimises |b - A x|_R^2 / 2 + lambda Reg(x), of x >= 0 with --positive, where R
+ * is one over the row sums of A (0 where a sum is next to nothing), as in SIRT, and Reg
+ * is one of regularizer.h. The alternating direction method of multipliers in its scaled
+ * form (Boyd et al. 2011, section 3.1) with the splitting z = L x:
+ *
+ *   x  minimises |b - A x|_R^2 / 2 + rho |L x - z + u|^2 / 2
+ *   w  = alpha L x + (1 - alpha) z + u        alpha: the relaxation (3.4.3)
+ *   z  = shrink(w) by lambda / rho
+ *   u  = w - z
+ *
+ * The x-step: conjugate gradients on A^T R A + rho L^T L from the x before, --cg steps,
+ * or fewer once the residual is 1e-6 of |A^T R b|. Only w is kept between iterations: z
+ * and u follow from it. rho changes (3.4.1) so that the relative residuals
+ *
+ *   primal  |L x - z| / max(|L x|, |z|)    dual  |A^T R (b - A x) - rho L^T u| / |rho L^T
+ * u|
+ *
+ * come within a factor of 10 of each other; after the first 10 iterations it stays, for
+ * each change is a setback. Both at most the tolerance is the end (3.3.1). The dual
+ * residual is that of the x at hand, so it counts what the conjugate gradients have left.
+ */
+#include <math.h>
+#include <stdio.h>
+
+#include "../log.h"
+#include "regularizer.h"
+
+typedef struct admm_params {
+    long iterations, cg;
+    double rho, lambda, relaxation, tolerance;
+    int regularizer;
+    bool positive;
+} admm_params;
+
+static const tr_option options[] = {
+    TR_OPTION_ITERATIONS(admm_params, "20"),
+    {.name = "cg",
+     .type = TR_OPT_INT,
+     .offset = offsetof(admm_params, cg),
+     .metavar = "N",
+     .fallback = "5",
+     .min = 1,
+     .max = 1000,
+     .help = "Steps of conjugate gradients in each iteration"},
+    {.name = "regularizer",
+     .type = TR_OPT_CHOICE,
+     .offset = offsetof(admm_params, regularizer),
+     .metavar = "NAME",
+     .fallback = "tv",
+     .choices = TR_REGULARIZER_NAMES,
+     .help = "What is kept small besides the residual: the total variation in three "
+             "dimensions, the densities, or their Haar wavelet coefficients"},
+    {.name = "lambda",
+     .type = TR_OPT_REAL,
+     .offset = offsetof(admm_params, lambda),
+     .metavar = "WEIGHT",
+     .fallback = "0",
+     .min = 0,
+     .max = 1e30,
+     .help = "Weight of the regularizer; more is smoother or sparser. 0 chooses one from "
+             "the geometry and the data's standard deviation, and says which"},
+    {.name = "rho",
+     .type = TR_OPT_REAL,
+     .offset = offsetof(admm_params, rho),
+     .metavar = "WEIGHT",
+     .fallback = "0",
+     .min = 0,
+     .max = 1e30,
+     .help =
+         "Weight of the coupling to begin with: how fast it converges, not to what. 0 "
+         "chooses one from the number of views, and says which"},
+    {.name = "relaxation",
+     .letter = 'r',
+     .type = TR_OPT_REAL,
+     .offset = offsetof(admm_params, relaxation),
+     .metavar = "FACTOR",
+     .fallback = "1",
+     .min = 1e-6,
+     .max = 1.999999,
+     .help = "Over-relaxation, between 0 and 2; 1.5 to 1.8 often takes fewer iterations"},
+    {.name = "tolerance",
+     .type = TR_OPT_REAL,
+     .offset = offsetof(admm_params, tolerance),
+     .metavar = "FRACTION",
+     .fallback = "0",
+     .min = 0,
+     .max = 1,
+     .help = "Stop when the primal and the dual residual have fallen to this fraction of "
+             "what they are differences of; 0 never stops early"},
+    {.name = "positive",
+     .type = TR_OPT_FLAG,
+     .offset = offsetof(admm_params, positive),
+     .help = "Look for densities of at least 0 only"},
+};
+
+enum { MAX_WORK = TR_MAX_PARTS + 1, BALANCED = 10 };
+
+typedef struct admm {
+    tr_context *c;
+    const admm_params *p;
+    tr_regularizer reg;
+    double lambda, rho;
+    double data_gradient; /* |A^T R b| */
+    double left;          /* of the x-step: the norm of its last residual */
+    tr_vec R;
+    tr_vec *d;              /* b - A x, in the place of b */
+    tr_vec image, weighted; /* of projections: scratch */
+    tr_vec w[TR_MAX_PARTS]; /* L x relaxed + u: z and u in one */
+    tr_vec z[TR_MAX_PARTS]; /* z after an iteration, scratch during the next */
+    tr_vec work[MAX_WORK];  /* volumes; [0] is where the gradients begin from */
+    double objective;
+    double primal, dual; /* relative residuals */
+    double split_dual;   /* the dual one less what the x-step has left, at least */
+} admm;
+
+/* Besides w and z: three vectors of the conjugate gradients, or L x and one more. */
+static size_t work_volumes(size_t parts) { return parts + 1 > 3 ? parts + 1 : 3; }
+
+static void workspace(const void *params, size_t *volumes, size_t *projections)
+{
+    const admm_params *p = params;
+    size_t parts = tr_regularizer_parts((tr_regularizer_kind)p->regularizer, p->positive);
+    *volumes = 2 * parts + work_volumes(parts);
+    *projections = 3; /* image, weighted, R */
+}
+
+static size_t applications(const void *params, size_t n_views)
+{
+    const admm_params *p = params;
+    (void)n_views;
+    return 2 + (size_t)p->iterations * (2 * (size_t)p->cg + 1);
+}
+
+static void describe(const void *params, char *text, size_t size)
+{
+    static const char *const names[] = {"total variation", "L1", "L1 of Haar wavelets"};
+    const admm_params *p = params;
+    char lambda[40] = "";
+    if (p->lambda > 0.0)
+        snprintf(lambda, sizeof lambda, ", lambda %g", p->lambda);
+    snprintf(text, size, "%ld iterations of %ld CG steps, %s%s%s", p->iterations, p->cg,
+             names[p->regularizer], lambda, p->positive ? ", positive" : "");
+}
+
+/* ---- vectors of several volumes ---- */
+
+static tr_status parts_axpy(const admm *a, double factor, const tr_vec *x, tr_vec *y)
+{
+    for (size_t k = 0; k < a->reg.parts; k++)
+        TR_TRY(TR_VECTOR(a->c, axpy, (float)factor, &x[k], &y[k]));
+    return TR_OK;
+}
+
+static tr_status parts_norm(const admm *a, const tr_vec *x, double *norm)
+{
+    double square = 0.0, part;
+    for (size_t k = 0; k < a->reg.parts; k++) {
+        TR_TRY(tr_dot(a->c, &x[k], &x[k], &part));
+        square += part;
+    }
+    *norm = sqrt(square);
+    return TR_OK;
+}
+
+static tr_status norm(const admm *a, const tr_vec *x, double *length)
+{
+    TR_TRY(tr_dot(a->c, x, x, length));
+    *length = sqrt(*length);
+    return TR_OK;
+}
+
+/* ---- before the first iteration ---- */
+
+/* What lambda and rho are where they are not given. A^T R turns noise of standard
+ * deviation s into a gradient of about s sqrt(n_views) / T, with T the row sums of A: so
+ * much must a regularizer hold back. The spectrum of A^T R A ends near n_views. The
+ * factors are from trials on synthetic cells (SNR 0.1 to 3, 64 to 256 pixels). */
+static tr_status choose_weights(admm *a, const tr_vec *b)
+{
+    static const double lambda_factor[] = {0.5, 1.0, 1.5},
+                        rho_factor[] = {0.03, 0.05, 0.05};
+    tr_context *c = a->c;
+    const tr_linop *A = c->A;
+    double n_views = (double)A->slab->n_views, columns = n_views * (double)A->slab->n_u;
+    double lines =
+        columns * (double)A->n_rows; /* values of b, and of R where it has rows */
+    double sums[] = {0.0, 0.0, 0.0, lines, a->R.rows == 1 ? columns : lines};
+    TR_TRY(TR_VECTOR(c, fill, &a->image, 1.0f));
+    TR_TRY(TR_VECTOR(c, dot, b, &a->image, &sums[0]));
+    TR_TRY(TR_VECTOR(c, dot, b, b, &sums[1]));
+    TR_TRY(TR_VECTOR(c, dot, &a->R, &a->R, &sums[2])); /* still the row sums */
+    if (A->ops->total)
+        TR_TRY(A->ops->total(A, sums, sizeof sums / sizeof *sums));
+    double mean = sums[0] / sums[3], deviation = sqrt(sums[1] / sums[3] - mean * mean);
+    double row_sum = sqrt(sums[2] / sums[4]);
+    a->lambda = a->p->lambda > 0.0 ? a->p->lambda
+                                   : lambda_factor[a->reg.kind] * deviation *
+                                         sqrt(n_views) / fmax(row_sum, 1e-3);
+    a->rho = a->p->rho > 0.0 ? a->p->rho : rho_factor[a->reg.kind] * n_views;
+    tr_info("ADMM: lambda %.6g%s, rho %.6g%s at first", a->lambda,
+            a->p->lambda > 0.0 ? "" : " (chosen)", a->rho,
+            a->p->rho > 0.0 ? "" : " (chosen)");
+    return TR_OK;
+}
+
+/* y = A^T R p */
+static tr_status weighted_adjoint(admm *a, const tr_vec *p, tr_vec *y)
+{
+    TR_TRY(TR_VECTOR(a->c, copy, p, &a->weighted));
+    TR_TRY(TR_VECTOR(a->c, mul_lines, &a->R, &a->weighted));
+    return TR_ADJOINT(a->c, NULL, &a->weighted, y);
+}
+
+static tr_status begin(admm *a, tr_vec *b, const tr_vec *x)
+{
+    tr_context *c = a->c;
+    TR_TRY(tr_new_projections(c, &a->image));
+    TR_TRY(tr_new_projections(c, &a->weighted));
+    TR_TRY(tr_new_projection_weights(c, &a->R));
+    for (size_t k = 0; k < a->reg.parts; k++) {
+        TR_TRY(tr_new_volume(c, &a->w[k]));
+        TR_TRY(tr_new_volume(c, &a->z[k]));
+        TR_TRY(TR_VECTOR(c, fill, &a->w[k], 0.0f));
+    }
+    for (size_t k = 0; k < work_volumes(a->reg.parts); k++)
+        TR_TRY(tr_new_volume(c, &a->work[k]));
+    TR_TRY(TR_ROW_SUMS(c, NULL, &a->R));
+    TR_TRY(choose_weights(a, b));
+    TR_TRY(TR_VECTOR(c, invert_guarded, 1e-3f, &a->R));
+    TR_TRY(weighted_adjoint(a, b, &a->work[0]));
+    TR_TRY(norm(a, &a->work[0], &a->data_gradient));
+    if (c->starts_at_zero)
+        TR_TRY(TR_VECTOR(c, copy, b, &a->image));
+    else {
+        TR_TRY(TR_FORWARD(c, NULL, x, &a->image));
+        TR_TRY(TR_VECTOR(c, xpay, b, -1.0f, &a->image));
+    }
+    /* The residual of the first iteration, while b is still there. */
+    TR_TRY(tr_residual_add(c, b, NULL, &a->image));
+    TR_TRY(TR_VECTOR(c, copy, &a->image, b));
+    a->d = b;
+    return TR_OK;
+}
+
+/* ---- one iteration ---- */
+
+/* Steps of conjugate gradients from x and its residual work[0]; d follows x. */
+static tr_status minimise_x(admm *a, tr_vec *x)
+{
+    tr_context *c = a->c;
+    tr_vec *r = &a->work[0], *p = &a->work[1], *q = &a->work[2];
+    double limit = 1e-6 * a->data_gradient, rr, rr_new, curvature;
+    TR_TRY(tr_dot(c, r, r, &rr));
+    TR_TRY(TR_VECTOR(c, copy, r, p));
+    for (long k = 0; k < a->p->cg && rr > limit * limit; k++) {
+        TR_TRY(TR_FORWARD(c, NULL, p, &a->image));
+        TR_TRY(tr_regularizer_apply(&a->reg, p, a->z));
+        TR_TRY(tr_regularizer_adjoint(&a->reg, a->z, q));
+        TR_TRY(weighted_adjoint(a, &a->image, &a->z[0]));
+        TR_TRY(TR_VECTOR(c, xpay, &a->z[0], (float)a->rho, q));
+        TR_TRY(tr_dot(c, p, q, &curvature));
+        if (!(curvature > 0.0))
+            break;
+        float step = (float)(rr / curvature);
+        TR_TRY(TR_VECTOR(c, axpy, step, p, x));
+        TR_TRY(TR_VECTOR(c, axpy, -step, &a->image, a->d));
+        TR_TRY(TR_VECTOR(c, axpy, -step, q, r));
+        TR_TRY(tr_dot(c, r, r, &rr_new));
+        TR_TRY(TR_VECTOR(c, xpay, r, (float)(rr_new / rr), p));
+        rr = rr_new;
+    }
+    a->left = sqrt(rr);
+    return TR_OK;
+}
+
+/* w, z and u for the new x, and how good it is. Leaves u in w, A^T R d - rho L^T u in
+ * work[2] and L^T (L x - z) in work[0]. */
+static tr_status minimise_z(admm *a, const tr_vec *x, double relaxation)
+{
+    tr_context *c = a->c;
+    tr_vec *Lx = &a->work[1], *gradient = &a->work[2];
+    double length, length_z, reg, misfit;
+    TR_TRY(tr_regularizer_apply(&a->reg, x, Lx));
+    TR_TRY(parts_axpy(a, relaxation, Lx, a->w));
+    for (size_t k = 0; k < a->reg.parts; k++)
+        TR_TRY(TR_VECTOR(c, copy, &a->w[k], &a->z[k]));
+    TR_TRY(tr_regularizer_shrink(&a->reg, a->lambda / a->rho, a->z));
+    TR_TRY(tr_regularizer_value(&a->reg, Lx, &a->work[0], &reg));
+    TR_TRY(parts_norm(a, Lx, &length));
+    TR_TRY(parts_norm(a, a->z, &length_z));
+    TR_TRY(parts_axpy(a, -1.0, a->z, Lx));
+    TR_TRY(parts_norm(a, Lx, &a->primal));
+    a->primal /= fmax(fmax(length, length_z), 1e-30);
+    TR_TRY(tr_regularizer_adjoint(&a->reg, Lx, &a->work[0]));
+
+    TR_TRY(parts_axpy(a, -1.0, a->z, a->w));
+    TR_TRY(tr_regularizer_adjoint(&a->reg, a->w, &a->work[1]));
+    TR_TRY(weighted_adjoint(a, a->d, gradient));
+    TR_TRY(tr_dot(c, a->d, &a->weighted, &misfit));
+    TR_TRY(norm(a, &a->work[1], &length));
+    TR_TRY(TR_VECTOR(c, axpy, (float)-a->rho, &a->work[1], gradient));
+    TR_TRY(norm(a, gradient, &a->dual));
+    a->split_dual = fmax(a->dual - a->left, 0.0) / fmax(a->rho * length, 1e-30);
+    a->dual /= fmax(a->rho * length, 1e-30);
+    a->objective = misfit / 2.0 + a->lambda * reg;
+    return TR_OK;
+}
+
+/* A better rho, if there is one; u goes with 1 / rho. */
+static tr_status balance(admm *a)
+{
+    double factor = 1.0;
+    if (a->primal > 10.0 * a->dual)
+        factor = 2.0;
+    else if (a->split_dual > 10.0 * a->primal)
+        factor = 0.5;
+    a->rho *= factor;
+    return factor == 1.0 ? TR_OK : parts_axpy(a, 1.0 / factor - 1.0, a->w, a->w);
+}
+
+/* What an iteration begins with: u + (1 - alpha) z in w, and the residual of the x-step
+ * in work[0]. */
+static tr_status prepare(admm *a)
+{
+    if (a->p->relaxation != 1.0)
+        TR_TRY(parts_axpy(a, 1.0 - a->p->relaxation, a->z, a->w));
+    return TR_VECTOR(a->c, xpay, &a->work[2], (float)-a->rho, &a->work[0]);
+}
+
+static tr_status iterate(admm *a, tr_vec *x)
+{
+    bool unused;
+    TR_TRY(minimise_z(a, x, 1.0));
+    for (long k = 1; k <= a->p->iterations; k++) {
+        if (k > 1) {
+            TR_TRY(tr_residual_add(a->c, NULL, NULL, a->d));
+            if (k <= BALANCED)
+                TR_TRY(balance(a));
+        }
+        TR_TRY(tr_residual_end(a->c, &unused));
+        TR_TRY(prepare(a));
+        TR_TRY(minimise_x(a, x));
+        TR_TRY(minimise_z(a, x, a->p->relaxation));
+        tr_verbose("ADMM %ld: objective %.8g, relative residuals primal %.2e dual %.2e, "
+                   "rho %.4g",
+                   k, a->objective, a->primal, a->dual, a->rho);
+        if (fmax(a->primal, a->dual) <= a->p->tolerance)
+            break;
+    }
+    return a->p->positive ? TR_VECTOR(a->c, clamp, 0.0f, x) : TR_OK;
+}
+
+static tr_status run(tr_context *c, const void *params, tr_vec *b, tr_vec *x)
+{
+    const admm_params *p = params;
+    admm a = {.c = c, .p = p};
+    c->rows_together = true;
+    tr_status status =
+        tr_regularizer_begin(c, (tr_regularizer_kind)p->regularizer, p->positive, &a.reg);
+    if (status == TR_OK)
+        status = begin(&a, b, x);
+    if (status == TR_OK)
+        status = iterate(&a, x);
+    tr_regularizer_end(&a.reg);
+    return status;
+}
+
+const tr_algorithm tr_algorithm_admm = {
+    .name = "ADMM",
+    .help = "Least squares with a regularizer, by alternating directions",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .params_size = sizeof(admm_params),
+    .needs = TR_USES_INITIAL | TR_NEEDS_WHOLE_VOLUME,
+    .workspace = workspace,
+    .applications = applications,
+    .describe = describe,
+    .run = run,
+};

@@ -1,0 +1,114 @@
+#include "regularizer.h"
+
+#include <stdlib.h>
+
+#include "../mem.h"
+
+enum { LEVELS = 3 }; /* of the Haar transform */
+
+/* Whether x >= 0 takes a part of its own: of l1, it is one step with the shrinkage. */
+static bool has_own_part(tr_regularizer_kind kind, bool positive)
+{
+    return positive && kind != TR_REG_L1;
+}
+
+size_t tr_regularizer_parts(tr_regularizer_kind kind, bool positive)
+{
+    return (kind == TR_REG_TV ? 3 : 1) + has_own_part(kind, positive);
+}
+
+tr_status tr_regularizer_begin(tr_context *c, tr_regularizer_kind kind, bool positive,
+                               tr_regularizer *reg)
+{
+    *reg =
+        (tr_regularizer){c, kind, positive, tr_regularizer_parts(kind, positive), NULL};
+    reg->row =
+        tr_calloc("a row of the volume", tr_volume_lines(c->A->slab), sizeof *reg->row);
+    return reg->row ? TR_OK : TR_ERR_MEMORY;
+}
+
+void tr_regularizer_end(tr_regularizer *reg)
+{
+    free(reg->row);
+    reg->row = NULL;
+}
+
+/* The row next to this process's own; NULL at the ends of the volume. */
+static tr_status neighbour(tr_regularizer *reg, bool above, const tr_vec *x,
+                           const float **row)
+{
+    const tr_linop *A = reg->c->A;
+    bool exists = false;
+    if (A->ops->neighbour)
+        TR_TRY(A->ops->neighbour(A, above, x, reg->row, &exists));
+    *row = exists ? reg->row : NULL;
+    return TR_OK;
+}
+
+tr_status tr_regularizer_apply(tr_regularizer *reg, const tr_vec *x, tr_vec *v)
+{
+    const tr_linop *A = reg->c->A;
+    if (reg->kind == TR_REG_TV) {
+        const float *above;
+        TR_TRY(neighbour(reg, true, x, &above));
+        TR_TRY(
+            TR_VECTOR(reg->c, grad, A->slab, A->n_rows, x, above, &v[0], &v[1], &v[2]));
+    } else {
+        TR_TRY(TR_VECTOR(reg->c, copy, x, &v[0]));
+    }
+    if (has_own_part(reg->kind, reg->positive))
+        TR_TRY(TR_VECTOR(reg->c, copy, x, &v[reg->parts - 1]));
+    return TR_OK;
+}
+
+tr_status tr_regularizer_adjoint(tr_regularizer *reg, const tr_vec *v, tr_vec *y)
+{
+    const tr_linop *A = reg->c->A;
+    if (reg->kind == TR_REG_TV) {
+        const float *below;
+        TR_TRY(neighbour(reg, false, &v[1], &below));
+        TR_TRY(TR_VECTOR(reg->c, grad_adjoint, A->slab, A->n_rows, &v[0], &v[1], &v[2],
+                         below, y));
+    } else {
+        TR_TRY(TR_VECTOR(reg->c, copy, &v[0], y));
+    }
+    if (has_own_part(reg->kind, reg->positive))
+        TR_TRY(TR_VECTOR(reg->c, axpy, 1.0f, &v[reg->parts - 1], y));
+    return TR_OK;
+}
+
+static tr_status haar(const tr_regularizer *reg, bool inverse, tr_vec *v)
+{
+    const tr_linop *A = reg->c->A;
+    return TR_VECTOR(reg->c, haar, A->slab, A->n_rows, LEVELS, inverse, v);
+}
+
+tr_status tr_regularizer_shrink(const tr_regularizer *reg, double t, tr_vec *v)
+{
+    if (reg->kind == TR_REG_TV) {
+        TR_TRY(TR_VECTOR(reg->c, shrink_vectors, (float)t, &v[0], &v[1], &v[2]));
+    } else if (reg->kind == TR_REG_HAAR) {
+        TR_TRY(haar(reg, false, &v[0]));
+        TR_TRY(TR_VECTOR(reg->c, shrink, (float)t, &v[0]));
+        TR_TRY(haar(reg, true, &v[0]));
+    } else {
+        TR_TRY(TR_VECTOR(reg->c, shrink, (float)t, &v[0]));
+    }
+    return reg->positive ? TR_VECTOR(reg->c, clamp, 0.0f, &v[reg->parts - 1]) : TR_OK;
+}
+
+tr_status tr_regularizer_value(const tr_regularizer *reg, const tr_vec *v,
+                               tr_vec *scratch, double *value)
+{
+    const tr_linop *A = reg->c->A;
+    if (reg->kind == TR_REG_TV) {
+        TR_TRY(TR_VECTOR(reg->c, sum_lengths, &v[0], &v[1], &v[2], value));
+    } else if (reg->kind == TR_REG_HAAR) {
+        TR_TRY(TR_VECTOR(reg->c, copy, &v[0], scratch));
+        TR_TRY(haar(reg, false, scratch));
+        TR_TRY(TR_VECTOR(reg->c, sum_lengths, scratch, NULL, NULL, value));
+    } else {
+        TR_TRY(TR_VECTOR(reg->c, sum_lengths, &v[0], NULL, NULL, value));
+    }
+    return A->ops->total ? A->ops->total(A, value, 1) : TR_OK;
+}
