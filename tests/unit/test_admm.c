@@ -203,8 +203,8 @@ static double distance(const double *a, const double *b)
 
 static const double lambdas[] = {0.15, 0.6, 0.5};
 
-/* The convex problem has one minimum, whatever finds it. Measured: 1e-4 for total
- * variation, 5e-4 for L1, 1e-6 for Haar wavelets. */
+/* The convex problem has one minimum, whatever finds it. L1 takes ADMM so long: where it
+ * is nearly flat, the steps are short. */
 static void test_minimum(void **state)
 {
     (void)state;
@@ -218,12 +218,13 @@ static void test_minimum(void **state)
                 assert_true(distance(wanted, unlimited) > 0.05);
             memcpy(unlimited, wanted, sizeof unlimited);
             snprintf(options, sizeof options,
-                     "--regularizer %s --lambda %g %s -i 1500 --cg 25 --rho 8",
+                     "--regularizer %s --lambda %g %s -i 15000 --cg 10 --rho 8 "
+                     "--relaxation 1.8",
                      names[which], lambdas[which], positive ? "--positive" : "");
             tr_history history = run_admm(p, 1, positive, x, options);
             tr_history_free(&history);
             double error = distance(x, wanted);
-            if (!(error < 1e-3))
+            if (!(error < 1e-4))
                 fail_msg("%s: %.1e from the reference", options, error);
             for (int i = 0; i < VOXELS && positive; i++)
                 assert_true(x[i] >= 0.0);
