@@ -174,7 +174,8 @@ static tr_status norm(const admm *a, const tr_vec *x, double *length)
 /* What lambda and rho are where they are not given. A^T R turns noise of standard
  * deviation s into a gradient of about s sqrt(n_views) / T, with T the row sums of A: so
  * much must a regularizer hold back. The spectrum of A^T R A ends near n_views. The
- * factors are from trials on synthetic cells (SNR 0.1 to 3, 64 to 256 pixels). */
+ * factors are from trials on synthetic cells (SNR 0.1 to 3, 64 and 128 pixels wide, 41
+ * views). */
 static tr_status choose_weights(admm *a, const tr_vec *b)
 {
     static const double lambda_factor[] = {0.5, 1.0, 1.5},

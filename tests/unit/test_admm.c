@@ -204,7 +204,7 @@ static double distance(const double *a, const double *b)
 static const double lambdas[] = {0.15, 0.6, 0.5};
 
 #ifdef __SANITIZE_ADDRESS__ /* ten times slower: nearer is for the other build */
-enum { ITERATIONS = 1500 };
+enum { ITERATIONS = 5000 };
 static const double NEAR = 1e-3;
 #else
 enum { ITERATIONS = 15000 };

@@ -32,11 +32,13 @@ static fixture open_backend(int threads)
     return f;
 }
 
-/* Undefined contents; `n` lanes of each line random, the others 0, with a seed. */
+/* With a seed, `n` lanes of each line random and the others 0; without, 7: not what any
+ * operation leaves there. */
 static tr_vec new_vec(const fixture *f, uint64_t seed, size_t n)
 {
     tr_vec v = {.lines = LINES, .rows = ROWS};
     assert_int_equal(f->b->alloc(f->device, (size_t)LINES * ROWS, &v.data), TR_OK);
+    f->b->fill(f->device, &v, 7.0f);
     for (size_t i = 0; seed && i < (size_t)LINES * ROWS; i++) {
         seed = seed * 6364136223846793005u + 1442695040888963407u;
         v.data[i] = i % ROWS < n ? (float)(seed >> 40) / (float)(1 << 23) - 1.0f : 0.0f;
