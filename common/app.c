@@ -20,17 +20,12 @@ double tr_now(void)
 
 /* ---- help, version, manual ---- */
 
-static bool offers(const tr_program *program, const tr_algorithm *a)
-{
-    return program->method->whole_volume || !(a->needs & TR_NEEDS_WHOLE_VOLUME);
-}
-
 static void print_algorithms(const tr_program *program, FILE *out)
 {
     const tr_algorithm *a;
     fprintf(out, "Algorithms:\n");
     for (size_t k = 0; (a = tr_algorithm_at(k)); k++)
-        if (offers(program, a))
+        if (tr_method_offers(program->method, a))
             fprintf(out, "  %-5s %s\n", a->name, a->help);
     fputc('\n', out);
 }
@@ -67,7 +62,7 @@ static void print_man(const tr_setup *s)
         "reconstructs its share of the slices; the result does not depend on their "
         "number.\n.SH ALGORITHMS\n");
     for (size_t k = 0; (a = tr_algorithm_at(k)); k++)
-        if (offers(s->program, a))
+        if (tr_method_offers(s->program->method, a))
             printf(".TP\n.B %s\n%s\n", a->name, a->help);
     tr_options_man(stdout, s->groups, s->n_groups);
     printf(".SH EXIT STATUS\n0 success, 1 a file or the system refused, 2 a wrong "

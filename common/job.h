@@ -52,6 +52,13 @@ typedef struct tr_method {
     tr_status (*run)(tr_job *job, const void *plan);
 } tr_method;
 
+/* Whether programs of this method can run the algorithm. */
+static inline bool tr_method_offers(const tr_method *method,
+                                    const tr_algorithm *algorithm)
+{
+    return method->whole_volume || !(algorithm->needs & TR_NEEDS_WHOLE_VOLUME);
+}
+
 /* Seconds of the steady clock. */
 double tr_now(void);
 

@@ -12,16 +12,10 @@
 
 /* ---- the command line ---- */
 
-/* Whether the program can run it. */
-static bool possible(const tr_setup *s, const tr_algorithm *a)
-{
-    return s->program->method->whole_volume || !(a->needs & TR_NEEDS_WHOLE_VOLUME);
-}
-
 static tr_status find_algorithm(tr_setup *s, const char *name)
 {
     s->algorithm = tr_algorithm_find(name);
-    if (s->algorithm && possible(s, s->algorithm))
+    if (s->algorithm && tr_method_offers(s->program->method, s->algorithm))
         return TR_OK;
     if (s->algorithm)
         return tr_fail(TR_ERR_UNAVAILABLE,
@@ -33,7 +27,7 @@ static tr_status find_algorithm(tr_setup *s, const char *name)
     size_t n = 0;
     const tr_algorithm *a;
     for (size_t k = 0; n < 32 && (a = tr_algorithm_at(k)); k++) {
-        if (!possible(s, a))
+        if (!tr_method_offers(s->program->method, a))
             continue;
         names[n] = a->name;
         strncat(list, n ? ", " : "", sizeof list - strlen(list) - 1);
@@ -58,7 +52,7 @@ static tr_status make_groups(tr_setup *s)
         (tr_option_group){"Common", tr_common_options, tr_n_common_options, &s->options};
     for (size_t k = 0; k < n; k++) {
         const tr_algorithm *a = tr_algorithm_at(k);
-        if (possible(s, a))
+        if (tr_method_offers(s->program->method, a))
             s->groups[s->n_groups++] = (tr_option_group){
                 a->name, a->options, a->n_options, a == s->algorithm ? s->params : NULL};
     }

@@ -98,7 +98,7 @@ static void fill_outside(const tr_volume_operator *op, float *view)
 }
 
 /* Own rows of p to all windows that need them. */
-static tr_status gather_view(tr_volume_operator *op, size_t view, const tr_vec *p)
+static tr_status gather_view(tr_volume_operator *op, size_t view, tr_vec *p)
 {
     const tr_volume_plan *plan = op->plan;
     tr_comm *comm = op->job->comm;
@@ -151,11 +151,6 @@ static tr_status for_views(const tr_linop *A, const tr_subset *views, const tr_v
     return TR_OK;
 }
 
-static tr_status gather_step(tr_volume_operator *op, size_t view, tr_vec *p)
-{
-    return gather_view(op, view, p);
-}
-
 /* ---- the operator ---- */
 
 static tr_status finish_pass(const tr_linop *A, const tr_subset *views, double start,
@@ -195,7 +190,7 @@ static tr_status volume_adjoint(const tr_linop *A, const tr_subset *views,
         return finish_pass(A, views, start,
                            A->backend->backproject(A->device, &op->slab, views, p, x));
     tr_vec window = {op->window, tr_projection_lines(&op->slab), op->slab.p_rows};
-    TR_TRY(for_views(A, views, p, gather_step));
+    TR_TRY(for_views(A, views, p, gather_view));
     TR_TRY(A->backend->backproject(A->device, &op->slab, views, &window, x));
     /* Lanes beyond the own slices saw rays as well: they are not part of the volume. */
     for (size_t l = 0; l < x->lines; l++)
