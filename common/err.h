@@ -7,6 +7,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef enum tr_status {
     TR_OK = 0,
     TR_ERR_DATA = 1,        /* a file, its contents, or the system refused */
@@ -43,6 +47,10 @@ void tr_assert_failed(const char *condition, const char *file, int line)
     __attribute__((noreturn));
 #define TR_ASSERT(condition)                                                             \
     ((condition) ? (void)0 : tr_assert_failed(#condition, __FILE__, __LINE__))
+#endif
+
+#ifdef __cplusplus
+}
 #endif
 
 #endif

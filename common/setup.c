@@ -325,7 +325,9 @@ static tr_status start_backend(tr_setup *s, tr_comm *comm)
     if (!job->backend)
         return tr_fail(TR_ERR_UNAVAILABLE, "%s was built without its backend %s",
                        s->program->name, s->program->backend);
-    return job->backend->open(job->threads, &job->device);
+    const tr_backend_settings settings = {.threads = job->threads,
+                                          .local_rank = comm->local_rank};
+    return job->backend->open(&settings, &job->device);
 }
 
 tr_status tr_setup_series(tr_setup *s, tr_comm *comm)

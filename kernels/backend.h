@@ -14,7 +14,13 @@
 #ifndef TR_BACKEND_H
 #define TR_BACKEND_H
 
+#include <stdint.h>
+
 #include "../common/err.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 enum { TR_LANES = 16, TR_GUARDS = 3 };
 
@@ -66,18 +72,63 @@ typedef struct tr_filter {
     float edge_gain;
 } tr_filter;
 
+/* Rows [row, row + n_rows) of lines [line, line + n_lines) of a vector. */
+typedef struct tr_rows {
+    size_t line, n_lines, row, n_rows;
+} tr_rows;
+
+/* How a device projects. AUTO takes the kernel that is faster on the device at hand;
+ * backends with one kernel ignore it. */
+typedef enum tr_kernel { TR_KERNEL_AUTO, TR_KERNEL_TEXTURE, TR_KERNEL_TILE } tr_kernel;
+
+typedef struct tr_backend_settings {
+    int threads;
+    int local_rank;      /* of this process among those of this machine */
+    const char *devices; /* device numbers to share out ("0,2"), NULL for all */
+    tr_kernel kernel;
+} tr_backend_settings;
+
 /* Every function returns a status; `state` is what open made. Vectors of one call have
- * the shapes the slab gives, or equal shapes for plain vector operations. */
+ * the shapes the slab gives, or equal shapes for plain vector operations. A status is
+ * TR_ERR_UNAVAILABLE where the device is missing, TR_ERR_MEMORY where its memory is
+ * short, TR_ERR_DATA where it failed.
+ *
+ * One thread at a time computes. upload and download may run in two other threads
+ * meanwhile: they return when the copy is done, and do not wait for computing. All other
+ * operations may still be running on the device when they return, but results in host
+ * memory are there, and operations follow each other in order. */
 typedef struct tr_backend {
     const char *name;
+    bool own_memory; /* vectors are not in host memory: copy with upload and download */
 
-    tr_status (*open)(int threads, void **state);
+    tr_status (*open)(const tr_backend_settings *settings, void **state);
     void (*close)(void *state);
     /* A line on what was chosen ("8 threads, avx512"), for --verbose. */
     const char *(*describe)(void *state);
+    /* Bytes the device can still give to vectors; SIZE_MAX where `own_memory` is false.
+     */
+    tr_status (*available)(void *state, size_t *bytes);
+    /* Vectors of so many bytes in all are to come. Where they exceed what the device has,
+     * alloc gives memory that the device and the host share from now on. */
+    tr_status (*reserve)(void *state, size_t bytes);
     /* 64-byte aligned or better, contents undefined (NaN in debug builds). */
     tr_status (*alloc)(void *state, size_t floats, float **data);
     void (*free)(void *state, float *data);
+    /* Host memory that is copied to and from the device fastest. */
+    tr_status (*alloc_host)(void *state, size_t floats, float **data);
+    void (*free_host)(void *state, float *data);
+    tr_status (*upload)(void *state, const float *host, float *data, size_t floats);
+    tr_status (*download)(void *state, const float *data, float *host, size_t floats);
+    /* All operations so far are done: their results may be downloaded. */
+    tr_status (*wait)(void *state);
+
+    /* Some rows to host[n_lines][n_rows], and back: in their place, or added to it. */
+    tr_status (*get_rows)(void *state, const tr_vec *v, const tr_rows *rows, float *host);
+    tr_status (*put_rows)(void *state, const tr_rows *rows, const float *host, bool add,
+                          tr_vec *v);
+    /* Each of the rows becomes a copy of row *from of its line; 0 where from is NULL. */
+    tr_status (*set_rows)(void *state, const tr_rows *rows, const size_t *from,
+                          tr_vec *v);
 
     tr_status (*fill)(void *state, tr_vec *y, float value);              /* y = value */
     tr_status (*copy)(void *state, const tr_vec *x, tr_vec *y);          /* y = x */
@@ -143,5 +194,9 @@ const tr_backend *tr_backend_find(const char *name);
 
 /* The smallest even length >= n without prime factors above 7: a fast FFT. */
 size_t tr_fft_length(size_t n);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -37,8 +37,9 @@ static tr_status choose_projectors(const tr_projectors **chosen)
                    wanted, available[0]->name);
 }
 
-static tr_status cpu_open(int threads, void **state)
+static tr_status cpu_open(const tr_backend_settings *settings, void **state)
 {
+    int threads = settings->threads;
     tr_cpu *cpu = calloc(1, sizeof *cpu);
     if (!cpu)
         return tr_fail(TR_ERR_MEMORY, "not enough memory to start the CPU backend");
@@ -86,7 +87,81 @@ static void cpu_free(void *state, float *data)
     free(data);
 }
 
+static tr_status cpu_available(void *state, size_t *bytes)
+{
+    (void)state;
+    *bytes = SIZE_MAX;
+    return TR_OK;
+}
+
+static tr_status cpu_reserve(void *state, size_t bytes)
+{
+    (void)state;
+    (void)bytes;
+    return TR_OK;
+}
+
+static tr_status cpu_upload(void *state, const float *host, float *data, size_t floats)
+{
+    (void)state;
+    memcpy(data, host, floats * sizeof *data);
+    return TR_OK;
+}
+
+static tr_status cpu_download(void *state, const float *data, float *host, size_t floats)
+{
+    return cpu_upload(state, data, host, floats);
+}
+
+static tr_status cpu_wait(void *state)
+{
+    (void)state;
+    return TR_OK;
+}
+
 static int threads_of(void *state) { return ((tr_cpu *)state)->threads; }
+
+static tr_status cpu_get_rows(void *state, const tr_vec *v, const tr_rows *rows,
+                              float *host)
+{
+    TR_ASSERT(rows->line + rows->n_lines <= v->lines &&
+              rows->row + rows->n_rows <= v->rows);
+#pragma omp parallel for schedule(static) num_threads(threads_of(state))
+    for (size_t l = 0; l < rows->n_lines; l++) {
+        const float *from = v->data + (rows->line + l) * v->rows + rows->row;
+        memcpy(host + l * rows->n_rows, from, rows->n_rows * sizeof *host);
+    }
+    return TR_OK;
+}
+
+static tr_status cpu_put_rows(void *state, const tr_rows *rows, const float *host,
+                              bool add, tr_vec *v)
+{
+    TR_ASSERT(rows->line + rows->n_lines <= v->lines &&
+              rows->row + rows->n_rows <= v->rows);
+#pragma omp parallel for schedule(static) num_threads(threads_of(state))
+    for (size_t l = 0; l < rows->n_lines; l++) {
+        const float *from = host + l * rows->n_rows;
+        float *to = v->data + (rows->line + l) * v->rows + rows->row;
+        for (size_t r = 0; r < rows->n_rows; r++)
+            to[r] = add ? to[r] + from[r] : from[r];
+    }
+    return TR_OK;
+}
+
+static tr_status cpu_set_rows(void *state, const tr_rows *rows, const size_t *from,
+                              tr_vec *v)
+{
+    TR_ASSERT(rows->line + rows->n_lines <= v->lines &&
+              rows->row + rows->n_rows <= v->rows && (!from || *from < v->rows));
+#pragma omp parallel for schedule(static) num_threads(threads_of(state))
+    for (size_t l = rows->line; l < rows->line + rows->n_lines; l++) {
+        float *line = v->data + l * v->rows, value = from ? line[*from] : 0.0f;
+        for (size_t r = rows->row; r < rows->row + rows->n_rows; r++)
+            line[r] = value;
+    }
+    return TR_OK;
+}
 
 static size_t length(const tr_vec *y) { return y->lines * y->rows; }
 
@@ -298,8 +373,18 @@ const tr_backend tr_backend_cpu = {
     .open = cpu_open,
     .close = cpu_close,
     .describe = cpu_describe,
+    .available = cpu_available,
+    .reserve = cpu_reserve,
     .alloc = cpu_alloc,
     .free = cpu_free,
+    .alloc_host = cpu_alloc,
+    .free_host = cpu_free,
+    .upload = cpu_upload,
+    .download = cpu_download,
+    .wait = cpu_wait,
+    .get_rows = cpu_get_rows,
+    .put_rows = cpu_put_rows,
+    .set_rows = cpu_set_rows,
     .fill = cpu_fill,
     .copy = cpu_copy,
     .axpy = cpu_axpy,

@@ -121,7 +121,7 @@ static void *run_share(void *argument)
                              tr_algorithm_admm.n_options, params};
     tr_command_line line;
     if (tr_options_parse(&group, 1, "SERIES", s->argc, s->argv, &line) != TR_OK ||
-        A.backend->open(1, &A.device) != TR_OK ||
+        A.backend->open(&(tr_backend_settings){.threads = 1}, &A.device) != TR_OK ||
         A.backend->alloc(A.device, IMAGES, &b.data) != TR_OK ||
         A.backend->alloc(A.device, (size_t)LINES * LANES, &x.data) != TR_OK)
         fail_msg("%s", tr_error());

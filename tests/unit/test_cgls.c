@@ -68,7 +68,8 @@ static int set_up(void **state)
     assert_non_null(p);
     p->A = (tr_linop){.ops = &ops, .slab = &slab, .n_rows = IN_USE};
     p->A.backend = tr_backend_find("cpu");
-    assert_int_equal(p->A.backend->open(1, &p->A.device), TR_OK);
+    assert_int_equal(
+        p->A.backend->open(&(tr_backend_settings){.threads = 1}, &p->A.device), TR_OK);
     new_vector(p, COLUMNS, &p->b);
     new_vector(p, N_X, &p->x);
     new_vector(p, N_X, &p->gradient);

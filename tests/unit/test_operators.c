@@ -27,7 +27,8 @@ static bool open_backend(fixture *f, const char *isa, int threads)
     f->backend = tr_backend_find("cpu");
     assert_non_null(f->backend);
     setenv("TR_ISA", isa, 1);
-    return f->backend->open(threads, &f->device) == TR_OK;
+    return f->backend->open(&(tr_backend_settings){.threads = threads}, &f->device) ==
+           TR_OK;
 }
 
 /* A small generator of our own: the same numbers everywhere. */

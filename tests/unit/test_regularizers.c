@@ -27,7 +27,7 @@ static fixture open_backend(int threads)
 {
     fixture f = {.b = tr_backend_find("cpu")};
     assert_non_null(f.b);
-    if (f.b->open(threads, &f.device) != TR_OK)
+    if (f.b->open(&(tr_backend_settings){.threads = threads}, &f.device) != TR_OK)
         fail_msg("%s", tr_error());
     return f;
 }
