@@ -18,7 +18,9 @@
  * come within a factor of 10 of each other; after the first 10 iterations it stays, for
  * each change is a setback. Both at most the tolerance is the end (3.3.1). The dual
  * residual is that of the x at hand, so it counts what the conjugate gradients have left.
- */
+ *
+ * Nothing forbids the objective to rise from one x to the next. The result is the best of
+ * them, made positive where that is asked, so more iterations never make it worse. */
 #include <math.h>
 #include <stdio.h>
 
@@ -94,6 +96,7 @@ static const tr_option options[] = {
 };
 
 enum { MAX_WORK = TR_MAX_PARTS + 1, BALANCED = 10 };
+static const double ROUNDING = 3e-7; /* of an objective: its residual is in float */
 
 typedef struct admm {
     tr_context *c;
@@ -108,9 +111,11 @@ typedef struct admm {
     tr_vec w[TR_MAX_PARTS]; /* L x relaxed + u: z and u in one */
     tr_vec z[TR_MAX_PARTS]; /* z after an iteration, scratch during the next */
     tr_vec work[MAX_WORK];  /* volumes; [0] is where the gradients begin from */
-    double objective;
-    double primal, dual; /* relative residuals */
-    double split_dual;   /* the dual one less what the x-step has left, at least */
+    tr_vec best;            /* the latest x of the lowest objective so far */
+    double objective;       /* its objective, */
+    double lowest;          /* which is this but for rounding */
+    double primal, dual;    /* relative residuals */
+    double split_dual;      /* the dual one less what the x-step has left, at least */
 } admm;
 
 /* Besides w and z: three vectors of the conjugate gradients, or L x and one more. */
@@ -120,15 +125,15 @@ static void workspace(const void *params, size_t *volumes, size_t *projections)
 {
     const admm_params *p = params;
     size_t parts = tr_regularizer_parts((tr_regularizer_kind)p->regularizer, p->positive);
-    *volumes = 2 * parts + work_volumes(parts);
-    *projections = 3; /* image, weighted, R */
+    *volumes = 2 * parts + work_volumes(parts) + 1; /* best */
+    *projections = 3;                               /* image, weighted, R */
 }
 
 static size_t applications(const void *params, size_t n_views)
 {
     const admm_params *p = params;
     (void)n_views;
-    return 2 + (size_t)p->iterations * (2 * (size_t)p->cg + 1);
+    return 3 + (size_t)p->iterations * (2 * (size_t)p->cg + 1 + p->positive);
 }
 
 static void describe(const void *params, char *text, size_t size)
@@ -225,6 +230,8 @@ static tr_status begin(admm *a, tr_vec *b, const tr_vec *x)
     }
     for (size_t k = 0; k < work_volumes(a->reg.parts); k++)
         TR_TRY(tr_new_volume(c, &a->work[k]));
+    TR_TRY(tr_new_volume(c, &a->best));
+    a->lowest = INFINITY;
     TR_TRY(TR_ROW_SUMS(c, NULL, &a->R));
     TR_TRY(choose_weights(a, b));
     TR_TRY(TR_VECTOR(c, invert_guarded, 1e-3f, &a->R));
@@ -274,19 +281,46 @@ static tr_status minimise_x(admm *a, tr_vec *x)
     return TR_OK;
 }
 
-/* w, z and u for the new x, and how good it is. Leaves u in w, A^T R d - rho L^T u in
- * work[2] and L^T (L x - z) in work[0]. */
+/* The objective at x, or at the positive part of x; the best x so far is kept. */
+static tr_status evaluate(admm *a, const tr_vec *x)
+{
+    tr_context *c = a->c;
+    tr_vec *here = &a->work[0], *Lx = &a->work[1], *scratch = &a->z[0];
+    double misfit, reg;
+    TR_TRY(TR_VECTOR(c, copy, x, here));
+    TR_TRY(TR_VECTOR(c, copy, a->d, &a->image));
+    if (a->p->positive) {
+        TR_TRY(TR_VECTOR(c, clamp, 0.0f, here));
+        TR_TRY(TR_VECTOR(c, copy, here, scratch));
+        TR_TRY(TR_VECTOR(c, axpy, -1.0f, x, scratch));
+        TR_TRY(TR_FORWARD(c, NULL, scratch, &a->image));
+        TR_TRY(TR_VECTOR(c, xpay, a->d, -1.0f, &a->image));
+    }
+    TR_TRY(TR_VECTOR(c, copy, &a->image, &a->weighted));
+    TR_TRY(TR_VECTOR(c, mul_lines, &a->R, &a->weighted));
+    TR_TRY(tr_dot(c, &a->image, &a->weighted, &misfit));
+    TR_TRY(tr_regularizer_apply(&a->reg, here, Lx));
+    TR_TRY(tr_regularizer_value(&a->reg, Lx, scratch, &reg));
+    double objective = misfit / 2.0 + a->lambda * reg;
+    if (objective > a->lowest * (1.0 + ROUNDING))
+        return TR_OK;
+    a->objective = objective;
+    a->lowest = fmin(a->lowest, objective);
+    return TR_VECTOR(c, copy, here, &a->best);
+}
+
+/* w, z and u for the new x, and how far they are from agreeing. Leaves u in w, A^T R d -
+ * rho L^T u in work[2] and L^T (L x - z) in work[0]. */
 static tr_status minimise_z(admm *a, const tr_vec *x, double relaxation)
 {
     tr_context *c = a->c;
     tr_vec *Lx = &a->work[1], *gradient = &a->work[2];
-    double length, length_z, reg, misfit;
+    double length, length_z;
     TR_TRY(tr_regularizer_apply(&a->reg, x, Lx));
     TR_TRY(parts_axpy(a, relaxation, Lx, a->w));
     for (size_t k = 0; k < a->reg.parts; k++)
         TR_TRY(TR_VECTOR(c, copy, &a->w[k], &a->z[k]));
     TR_TRY(tr_regularizer_shrink(&a->reg, a->lambda / a->rho, a->z));
-    TR_TRY(tr_regularizer_value(&a->reg, Lx, &a->work[0], &reg));
     TR_TRY(parts_norm(a, Lx, &length));
     TR_TRY(parts_norm(a, a->z, &length_z));
     TR_TRY(parts_axpy(a, -1.0, a->z, Lx));
@@ -297,13 +331,11 @@ static tr_status minimise_z(admm *a, const tr_vec *x, double relaxation)
     TR_TRY(parts_axpy(a, -1.0, a->z, a->w));
     TR_TRY(tr_regularizer_adjoint(&a->reg, a->w, &a->work[1]));
     TR_TRY(weighted_adjoint(a, a->d, gradient));
-    TR_TRY(tr_dot(c, a->d, &a->weighted, &misfit));
     TR_TRY(norm(a, &a->work[1], &length));
     TR_TRY(TR_VECTOR(c, axpy, (float)-a->rho, &a->work[1], gradient));
     TR_TRY(norm(a, gradient, &a->dual));
     a->split_dual = fmax(a->dual - a->left, 0.0) / fmax(a->rho * length, 1e-30);
     a->dual /= fmax(a->rho * length, 1e-30);
-    a->objective = misfit / 2.0 + a->lambda * reg;
     return TR_OK;
 }
 
@@ -331,6 +363,7 @@ static tr_status prepare(admm *a)
 static tr_status iterate(admm *a, tr_vec *x)
 {
     bool unused;
+    TR_TRY(evaluate(a, x));
     TR_TRY(minimise_z(a, x, 1.0));
     for (long k = 1; k <= a->p->iterations; k++) {
         if (k > 1) {
@@ -341,6 +374,7 @@ static tr_status iterate(admm *a, tr_vec *x)
         TR_TRY(tr_residual_end(a->c, &unused));
         TR_TRY(prepare(a));
         TR_TRY(minimise_x(a, x));
+        TR_TRY(evaluate(a, x));
         TR_TRY(minimise_z(a, x, a->p->relaxation));
         tr_verbose("ADMM %ld: objective %.8g, relative residuals primal %.2e dual %.2e, "
                    "rho %.4g",
@@ -348,7 +382,7 @@ static tr_status iterate(admm *a, tr_vec *x)
         if (fmax(a->primal, a->dual) <= a->p->tolerance)
             break;
     }
-    return a->p->positive ? TR_VECTOR(a->c, clamp, 0.0f, x) : TR_OK;
+    return TR_VECTOR(a->c, copy, &a->best, x);
 }
 
 static tr_status run(tr_context *c, const void *params, tr_vec *b, tr_vec *x)
