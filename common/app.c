@@ -5,18 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "log.h"
 #include "setup.h"
-
-double tr_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- help, version, manual ---- */
 
@@ -149,13 +141,14 @@ static tr_status gather(tr_job *job, double *updates)
 static void print_times(const tr_job *job, double checking, double running, double wall,
                         double updates)
 {
-    static const char *const names[] = {"reading", "filtering", "projecting", "writing"};
     double sum = 0.0;
     const char *whose = job->comm->size > 1 ? " (rank 0)" : "";
     tr_info("%-12s%9s%12s", "stage", "seconds", "of the run");
     for (int k = 0; k < TR_N_STAGES; k++) {
+        if (job->seconds[k] == 0.0 && (k == TR_STAGE_UPLOAD || k == TR_STAGE_DOWNLOAD))
+            continue;
         sum += job->seconds[k];
-        tr_info("%-12s%9.2f%11.0f%%%s", names[k], job->seconds[k],
+        tr_info("%-12s%9.2f%11.0f%%%s", tr_stage_names[k], job->seconds[k],
                 100.0 * job->seconds[k] / running, whose);
     }
     tr_info("the stages took %.2f s in a run of %.2f s: %.2f s ran beside another stage",
@@ -188,6 +181,8 @@ static tr_status reconstruct(tr_setup *s, tr_comm *comm, const void *plan, doubl
     tr_job *job = &s->job;
     TR_TRY(tr_output_open(comm, &job->output_spec, &job->output));
     double begun = tr_now();
+    if (s->options.timeline && !(job->timeline = tr_timeline_new(begun)))
+        return TR_ERR_MEMORY;
     tr_status status = s->program->method->run(job, plan);
     if (status != TR_OK) {
         end_all(s, comm, status);
@@ -207,12 +202,16 @@ static tr_status reconstruct(tr_setup *s, tr_comm *comm, const void *plan, doubl
             job->output_spec.path, statistics.min, statistics.max, statistics.mean,
             statistics.rms);
     print_times(job, checking, running, tr_now() - start, updates);
+    if (job->timeline)
+        TR_TRY(
+            tr_timeline_write(job->timeline, comm, tr_stage_names, s->options.timeline));
     return TR_OK;
 }
 
 static tr_status run(tr_setup *s, tr_comm *comm)
 {
     double start = tr_now();
+    TR_TRY(comm->ops->agree(comm, tr_setup_backend(s)));
     TR_TRY(comm->ops->agree(comm, tr_setup_files(s)));
     TR_TRY(tr_setup_series(s, comm));
     tr_setup_print(s);

@@ -9,6 +9,10 @@ typedef struct tr_program {
     const char *summary; /* for help and manual page, one line */
     const char *backend; /* of kernels/backend_list.h */
     const tr_method *method;
+    const char *whole_volume; /* the program for what needs the whole volume */
+    /* Of a program whose backend may be missing from the build: what that is called, the
+     * program to use instead, and the option that builds it. NULL where it cannot be. */
+    const char *needs, *instead, *build_option;
 } tr_program;
 
 /* Run the program on this communicator and return its exit status, which is the number

@@ -8,13 +8,16 @@
 #include "options.h"
 #include "output.h"
 #include "series.h"
+#include "timeline.h"
 
 /* Where the time goes. Seconds of this process, added up per stage; stages run at the
  * same time, so they may add up to more than the wall clock. */
 typedef enum tr_stage {
     TR_STAGE_READ,
+    TR_STAGE_UPLOAD, /* to a device with memory of its own */
     TR_STAGE_FILTER,
     TR_STAGE_PROJECT,
+    TR_STAGE_DOWNLOAD,
     TR_STAGE_WRITE,
     TR_N_STAGES
 } tr_stage;
@@ -38,7 +41,8 @@ typedef struct tr_job {
     tr_output *output; /* open while the job runs */
     /* results */
     double seconds[TR_N_STAGES];
-    double updates; /* voxel updates done: a voxel in a view, either way */
+    tr_timeline *timeline; /* or NULL */
+    double updates;        /* voxel updates done: a voxel in a view, either way */
     tr_history history;
 } tr_job;
 
@@ -61,5 +65,10 @@ static inline bool tr_method_offers(const tr_method *method,
 
 /* Seconds of the steady clock. */
 double tr_now(void);
+
+/* A stage has worked since `start` (tr_now): adds to its seconds and to the timeline.
+ * Each stage by one thread at a time. */
+void tr_job_spent(tr_job *job, tr_stage stage, double start);
+extern const char *const tr_stage_names[TR_N_STAGES];
 
 #endif

@@ -208,6 +208,11 @@ const tr_option tr_common_options[] = {
      .max = 1125899906842624,
      .help = "Memory that each process may use, such as 512M or 4G; unless given, half "
              "of the machine's, shared evenly by the processes on it"},
+    {.name = "timeline",
+     .type = TR_OPT_STRING,
+     AT(timeline),
+     .metavar = "FILE",
+     .help = "Write when each stage worked, for chrome://tracing or Perfetto (JSON)"},
     {.name = "dry-run",
      .type = TR_OPT_FLAG,
      AT(dry_run),
@@ -235,6 +240,27 @@ const tr_option tr_common_options[] = {
     {.name = "markdown", .type = TR_OPT_FLAG, AT(markdown)},
 };
 const size_t tr_n_common_options = sizeof tr_common_options / sizeof *tr_common_options;
+
+const tr_option tr_device_option_rows[] = {
+    {.section = "The GPU",
+     .name = "device",
+     .type = TR_OPT_STRING,
+     .offset = offsetof(tr_device_options, devices),
+     .metavar = "LIST",
+     .help = "Numbers of the GPUs to use, such as 0,2 or 1-3; unless given, all. The "
+             "processes on a machine share them out"},
+    {.name = "kernel",
+     .type = TR_OPT_CHOICE,
+     .offset = offsetof(tr_device_options, kernel),
+     .metavar = "NAME",
+     .fallback = "auto",
+     .choices = "auto texture tile",
+     .help = "How to backproject: with the texture hardware, whose interpolation has 8 "
+             "bits, or with tiles in shared memory, in single precision; auto takes the "
+             "faster on the GPU at hand"},
+};
+const size_t tr_n_device_options =
+    sizeof tr_device_option_rows / sizeof *tr_device_option_rows;
 
 /* ---- upstream's composite options ---- */
 

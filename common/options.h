@@ -35,12 +35,22 @@ typedef struct tr_options {
     const char *algorithm; /* -a, default "WBP" */
     long threads;          /* 0: cores / ranks on this machine */
     size_t memory;         /* bytes per process; 0: half of RAM / ranks on it */
+    const char *timeline;  /* --timeline FILE */
     bool dry_run, quiet, verbose, version, help;
     bool man, markdown; /* hidden from --help: print the generated pages */
 } tr_options;
 
 extern const tr_option tr_common_options[];
 extern const size_t tr_n_common_options;
+
+/* Of programs that compute on a device. */
+typedef struct tr_device_options {
+    const char *devices; /* --device */
+    int kernel;          /* a tr_kernel */
+} tr_device_options;
+
+extern const tr_option tr_device_option_rows[];
+extern const size_t tr_n_device_options;
 
 /* Rewrite upstream TiltRec's composite options into ours: --method NAME[,ITER[,RELAX]]
  * becomes -a NAME -i ITER -r RELAX; --geometry OFFSET,PITCH,ZSHIFT,THICKNESS becomes the

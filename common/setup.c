@@ -20,8 +20,8 @@ static tr_status find_algorithm(tr_setup *s, const char *name)
     if (s->algorithm)
         return tr_fail(TR_ERR_UNAVAILABLE,
                        "%s needs the whole volume at once and %s works slice by slice; "
-                       "use tiltrecz-mpi",
-                       s->algorithm->name, s->program->name);
+                       "use %s",
+                       s->algorithm->name, s->program->name, s->program->whole_volume);
     const char *names[32];
     char list[256] = "";
     size_t n = 0;
@@ -44,12 +44,15 @@ static tr_status make_groups(tr_setup *s)
     size_t n = 0;
     while (tr_algorithm_at(n))
         n++;
-    s->groups = tr_calloc("options", n + 1, sizeof *s->groups);
+    s->groups = tr_calloc("options", n + 2, sizeof *s->groups);
     s->params = tr_calloc("options", s->algorithm->params_size, 1);
     if (!s->groups || !s->params)
         return TR_ERR_MEMORY;
     s->groups[s->n_groups++] =
         (tr_option_group){"Common", tr_common_options, tr_n_common_options, &s->options};
+    if (s->program->instead)
+        s->groups[s->n_groups++] = (tr_option_group){
+            "Device", tr_device_option_rows, tr_n_device_options, &s->device_options};
     for (size_t k = 0; k < n; k++) {
         const tr_algorithm *a = tr_algorithm_at(k);
         if (tr_method_offers(s->program->method, a))
@@ -312,9 +315,10 @@ static int default_threads(const tr_comm *comm)
     return share > 0 ? (int)share : 1;
 }
 
-static tr_status start_backend(tr_setup *s, tr_comm *comm)
+tr_status tr_setup_backend(tr_setup *s)
 {
     tr_job *job = &s->job;
+    const tr_comm *comm = job->comm;
     job->algorithm = s->algorithm;
     job->params = s->params;
     job->threads = s->options.threads ? (int)s->options.threads : default_threads(comm);
@@ -323,16 +327,19 @@ static tr_status start_backend(tr_setup *s, tr_comm *comm)
         s->options.memory ? s->options.memory : (size_t)(ram / 2.0 / comm->local_size);
     job->backend = tr_backend_find(s->program->backend);
     if (!job->backend)
-        return tr_fail(TR_ERR_UNAVAILABLE, "%s was built without its backend %s",
-                       s->program->name, s->program->backend);
+        return tr_fail(TR_ERR_UNAVAILABLE,
+                       "%s was built without %s; use %s, or build it again with %s",
+                       s->program->name, s->program->needs, s->program->instead,
+                       s->program->build_option);
     const tr_backend_settings settings = {.threads = job->threads,
-                                          .local_rank = comm->local_rank};
+                                          .local_rank = comm->local_rank,
+                                          .devices = s->device_options.devices,
+                                          .kernel = (tr_kernel)s->device_options.kernel};
     return job->backend->open(&settings, &job->device);
 }
 
 tr_status tr_setup_series(tr_setup *s, tr_comm *comm)
 {
-    TR_TRY(comm->ops->agree(comm, start_backend(s, comm)));
     /* Turning the rays spares resampling the images; but a filter along the rows wants
      * them aligned. */
     bool in_rays =
@@ -357,6 +364,7 @@ tr_status tr_setup_series(tr_setup *s, tr_comm *comm)
 void tr_setup_free(tr_setup *s)
 {
     tr_series_close(s->job.series);
+    tr_timeline_free(s->job.timeline);
     if (s->job.device)
         s->job.backend->close(s->job.device);
     tr_geometry_free(&s->job.geometry);

@@ -7,6 +7,7 @@
 typedef struct tr_setup {
     const tr_program *program;
     tr_options options;
+    tr_device_options device_options;
     const tr_algorithm *algorithm;
     void *params; /* of the algorithm */
     tr_option_group *groups;
@@ -29,9 +30,11 @@ typedef struct tr_setup {
 } tr_setup;
 
 /* The steps, in this order; each returns the first error. The first looks at nothing but
- * argv; the second opens the files. Steps 3 and 4 are collective. */
+ * argv; the second starts the device; the third opens the files. The last two are
+ * collective. */
 TR_CHECKED tr_status tr_setup_parse(tr_setup *s, const tr_program *program, int argc,
                                     char *const *argv);
+TR_CHECKED tr_status tr_setup_backend(tr_setup *s);
 TR_CHECKED tr_status tr_setup_files(tr_setup *s);
 TR_CHECKED tr_status tr_setup_series(tr_setup *s, tr_comm *comm);
 TR_CHECKED tr_status tr_setup_output(tr_setup *s);

@@ -43,6 +43,27 @@ static tr_status check_folder(const char *path)
     return status;
 }
 
+/* A file that is written must not be one that is read, nor a folder. */
+static tr_status check_written(const tr_setup *s, const char *what, const char *path,
+                               const char *option)
+{
+    const tr_options *o = &s->options;
+    const char *inputs[] = {s->series_path,   s->tilts_path, o->xtilts,
+                            o->transforms,    o->initial,    o->imod_com,
+                            s->found.imod_com};
+    for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
+        if (tr_same_file(path, inputs[i]))
+            return tr_fail(TR_ERR_USAGE,
+                           "the %s %s is also an input and would be lost; choose another "
+                           "name with %s",
+                           what, path, option);
+    struct stat status;
+    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+        return tr_fail(TR_ERR_USAGE, "the %s %s is a folder; name a file with %s", what,
+                       path, option);
+    return TR_OK;
+}
+
 static tr_status choose_path(tr_setup *s)
 {
     const tr_options *o = &s->options;
@@ -51,19 +72,15 @@ static tr_status choose_path(tr_setup *s)
         path = s->default_output = tr_default_output(s->series_path);
     if (!path)
         return TR_ERR_MEMORY;
-    const char *inputs[] = {s->series_path,   s->tilts_path, o->xtilts,
-                            o->transforms,    o->initial,    o->imod_com,
-                            s->found.imod_com};
-    for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
-        if (tr_same_file(path, inputs[i]))
+    TR_TRY(check_written(s, "output", path, "-o"));
+    if (o->timeline) {
+        TR_TRY(check_written(s, "timeline", o->timeline, "--timeline"));
+        if (strcmp(path, o->timeline) == 0 || tr_same_file(path, o->timeline))
             return tr_fail(TR_ERR_USAGE,
-                           "the output %s is also an input and would be lost; choose "
-                           "another name with -o",
+                           "the output and the timeline are both %s; choose another name "
+                           "with --timeline",
                            path);
-    struct stat status;
-    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
-        return tr_fail(TR_ERR_USAGE, "the output %s is a folder; name a file with -o",
-                       path);
+    }
     TR_TRY(check_folder(path));
     s->job.output_spec.path = path;
     const char *slash = strrchr(path, '/');

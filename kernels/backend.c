@@ -2,19 +2,24 @@
 
 #include <string.h>
 
-#define TR_BACKEND(name) extern const tr_backend name;
+#define TR_BACKEND(backend) extern const tr_backend backend;
+#define TR_BACKEND_IF_LINKED(backend)                                                    \
+    extern const tr_backend backend __attribute__((weak));
 #include "backend_list.h"
 #undef TR_BACKEND
+#undef TR_BACKEND_IF_LINKED
 
 const tr_backend *tr_backend_find(const char *name)
 {
 #define TR_BACKEND(backend) &backend,
+#define TR_BACKEND_IF_LINKED(backend) &backend,
     static const tr_backend *const list[] = {
 #include "backend_list.h"
     };
 #undef TR_BACKEND
+#undef TR_BACKEND_IF_LINKED
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
-        if (strcmp(list[i]->name, name) == 0)
+        if (list[i] && strcmp(list[i]->name, name) == 0)
             return list[i];
     return NULL;
 }

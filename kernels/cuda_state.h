@@ -30,9 +30,9 @@ typedef struct tr_cuda {
     char description[256];
 } tr_cuda;
 
-/* Turn a failed call into a status and a sentence: "CUDA: could not WHAT: out of memory".
- * Running out of memory is TR_ERR_MEMORY and is not sticky; other failures TR_ERR_DATA.
- */
+/* Turn a failed call into a status and a sentence: "the GPU could not WHAT: out of
+ * memory". Running out of memory is TR_ERR_MEMORY and is not sticky; other failures
+ * TR_ERR_DATA. */
 tr_status tr_cuda_check(cudaError_t result, const char *what);
 #define TR_CUDA(what, call) TR_TRY(tr_cuda_check((call), (what)))
 
@@ -43,8 +43,19 @@ tr_status tr_cuda_launched(const char *kernel);
  * this slot (which waits for the compute stream when it must grow) or close. */
 tr_status tr_cuda_scratch(tr_cuda *c, tr_cuda_slot slot, size_t bytes, void **memory);
 
+/* Device memory for other uses, freed with cudaFree: where it is short, the freed vectors
+ * go first. */
+tr_status tr_cuda_malloc(tr_cuda *c, size_t bytes, void **memory);
+void tr_cuda_release(tr_cuda *c); /* give the freed vectors back to the device */
+
+/* Host values into a slot's scratch memory; and device memory to the host, after all that
+ * was launched. The host's memory is free to be changed, and filled, on return. */
+tr_status tr_cuda_put(tr_cuda *c, tr_cuda_slot slot, const void *host, size_t bytes,
+                      void **memory);
+tr_status tr_cuda_get(tr_cuda *c, const void *memory, void *host, size_t bytes);
+
 /* The rays of the subset's views in its order, and these views' numbers, both in device
- * memory until the next call: `n` of each. */
+ * memory until the next call: `n` of each. With rays NULL only the numbers. */
 tr_status tr_cuda_views(tr_cuda *c, const tr_slab *slab, const tr_subset *views,
                         const tr_ray **rays, const unsigned **numbers, unsigned *n);
 
@@ -52,7 +63,25 @@ tr_status tr_cuda_views(tr_cuda *c, const tr_slab *slab, const tr_subset *views,
  * on in steps of the whole grid. */
 unsigned tr_cuda_blocks(const tr_cuda *c, size_t n, unsigned per_block);
 
-/* Operations of the backend table, by file: cuda_project.cu, */
+/* A launch over lines: threads in x step along a line by the block's width, threads in y
+ * and the grid step over the lines. */
+typedef struct tr_cuda_shape {
+    dim3 grid, block;
+} tr_cuda_shape;
+tr_cuda_shape tr_cuda_lines(const tr_cuda *c, size_t lines, size_t values);
+
+/* Operations of the backend table, by file: cuda_memory.cu, */
+tr_status tr_cuda_available(void *state, size_t *bytes);
+tr_status tr_cuda_reserve(void *state, size_t bytes);
+tr_status tr_cuda_alloc(void *state, size_t floats, float **data);
+void tr_cuda_free(void *state, float *data);
+tr_status tr_cuda_alloc_host(void *state, size_t floats, float **data);
+void tr_cuda_free_host(void *state, float *data);
+tr_status tr_cuda_upload(void *state, const float *host, float *data, size_t floats);
+tr_status tr_cuda_download(void *state, const float *data, float *host, size_t floats);
+tr_status tr_cuda_wait(void *state);
+void tr_cuda_memory_free(tr_cuda *c);
+/* cuda_project.cu, */
 tr_status tr_cuda_project(void *state, const tr_slab *slab, const tr_subset *views,
                           const tr_vec *x, tr_vec *p);
 tr_status tr_cuda_backproject(void *state, const tr_slab *slab, const tr_subset *views,
@@ -74,6 +103,8 @@ tr_status tr_cuda_xpay(void *state, const tr_vec *x, float a, tr_vec *y);
 tr_status tr_cuda_clamp(void *state, float low, tr_vec *y);
 tr_status tr_cuda_shrink(void *state, float t, tr_vec *y);
 tr_status tr_cuda_dot(void *state, const tr_vec *x, const tr_vec *y, double *sum);
+tr_status tr_cuda_sum_lengths(void *state, const tr_vec *gx, const tr_vec *gy,
+                              const tr_vec *gz, double *sum);
 tr_status tr_cuda_mul_lines(void *state, const tr_vec *w, tr_vec *y);
 tr_status tr_cuda_axpy_lines(void *state, float a, const tr_vec *w, const tr_vec *x,
                              tr_vec *y);
@@ -96,8 +127,6 @@ tr_status tr_cuda_grad_adjoint(void *state, const tr_slab *slab, size_t n,
                                const float *below, tr_vec *y);
 tr_status tr_cuda_shrink_vectors(void *state, float t, tr_vec *gx, tr_vec *gy,
                                  tr_vec *gz);
-tr_status tr_cuda_sum_lengths(void *state, const tr_vec *gx, const tr_vec *gy,
-                              const tr_vec *gz, double *sum);
 tr_status tr_cuda_haar(void *state, const tr_slab *slab, size_t n, int levels,
                        bool inverse, tr_vec *x);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../common/mem.h"
+#include "../common/transpose.h"
 #include "slices.h"
 
 struct tr_composer {
@@ -56,23 +57,13 @@ static const float *row_start(const tr_composer *c, long row, const tr_slab_volu
     return (*slab)->data + (row - (*slab)->row) + (long)c->plan->halo;
 }
 
-/* planes[k][z][x] for n <= TR_LANES neighbouring slices, in squares of TR_LANES voxels by
- * slices, so that both sides are touched a cache line at a time. */
+/* planes[k][z][x] for n <= TR_LANES neighbouring slices. */
 static void transpose_group(const tr_composer *c, size_t n)
 {
     const tr_geometry *g = &c->job->geometry;
     const tr_slab_volume *slab;
-    long row = (long)(c->job->first_slice + c->next);
-    const float *from = row_start(c, row, &slab);
-    size_t plane = g->width * g->thickness, lanes = c->plan->lanes;
-    for (size_t i0 = 0; i0 < plane; i0 += TR_LANES) {
-        size_t m = plane - i0 < TR_LANES ? plane - i0 : TR_LANES;
-        for (size_t k = 0; k < n; k++) {
-            float *to = c->planes + k * plane + i0;
-            for (size_t i = 0; i < m; i++)
-                to[i] = from[(i0 + i) * lanes + k];
-        }
-    }
+    const float *from = row_start(c, (long)(c->job->first_slice + c->next), &slab);
+    tr_lines_to_slices(from, c->plan->lanes, n, g->width * g->thickness, c->planes);
 }
 
 /* The four voxels of a slab pair around one position, x = 0. */

@@ -9,6 +9,7 @@ int main(int argc, char **argv)
         .summary = "reconstruct tomograms from tilt series, slice by slice, on CPUs",
         .backend = "cpu",
         .method = &tr_slices,
+        .whole_volume = "tiltrecz-mpi",
     };
     return tr_app_mpi(&program, argc, argv);
 }

@@ -8,10 +8,12 @@
 #include "slices.h"
 
 enum {
-    CORE_ROWS = 64, /* enough lanes for the kernels, few enough for many slabs */
+    CORE_ROWS = 64,    /* enough lanes for the kernels, few enough for many slabs */
+    DEVICE_ROWS = 128, /* the same of a device with its own memory */
     GROUP = TR_LANES
 };
-static const size_t FIXED = (size_t)64 << 20; /* libraries, stacks, tables */
+static const size_t FIXED = (size_t)64 << 20;         /* libraries, stacks, tables */
+static const size_t DEVICE_FIXED = (size_t)320 << 20; /* of a filter, sums, tables */
 
 static size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 
@@ -66,8 +68,21 @@ static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *p
     TR_TRY(tr_size_product("a slab of projections", &projection, 3,
                            (size_t[]){g->n_views, g->n_u + TR_GUARDS, line}));
     budget b = {0};
-    part->projections = add(&b, TR_SLAB_QUEUE + job->algorithm->projections, projection);
-    part->volumes = add(&b, p->volumes + job->algorithm->volumes, volume);
+    bool own = job->backend->own_memory;
+    size_t work_projections = job->algorithm->projections,
+           work_volumes = job->algorithm->volumes;
+    part->projections = add(&b, TR_SLAB_QUEUE + (own ? 0 : work_projections), projection);
+    part->volumes = add(&b, p->volumes + (own ? 0 : work_volumes), volume);
+    budget device = {0};
+    if (own) {
+        /* What the slabs are copied to; a texture holds the projections once more. */
+        (void)add(&device, TR_SLAB_QUEUE + work_projections + 1, projection);
+        (void)add(&device, TR_SLAB_QUEUE + work_volumes, volume);
+        (void)add(&device, 1, DEVICE_FIXED);
+        if (job->initial)
+            (void)add(&b, 1, volume); /* on its way to the device */
+    }
+    p->device_bytes = device.total;
     part->staging = add(&b, p->group, g->width * g->thickness * sizeof(float));
     size_t before = b.total;
     (void)add(&b, 1, tr_output_bytes(&job->output_spec, p->group));
@@ -77,7 +92,7 @@ static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *p
               tr_fbp_length(g->n_u) * TR_LANES * 2 * sizeof(float));
     (void)add(&b, 1, volume / p->lanes + projection / p->lanes); /* row, column sums */
     part->rest = b.total - before + FIXED;
-    if (b.overflow || __builtin_add_overflow(b.total, FIXED, &b.total))
+    if (b.overflow || device.overflow || __builtin_add_overflow(b.total, FIXED, &b.total))
         return tr_fail(TR_ERR_MEMORY, "the volume is too large to be counted in bytes");
     p->bytes = b.total;
     return TR_OK;
@@ -105,9 +120,15 @@ static tr_status try_core(const tr_job *job, size_t core, tr_slice_plan *p,
     return count_bytes(job, p, part);
 }
 
-static tr_status refuse(const tr_job *job, const tr_slice_plan *p)
+static tr_status refuse(const tr_job *job, const tr_slice_plan *p, size_t available)
 {
     double mib = 1.0 / (1 << 20);
+    if (p->device_bytes > available)
+        return tr_fail(TR_ERR_MEMORY,
+                       "a slab of %zu rows needs %.0f MiB of the GPU's memory and %.0f "
+                       "MiB are free; make the volume smaller with -T or -w, or use "
+                       "--bin",
+                       p->lanes, (double)p->device_bytes * mib, (double)available * mib);
     return tr_fail(
         TR_ERR_MEMORY,
         "a slab of %zu rows needs %.0f MiB and %.0f MiB are allowed; allow more "
@@ -130,6 +151,8 @@ static void print_plan(const tr_job *job, const tr_slice_plan *p, const slice_by
             (double)p->bytes * mib, (double)job->memory * mib,
             (double)part->projections * mib, (double)part->volumes * mib,
             (double)part->staging * mib, (double)part->rest * mib);
+    if (job->backend->own_memory)
+        tr_info("plan: GPU memory %.0f MiB", (double)p->device_bytes * mib);
 }
 
 static tr_status share_slices(const tr_job *job, tr_slice_plan *p)
@@ -155,20 +178,23 @@ tr_status tr_slices_plan(const tr_job *job, void **plan)
             "for each slice; use tiltrecz-mpi, which holds the whole volume, or "
             "leave out --xtilts",
             job->algorithm->name, job->geometry.n_v);
+    size_t available;
+    TR_TRY(job->backend->available(job->device, &available));
     bool pitched = job->geometry.pitch != 0.0;
     size_t halo = coupled_rows(job);
-    size_t core = pitched
-                      ? tr_geometry_block_rows(&job->geometry)
-                      : round_up(4 * halo > CORE_ROWS ? 4 * halo : CORE_ROWS, TR_LANES);
+    size_t usual = job->backend->own_memory ? DEVICE_ROWS : CORE_ROWS;
+    size_t core = pitched ? tr_geometry_block_rows(&job->geometry)
+                          : round_up(4 * halo > usual ? 4 * halo : usual, TR_LANES);
     size_t most = round_up(p.slices, TR_LANES);
     core = !pitched && core > most ? most : core;
     TR_TRY(try_core(job, core, &p, &part));
-    while (p.bytes > job->memory && !pitched && core > TR_LANES) {
+    while ((p.bytes > job->memory || p.device_bytes > available) && !pitched &&
+           core > TR_LANES) {
         core = round_up(core / 2, TR_LANES);
         TR_TRY(try_core(job, core, &p, &part));
     }
-    if (p.bytes > job->memory)
-        return refuse(job, &p);
+    if (p.bytes > job->memory || p.device_bytes > available)
+        return refuse(job, &p, available);
     tr_slice_plan *copy = malloc(sizeof *copy);
     if (!copy)
         return tr_fail(TR_ERR_MEMORY, "not enough memory for a plan");
@@ -176,4 +202,12 @@ tr_status tr_slices_plan(const tr_job *job, void **plan)
     *plan = copy;
     print_plan(job, &p, &part);
     return TR_OK;
+}
+
+bool tr_slices_shrink(const tr_job *job, tr_slice_plan *p)
+{
+    slice_bytes part;
+    if (job->geometry.pitch != 0.0 || p->core <= TR_LANES)
+        return false;
+    return try_core(job, round_up(p->core / 2, TR_LANES), p, &part) == TR_OK;
 }

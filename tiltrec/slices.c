@@ -10,19 +10,37 @@
 #include "../common/mem.h"
 #include "../common/queue.h"
 
+/* Buffers on their way round: filled by one stage, emptied by the next. */
+typedef struct ring {
+    tr_queue *empty, *full;
+} ring;
+
 typedef struct pipeline {
     tr_job *job;
-    const tr_slice_plan *plan;
-    tr_queue *empty_projections, *full_projections;
-    tr_queue *empty_volumes, *full_volumes;
+    tr_slice_plan *plan;
+    /* Host memory: from the reader, and to the writer. */
+    ring read, write;
     float *projections[TR_SLAB_QUEUE];
     tr_slab_volume *volumes; /* plan->volumes of them */
+    /* The same of a device with its own memory: before and after it computes. */
+    ring loaded, computed;
+    float *device_projections[TR_SLAB_QUEUE];
+    tr_slab_volume device_volumes[TR_SLAB_QUEUE];
+    float *initial; /* a slab of it, to be uploaded; or NULL */
     tr_composer *composer;
     tr_ray *rays;
     pthread_mutex_t lock; /* of the first failure */
     tr_status status;
     char sentence[1024];
 } pipeline;
+
+static void close_ring(const ring *r)
+{
+    if (!r->empty)
+        return;
+    tr_queue_close(r->empty, true);
+    tr_queue_close(r->full, true);
+}
 
 /* Remember the first failure and let every thread run dry. */
 static void stop(pipeline *p, tr_status status)
@@ -33,10 +51,10 @@ static void stop(pipeline *p, tr_status status)
         strncpy(p->sentence, tr_error(), sizeof p->sentence - 1);
     }
     pthread_mutex_unlock(&p->lock);
-    tr_queue_close(p->empty_projections, true);
-    tr_queue_close(p->full_projections, true);
-    tr_queue_close(p->empty_volumes, true);
-    tr_queue_close(p->full_volumes, true);
+    close_ring(&p->read);
+    close_ring(&p->write);
+    close_ring(&p->loaded);
+    close_ring(&p->computed);
 }
 
 static long slab_row(const tr_slice_plan *plan, size_t k)
@@ -49,19 +67,19 @@ static void *read_slabs(void *argument)
     pipeline *p = argument;
     const tr_slice_plan *plan = p->plan;
     for (size_t k = 0; k < plan->n_slabs; k++) {
-        float *slab = tr_queue_pop(p->empty_projections);
+        float *slab = tr_queue_pop(p->read.empty);
         if (!slab)
             return NULL;
         double start = tr_now();
         tr_status status = tr_series_read(p->job->series, &p->job->geometry,
                                           slab_row(plan, k) - (long)plan->halo,
                                           plan->core + 2 * plan->halo, plan->lanes, slab);
-        p->job->seconds[TR_STAGE_READ] += tr_now() - start;
+        tr_job_spent(p->job, TR_STAGE_READ, start);
         if (status != TR_OK) {
             stop(p, status);
             return NULL;
         }
-        if (!tr_queue_push(p->full_projections, slab))
+        if (!tr_queue_push(p->read.full, slab))
             return NULL;
     }
     return NULL;
@@ -73,19 +91,80 @@ static void *write_slabs(void *argument)
     tr_slab_volume *done[p->plan->volumes];
     for (size_t k = 0; k < p->plan->n_slabs; k++) {
         size_t n_done = 0;
-        tr_slab_volume *slab = tr_queue_pop(p->full_volumes);
+        tr_slab_volume *slab = tr_queue_pop(p->write.full);
         if (!slab)
             return NULL;
         double start = tr_now();
         tr_status status = tr_composer_add(p->composer, slab, done, &n_done);
-        p->job->seconds[TR_STAGE_WRITE] += tr_now() - start;
+        tr_job_spent(p->job, TR_STAGE_WRITE, start);
         if (status != TR_OK) {
             stop(p, status);
             return NULL;
         }
         for (size_t i = 0; i < n_done; i++)
-            if (!tr_queue_push(p->empty_volumes, done[i]))
+            if (!tr_queue_push(p->write.empty, done[i]))
                 return NULL;
+    }
+    return NULL;
+}
+
+/* ---- to and from a device with its own memory ---- */
+
+static size_t projection_floats(const pipeline *p)
+{
+    const tr_geometry *g = &p->job->geometry;
+    return g->n_views * (g->n_u + TR_GUARDS) * p->plan->lanes;
+}
+
+static size_t volume_floats(const pipeline *p)
+{
+    return p->plan->planes * p->job->geometry.width * p->plan->lanes;
+}
+
+static void *upload_slabs(void *argument)
+{
+    pipeline *p = argument;
+    tr_job *job = p->job;
+    for (size_t k = 0; k < p->plan->n_slabs; k++) {
+        float *from = tr_queue_pop(p->read.full);
+        float *to = from ? tr_queue_pop(p->loaded.empty) : NULL;
+        if (!to)
+            return NULL;
+        double start = tr_now();
+        tr_status status =
+            job->backend->upload(job->device, from, to, projection_floats(p));
+        tr_job_spent(job, TR_STAGE_UPLOAD, start);
+        if (status != TR_OK) {
+            stop(p, status);
+            return NULL;
+        }
+        if (!tr_queue_push(p->read.empty, from) || !tr_queue_push(p->loaded.full, to))
+            return NULL;
+    }
+    return NULL;
+}
+
+static void *download_slabs(void *argument)
+{
+    pipeline *p = argument;
+    tr_job *job = p->job;
+    for (size_t k = 0; k < p->plan->n_slabs; k++) {
+        tr_slab_volume *from = tr_queue_pop(p->computed.full);
+        tr_slab_volume *to = from ? tr_queue_pop(p->write.empty) : NULL;
+        if (!to)
+            return NULL;
+        double start = tr_now();
+        tr_status status =
+            job->backend->download(job->device, from->data, to->data, volume_floats(p));
+        tr_job_spent(job, TR_STAGE_DOWNLOAD, start);
+        if (status != TR_OK) {
+            stop(p, status);
+            return NULL;
+        }
+        to->row = from->row;
+        to->z0 = from->z0;
+        if (!tr_queue_push(p->computed.empty, from) || !tr_queue_push(p->write.full, to))
+            return NULL;
     }
     return NULL;
 }
@@ -98,7 +177,10 @@ static tr_status count(const tr_linop *A, const tr_subset *views, double start,
     tr_job *job = A->self;
     const tr_slab *s = A->slab;
     double n = views ? (double)views->n : (double)s->n_views;
-    job->seconds[TR_STAGE_PROJECT] += tr_now() - start;
+    if (status == TR_OK)
+        status =
+            A->backend->wait(A->device); /* so that the seconds are the stage's own */
+    tr_job_spent(job, TR_STAGE_PROJECT, start);
     job->updates += n * (double)tr_volume_lines(s) * (double)s->rows;
     return status;
 }
@@ -133,7 +215,9 @@ static tr_status slice_filter(const tr_linop *A, const tr_filter *filter, tr_vec
     tr_job *job = A->self;
     double start = tr_now();
     tr_status status = A->backend->filter(A->device, A->slab, filter, p);
-    job->seconds[TR_STAGE_FILTER] += tr_now() - start;
+    if (status == TR_OK)
+        status = A->backend->wait(A->device);
+    tr_job_spent(job, TR_STAGE_FILTER, start);
     return status;
 }
 
@@ -144,6 +228,17 @@ static const tr_linop_ops slice_ops = {
     .col_sums = slice_col_sums,
     .filter = slice_filter,
 };
+
+static tr_status load_initial(const pipeline *p, const tr_slab_volume *volume)
+{
+    const tr_job *job = p->job;
+    if (!p->initial)
+        return tr_initial_load(job, p->plan, volume);
+    tr_slab_volume staging = *volume;
+    staging.data = p->initial;
+    TR_TRY(tr_initial_load(job, p->plan, &staging));
+    return job->backend->upload(job->device, p->initial, volume->data, volume_floats(p));
+}
 
 static tr_status reconstruct(pipeline *p, float *projections, tr_slab_volume *volume)
 {
@@ -164,7 +259,7 @@ static tr_status reconstruct(pipeline *p, float *projections, tr_slab_volume *vo
     tr_vec b = {projections, tr_projection_lines(&slab), plan->lanes};
     tr_vec x = {volume->data, tr_volume_lines(&slab), plan->lanes};
     if (job->initial)
-        TR_TRY(tr_initial_load(job, plan, volume));
+        TR_TRY(load_initial(p, volume));
     else if (job->algorithm->needs & TR_USES_INITIAL)
         TR_TRY(job->backend->fill(job->device, &x, 0.0f));
     /* Only rows inside the image count for the residual: the rest repeats its edge. */
@@ -185,22 +280,23 @@ static tr_status reconstruct(pipeline *p, float *projections, tr_slab_volume *vo
         .A = &A, .starts_at_zero = !job->initial, .history = &job->history};
     tr_status status = job->algorithm->run(&context, job->params, &b, &x);
     tr_context_end(&context);
-    return status;
+    return status == TR_OK ? job->backend->wait(job->device) : status;
 }
 
 static tr_status compute(pipeline *p)
 {
     tr_job *job = p->job;
+    bool own = job->backend->own_memory;
+    const ring *in = own ? &p->loaded : &p->read, *out = own ? &p->computed : &p->write;
     double start = tr_now();
     for (size_t k = 0; k < p->plan->n_slabs; k++) {
-        float *projections = tr_queue_pop(p->full_projections);
-        tr_slab_volume *volume = projections ? tr_queue_pop(p->empty_volumes) : NULL;
+        float *projections = tr_queue_pop(in->full);
+        tr_slab_volume *volume = projections ? tr_queue_pop(out->empty) : NULL;
         if (!volume)
             break; /* another thread has failed */
         volume->row = slab_row(p->plan, k);
         TR_TRY(reconstruct(p, projections, volume));
-        if (!tr_queue_push(p->empty_projections, projections) ||
-            !tr_queue_push(p->full_volumes, volume))
+        if (!tr_queue_push(in->empty, projections) || !tr_queue_push(out->full, volume))
             break;
         tr_log_progress(job->algorithm->name, (double)(k + 1), (double)p->plan->n_slabs,
                         job->updates, tr_now() - start);
@@ -208,75 +304,163 @@ static tr_status compute(pipeline *p)
     return TR_OK;
 }
 
-static tr_status make_buffers(pipeline *p)
+/* ---- buffers ---- */
+
+static tr_status new_ring(size_t length, ring *r)
+{
+    r->empty = tr_queue_new(length);
+    r->full = tr_queue_new(length);
+    return r->empty && r->full ? TR_OK : TR_ERR_MEMORY;
+}
+
+static void free_ring(ring *r)
+{
+    tr_queue_free(r->empty);
+    tr_queue_free(r->full);
+    *r = (ring){NULL, NULL};
+}
+
+static tr_status make_host_buffers(pipeline *p)
 {
     tr_job *job = p->job;
-    const tr_geometry *g = &job->geometry;
     const tr_slice_plan *plan = p->plan;
-    p->empty_projections = tr_queue_new(TR_SLAB_QUEUE);
-    p->full_projections = tr_queue_new(TR_SLAB_QUEUE);
-    p->empty_volumes = tr_queue_new(plan->volumes);
-    p->full_volumes = tr_queue_new(plan->volumes);
+    TR_TRY(new_ring(TR_SLAB_QUEUE, &p->read));
+    TR_TRY(new_ring(plan->volumes, &p->write));
     p->volumes = tr_calloc("slabs", plan->volumes, sizeof *p->volumes);
-    p->rays = tr_calloc("rays", g->n_views, sizeof *p->rays);
+    p->rays = tr_calloc("rays", job->geometry.n_views, sizeof *p->rays);
     p->composer = tr_composer_new(job, plan);
-    if (!p->empty_projections || !p->full_projections || !p->empty_volumes ||
-        !p->full_volumes || !p->volumes || !p->rays || !p->composer)
+    if (!p->volumes || !p->rays || !p->composer)
         return TR_ERR_MEMORY;
-    size_t projection = g->n_views * (g->n_u + TR_GUARDS) * plan->lanes;
-    size_t volume = plan->planes * g->width * plan->lanes;
     for (size_t i = 0; i < TR_SLAB_QUEUE; i++) {
-        TR_TRY(job->backend->alloc(job->device, projection, &p->projections[i]));
-        (void)tr_queue_push(p->empty_projections, p->projections[i]);
+        TR_TRY(job->backend->alloc_host(job->device, projection_floats(p),
+                                        &p->projections[i]));
+        (void)tr_queue_push(p->read.empty, p->projections[i]);
     }
     for (size_t i = 0; i < plan->volumes; i++) {
-        TR_TRY(job->backend->alloc(job->device, volume, &p->volumes[i].data));
-        (void)tr_queue_push(p->empty_volumes, &p->volumes[i]);
+        TR_TRY(
+            job->backend->alloc_host(job->device, volume_floats(p), &p->volumes[i].data));
+        (void)tr_queue_push(p->write.empty, &p->volumes[i]);
     }
+    if (job->initial && job->backend->own_memory)
+        TR_TRY(job->backend->alloc_host(job->device, volume_floats(p), &p->initial));
     return TR_OK;
 }
 
-static void free_buffers(pipeline *p)
+/* What the algorithm will ask for, asked for now and given back, so that a device with
+ * too little memory shows before anything is computed. */
+static tr_status try_workspace(const pipeline *p)
 {
+    const tr_job *job = p->job;
+    const tr_algorithm *a = job->algorithm;
+    size_t n = a->volumes + a->projections, got = 0;
+    float *work[n + 1];
+    tr_status status = TR_OK;
+    for (; got < n && status == TR_OK; got += status == TR_OK)
+        status = job->backend->alloc(
+            job->device, got < a->volumes ? volume_floats(p) : projection_floats(p),
+            &work[got]);
+    while (got > 0)
+        job->backend->free(job->device, work[--got]);
+    return status;
+}
+
+static tr_status make_device_buffers(pipeline *p)
+{
+    tr_job *job = p->job;
+    TR_TRY(new_ring(TR_SLAB_QUEUE, &p->loaded));
+    TR_TRY(new_ring(TR_SLAB_QUEUE, &p->computed));
+    for (size_t i = 0; i < TR_SLAB_QUEUE; i++) {
+        TR_TRY(job->backend->alloc(job->device, projection_floats(p),
+                                   &p->device_projections[i]));
+        (void)tr_queue_push(p->loaded.empty, p->device_projections[i]);
+        TR_TRY(job->backend->alloc(job->device, volume_floats(p),
+                                   &p->device_volumes[i].data));
+        (void)tr_queue_push(p->computed.empty, &p->device_volumes[i]);
+    }
+    return try_workspace(p);
+}
+
+static void free_device_buffers(pipeline *p)
+{
+    const tr_backend *backend = p->job->backend;
+    for (size_t i = 0; i < TR_SLAB_QUEUE; i++) {
+        backend->free(p->job->device, p->device_projections[i]);
+        backend->free(p->job->device, p->device_volumes[i].data);
+        p->device_projections[i] = p->device_volumes[i].data = NULL;
+    }
+    free_ring(&p->loaded);
+    free_ring(&p->computed);
+}
+
+static void free_host_buffers(pipeline *p)
+{
+    const tr_job *job = p->job;
     for (size_t i = 0; i < TR_SLAB_QUEUE; i++)
-        p->job->backend->free(p->job->device, p->projections[i]);
+        job->backend->free_host(job->device, p->projections[i]);
     for (size_t i = 0; p->volumes && i < p->plan->volumes; i++)
-        p->job->backend->free(p->job->device, p->volumes[i].data);
-    tr_queue_free(p->empty_projections);
-    tr_queue_free(p->full_projections);
-    tr_queue_free(p->empty_volumes);
-    tr_queue_free(p->full_volumes);
+        job->backend->free_host(job->device, p->volumes[i].data);
+    if (p->initial)
+        job->backend->free_host(job->device, p->initial);
+    free_ring(&p->read);
+    free_ring(&p->write);
     tr_composer_free(p->composer);
     free(p->volumes);
     free(p->rays);
 }
 
+/* Those of the device first: where it has less memory than the plan counted on, the
+ * slabs become smaller. */
+static tr_status make_buffers(pipeline *p)
+{
+    size_t planned = p->plan->core;
+    while (p->job->backend->own_memory) {
+        tr_status status = make_device_buffers(p);
+        if (status == TR_OK)
+            break;
+        free_device_buffers(p);
+        if (status != TR_ERR_MEMORY || !tr_slices_shrink(p->job, p->plan))
+            return status;
+    }
+    if (p->plan->core < planned)
+        tr_info("the GPU has less memory free than it said: slabs of %zu rows instead of "
+                "%zu",
+                p->plan->core, planned);
+    return make_host_buffers(p);
+}
+
+/* ---- the threads ---- */
+
 static tr_status run_threads(pipeline *p)
 {
-    pthread_t reader, writer;
-    if (pthread_create(&reader, NULL, read_slabs, p) != 0)
-        return tr_fail(TR_ERR_MEMORY, "a thread to read cannot be started");
-    if (pthread_create(&writer, NULL, write_slabs, p) != 0) {
-        stop(p, tr_fail(TR_ERR_MEMORY, "a thread to write cannot be started"));
-        pthread_join(reader, NULL);
-        return tr_fail(p->status, "%s", p->sentence);
-    }
-    tr_status status = compute(p);
+    void *(*const stages[])(void *) = {read_slabs, write_slabs, upload_slabs,
+                                       download_slabs};
+    size_t n = p->job->backend->own_memory ? 4 : 2, started = 0;
+    pthread_t threads[4];
+    tr_status status = TR_OK;
+    while (started < n &&
+           pthread_create(&threads[started], NULL, stages[started], p) == 0)
+        started++;
+    status = started == n ? compute(p)
+                          : tr_fail(TR_ERR_MEMORY, "a thread to read, copy or write "
+                                                   "cannot be started");
     if (status != TR_OK)
         stop(p, status);
-    pthread_join(reader, NULL);
-    pthread_join(writer, NULL);
+    while (started > 0)
+        pthread_join(threads[--started], NULL);
     return p->status == TR_OK ? TR_OK : tr_fail(p->status, "%s", p->sentence);
 }
 
 static tr_status slices_run(tr_job *job, const void *plan)
 {
-    pipeline p = {.job = job, .plan = plan};
+    tr_slice_plan own_plan = *(const tr_slice_plan *)plan;
+    pipeline p = {.job = job, .plan = &own_plan};
     pthread_mutex_init(&p.lock, NULL);
     tr_status status = make_buffers(&p);
     if (status == TR_OK)
         status = run_threads(&p);
-    free_buffers(&p);
+    if (job->backend->own_memory)
+        free_device_buffers(&p);
+    free_host_buffers(&p);
     pthread_mutex_destroy(&p.lock);
     return status;
 }

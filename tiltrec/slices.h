@@ -18,13 +18,18 @@ typedef struct tr_slice_plan {
     size_t n_slabs;
     size_t volumes; /* slabs of volume that may be alive between compute and writer */
     size_t group;   /* output slices assembled at once */
-    size_t bytes;   /* of all this */
+    size_t bytes;   /* of all this in host memory, */
+    size_t device_bytes; /* and in that of a device with its own */
 } tr_slice_plan;
 
 enum { TR_SLAB_QUEUE = 2 }; /* slabs of projections read ahead */
 
 /* tr_method's plan for this method; *plan is a tr_slice_plan. */
 TR_CHECKED tr_status tr_slices_plan(const tr_job *job, void **plan);
+
+/* The same with slabs of half as many rows: for a device that could not give what the
+ * plan counted on. False where slabs cannot be smaller. */
+TR_CHECKED bool tr_slices_shrink(const tr_job *job, tr_slice_plan *plan);
 
 /* The writer's side: takes reconstructed slabs in order and emits output slices. */
 typedef struct tr_composer tr_composer;

@@ -10,6 +10,7 @@ int main(int argc, char **argv)
             "reconstruct tomograms from tilt series, the whole volume at once, on CPUs",
         .backend = "cpu",
         .method = &tr_whole_volume,
+        .whole_volume = "tiltrecz-mpi",
     };
     return tr_app_mpi(&program, argc, argv);
 }

@@ -1,5 +1,6 @@
 /* Who holds which rows, and what that takes. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "../common/filter_design.h"
@@ -9,7 +10,8 @@
 #include "../common/warp.h"
 #include "volume.h"
 
-static const size_t FIXED = (size_t)64 << 20; /* libraries, stacks, tables */
+static const size_t FIXED = (size_t)64 << 20;         /* libraries, stacks, tables */
+static const size_t DEVICE_FIXED = (size_t)320 << 20; /* of a filter, sums, tables */
 
 void tr_volume_share(const tr_volume_plan *plan, const tr_comm *comm, int rank,
                      size_t *first, size_t *rows)
@@ -79,6 +81,20 @@ typedef struct vector_counts {
     size_t volumes, projections, volume_bytes, projection_bytes, rest;
 } vector_counts;
 
+/* Vectors are in the device's memory; what exceeds it, in the host's. `bytes` so far is
+ * all of it. */
+static tr_status count_device(const tr_job *job, tr_volume_plan *p,
+                              const vector_counts *n)
+{
+    size_t vectors = p->bytes - n->rest, available;
+    TR_TRY(job->backend->available(job->device, &available));
+    p->device_bytes = vectors + tr_volume_operator_bytes(job, p) + DEVICE_FIXED;
+    p->excess = p->device_bytes > available ? p->device_bytes - available : 0;
+    /* The projections are read into host memory first. */
+    p->bytes = n->rest + n->projection_bytes + p->excess;
+    return TR_OK;
+}
+
 static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts *n)
 {
     const tr_geometry *g = &job->geometry;
@@ -102,7 +118,7 @@ static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts
     TR_TRY(tr_size_product("the projections", &projections, 2,
                            (size_t[]){n->projections, n->projection_bytes}));
     n->rest = FIXED + tr_volume_operator_bytes(job, p) +
-              TR_LANES * g->width * g->thickness * sizeof(float) +
+              2 * TR_LANES * g->width * g->thickness * sizeof(float) +
               tr_output_bytes(&job->output_spec, TR_LANES) +
               tr_series_read_bytes(job->series, p->rows) +
               (n->volume_bytes + n->projection_bytes) / (p->lanes ? p->lanes : 1) * 2 +
@@ -110,7 +126,7 @@ static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts
     if (__builtin_add_overflow(volumes, projections, &total) ||
         __builtin_add_overflow(total, n->rest, &p->bytes))
         return tr_fail(TR_ERR_MEMORY, "the volume is too large to be counted in bytes");
-    return TR_OK;
+    return job->backend->own_memory ? count_device(job, p, n) : TR_OK;
 }
 
 /* How many processes, or which binning, would do. */
@@ -141,9 +157,31 @@ static tr_status refuse(const tr_job *job, const tr_volume_plan *p,
         job->algorithm->name, (double)p->bytes * mib, (double)job->memory * mib, bin);
 }
 
-tr_status tr_volume_plan_make(const tr_job *job, void **plan)
+static void print_memory(const tr_job *job, const tr_volume_plan *p,
+                         const vector_counts *n)
 {
     const double mib = 1.0 / (1 << 20);
+    char vectors[160];
+    snprintf(vectors, sizeof vectors, "%zu volumes %.0f, %zu sets of projections %.0f",
+             n->volumes, (double)n->volumes * (double)n->volume_bytes * mib,
+             n->projections, (double)n->projections * (double)n->projection_bytes * mib);
+    if (!job->backend->own_memory) {
+        tr_info(
+            "plan: memory %.0f MiB of %.0f MiB allowed per process: %s, the rest %.0f",
+            (double)p->bytes * mib, (double)job->memory * mib, vectors,
+            (double)n->rest * mib);
+        return;
+    }
+    tr_info("plan: GPU memory %.0f MiB: %s; %s", (double)p->device_bytes * mib, vectors,
+            p->excess ? "unified memory, because the GPU has less free"
+                      : "ordinary allocations");
+    tr_info("plan: memory %.0f MiB of %.0f MiB allowed per process%s",
+            (double)p->bytes * mib, (double)job->memory * mib,
+            p->excess ? ", with what the GPU does not hold" : "");
+}
+
+tr_status tr_volume_plan_make(const tr_job *job, void **plan)
+{
     tr_volume_plan p = {0};
     vector_counts n;
     share(job, &p);
@@ -160,13 +198,7 @@ tr_status tr_volume_plan_make(const tr_job *job, void **plan)
             p.all_rows, job->geometry.width, job->geometry.thickness, job->comm->size,
             job->comm->size == 1 ? "" : "es", p.rows,
             p.coupled ? "; rays cross slices, rows are exchanged" : "");
-    tr_info("plan: memory %.0f MiB of %.0f MiB allowed per process: %zu volumes %.0f, "
-            "%zu sets "
-            "of projections %.0f, the rest %.0f",
-            (double)p.bytes * mib, (double)job->memory * mib, n.volumes,
-            (double)n.volumes * (double)n.volume_bytes * mib, n.projections,
-            (double)n.projections * (double)n.projection_bytes * mib,
-            (double)n.rest * mib);
+    print_memory(job, &p, &n);
     tr_volume_plan *copy = malloc(sizeof *copy);
     if (!copy)
         return tr_fail(TR_ERR_MEMORY, "not enough memory for a plan");

@@ -48,53 +48,74 @@ static size_t columns_of(const tr_volume_operator *op)
 
 /* ---- the exchange of one view's rows ---- */
 
-/* Copy rows of lines[columns][lanes], whose lane 0 is image row `row0`, to a block, or
- * back with `unpack`; `add` adds instead. */
-static void pack(const tr_volume_operator *op, float *lines, size_t lanes, long row0,
-                 row_range rows, float *block, bool unpack, bool add)
+/* Image rows of one view within a vector whose lane 0 is image row `row0`. */
+static tr_rows rows_of_view(const tr_volume_operator *op, size_t view, row_range rows,
+                            long row0)
 {
-    size_t n = (size_t)(rows.end - rows.first);
-    for (size_t c = 0; c < columns_of(op); c++) {
-        float *line = lines + c * lanes + (rows.first - row0), *at = block + c * n;
-        if (!unpack)
-            memcpy(at, line, n * sizeof *at);
-        else if (!add)
-            memcpy(line, at, n * sizeof *at);
-        else
-            for (size_t r = 0; r < n; r++)
-                line[r] += at[r];
-    }
+    return (tr_rows){.line = view * columns_of(op),
+                     .n_lines = columns_of(op),
+                     .row = (size_t)(rows.first - row0),
+                     .n_rows = (size_t)(rows.end - rows.first)};
 }
 
-static void pack_all(const tr_volume_operator *op, float *lines, size_t lanes, long row0,
-                     const row_range *rows, float *buffer, size_t *counts, bool unpack,
-                     bool add)
+static size_t count_floats(const tr_volume_operator *op, row_range rows)
 {
+    return columns_of(op) * (size_t)(rows.end - rows.first);
+}
+
+/* The rows for each rank, one rank after the other, from a vector to a buffer; or back,
+ * added to what is there. */
+static tr_status get_all(const tr_volume_operator *op, size_t view, const tr_vec *v,
+                         long row0, const row_range *rows, float *buffer, size_t *counts)
+{
+    const tr_linop *A = &op->A;
     for (int k = 0; k < op->job->comm->size; k++) {
-        size_t n = columns_of(op) * (size_t)(rows[k].end - rows[k].first);
-        if (n)
-            pack(op, lines, lanes, row0, rows[k], buffer, unpack, add);
-        counts[k] = n;
-        buffer += n;
+        tr_rows part = rows_of_view(op, view, rows[k], row0);
+        counts[k] = count_floats(op, rows[k]);
+        if (counts[k])
+            TR_TRY(A->backend->get_rows(A->device, v, &part, buffer));
+        buffer += counts[k];
     }
+    return TR_OK;
 }
 
-/* Rows of the window that no process owns, because they lie outside the image. */
-static void fill_outside(const tr_volume_operator *op, float *view)
+static tr_status put_all(const tr_volume_operator *op, size_t view, tr_vec *v, long row0,
+                         const row_range *rows, const float *buffer, bool add)
+{
+    const tr_linop *A = &op->A;
+    for (int k = 0; k < op->job->comm->size; k++) {
+        tr_rows part = rows_of_view(op, view, rows[k], row0);
+        if (part.n_rows)
+            TR_TRY(A->backend->put_rows(A->device, &part, buffer, add, v));
+        buffer += count_floats(op, rows[k]);
+    }
+    return TR_OK;
+}
+
+/* Rows of the window that no process owns, because they lie outside the image: 0, or as
+ * the image's edge. */
+static tr_status fill_outside(const tr_volume_operator *op, size_t view, tr_vec *window)
 {
     const tr_volume_plan *p = op->plan;
+    const tr_linop *A = &op->A;
     long first = p->window_first, n_v = (long)op->job->geometry.n_v;
     long end = first + (long)p->window_lanes;
-    for (size_t c = 0; c < columns_of(op); c++) {
-        float *line = view + c * p->window_lanes;
-        for (long row = first; row < end; row++) {
-            if (row >= 0 && row < n_v)
-                continue;
-            long edge = row < 0 ? 0 : n_v - 1;
-            bool known = op->fill_edges && edge >= first && edge < end;
-            line[row - first] = known ? line[edge - first] : 0.0f;
-        }
+    const row_range outside[] = {{first, first < 0 ? 0 : first},
+                                 {end > n_v ? n_v : end, end}};
+    const long edges[] = {0, n_v - 1};
+    for (int side = 0; side < 2; side++) {
+        size_t edge = (size_t)(edges[side] - first);
+        bool known = op->fill_edges && edges[side] >= first && edges[side] < end;
+        tr_rows rows = rows_of_view(op, view, outside[side], first);
+        if (rows.n_rows)
+            TR_TRY(A->backend->set_rows(A->device, &rows, known ? &edge : NULL, window));
     }
+    return TR_OK;
+}
+
+static tr_vec window_of(const tr_volume_operator *op)
+{
+    return (tr_vec){op->window, tr_projection_lines(&op->slab), op->slab.p_rows};
 }
 
 /* Own rows of p to all windows that need them. */
@@ -102,19 +123,14 @@ static tr_status gather_view(tr_volume_operator *op, size_t view, tr_vec *p)
 {
     const tr_volume_plan *plan = op->plan;
     tr_comm *comm = op->job->comm;
-    float *own = p->data + view * columns_of(op) * plan->lanes;
-    float *window = op->window + view * columns_of(op) * plan->window_lanes;
-    pack_all(op, own, plan->lanes, (long)plan->first, op->mine, op->send, op->send_counts,
-             false, false);
+    tr_vec window = window_of(op);
+    TR_TRY(get_all(op, view, p, (long)plan->first, op->mine, op->send, op->send_counts));
     for (int k = 0; k < comm->size; k++)
-        op->recv_counts[k] =
-            columns_of(op) * (size_t)(op->theirs[k].end - op->theirs[k].first);
+        op->recv_counts[k] = count_floats(op, op->theirs[k]);
     TR_TRY(
         comm->ops->exchange(comm, op->send, op->send_counts, op->recv, op->recv_counts));
-    pack_all(op, window, plan->window_lanes, plan->window_first, op->theirs, op->recv,
-             op->recv_counts, true, false);
-    fill_outside(op, window);
-    return TR_OK;
+    TR_TRY(put_all(op, view, &window, plan->window_first, op->theirs, op->recv, false));
+    return fill_outside(op, view, &window);
 }
 
 /* What all windows hold of my own rows, added up in the order of the ranks. */
@@ -122,19 +138,16 @@ static tr_status scatter_view(tr_volume_operator *op, size_t view, tr_vec *p)
 {
     const tr_volume_plan *plan = op->plan;
     tr_comm *comm = op->job->comm;
-    float *own = p->data + view * columns_of(op) * plan->lanes;
-    float *window = op->window + view * columns_of(op) * plan->window_lanes;
-    pack_all(op, window, plan->window_lanes, plan->window_first, op->theirs, op->recv,
-             op->recv_counts, false, false);
+    tr_vec window = window_of(op);
+    const tr_rows all = {view * columns_of(op), columns_of(op), 0, plan->lanes};
+    TR_TRY(get_all(op, view, &window, plan->window_first, op->theirs, op->recv,
+                   op->recv_counts));
     for (int k = 0; k < comm->size; k++)
-        op->send_counts[k] =
-            columns_of(op) * (size_t)(op->mine[k].end - op->mine[k].first);
+        op->send_counts[k] = count_floats(op, op->mine[k]);
     TR_TRY(
         comm->ops->exchange(comm, op->recv, op->recv_counts, op->send, op->send_counts));
-    memset(own, 0, columns_of(op) * plan->lanes * sizeof *own);
-    pack_all(op, own, plan->lanes, (long)plan->first, op->mine, op->send, op->send_counts,
-             true, true);
-    return TR_OK;
+    TR_TRY(op->A.backend->set_rows(op->A.device, &all, NULL, p));
+    return put_all(op, view, p, (long)plan->first, op->mine, op->send, true);
 }
 
 static size_t count_views(const tr_linop *A, const tr_subset *views)
@@ -158,13 +171,23 @@ static tr_status finish_pass(const tr_linop *A, const tr_subset *views, double s
 {
     tr_volume_operator *op = self(A);
     tr_job *job = op->job;
-    job->seconds[TR_STAGE_PROJECT] += tr_now() - start;
+    if (status == TR_OK)
+        status =
+            A->backend->wait(A->device); /* so that the seconds are the stage's own */
+    tr_job_spent(job, TR_STAGE_PROJECT, start);
     job->updates += (double)count_views(A, views) * (double)tr_volume_lines(A->slab) *
                     (double)op->plan->rows;
     tr_log_progress(job->algorithm->name, job->updates,
                     fmax(op->total_updates, job->updates), job->updates,
                     job->seconds[TR_STAGE_PROJECT]);
     return status;
+}
+
+/* Lanes from `rows` on become 0. */
+static tr_status clear_spare(const tr_linop *A, size_t rows, tr_vec *v)
+{
+    const tr_rows spare = {0, v->lines, rows, v->rows - rows};
+    return spare.n_rows ? A->backend->set_rows(A->device, &spare, NULL, v) : TR_OK;
 }
 
 static tr_status volume_forward(const tr_linop *A, const tr_subset *views,
@@ -175,7 +198,7 @@ static tr_status volume_forward(const tr_linop *A, const tr_subset *views,
     if (!op->plan->coupled)
         return finish_pass(A, views, start,
                            A->backend->project(A->device, &op->slab, views, x, p));
-    tr_vec window = {op->window, tr_projection_lines(&op->slab), op->slab.p_rows};
+    tr_vec window = window_of(op);
     TR_TRY(A->backend->project(A->device, &op->slab, views, x, &window));
     return finish_pass(A, views, start, for_views(A, views, p, scatter_view));
 }
@@ -189,24 +212,20 @@ static tr_status volume_adjoint(const tr_linop *A, const tr_subset *views,
     if (!plan->coupled)
         return finish_pass(A, views, start,
                            A->backend->backproject(A->device, &op->slab, views, p, x));
-    tr_vec window = {op->window, tr_projection_lines(&op->slab), op->slab.p_rows};
+    tr_vec window = window_of(op);
     TR_TRY(for_views(A, views, p, gather_view));
     TR_TRY(A->backend->backproject(A->device, &op->slab, views, &window, x));
     /* Lanes beyond the own slices saw rays as well: they are not part of the volume. */
-    for (size_t l = 0; l < x->lines; l++)
-        memset(x->data + l * x->rows + plan->rows, 0,
-               (x->rows - plan->rows) * sizeof *x->data);
-    return finish_pass(A, views, start, TR_OK);
+    return finish_pass(A, views, start, clear_spare(A, plan->rows, x));
 }
 
-/* 1 on the rows in use, 0 elsewhere. */
-static void set_ones(tr_vec *v, size_t rows, size_t columns, size_t n_u)
+/* A new vector, 1 on the rows in use and 0 elsewhere. */
+static tr_status new_ones(const tr_volume_operator *op, tr_vec *v)
 {
-    for (size_t l = 0; l < v->lines; l++) {
-        bool guard = columns && (l % columns == 0 || l % columns > n_u);
-        for (size_t r = 0; r < v->rows; r++)
-            v->data[l * v->rows + r] = r < rows && !guard ? 1.0f : 0.0f;
-    }
+    const tr_linop *A = &op->A;
+    TR_TRY(A->backend->alloc(A->device, v->lines * v->rows, &v->data));
+    TR_TRY(A->backend->fill(A->device, v, 1.0f));
+    return clear_spare(A, op->plan->rows, v);
 }
 
 static tr_status volume_row_sums(const tr_linop *A, const tr_subset *views, tr_vec *p)
@@ -215,11 +234,24 @@ static tr_status volume_row_sums(const tr_linop *A, const tr_subset *views, tr_v
     if (!op->plan->coupled)
         return A->backend->row_sums(A->device, &op->slab, views, p);
     tr_vec ones = {.lines = tr_volume_lines(A->slab), .rows = A->slab->rows};
-    TR_TRY(A->backend->alloc(A->device, ones.lines * ones.rows, &ones.data));
-    set_ones(&ones, op->plan->rows, 0, 0);
-    tr_status status = volume_forward(A, views, &ones, p);
+    tr_status status = new_ones(op, &ones);
+    if (status == TR_OK)
+        status = volume_forward(A, views, &ones, p);
     A->backend->free(A->device, ones.data);
     return status;
+}
+
+static tr_status clear_guards(const tr_volume_operator *op, tr_vec *p)
+{
+    const tr_linop *A = &op->A;
+    for (size_t view = 0; view < A->slab->n_views; view++) {
+        size_t line = view * columns_of(op);
+        const tr_rows left = {line, 1, 0, p->rows},
+                      right = {line + A->slab->n_u + 1, 2, 0, p->rows};
+        TR_TRY(A->backend->set_rows(A->device, &left, NULL, p));
+        TR_TRY(A->backend->set_rows(A->device, &right, NULL, p));
+    }
+    return TR_OK;
 }
 
 static tr_status volume_col_sums(const tr_linop *A, const tr_subset *views, tr_vec *x)
@@ -228,9 +260,11 @@ static tr_status volume_col_sums(const tr_linop *A, const tr_subset *views, tr_v
     if (!op->plan->coupled)
         return A->backend->col_sums(A->device, &op->slab, views, x);
     tr_vec ones = {.lines = tr_projection_lines(A->slab), .rows = A->slab->p_rows};
-    TR_TRY(A->backend->alloc(A->device, ones.lines * ones.rows, &ones.data));
-    set_ones(&ones, op->plan->rows, columns_of(op), op->shape.n_u);
-    tr_status status = volume_adjoint(A, views, &ones, x);
+    tr_status status = new_ones(op, &ones);
+    if (status == TR_OK)
+        status = clear_guards(op, &ones);
+    if (status == TR_OK)
+        status = volume_adjoint(A, views, &ones, x);
     A->backend->free(A->device, ones.data);
     return status;
 }
@@ -241,7 +275,9 @@ static tr_status volume_filter(const tr_linop *A, const tr_filter *filter, tr_ve
     double start = tr_now();
     tr_status status = A->backend->filter(A->device, A->slab, filter, p);
     op->fill_edges = true;
-    op->job->seconds[TR_STAGE_FILTER] += tr_now() - start;
+    if (status == TR_OK)
+        status = A->backend->wait(A->device);
+    tr_job_spent(op->job, TR_STAGE_FILTER, start);
     return status;
 }
 
@@ -270,10 +306,10 @@ static tr_status volume_neighbour(const tr_linop *A, bool above, const tr_vec *x
     float *send = tr_calloc("a row of the volume", x->lines, sizeof *send);
     if (!send)
         return TR_ERR_MEMORY;
-    for (size_t l = 0; l < x->lines; l++)
-        send[l] = x->data[l * x->rows + lane];
-    tr_status status =
-        comm->ops->exchange(comm, send, op->send_counts, row, op->recv_counts);
+    const tr_rows rows = {0, x->lines, lane, 1};
+    tr_status status = A->backend->get_rows(A->device, x, &rows, send);
+    if (status == TR_OK)
+        status = comm->ops->exchange(comm, send, op->send_counts, row, op->recv_counts);
     free(send);
     return status;
 }
@@ -329,7 +365,8 @@ static tr_status make_window(tr_volume_operator *op)
     TR_TRY(comm->ops->agree(comm, share_windows(op)));
     size_t floats = tr_projection_lines(&op->slab) * op->slab.p_rows;
     TR_TRY(op->job->backend->alloc(op->job->device, floats, &op->window));
-    memset(op->window, 0, floats * sizeof *op->window);
+    tr_vec window = window_of(op);
+    TR_TRY(op->job->backend->fill(op->job->device, &window, 0.0f));
     op->send =
         tr_calloc("rows to exchange", columns_of(op) * rows_in(op->mine, comm->size),
                   sizeof *op->send);

@@ -18,7 +18,9 @@ typedef struct tr_volume_plan {
     long window_first;  /* image rows this process's rays read and write: may lie */
     size_t window_rows; /* outside the image; the own rows unless coupled */
     size_t window_lanes;
-    size_t bytes;
+    size_t bytes;        /* in host memory, */
+    size_t device_bytes; /* and of vectors in that of a device with its own */
+    size_t excess;       /* of these, more than the device has */
 } tr_volume_plan;
 
 /* The share of process `rank`: slices in pairs, so that what looks at pairs of rows never

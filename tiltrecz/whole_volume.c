@@ -1,19 +1,31 @@
 /* The run of the volume method: read, reconstruct, write. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "../common/mem.h"
+#include "../common/transpose.h"
 #include "volume.h"
 
 /* Rows are read as they are: x-tilts and transforms are in the rays. */
-static tr_status read_projections(tr_job *job, const tr_volume_plan *p, float *b)
+static tr_status read_projections(tr_job *job, const tr_volume_plan *p, tr_vec *b)
 {
+    const tr_backend *backend = job->backend;
     tr_geometry straight = job->geometry;
     straight.xtilt = NULL;
+    size_t floats = b->lines * b->rows;
+    float *host = b->data;
+    if (backend->own_memory)
+        TR_TRY(backend->alloc_host(job->device, floats, &host));
     double start = tr_now();
     tr_status status =
-        tr_series_read(job->series, &straight, (long)p->first, p->rows, p->lanes, b);
-    job->seconds[TR_STAGE_READ] += tr_now() - start;
+        tr_series_read(job->series, &straight, (long)p->first, p->rows, p->lanes, host);
+    tr_job_spent(job, TR_STAGE_READ, start);
+    if (backend->own_memory) {
+        start = tr_now();
+        if (status == TR_OK)
+            status = backend->upload(job->device, host, b->data, floats);
+        tr_job_spent(job, TR_STAGE_UPLOAD, start);
+        backend->free_host(job->device, host);
+    }
     return status;
 }
 
@@ -29,60 +41,88 @@ static tr_status read_slice(const tr_job *job, size_t k, float *plane)
     return TR_OK;
 }
 
-/* Slices outside the initial volume's range start at 0. */
-static tr_status load_initial(const tr_job *job, const tr_volume_plan *p, float *x)
+/* A group of slices on its way between the vectors and a file. */
+typedef struct slice_group {
+    size_t plane; /* voxels */
+    float *slices, *lines;
+} slice_group;
+
+static tr_status new_group(const tr_job *job, slice_group *g)
 {
-    const tr_geometry *g = &job->geometry;
-    size_t plane = g->width * g->thickness,
-           end = job->first_slice + job->output_spec.n_slices;
-    float *slice = tr_calloc("a slice", plane, sizeof *slice);
-    if (!slice)
-        return TR_ERR_MEMORY;
-    tr_status status = TR_OK;
-    for (size_t r = 0; r < p->rows && status == TR_OK; r++) {
-        size_t y = p->first + r;
-        if (y < job->first_slice || y >= end)
-            continue;
-        status = read_slice(job, y - job->first_slice, slice);
-        for (size_t i = 0; i < plane && status == TR_OK; i++)
-            x[i * p->lanes + r] = slice[i];
+    g->plane = job->geometry.width * job->geometry.thickness;
+    g->slices = tr_calloc("slices", TR_LANES * g->plane, sizeof *g->slices);
+    g->lines = tr_calloc("slices", TR_LANES * g->plane, sizeof *g->lines);
+    return g->slices && g->lines ? TR_OK : TR_ERR_MEMORY;
+}
+
+static void free_group(slice_group *g)
+{
+    free(g->slices);
+    free(g->lines);
+}
+
+/* This process's slices [*first, *end) among those of the output. */
+static void own_slices(const tr_job *job, const tr_volume_plan *p, size_t *first,
+                       size_t *end)
+{
+    size_t last = job->first_slice + job->output_spec.n_slices;
+    *first = p->first > job->first_slice ? p->first : job->first_slice;
+    *end = p->first + p->rows < last ? p->first + p->rows : last;
+}
+
+/* Slices outside the initial volume's range start at 0. */
+static tr_status load_initial(const tr_job *job, const tr_volume_plan *p, tr_vec *x)
+{
+    slice_group g;
+    size_t first, end;
+    own_slices(job, p, &first, &end);
+    tr_status status = new_group(job, &g);
+    for (size_t y = first; y < end && status == TR_OK; y += TR_LANES) {
+        size_t n = end - y < TR_LANES ? end - y : TR_LANES;
+        for (size_t k = 0; k < n && status == TR_OK; k++)
+            status = read_slice(job, y + k - job->first_slice, g.slices + k * g.plane);
+        if (status != TR_OK)
+            break;
+        tr_slices_to_lines(g.slices, n, g.plane, n, g.lines);
+        const tr_rows rows = {0, g.plane, y - p->first, n};
+        status = job->backend->put_rows(job->device, &rows, g.lines, false, x);
     }
-    free(slice);
+    free_group(&g);
     return status;
 }
 
-static tr_status write_volume(tr_job *job, const tr_volume_plan *p, const float *x)
+static tr_status write_volume(tr_job *job, const tr_volume_plan *p, const tr_vec *x)
 {
-    const tr_geometry *g = &job->geometry;
-    size_t plane = g->width * g->thickness;
-    size_t first = p->first > job->first_slice ? p->first : job->first_slice;
-    size_t end = job->first_slice + job->output_spec.n_slices;
-    end = end < p->first + p->rows ? end : p->first + p->rows;
-    float *planes = tr_calloc("output slices", TR_LANES * plane, sizeof *planes);
-    if (!planes)
-        return TR_ERR_MEMORY;
-    double start = tr_now();
-    tr_status status = TR_OK;
+    slice_group g;
+    size_t first, end;
+    own_slices(job, p, &first, &end);
+    tr_status status = new_group(job, &g);
     for (size_t y = first; y < end && status == TR_OK; y += TR_LANES) {
         size_t n = end - y < TR_LANES ? end - y : TR_LANES;
-        for (size_t i = 0; i < plane; i++)
-            for (size_t k = 0; k < n; k++)
-                planes[k * plane + i] = x[i * p->lanes + (y - p->first) + k];
-        status = tr_output_write(job->output, y - job->first_slice, n, planes);
+        const tr_rows rows = {0, g.plane, y - p->first, n};
+        double start = tr_now();
+        status = job->backend->get_rows(job->device, x, &rows, g.lines);
+        if (job->backend->own_memory)
+            tr_job_spent(job, TR_STAGE_DOWNLOAD, start);
+        if (status != TR_OK)
+            break;
+        start = tr_now();
+        tr_lines_to_slices(g.lines, n, n, g.plane, g.slices);
+        status = tr_output_write(job->output, y - job->first_slice, n, g.slices);
+        tr_job_spent(job, TR_STAGE_WRITE, start);
     }
-    job->seconds[TR_STAGE_WRITE] += tr_now() - start;
-    free(planes);
+    free_group(&g);
     return status;
 }
 
 static tr_status reconstruct(tr_job *job, const tr_volume_plan *p, const tr_linop *A,
                              tr_vec *b, tr_vec *x)
 {
-    tr_status status = read_projections(job, p, b->data);
+    tr_status status = read_projections(job, p, b);
     if (status == TR_OK)
         status = job->backend->fill(job->device, x, 0.0f);
     if (status == TR_OK && job->initial)
-        status = load_initial(job, p, x->data);
+        status = load_initial(job, p, x);
     /* From here on the processes work in step. */
     TR_TRY(job->comm->ops->agree(job->comm, status));
     tr_context context = {.A = A,
@@ -91,7 +131,7 @@ static tr_status reconstruct(tr_job *job, const tr_volume_plan *p, const tr_lino
                           .history = &job->history};
     status = job->algorithm->run(&context, job->params, b, x);
     tr_context_end(&context);
-    return status == TR_OK ? write_volume(job, p, x->data) : status;
+    return status == TR_OK ? write_volume(job, p, x) : status;
 }
 
 static tr_status volume_run(tr_job *job, const void *plan)
@@ -102,7 +142,9 @@ static tr_status volume_run(tr_job *job, const void *plan)
     const tr_linop *A = tr_volume_linop(op);
     tr_vec b = {.lines = tr_projection_lines(A->slab), .rows = A->slab->p_rows};
     tr_vec x = {.lines = tr_volume_lines(A->slab), .rows = A->slab->rows};
-    tr_status status = job->backend->alloc(job->device, b.lines * b.rows, &b.data);
+    tr_status status = job->backend->reserve(job->device, p->device_bytes);
+    if (status == TR_OK)
+        status = job->backend->alloc(job->device, b.lines * b.rows, &b.data);
     if (status == TR_OK)
         status = job->backend->alloc(job->device, x.lines * x.rows, &x.data);
     status = job->comm->ops->agree(job->comm, status);

@@ -1,0 +1,19 @@
+/* tiltrecz-cuda: the whole volume at once, on the NVIDIA GPUs of one machine or many. */
+#include "../common/app.h"
+#include "volume.h"
+
+int main(int argc, char **argv)
+{
+    static const tr_program program = {
+        .name = "tiltrecz-cuda",
+        .summary =
+            "reconstruct tomograms from tilt series, the whole volume at once, on GPUs",
+        .backend = "cuda",
+        .method = &tr_whole_volume,
+        .whole_volume = "tiltrecz-cuda",
+        .needs = "CUDA",
+        .instead = "tiltrecz-mpi",
+        .build_option = "-DTR_CUDA=ON",
+    };
+    return tr_app_mpi(&program, argc, argv);
+}
