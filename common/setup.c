@@ -300,6 +300,8 @@ tr_status tr_setup_files(tr_setup *s)
     TR_TRY(read_transforms(s));
     TR_TRY(make_geometry(s));
     TR_TRY(choose_slices(s));
+    if (s->algorithm->check)
+        TR_TRY(s->algorithm->check(s->params, s->n_views));
     TR_TRY(check_coupling(s));
     return tr_setup_output(s);
 }

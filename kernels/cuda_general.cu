@@ -1,7 +1,7 @@
 /* Projectors for rays that couple rows: four samples for each voxel, row and view; and
  * backprojection for views that shift the rows. A warp works on 32 neighbouring rows of
- * one voxel after the other; where the first of them is seen is worked out in double,
- * once, and what the others add to it is small enough for float. */
+ * one voxel after the other; where the middle one of them is seen is worked out in
+ * double, once, and what the others are away from it is small enough for float. */
 #include "cuda_project.h"
 
 namespace
@@ -11,10 +11,12 @@ enum {
     THREADS = 256,
     WARPS = THREADS / WARP,
     ACROSS = 4, /* a block's warps in x; the others are in z */
+    MIDDLE = WARP / 2,
     SUM_BLOCKS = 512
 };
 
-/* Where a warp's first row is seen: whole columns and rows, and fractions. */
+/* Where the middle row of a warp is seen (its first one, of shifted rows): whole columns
+ * and rows, and fractions. */
 struct origin {
     int column, row;
     float right, up;
@@ -50,8 +52,9 @@ __device__ inline origin find_origin(const tr_cuda_slab *s, const tr_ray *ray, d
         split(ray->v0 + ray->vz * iz, &o.row, &o.up);
         o.row += (int)row;
     } else {
-        split(base + ray->ux * ix + ray->uy * row, &o.column, &o.right);
-        split(ray->v0 + ray->vx * ix + ray->vz * iz + ray->vy * row, &o.row, &o.up);
+        double r = row + MIDDLE;
+        split(base + ray->ux * ix + ray->uy * r, &o.column, &o.right);
+        split(ray->v0 + ray->vx * ix + ray->vz * iz + ray->vy * r, &o.row, &o.up);
     }
     return o;
 }
@@ -65,10 +68,11 @@ __device__ inline void hold(int *whole, float *fraction, int last)
     }
 }
 
-__device__ inline taps find_taps(const tr_cuda_slab *s, origin o, slopes slope, int row)
+__device__ inline taps find_taps(const tr_cuda_slab *s, origin o, slopes slope, int lane)
 {
     taps t;
-    float u = o.right + slope.u * (float)row, v = o.up + slope.v * (float)row;
+    float away = (float)(lane - MIDDLE);
+    float u = o.right + slope.u * away, v = o.up + slope.v * away;
     float u_floor = floorf(u), v_floor = floorf(v);
     t.column = o.column + (int)u_floor;
     t.right = u - u_floor;

@@ -1,6 +1,6 @@
 /* Backprojection with layered textures: each view is a layer, and the texture unit
  * interpolates between its columns (and rows, where rays couple them), with weights of 8
- * bits. Where a warp's first row is seen is worked out in double. */
+ * bits. Where a warp's voxel is seen is worked out in double. */
 #include "cuda_project.h"
 
 #include <stdlib.h>
@@ -19,12 +19,13 @@ enum {
     THREADS = 256,
     WARPS = THREADS / WARP,
     ACROSS = 4, /* a block's warps in x; the others are in z */
+    MIDDLE = WARP / 2,
     MOST_LAYERS = 2048,
     SHARE = 40 /* of the device's memory that the array may have, unless for one view */
 };
 
-/* Where a warp's first row is seen, in the texture's coordinates: samples are at whole
- * numbers and a half. Split, so that adding a row's share loses nothing. */
+/* Where the middle row of a warp is seen, in the texture's coordinates: samples are at
+ * whole numbers and a half. Split, so that adding a row's share loses nothing. */
 struct origin {
     float column, right, row, up;
 };
@@ -72,7 +73,7 @@ __device__ inline void split(double at, float *whole, float *fraction)
 
 __device__ inline origin find_origin(const tr_ray *ray, const place *at)
 {
-    double ix = (double)at->x, iz = (double)at->z, row = (double)at->row;
+    double ix = (double)at->x, iz = (double)at->z, row = (double)at->row + MIDDLE;
     double base = tr_ray_base(ray->u0, ray->uz, iz);
     origin o;
     split(base + ray->ux * ix + ray->uy * row, &o.column, &o.right);
@@ -125,6 +126,7 @@ __global__ void __launch_bounds__(THREADS)
     TR_SHARED(general_memory, memory);
     const place at = find_place(&s);
     const unsigned warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
+    const float away = (float)lane - MIDDLE; /* rows from the middle */
     const float last = (float)s.n_u + 1.5f; /* the second right guard is not to be read */
     float *to = x + (at.z * s.n_x + at.x) * s.rows + at.row + lane;
     float sum = add && at.rows ? *to : 0.0f;
@@ -144,8 +146,8 @@ __global__ void __launch_bounds__(THREADS)
         for (unsigned k = 0; k < n; k++) {
             origin o = memory->origins[warp][k];
             slopes slope = memory->slope[k];
-            float column = o.column + (o.right + slope.u * (float)lane);
-            float row = o.row + (o.up + slope.v * (float)lane);
+            float column = o.column + (o.right + slope.u * away);
+            float row = o.row + (o.up + slope.v * away);
             sum += tex2DLayered<float>(views, row, fminf(column, last), (int)(first + k));
         }
     }

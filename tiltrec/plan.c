@@ -69,8 +69,8 @@ static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *p
                            (size_t[]){g->n_views, g->n_u + TR_GUARDS, line}));
     budget b = {0};
     bool own = job->backend->own_memory;
-    size_t work_projections = job->algorithm->projections,
-           work_volumes = job->algorithm->volumes;
+    size_t work_volumes, work_projections;
+    tr_algorithm_workspace(job->algorithm, job->params, &work_volumes, &work_projections);
     part->projections = add(&b, TR_SLAB_QUEUE + (own ? 0 : work_projections), projection);
     part->volumes = add(&b, p->volumes + (own ? 0 : work_volumes), volume);
     budget device = {0};

@@ -351,13 +351,14 @@ static tr_status make_host_buffers(pipeline *p)
 static tr_status try_workspace(const pipeline *p)
 {
     const tr_job *job = p->job;
-    const tr_algorithm *a = job->algorithm;
-    size_t n = a->volumes + a->projections, got = 0;
+    size_t volumes, projections, got = 0;
+    tr_algorithm_workspace(job->algorithm, job->params, &volumes, &projections);
+    size_t n = volumes + projections;
     float *work[n + 1];
     tr_status status = TR_OK;
     for (; got < n && status == TR_OK; got += status == TR_OK)
         status = job->backend->alloc(
-            job->device, got < a->volumes ? volume_floats(p) : projection_floats(p),
+            job->device, got < volumes ? volume_floats(p) : projection_floats(p),
             &work[got]);
     while (got > 0)
         job->backend->free(job->device, work[--got]);

@@ -99,15 +99,12 @@ static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts
 {
     const tr_geometry *g = &job->geometry;
     size_t line = p->lanes * sizeof(float), volumes = 0, projections = 0, total = 0;
-    n->volumes = job->algorithm->volumes;
-    n->projections = job->algorithm->projections;
-    if (job->algorithm->workspace)
-        job->algorithm->workspace(job->params, &n->volumes, &n->projections);
+    tr_algorithm_workspace(job->algorithm, job->params, &n->volumes, &n->projections);
     n->volumes += 1;     /* x */
     n->projections += 1; /* b */
     if (p->coupled) {    /* weights are as large as what they weigh */
-        n->volumes += job->algorithm->volumes > 0;
-        n->projections += job->algorithm->projections > 0;
+        n->volumes += n->volumes > 1;
+        n->projections += n->projections > 1;
     }
     TR_TRY(tr_size_product("the volume", &n->volume_bytes, 3,
                            (size_t[]){g->thickness, g->width, line}));

@@ -40,6 +40,16 @@ typedef struct tr_algorithm {
 const tr_algorithm *tr_algorithm_find(const char *name);
 const tr_algorithm *tr_algorithm_at(size_t k);
 
+/* The vectors it holds beside x and b with these params. */
+static inline void tr_algorithm_workspace(const tr_algorithm *a, const void *params,
+                                          size_t *volumes, size_t *projections)
+{
+    *volumes = a->volumes;
+    *projections = a->projections;
+    if (a->workspace)
+        a->workspace(params, volumes, projections);
+}
+
 /* ---- what run() works with ---- */
 
 /* The residual of each iteration, added up over slabs: what the run's closing table

@@ -1,18 +1,79 @@
 /* SIRT: x += relaxation * C A^T R (b - A x), with R and C one over the row and column
  * sums of A (Gilbert 1972; the form of Gregor & Benson 2008). */
-#include "stationary.h"
+#include <stdio.h>
+#include <string.h>
 
-static const tr_option options[] = {TR_STATIONARY_OPTIONS("30", "1")};
+#include "sirt_chebyshev.h"
+
+enum { PLAIN, CHEBYSHEV };
+
+typedef struct sirt_params {
+    tr_stationary step; /* first, as its option rows count from here */
+    int accelerate;
+} sirt_params;
+
+static const tr_option options[] = {
+    TR_STATIONARY_OPTIONS("30", "1"),
+    {.name = "accelerate",
+     .type = TR_OPT_CHOICE,
+     .offset = offsetof(sirt_params, accelerate),
+     .metavar = "HOW",
+     .fallback = "none",
+     .choices = "none chebyshev",
+     .help = "chebyshev: the result of all iterations, to about a thousandth, in less "
+             "than half as many; not with --positive or --tolerance"},
+};
+
+enum { MOST_CHEBYSHEV = 1000 };
+
+static size_t steps(const sirt_params *p)
+{
+    double coefficients[MOST_CHEBYSHEV];
+    return p->accelerate == CHEBYSHEV && p->step.iterations <= MOST_CHEBYSHEV
+               ? tr_chebyshev_terms(p->step.iterations, p->step.relaxation, coefficients)
+               : (size_t)p->step.iterations;
+}
+
+static void workspace(const void *params, size_t *volumes, size_t *projections)
+{
+    const sirt_params *p = params;
+    *volumes = p->accelerate == CHEBYSHEV ? TR_CHEBYSHEV_VOLUMES : 1;
+    *projections = 1;
+}
 
 static size_t applications(const void *params, size_t n_views)
 {
     (void)n_views;
-    return 2 * (size_t)((const tr_stationary *)params)->iterations;
+    return 2 * steps(params);
 }
 
-static tr_status run(tr_context *c, const void *params, tr_vec *b, tr_vec *x)
+static void describe(const void *params, char *text, size_t size)
 {
-    const tr_stationary *p = params;
+    const sirt_params *p = params;
+    tr_stationary_describe(&p->step, text, size);
+    size_t used = strlen(text);
+    if (p->accelerate == CHEBYSHEV)
+        snprintf(text + used, size - used, ", in %zu by Chebyshev polynomials", steps(p));
+}
+
+static tr_status check(const void *params, size_t n_views)
+{
+    const sirt_params *p = params;
+    (void)n_views;
+    if (p->accelerate == CHEBYSHEV && (p->step.positive || p->step.tolerance > 0.0))
+        return tr_fail(TR_ERR_USAGE,
+                       "--accelerate chebyshev makes the result of all iterations at "
+                       "once, so it cannot be used with %s",
+                       p->step.positive ? "--positive" : "--tolerance");
+    if (p->accelerate == CHEBYSHEV && p->step.iterations > MOST_CHEBYSHEV)
+        return tr_fail(TR_ERR_USAGE,
+                       "--accelerate chebyshev is for up to %d iterations, not %ld",
+                       MOST_CHEBYSHEV, p->step.iterations);
+    return TR_OK;
+}
+
+static tr_status run_plain(tr_context *c, const tr_stationary *p, tr_vec *b, tr_vec *x)
+{
     tr_vec r, gradient, R, C;
     TR_TRY(tr_new_projections(c, &r));
     TR_TRY(tr_new_volume(c, &gradient));
@@ -41,16 +102,23 @@ static tr_status run(tr_context *c, const void *params, tr_vec *b, tr_vec *x)
     return TR_OK;
 }
 
+static tr_status run(tr_context *c, const void *params, tr_vec *b, tr_vec *x)
+{
+    const sirt_params *p = params;
+    return p->accelerate == CHEBYSHEV ? tr_sirt_chebyshev(c, &p->step, b, x)
+                                      : run_plain(c, &p->step, b, x);
+}
+
 const tr_algorithm tr_algorithm_sirt = {
     .name = "SIRT",
     .help = "simultaneous iterative reconstruction: all views at once",
     .options = options,
     .n_options = sizeof options / sizeof *options,
-    .params_size = sizeof(tr_stationary),
+    .params_size = sizeof(sirt_params),
     .needs = TR_USES_INITIAL,
-    .volumes = 1,
-    .projections = 1,
+    .workspace = workspace,
     .applications = applications,
-    .describe = tr_stationary_describe,
+    .describe = describe,
+    .check = check,
     .run = run,
 };

@@ -213,6 +213,39 @@ class TestIterations:
         assert printed == pytest.approx(np.sqrt(squares), abs=2e-6)
 
 
+@pytest.mark.parametrize("iterations, passes, options", [
+    (2, 2, []), (10, 8, []), (30, 14, []), (100, 26, []), (30, None, ["-r", 0.6]),
+    (30, None, ["-r", 1.6]), (30, None, ["--pitch", 7])])
+def test_accelerated_sirt_is_sirt(case, iterations, passes, options):
+    """To a thousandth, in about half the passes and less."""
+    options = ["-a", "SIRT", "-i", iterations, *options]
+    plain = case.run(*options)
+    fast = case.run(*options, "--accelerate", "chebyshev")
+    assert np.linalg.norm(fast - plain) < 1e-3 * np.linalg.norm(plain)
+    said = int(re.search(r"in (\d+) by Chebyshev", case.said)[1])
+    assert said == passes if passes else said < iterations / 1.5
+
+
+def test_accelerated_sirt_goes_on_from_a_volume(case):
+    case.run("-a", "SIRT", "-i", 3)
+    (case.folder / "rec.mrc").rename(case.folder / "start.mrc")
+    options = ["-a", "SIRT", "-i", 20, "--initial", "start.mrc"]
+    plain = case.run(*options)
+    fast = case.run(*options, "--accelerate", "chebyshev", ranks=3)
+    assert np.linalg.norm(fast - plain) < 1e-3 * np.linalg.norm(plain)
+    assert np.array_equal(fast, case.run(*options, "--accelerate", "chebyshev"))
+
+
+@pytest.mark.parametrize("options, reason", [
+    (["--positive"], "cannot be used with --positive"),
+    (["--tolerance", 0.1], "cannot be used with --tolerance"),
+    (["-i", 1001], "up to 1000 iterations, not 1001")])
+def test_accelerated_sirt_refuses(case, options, reason):
+    done = case.tiltrec("-a", "SIRT", "--accelerate", "chebyshev", *options, case.series,
+                        cwd=case.folder, check=False)
+    assert done.returncode == 2 and reason in done.stderr
+
+
 def test_bpt_is_the_mean_of_the_views(tiltrec, tmp_path):
     """One untilted view: the voxels are its pixels. Two equal ones: the same."""
     image = np.random.default_rng(3).normal(size=(9, 20))

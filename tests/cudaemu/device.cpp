@@ -5,6 +5,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include "cudaemu.h"
 
@@ -15,7 +16,8 @@ struct emulator {
     bool have_settings = false;
     bool lost = false;
     cudaemu::settings settings = {1, 0, true, false};
-    std::map<std::string, long> fail_at, calls;
+    std::map<std::string, std::set<long>> fail_at;
+    std::map<std::string, long> calls;
 };
 
 emulator &emu()
@@ -51,7 +53,7 @@ void read_failures(const char *text)
         long k = colon == std::string::npos ? 0 : atol(one.c_str() + colon + 1);
         if (k < 1)
             cudaemu::fatal("CUDAEMU_FAIL=%s: NAME:K with K from 1 is wanted", text);
-        emu().fail_at[one.substr(0, colon)] = k;
+        emu().fail_at[one.substr(0, colon)].insert(k);
     }
 }
 
@@ -150,7 +152,7 @@ bool injected(const char *name)
 {
     set();
     auto wanted = emu().fail_at.find(name);
-    return wanted != emu().fail_at.end() && ++emu().calls[name] == wanted->second;
+    return wanted != emu().fail_at.end() && wanted->second.count(++emu().calls[name]) > 0;
 }
 
 void lose_device() { emu().lost = true; }
