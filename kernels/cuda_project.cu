@@ -165,6 +165,7 @@ static tr_status choose_kernel(const call *k)
     double updates =
         (double)tr_volume_lines(k->slab) * (double)k->slab->rows * k->rays->n;
     c->kernel = TR_KERNEL_TILE;
+    c->chosen = true;
     if (updates < least_updates || !tr_cuda_texture_fits(c, k->slab))
         return TR_OK;
     if (!read_choice(c, &tile, &texture)) {
@@ -194,6 +195,25 @@ static tr_status check_texture(const tr_cuda *c, const tr_slab *s)
                    c->properties.maxTexture2DLayered[0], s->n_u, s->p_rows);
 }
 
+/* False: with the other kernels. A texture that nobody asked for, and that cannot be had,
+ * is not tried again; only describe() tells. */
+static bool with_texture(const call *k, bool general, tr_status *status)
+{
+    tr_cuda *c = k->c;
+    if (c->kernel != TR_KERNEL_TEXTURE)
+        return false;
+    if (!tr_cuda_texture_fits(c, k->slab) && c->chosen)
+        return false;
+    *status = check_texture(c, k->slab);
+    if (*status == TR_OK)
+        *status = tr_cuda_texture_backproject(c, k->slab, k->views, k->rays, general,
+                                              k->p, k->x);
+    if (*status != TR_ERR_MEMORY || !c->chosen)
+        return true;
+    c->kernel = TR_KERNEL_TILE;
+    return false;
+}
+
 tr_status tr_cuda_backproject(void *state, const tr_slab *slab, const tr_subset *views,
                               const tr_vec *p, tr_vec *x)
 {
@@ -207,11 +227,9 @@ tr_status tr_cuda_backproject(void *state, const tr_slab *slab, const tr_subset 
     bool tile = kind == INDEPENDENT && tr_cuda_tile_fits(slab, views);
     if (tile && c->kernel == TR_KERNEL_AUTO)
         TR_TRY(choose_kernel(&k));
-    if (kind != SHIFTED && c->kernel == TR_KERNEL_TEXTURE) {
-        TR_TRY(check_texture(c, slab));
-        return tr_cuda_texture_backproject(c, slab, views, &rays, kind == GENERAL,
-                                           p->data, x->data);
-    }
+    tr_status status = TR_OK;
+    if (kind != SHIFTED && with_texture(&k, kind == GENERAL, &status))
+        return status;
     if (tile)
         return run_kernel(&k, TR_KERNEL_TILE, slab);
     return tr_cuda_general_backproject(c, slab, &rays, kind == SHIFTED, p->data, x->data);

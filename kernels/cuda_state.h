@@ -21,6 +21,7 @@ typedef struct tr_cuda {
     cudaDeviceProp properties;
     cudaStream_t compute, up, down;
     tr_kernel kernel; /* AUTO until the first backprojection has chosen */
+    bool chosen;      /* it has: nobody asked for this kernel */
     bool managed;     /* vectors exceed the device: unified memory */
     void *scratch[TR_N_SCRATCH];
     size_t scratch_bytes[TR_N_SCRATCH];
