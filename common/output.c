@@ -206,51 +206,55 @@ static void scale(float *values, size_t n, double add, double multiply)
         values[i] = (float)((values[i] + add) * multiply);
 }
 
-enum { PARTS = 8 }; /* sums side by side, so that they need not wait for each other */
+enum {
+    PARTS = 16,  /* sums side by side, so that they need not wait for each other */
+    START = 4096 /* values that tell about where the mean is */
+};
 
-static double sum_about(const float *values, size_t n, double about, bool squared)
-{
-    double part[PARTS] = {0}, sum = 0.0;
-    for (size_t i = 0; i + PARTS <= n; i += PARTS)
-        for (size_t j = 0; j < PARTS; j++) {
-            double d = values[i + j] - about;
-            part[j] += squared ? d * d : d;
-        }
-    for (size_t i = n / PARTS * PARTS; i < n; i++) {
-        double d = values[i] - about;
-        part[0] += squared ? d * d : d;
-    }
-    for (size_t j = 0; j < PARTS; j++)
-        sum += part[j];
-    return sum;
-}
-
-static void find_limits(const float *values, size_t n, slice_sums *s)
-{
+/* Limits, and sums about a value near the mean. */
+typedef struct chunk_sums {
     float low[PARTS], high[PARTS];
-    for (size_t j = 0; j < PARTS; j++)
-        low[j] = high[j] = values[0];
+    double first[PARTS], second[PARTS];
+} chunk_sums;
+
+static void add_values(chunk_sums *s, const float *values, size_t n, double about)
+{
     for (size_t i = 0; i < n; i++) {
         size_t j = i % PARTS;
-        low[j] = values[i] < low[j] ? values[i] : low[j];
-        high[j] = values[i] > high[j] ? values[i] : high[j];
-    }
-    s->min = low[0];
-    s->max = high[0];
-    for (size_t j = 1; j < PARTS; j++) {
-        s->min = fmin(s->min, low[j]);
-        s->max = fmax(s->max, high[j]);
+        double d = values[i] - about;
+        s->low[j] = values[i] < s->low[j] ? values[i] : s->low[j];
+        s->high[j] = values[i] > s->high[j] ? values[i] : s->high[j];
+        s->first[j] += d;
+        s->second[j] += d * d;
     }
 }
 
 /* Of what the file will hold: for integers and float16, after the rounding. */
 static slice_sums measure(const float *values, size_t n)
 {
-    slice_sums s;
-    find_limits(values, n, &s);
-    s.mean = sum_about(values, n, 0.0, false) / (double)n;
-    s.squares = sum_about(values, n, s.mean, true);
-    return s;
+    chunk_sums s;
+    double about = 0.0, first = 0.0, second = 0.0;
+    size_t start = n < START ? n : START;
+    for (size_t i = 0; i < start; i++)
+        about += values[i] / (double)start;
+    for (size_t j = 0; j < PARTS; j++) {
+        s.low[j] = s.high[j] = values[0];
+        s.first[j] = s.second[j] = 0.0;
+    }
+    size_t whole = n / PARTS * PARTS;
+    for (size_t i = 0; i < whole; i += PARTS)
+        add_values(&s, values + i, PARTS, about);
+    add_values(&s, values + whole, n - whole, about);
+    slice_sums sums = {.min = s.low[0], .max = s.high[0]};
+    for (size_t j = 0; j < PARTS; j++) {
+        sums.min = fmin(sums.min, s.low[j]);
+        sums.max = fmax(sums.max, s.high[j]);
+        first += s.first[j];
+        second += s.second[j];
+    }
+    sums.mean = about + first / (double)n;
+    sums.squares = fmax(second - first * first / (double)n, 0.0);
+    return sums;
 }
 
 static tr_status grow_piece(tr_output *o, size_t bytes)
