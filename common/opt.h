@@ -30,6 +30,7 @@ typedef struct tr_option {
     const char *choices;  /* "float half int16 uint16 byte" for TR_OPT_CHOICE */
     const char *help;     /* one or two sentences, with the unit; no trailing period; NULL
                              hides the row from help, manual page and manual */
+    bool aside;           /* what is computed does not depend on it */
     const char *section;  /* heading in the help that begins at this row; NULL: goes on */
 } tr_option;
 
@@ -64,6 +65,10 @@ void tr_command_line_free(tr_command_line *line);
 
 /* Whether the user gave the option; false for a name no group has. */
 bool tr_option_given(const tr_command_line *line, const char *name);
+
+/* The values of a group's rows that are not aside, a line "name = value" each, to be
+ * freed; NULL when memory is short. */
+char *tr_options_text(const tr_option_group *group);
 
 /* Help for a terminal of `columns` characters: groups, rows, defaults, ranges. */
 void tr_options_help(FILE *out, const tr_option_group *groups, size_t n_groups,

@@ -188,3 +188,57 @@ void tr_options_markdown(FILE *out, const tr_option_group *groups, size_t n_grou
             markdown_row(out, &groups[g].rows[r]);
         }
 }
+
+/* ---- values ---- */
+
+static void print_value(FILE *out, const tr_option *row, const void *place)
+{
+    const char *text;
+    switch (row->type) {
+    case TR_OPT_FLAG:
+        fputs(*(const bool *)place ? "yes" : "no", out);
+        break;
+    case TR_OPT_STRING:
+    case TR_OPT_LIST:
+        text = *(const char *const *)place;
+        fputs(text ? text : "", out);
+        break;
+    case TR_OPT_INT:
+        fprintf(out, "%ld", *(const long *)place);
+        break;
+    case TR_OPT_REAL:
+        fprintf(out, "%.17g", *(const double *)place);
+        break;
+    case TR_OPT_PAIR:
+        fprintf(out, "%.17g,%.17g", ((const double *)place)[0],
+                ((const double *)place)[1]);
+        break;
+    case TR_OPT_RANGE:
+        fprintf(out, "%ld:%ld", ((const long *)place)[0], ((const long *)place)[1]);
+        break;
+    case TR_OPT_BYTES:
+        fprintf(out, "%zu", *(const size_t *)place);
+        break;
+    case TR_OPT_CHOICE:
+        fprintf(out, "%d", *(const int *)place);
+        break;
+    }
+}
+
+char *tr_options_text(const tr_option_group *group)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return NULL;
+    for (size_t r = 0; r < group->n; r++) {
+        const tr_option *row = &group->rows[r];
+        if (row->aside)
+            continue;
+        fprintf(out, "--%s = ", row->name);
+        print_value(out, row, (const char *)group->target + row->offset);
+        fputc('\n', out);
+    }
+    return fclose(out) == 0 ? text : NULL;
+}

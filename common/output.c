@@ -10,13 +10,11 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "journal.h"
 #include "log.h"
 #include "mem.h"
 #include "partition.h"
-
-typedef struct slice_sums {
-    double min, max, mean, squares; /* squares: about the mean */
-} slice_sums;
+#include "statistics.h"
 
 struct tr_output {
     tr_comm *comm;
@@ -27,18 +25,23 @@ struct tr_output {
     char *raw;            /* float samples before automatic scaling; NULL if not needed */
     tr_shared_file *file, *raw_file;
     uint64_t *section_offset;
-    slice_sums *sums; /* one per slice, zero for slices of other ranks */
-    void *piece;      /* rows of one section, for order xyz */
+    tr_slice_sums *sums; /* one per slice, zero for slices of other ranks */
+    tr_journal *journal; /* or NULL */
+    char *journal_path;
+    bool worthless; /* its voxels are wrong: nothing is kept */
+    void *piece;    /* rows of one section, for order xyz */
     size_t piece_size;
 };
 
 /* ---- unfinished files ---- */
 
-static const char *volatile unfinished[2];
+static const char *volatile unfinished[3];
+static tr_journal *volatile unfinished_journal;
 
 static void remove_unfinished(int signal_number)
 {
-    for (int i = 0; i < 2; i++)
+    bool kept = unfinished_journal && tr_journal_keep(unfinished_journal);
+    for (int i = 0; i < 3 && !kept; i++)
         if (unfinished[i])
             unlink(unfinished[i]);
     signal(signal_number, SIG_DFL);
@@ -115,6 +118,56 @@ static tr_status create_files(tr_output *o)
                    (uint64_t)samples_per_section(o) * o->volume.nz * sizeof(float));
 }
 
+static tr_journal_spec journal_spec(const tr_output *o)
+{
+    return (tr_journal_spec){.path = o->journal_path,
+                             .data = {o->partial, o->raw},
+                             .fingerprint = o->spec.fingerprint,
+                             .n_slices = o->spec.n_slices,
+                             .n_sections = o->volume.nz,
+                             .every = o->spec.every};
+}
+
+/* From here on the files are this run's, to be removed if it fails. */
+static void watch(const tr_output *o)
+{
+    unfinished[0] = o->partial;
+    unfinished[1] = o->raw;
+    unfinished[2] = o->journal_path;
+}
+
+/* New files, or those of a run that was interrupted. */
+static tr_status find_or_create_files(tr_output *o)
+{
+    if (!o->journal_path) {
+        watch(o);
+        return create_files(o);
+    }
+    const tr_journal_spec spec = journal_spec(o);
+    bool found = false;
+    if (o->spec.resume) {
+        TR_TRY(tr_journal_find(&spec, &found, &o->section_offset));
+        if (found)
+            return TR_OK;
+        tr_info("there is no %s to go on from: this run starts anew", spec.path);
+    } else if (access(spec.path, F_OK) == 0) {
+        tr_info("an earlier run was interrupted; without --resume this one starts anew");
+    }
+    watch(o);
+    TR_TRY(create_files(o));
+    return tr_journal_begin(&spec, o->section_offset);
+}
+
+static tr_status open_journal(tr_output *o)
+{
+    if (!o->journal_path)
+        return TR_OK;
+    const tr_journal_spec spec = journal_spec(o);
+    TR_TRY(tr_journal_open(&spec, &o->journal));
+    unfinished_journal = o->journal;
+    return TR_OK;
+}
+
 /* Offsets fit a double's 53 bits, so the ranks learn them by adding zeros. */
 static tr_status share_offsets(tr_output *o)
 {
@@ -159,8 +212,12 @@ static tr_status prepare(tr_output *o)
     o->partial = tr_format_string("%.*s.%s.partial", folder, path, path + folder);
     if (o->spec.automatic)
         o->raw = tr_format_string("%.*s.%s.float", folder, path, path + folder);
+    if (o->spec.every > 0.0)
+        o->journal_path =
+            tr_format_string("%.*s.%s.journal", folder, path, path + folder);
     o->sums = tr_calloc("slice statistics", o->spec.n_slices, sizeof *o->sums);
-    if (!o->path || !o->partial || !o->sums || (o->spec.automatic && !o->raw))
+    if (!o->path || !o->partial || !o->sums || (o->spec.automatic && !o->raw) ||
+        (o->spec.every > 0.0 && !o->journal_path))
         return TR_ERR_MEMORY;
     describe_volume(o);
     return TR_OK;
@@ -170,10 +227,13 @@ static tr_status open_files(tr_output *o)
 {
     tr_comm *comm = o->comm;
     TR_TRY(comm->ops->agree(comm, prepare(o)));
+    /* What is there may be an earlier run's: it stays if this run cannot go on from it.
+     */
+    tr_status status = comm->rank == 0 ? find_or_create_files(o) : TR_OK;
+    TR_TRY(comm->ops->agree(comm, status));
+    TR_TRY(comm->ops->agree(comm, open_journal(o)));
     /* On every rank: the launcher may kill the others once one has died of a signal. */
-    unfinished[0] = o->partial;
-    unfinished[1] = o->raw;
-    TR_TRY(comm->ops->agree(comm, comm->rank == 0 ? create_files(o) : TR_OK));
+    watch(o);
     TR_TRY(comm->ops->agree(comm, share_offsets(o)));
     TR_TRY(comm->ops->agree(comm, comm->ops->open(comm, o->partial, &o->file)));
     if (o->raw)
@@ -204,57 +264,6 @@ static void scale(float *values, size_t n, double add, double multiply)
         return;
     for (size_t i = 0; i < n; i++)
         values[i] = (float)((values[i] + add) * multiply);
-}
-
-enum {
-    PARTS = 16,  /* sums side by side, so that they need not wait for each other */
-    START = 4096 /* values that tell about where the mean is */
-};
-
-/* Limits, and sums about a value near the mean. */
-typedef struct chunk_sums {
-    float low[PARTS], high[PARTS];
-    double first[PARTS], second[PARTS];
-} chunk_sums;
-
-static void add_values(chunk_sums *s, const float *values, size_t n, double about)
-{
-    for (size_t i = 0; i < n; i++) {
-        size_t j = i % PARTS;
-        double d = values[i] - about;
-        s->low[j] = values[i] < s->low[j] ? values[i] : s->low[j];
-        s->high[j] = values[i] > s->high[j] ? values[i] : s->high[j];
-        s->first[j] += d;
-        s->second[j] += d * d;
-    }
-}
-
-/* Of what the file will hold: for integers and float16, after the rounding. */
-static slice_sums measure(const float *values, size_t n)
-{
-    chunk_sums s;
-    double about = 0.0, first = 0.0, second = 0.0;
-    size_t start = n < START ? n : START;
-    for (size_t i = 0; i < start; i++)
-        about += values[i] / (double)start;
-    for (size_t j = 0; j < PARTS; j++) {
-        s.low[j] = s.high[j] = values[0];
-        s.first[j] = s.second[j] = 0.0;
-    }
-    size_t whole = n / PARTS * PARTS;
-    for (size_t i = 0; i < whole; i += PARTS)
-        add_values(&s, values + i, PARTS, about);
-    add_values(&s, values + whole, n - whole, about);
-    slice_sums sums = {.min = s.low[0], .max = s.high[0]};
-    for (size_t j = 0; j < PARTS; j++) {
-        sums.min = fmin(sums.min, s.low[j]);
-        sums.max = fmax(sums.max, s.high[j]);
-        first += s.first[j];
-        second += s.second[j];
-    }
-    sums.mean = about + first / (double)n;
-    sums.squares = fmax(second - first * first / (double)n, 0.0);
-    return sums;
 }
 
 static tr_status grow_piece(tr_output *o, size_t bytes)
@@ -296,7 +305,26 @@ static tr_status write_samples(tr_output *o, tr_shared_file *file, bool raw, siz
     return TR_OK;
 }
 
-tr_status tr_output_write(tr_output *o, size_t slice, size_t n, float *planes)
+static tr_status note_written(tr_output *o, size_t slice, size_t n)
+{
+    for (size_t k = slice; k < slice + n && o->journal; k++) {
+        const tr_slice_sums *s = &o->sums[k];
+        const double values[TR_JOURNAL_VALUES] = {s->min, s->max, s->mean, s->squares};
+        TR_TRY(tr_journal_add(o->journal, k, values));
+    }
+    return TR_OK;
+}
+
+size_t tr_output_skip(tr_output *o, size_t first, size_t n)
+{
+    double v[TR_JOURNAL_VALUES];
+    size_t k = 0;
+    for (; k < n && o->journal && tr_journal_has(o->journal, first + k, v); k++)
+        o->sums[first + k] = (tr_slice_sums){v[0], v[1], v[2], v[3]};
+    return k;
+}
+
+static tr_status write_planes(tr_output *o, size_t slice, size_t n, float *planes)
 {
     size_t plane = o->spec.width * o->spec.thickness;
     scale(planes, n * plane, o->spec.add, o->spec.multiply);
@@ -311,7 +339,7 @@ tr_status tr_output_write(tr_output *o, size_t slice, size_t n, float *planes)
             memcpy(o->piece, values, bytes);
             tr_convert_to_float(o->piece, plane, o->spec.type, values);
         }
-        o->sums[slice + k] = measure(values, plane);
+        o->sums[slice + k] = tr_slice_measure(values, plane);
     }
     if (!convert)
         return write_samples(o, o->raw ? o->raw_file : o->file, o->raw != NULL,
@@ -321,26 +349,13 @@ tr_status tr_output_write(tr_output *o, size_t slice, size_t n, float *planes)
                          (const char *)planes);
 }
 
-/* ---- finishing ---- */
-
-/* Always in the order of the slices, so that the ranks do not show in the header. */
-static tr_statistics total(const tr_output *o)
+tr_status tr_output_write(tr_output *o, size_t slice, size_t n, float *planes)
 {
-    double n = (double)o->spec.width * (double)o->spec.thickness;
-    tr_statistics t = {.min = INFINITY, .max = -INFINITY};
-    for (size_t k = 0; k < o->spec.n_slices; k++) {
-        t.min = fmin(t.min, o->sums[k].min);
-        t.max = fmax(t.max, o->sums[k].max);
-        t.mean += o->sums[k].mean / (double)o->spec.n_slices;
-    }
-    double squares = 0.0;
-    for (size_t k = 0; k < o->spec.n_slices; k++) {
-        double d = o->sums[k].mean - t.mean;
-        squares += o->sums[k].squares + n * d * d;
-    }
-    t.rms = sqrt(squares / (n * (double)o->spec.n_slices));
-    return t;
+    TR_TRY(write_planes(o, slice, n, planes));
+    return note_written(o, slice, n);
 }
+
+/* ---- finishing ---- */
 
 static void type_range(tr_type type, double *low, double *high)
 {
@@ -482,7 +497,9 @@ static tr_status finish(tr_output *o, tr_statistics *t, char *scaling)
     scaling[0] = '\0';
     TR_TRY(comm->ops->sum(comm, (double *)o->sums,
                           o->spec.n_slices * sizeof *o->sums / sizeof(double)));
-    *t = total(o);
+    *t = tr_slices_total(o->sums, o->spec.n_slices,
+                         (double)o->spec.width * (double)o->spec.thickness);
+    o->worthless = true; /* until they are found to be good */
     if (!isfinite(t->mean) || !isfinite(t->rms))
         return tr_fail(TR_ERR_DATA,
                        "%s: voxels came out as NaN or infinite; nothing was kept (is "
@@ -493,6 +510,7 @@ static tr_status finish(tr_output *o, tr_statistics *t, char *scaling)
                        "%s: every voxel came out as %g; nothing was kept (is the series "
                        "empty, or --scale wrong for --mode %s?)",
                        o->path, t->min, tr_type_name(o->spec.type));
+    o->worthless = false;
     if (o->raw) {
         choose_scaling(o, t, scaling);
         TR_TRY(convert_all(o, t));
@@ -511,6 +529,7 @@ tr_status tr_output_finish(tr_output *o, tr_statistics *statistics, char *scalin
         free(o->partial);
         o->partial = NULL;
         unfinished[0] = NULL;
+        o->worthless = true; /* the journal and the float file are */
     }
     tr_output_discard(o);
     return status;
@@ -523,11 +542,21 @@ void tr_output_discard(tr_output *o)
     /* Of several ranks the files stay open on purpose: closing is collective. */
     if (o->comm->size == 1)
         (void)close_files(o);
-    if (o->partial)
-        unlink(o->partial);
-    if (o->raw)
-        unlink(o->raw);
-    unfinished[0] = unfinished[1] = NULL;
+    bool kept = o->journal && !o->worthless && tr_journal_keep(o->journal);
+    char *const names[] = {o->partial, o->raw, o->journal_path};
+    /* Before the journal is open, the files may be those of an earlier run. */
+    for (int i = 0; i < 3 && !kept; i++)
+        if (names[i] && unfinished[i])
+            unlink(names[i]);
+    if (kept)
+        tr_warn("what is done is kept in %s; the same command with --resume goes on from "
+                "there",
+                o->partial);
+    unfinished_journal = NULL;
+    for (int i = 0; i < 3; i++)
+        unfinished[i] = NULL;
+    tr_journal_close(o->journal);
+    free(o->journal_path);
     free(o->section_offset);
     free(o->sums);
     free(o->piece);

@@ -17,6 +17,10 @@ typedef struct tr_output_spec {
     size_t n_labels;
     char labels[TR_LABELS][TR_LABEL_LENGTH + 1];
     int deflate;
+    /* For going on after an interruption; every = 0: what is unfinished is not kept. */
+    double every;            /* seconds between records of what is done */
+    const char *fingerprint; /* what the voxels depend on; see tr_journal_spec */
+    bool resume;             /* go on from what a run before kept, if it did */
 } tr_output_spec;
 
 typedef struct tr_output tr_output;
@@ -26,6 +30,10 @@ typedef struct tr_output tr_output;
  * format cannot hold, unknown extension (TR_ERR_USAGE). */
 TR_CHECKED tr_status tr_output_open(tr_comm *comm, const tr_output_spec *spec,
                                     tr_output **output);
+
+/* How many of the n slices from `first` on a run before has written, without a gap: they
+ * count as written by this process now. */
+size_t tr_output_skip(tr_output *output, size_t first, size_t n);
 
 /* Write n slices from number `slice` on, planes[n][thickness][width], which are used as
  * workspace. Each slice is written once, by any rank; one thread at a time. */
@@ -40,11 +48,12 @@ TR_CHECKED tr_status tr_output_write(tr_output *output, size_t slice, size_t n,
 TR_CHECKED tr_status tr_output_finish(tr_output *output, tr_statistics *statistics,
                                       char *scaling);
 
-/* Remove what was written and free it; not collective. NULL is fine. */
+/* Free it, and remove what was written unless a later run can go on from it; not
+ * collective. NULL is fine. */
 void tr_output_discard(tr_output *output);
 
-/* What is unfinished is removed when one of these signals ends the program: SIGINT,
- * SIGTERM, SIGHUP. SIGPIPE and SIGXFSZ no longer end it. */
+/* What is unfinished is removed, or kept for a later run, when one of these signals ends
+ * the program: SIGINT, SIGTERM, SIGHUP. SIGPIPE and SIGXFSZ no longer end it. */
 void tr_output_watch_signals(void);
 
 /* Bytes an output of this spec needs for groups of n slices, besides the planes. */

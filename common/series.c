@@ -23,6 +23,7 @@ typedef struct view_scan {
     double fill;             /* of the same after logarithm and inversion */
     double constant;         /* 1 if all are equal */
     double clipped;          /* pixels whose logarithm does not exist */
+    double hash;             /* of all pixels, as in the file */
 } view_scan;
 
 struct tr_series {
@@ -69,7 +70,20 @@ static void process(const tr_series *s, size_t view, float *values, size_t n)
 
 typedef struct scan_sums {
     double sum, n, min, max;
+    uint64_t hash;
 } scan_sums;
+
+/* Bits and places of all values: other data of the same name are noticed. */
+static uint64_t hash_values(const float *values, size_t n, size_t first)
+{
+    uint64_t hash = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        hash += (bits + 1ull) * (2 * (first + i) + 1) * 0x9e3779b97f4a7c15ull;
+    }
+    return hash;
+}
 
 static void scan_values(const float *values, size_t nx, size_t y0, size_t rows,
                         view_scan *v, scan_sums *sums)
@@ -111,7 +125,9 @@ static tr_status scan_view(tr_series *s, size_t k, float *buffer)
         size_t rows = s->raw_v - y < SCAN_ROWS ? s->raw_v - y : SCAN_ROWS;
         TR_TRY(tr_image_read(s->image, s->views[k], y, rows, 0, s->raw_u, buffer));
         scan_values(buffer, s->raw_u, y, rows, v, &sums);
+        sums.hash += hash_values(buffer, rows * s->raw_u, y * s->raw_u);
     }
+    v->hash = (double)(sums.hash >> 12); /* exact in a double */
     if (sums.n == 0.0)
         return tr_fail(
             TR_ERR_DATA,
@@ -201,6 +217,14 @@ static tr_status scan_series(tr_comm *comm, tr_series *s, int threads)
     TR_TRY(comm->ops->sum(comm, (double *)s->scan,
                           s->n_views * sizeof(view_scan) / sizeof(double)));
     return report_scan(s);
+}
+
+uint64_t tr_series_hash(const tr_series *s)
+{
+    uint64_t hash = 0;
+    for (size_t k = 0; k < s->n_views; k++)
+        hash += ((uint64_t)s->scan[k].hash + 1) * (2 * k + 1);
+    return hash;
 }
 
 /* ---- binning ---- */

@@ -33,6 +33,9 @@ TR_CHECKED tr_status tr_series_open(tr_comm *comm, tr_image *image,
                                     const tr_series_spec *spec, tr_series **series);
 void tr_series_close(tr_series *series); /* NULL is fine */
 
+/* A number that other pixels or other views hardly have. */
+uint64_t tr_series_hash(const tr_series *series);
+
 size_t tr_series_columns(const tr_series *series); /* n_u and n_v after binning */
 size_t tr_series_rows(const tr_series *series);
 

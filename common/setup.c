@@ -360,7 +360,15 @@ tr_status tr_setup_series(tr_setup *s, tr_comm *comm)
         .threads = s->job.threads,
         .memory = s->job.memory / 2,
     };
-    return tr_series_open(comm, s->image, &spec, &s->job.series);
+    TR_TRY(tr_series_open(comm, s->image, &spec, &s->job.series));
+    s->fingerprint = tr_setup_fingerprint(s);
+    TR_TRY(comm->ops->agree(
+        comm,
+        s->fingerprint ? TR_OK : tr_fail(TR_ERR_MEMORY, "not enough memory to begin")));
+    s->job.output_spec.every = 60.0 * s->options.checkpoint;
+    s->job.output_spec.fingerprint = s->fingerprint;
+    s->job.output_spec.resume = s->options.resume;
+    return TR_OK;
 }
 
 void tr_setup_free(tr_setup *s)
@@ -389,5 +397,6 @@ void tr_setup_free(tr_setup *s)
     free(s->xtilts);
     free(s->transforms);
     free(s->params);
+    free(s->fingerprint);
     free(s->groups);
 }

@@ -26,6 +26,7 @@ typedef struct tr_setup {
     size_t n_views;
     double *tilts, *xtilts;   /* of the views used, degrees; xtilts may be NULL */
     tr_transform *transforms; /* of the views used, or NULL */
+    char *fingerprint;
     tr_job job;
 } tr_setup;
 
@@ -39,6 +40,10 @@ TR_CHECKED tr_status tr_setup_files(tr_setup *s);
 TR_CHECKED tr_status tr_setup_series(tr_setup *s, tr_comm *comm);
 TR_CHECKED tr_status tr_setup_output(tr_setup *s);
 void tr_setup_free(tr_setup *s);
+
+/* fingerprint.c: all that the voxels depend on, a line "name = value" each; to be freed,
+ * NULL when memory is short. After tr_setup_series. */
+char *tr_setup_fingerprint(const tr_setup *s);
 
 /* Say what was found and decided: series, angles, geometry, output. */
 void tr_setup_print(const tr_setup *s);

@@ -211,3 +211,12 @@ bool tr_slices_shrink(const tr_job *job, tr_slice_plan *p)
         return false;
     return try_core(job, round_up(p->core / 2, TR_LANES), p, &part) == TR_OK;
 }
+
+void tr_slices_skip(const tr_job *job, tr_slice_plan *p, size_t n)
+{
+    p->first += n;
+    p->slices -= n;
+    p->n_slabs = 0;
+    if (p->slices)
+        cut_rows(job, p);
+}

@@ -455,6 +455,11 @@ static tr_status slices_run(tr_job *job, const void *plan)
 {
     tr_slice_plan own_plan = *(const tr_slice_plan *)plan;
     pipeline p = {.job = job, .plan = &own_plan};
+    size_t done = tr_output_skip(job->output, own_plan.first, own_plan.slices);
+    if (done)
+        tr_info("going on after %zu slices that an earlier run wrote%s", done,
+                job->comm->size > 1 ? " (on rank 0)" : "");
+    tr_slices_skip(job, &own_plan, done);
     pthread_mutex_init(&p.lock, NULL);
     tr_status status = make_buffers(&p);
     if (status == TR_OK)

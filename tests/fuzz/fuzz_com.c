@@ -1,0 +1,82 @@
+/* IMOD's tilt.com, and what it says as options of the program. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../common/log.h"
+#include "../../common/setup.h"
+#include "fuzz.h"
+
+/* The options of WBP that a com file can set. */
+typedef struct com_params {
+    double radial[2], hamming_like;
+    long sirt_like;
+} com_params;
+
+static const tr_option com_rows[] = {
+    {.name = "radial",
+     .type = TR_OPT_PAIR,
+     .offset = offsetof(com_params, radial),
+     .min = 0,
+     .max = 0.5},
+    {.name = "hamming-like",
+     .type = TR_OPT_REAL,
+     .offset = offsetof(com_params, hamming_like),
+     .min = 0,
+     .max = 0.499},
+    {.name = "sirt-like",
+     .type = TR_OPT_INT,
+     .offset = offsetof(com_params, sirt_like),
+     .min = 1,
+     .max = 1000},
+};
+
+static void apply_com(tr_imod_com *com)
+{
+    com_params params;
+    char *arguments[] = {(char *)"tiltrec", (char *)"series.st", NULL};
+    tr_setup s = {.n_groups = 2, .arguments = arguments, .com = *com};
+    tr_option_group groups[] = {
+        {"Common", tr_common_options, tr_n_common_options, &s.options},
+        {"WBP", com_rows, sizeof com_rows / sizeof *com_rows, &params},
+    };
+    s.groups = groups;
+    FUZZ_REQUIRE(tr_options_parse(groups, 2, "SERIES", 2, arguments, &s.line) == TR_OK);
+    s.options.imod_com = "tilt.com";
+    tr_status status = tr_setup_apply_com(&s);
+    fuzz_check_status(status);
+    tr_command_line_free(&s.line);
+    for (size_t i = 0; i < s.n_added; i++)
+        free(s.extended[1 + i]);
+    free(s.extended);
+}
+
+static void check_com(const tr_imod_com *com)
+{
+    const double numbers[] = {com->offset_angle,  com->offset_axis, com->shift_x,
+                              com->shift_z,       com->xaxistilt,   com->radial_cutoff,
+                              com->radial_sigma,  com->scale_add,   com->scale_multiply,
+                              com->hamming_start, com->log_base};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        FUZZ_REQUIRE(isfinite(numbers[i]));
+    FUZZ_REQUIRE(com->binning >= 1);
+    const char *files[] = {com->input, com->output, com->tilt_file, com->xtilt_file};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        FUZZ_REQUIRE(!files[i] || files[i][0] == '/'); /* the folder is /proc/self/fd */
+}
+
+int FUZZ_ENTRY(const uint8_t *data, size_t size)
+{
+    tr_log_setup(TR_LOG_QUIET, false, "fuzz");
+    fuzz_file file = fuzz_file_make(data, size);
+    tr_imod_com com;
+    tr_status status = tr_imod_com_read(file.path, &com);
+    fuzz_check_status(status);
+    if (status == TR_OK) {
+        check_com(&com);
+        apply_com(&com);
+        tr_imod_com_free(&com);
+    }
+    fuzz_file_remove(&file);
+    return 0;
+}
