@@ -1,0 +1,151 @@
+"""A run that is interrupted and goes on: the same bytes as without the interruption."""
+import signal
+import struct
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from conftest import MPI_ENVIRONMENT, program_command, read_mrc, write_series
+
+TILTS = np.linspace(-60, 60, 31)
+OPTIONS = ["-T", 40, "--memory", "70M"]  # slabs of 16 rows
+WORK = {"SIRT": ["-a", "SIRT", "-i", 60], "SART": ["-a", "SART", "-i", 12], "WBP": []}
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("resume")
+    rng = np.random.default_rng(5)
+    return write_series(folder, rng.normal(size=(31, 230, 64)), TILTS)
+
+
+def slices_done(journal):
+    """How many records the journal has, read by its documented layout."""
+    if not journal.exists():
+        return 0
+    data = journal.read_bytes()
+    if len(data) < 32:
+        return 0
+    fingerprint, slices, sections = struct.unpack("<QQQ", data[8:32])
+    records = data[32 + fingerprint + 8 * sections:]
+    return sum(struct.unpack("<I", records[40 * k + 32:40 * k + 36])[0] == 1
+               for k in range(len(records) // 40))
+
+
+def interrupt(build_dir, folder, options, number, at_least=17, **how):
+    """Start, wait until some slices are on the disk, and stop by a signal. Returns what
+    standard error said, or None where the run was over before."""
+    process = subprocess.Popen(
+        program_command(build_dir, ["-o", "rec.mrc", "--checkpoint", 1e-9, *options], **how),
+        cwd=folder, stderr=subprocess.PIPE, text=True, env={**MPI_ENVIRONMENT, "PATH":
+                                                            "/usr/local/bin:/usr/bin:/bin"})
+    journal = folder / ".rec.mrc.journal"
+    while process.poll() is None and slices_done(journal) < at_least:
+        time.sleep(0.002)
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
+    return None if (folder / "rec.mrc").exists() else said
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("algorithm, number", [
+    ("SIRT", signal.SIGTERM), ("SIRT", signal.SIGKILL), ("SIRT", signal.SIGINT),
+    ("SART", signal.SIGTERM), ("WBP", signal.SIGKILL), ("WBP", signal.SIGTERM)])
+@pytest.mark.parametrize("output", [[], ["--pitch", 5], ["--mode", "byte", "--order", "xyz"]],
+                         ids=["plain", "pitch", "bytes"])
+def test_the_same_bytes(build_dir, tiltrec, series, tmp_path, algorithm, number, output):
+    options = [*OPTIONS, *WORK[algorithm], *output, series]
+    if "--pitch" in output:
+        options[options.index("70M")] = "90M"
+    if interrupt(build_dir, tmp_path, options, number) is None:
+        pytest.skip("the run was over before it could be stopped")
+    assert ".rec.mrc.partial" in names(tmp_path) and "rec.mrc" not in names(tmp_path)
+    before = slices_done(tmp_path / ".rec.mrc.journal")
+    assert before >= 16
+    said = tiltrec("-o", "rec.mrc", "--resume", *options, cwd=tmp_path, ranks=2).stderr
+    assert "going on after" in said
+    assert names(tmp_path) == ["rec.mrc"]
+    tiltrec("-o", "whole.mrc", *options, cwd=tmp_path)
+    assert (tmp_path / "rec.mrc").read_bytes() == (tmp_path / "whole.mrc").read_bytes()
+
+
+def test_other_options_or_data_are_refused_by_name(build_dir, tiltrec, series, tmp_path):
+    options = [*OPTIONS, *WORK["SIRT"]]
+    copy = tmp_path / "t_ali.mrc"
+    copy.write_bytes(series.read_bytes())
+    copy.with_suffix(".tlt").write_bytes(series.with_suffix(".tlt").read_bytes())
+    assert interrupt(build_dir, tmp_path, [*options, copy], signal.SIGTERM) is not None
+    before = names(tmp_path)
+
+    def resume(*more):
+        done = tiltrec("-o", "rec.mrc", "--resume", *options, *more, copy, cwd=tmp_path,
+                       check=False)
+        assert names(tmp_path) == before
+        return done
+
+    done = resume("-r", 0.9)
+    assert done.returncode == 2
+    assert '"--relaxation = 1"' in done.stderr and '"--relaxation = 0.9' in done.stderr
+    data = bytearray(copy.read_bytes())
+    data[-3] ^= 1
+    copy.write_bytes(data)
+    done = resume()
+    assert done.returncode == 2 and '"series = ' in done.stderr
+    copy.with_suffix(".tlt").write_text("\n".join(str(t + 1) for t in TILTS))
+    data[-3] ^= 1
+    copy.write_bytes(data)
+    done = resume()
+    assert done.returncode == 2 and '"tilt angles = ' in done.stderr
+
+
+def test_a_damaged_journal_is_not_believed(build_dir, tiltrec, series, tmp_path):
+    """Records that do not fit their check sum count as not done."""
+    options = [*OPTIONS, *WORK["SIRT"], series]
+    assert interrupt(build_dir, tmp_path, options, signal.SIGTERM) is not None
+    journal = tmp_path / ".rec.mrc.journal"
+    data = bytearray(journal.read_bytes())
+    start = len(data) - 230 * 40
+    data[start + 40 * 3 + 5] ^= 4
+    journal.write_bytes(data)
+    said = tiltrec("-o", "rec.mrc", "--resume", *options, cwd=tmp_path).stderr
+    assert "going on after 3 slices" in said
+    tiltrec("-o", "whole.mrc", *options, cwd=tmp_path)
+    assert (tmp_path / "rec.mrc").read_bytes() == (tmp_path / "whole.mrc").read_bytes()
+    (tmp_path / "rec.mrc").unlink()
+    journal.write_bytes(b"something else")
+    (tmp_path / ".rec.mrc.partial").write_bytes(b"")
+    done = tiltrec("-o", "rec.mrc", "--resume", *options, cwd=tmp_path, check=False)
+    assert done.returncode == 1 and ".rec.mrc.journal" in done.stderr
+
+
+def test_nothing_to_go_on_from(tiltrec, series, tmp_path):
+    said = tiltrec("-o", "rec.mrc", "--resume", *OPTIONS, series, cwd=tmp_path).stderr
+    assert "this run starts anew" in said
+    assert np.isfinite(read_mrc(tmp_path / "rec.mrc")).all()
+    assert names(tmp_path) == ["rec.mrc"]
+
+
+def test_without_resume_it_starts_anew(build_dir, tiltrec, series, tmp_path):
+    options = [*OPTIONS, *WORK["SIRT"], series]
+    assert interrupt(build_dir, tmp_path, options, signal.SIGTERM) is not None
+    said = tiltrec("-o", "rec.mrc", *OPTIONS, series, cwd=tmp_path).stderr
+    assert "an earlier run was interrupted; without --resume this one starts anew" in said
+    assert names(tmp_path) == ["rec.mrc"]
+
+
+def test_short_runs_are_not_kept(build_dir, series, tmp_path):
+    """By default a run of less than a minute leaves nothing behind."""
+    process = subprocess.Popen(
+        program_command(build_dir, ["-o", "rec.mrc", *OPTIONS, "-a", "SIRT", "-i", 4000,
+                                    series]), cwd=tmp_path, stderr=subprocess.DEVNULL)
+    while not (tmp_path / ".rec.mrc.partial").exists() and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) != 0
+    assert names(tmp_path) == []

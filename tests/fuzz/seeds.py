@@ -1,0 +1,273 @@
+"""Small files for the fuzzer to start from: seeds.py FOLDER [DATA]
+
+In FOLDER, one folder for each target. DATA may hold real files: interop/ (MRC) and
+sidecars/ (text). HDF5 files need h5py; without it that target begins with nothing.
+"""
+import gzip
+import io
+import struct
+import sys
+from pathlib import Path
+
+FOLDER = Path(sys.argv[1])
+DATA = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+LARGEST = 65536
+
+
+def put(target, name, content):
+    folder = FOLDER / target
+    folder.mkdir(parents=True, exist_ok=True)
+    if len(content) <= LARGEST:
+        (folder / name).write_bytes(content)
+
+
+# ---- MRC ----
+
+SAMPLE_BYTES = {0: 1, 1: 2, 2: 4, 3: 4, 4: 8, 6: 2, 12: 2, 16: 3, 101: 0.5}
+
+
+def mrc(mode=1, size=(5, 4, 3), order="<", extended=b"", kind=b"", integers=0, reals=0,
+        version=20140, imod=None, labels=(b"first", b"\x1b[31m second")):
+    nx, ny, nz = size
+    header = bytearray(1024)
+    struct.pack_into(order + "4i", header, 0, nx, ny, nz, mode)
+    struct.pack_into(order + "3i6f", header, 28, nx, ny, nz, 2.5 * nx, 2.5 * ny, 2.5 * nz,
+                     90, 90, 90)
+    struct.pack_into(order + "3i4fi", header, 64, 1, 2, 3, -3, 100, 1.5, 1, len(extended))
+    header[104:104 + len(kind)] = kind
+    struct.pack_into(order + "i", header, 108, version)
+    struct.pack_into(order + "2h", header, 128, integers, reals)
+    if imod is not None:
+        struct.pack_into(order + "2i", header, 152, 1146047817, imod)
+    struct.pack_into(order + "3f", header, 196, 10, -20, 30)
+    header[208:216] = b"MAP " + (b"DD\0\0" if order == "<" else b"\x11\x11\0\0")
+    struct.pack_into(order + "fi", header, 216, 3.5, len(labels))
+    for i, label in enumerate(labels):
+        header[224 + 80 * i:224 + 80 * i + len(label)] = label
+    row = -(-nx // 2) if mode == 101 else nx * SAMPLE_BYTES[mode]
+    return bytes(header) + extended + bytes(i * 37 % 251 for i in range(row * ny * nz))
+
+
+def fei_part(angle):
+    part = bytearray(120)
+    struct.pack_into("<i", part, 0, len(part))
+    struct.pack_into("<i", part, 8, 128)
+    part[68:78] = b"4.4.0.4981"
+    struct.pack_into("<d", part, 100, angle)
+    return bytes(part)
+
+
+def make_mrc():
+    for mode in SAMPLE_BYTES:
+        for order in "<>":
+            put("mrc", f"mode{mode}{'le' if order == '<' else 'be'}", mrc(mode, order=order))
+    for imod in (0, 1, 4, 16):
+        put("mrc", f"imod{imod}", mrc(0, imod=imod, version=0))
+    serialem = b"".join(struct.pack("<h6x", 100 * i) for i in (-60, 0, 60))
+    put("mrc", "serialem", mrc(extended=serialem, integers=8, reals=3, kind=b"SERI"))
+    fei = b"".join(map(fei_part, (-60.0, 0.0, 60.0)))
+    put("mrc", "fei1", mrc(extended=fei, kind=b"FEI1"))
+    put("mrc", "fei2", mrc(extended=fei, kind=b"FEI2", version=20141))
+    put("mrc", "one", mrc(2, size=(1, 1, 1), labels=()))
+    put("mrc", "odd4", mrc(101, size=(67, 11, 2)))
+    put("mrc", "wide", mrc(1, size=(9000, 2, 1)))
+    put("mrc", "cut", mrc()[:-1])
+    put("mrc", "huge", mrc()[:1] + b"\xff\xff\x7f" * 4 + mrc()[13:])
+    packed = gzip.compress(mrc(2, size=(30, 20, 3)), mtime=0)
+    put("mrc", "gzip", packed)
+    put("mrc", "gzipcut", packed[:-40])
+    put("mrc", "gziptwice", packed + packed)
+    put("mrc", "gzipbomb", gzip.compress(mrc() + bytes(1 << 20), mtime=0))
+
+
+# ---- HDF5 ----
+
+def hdf_file(fill, **options):
+    import h5py
+    memory = io.BytesIO()
+    with h5py.File(memory, "w", **options) as file:
+        fill(file)
+    return memory.getvalue()
+
+
+def make_hdf():
+    try:
+        import h5py
+        import numpy as np
+    except ImportError:
+        return
+    data = (np.arange(3 * 4 * 5) % 7).reshape(3, 4, 5)
+    layouts = {"contiguous": {}, "chunked": {"chunks": (1, 2, 5)},
+               "deflate": {"chunks": (1, 4, 5), "compression": "gzip"},
+               "filters": {"chunks": (2, 2, 2), "compression": "gzip", "shuffle": True,
+                           "fletcher32": True},
+               "lzf": {"chunks": (3, 4, 5), "compression": "lzf"}}
+
+    def header(group):
+        for axis, n in zip("xyz", (5, 4, 3)):
+            group.attrs[f"IMOD.MRC.{axis}len"] = 2.5 * n
+            group.attrs[f"IMOD.MRC.m{axis}"] = n
+            group.attrs[f"IMOD.MRC.{axis}origin"] = 10.0
+        group.attrs["IMOD.MRC.minimum"] = 0.0
+        group.attrs["IMOD.MRC.label0"] = np.bytes_("a label")
+        group.attrs["IMOD.MRC.label1"] = "another"
+
+    def volume(dtype, options):
+        def fill(file):
+            group = file.create_group("/MDF/images/0")
+            header(group)
+            group.create_dataset("image", data=data.astype(dtype), **options)
+        return fill
+
+    def stack(file):
+        images = file.create_group("/MDF/images")
+        header(images)
+        for i, section in enumerate(data):
+            group = images.create_group(str(i))
+            group.attrs["TiltAngle"] = 20.0 * i - 20
+            group.attrs["EMAN.stored_renderbits"] = 8
+            group.attrs["EMAN.stored_rendermin"] = -1.0
+            group.attrs["EMAN.stored_rendermax"] = 1.0
+            group.attrs["EMAN.is_complex"] = 0
+            group.create_dataset("image", data=section.astype("u1"))
+
+    def exchange(file):
+        file["/exchange/data"] = data.astype("f4")
+        file["/exchange/theta"] = np.array([-60.0, 0.0, 60.0])
+
+    for name, options in layouts.items():
+        put("hdf_bytes", name, hdf_file(volume("i2", options)))
+    for dtype in ("i1", "u1", "u2", "f2", "f4", ">f4", ">i2", "f8"):
+        put("hdf_bytes", "type" + dtype.replace(">", "be"), hdf_file(volume(dtype, {})))
+    put("hdf_bytes", "stack", hdf_file(stack))
+    put("hdf_bytes", "exchange", hdf_file(exchange))
+    put("hdf_bytes", "latest", hdf_file(stack, libver="latest"))
+    put("hdf_bytes", "userblock", hdf_file(exchange, userblock_size=512))
+
+
+def make_recipes():
+    """The bytes that fuzz_hdf.c builds a file from: a volume, a stack, an exchange."""
+    dataset = bytes([0, 3, 4, 5])  # three dimensions
+    for kind in range(16):
+        for layout in (0, 1, 41, 57, 67):
+            rest = bytes([kind, layout, 0, 0, 0, 1, 9])
+            put("hdf", f"volume{kind}_{layout}", bytes([1, 16, 0, 0, 0]) + dataset + rest)
+    put("hdf", "stack", bytes([1, 50, 0, 0, 1, 0, 6]) + bytes(8) + bytes([30, 6])
+        + bytes([1, 4, 5, 2, 0, 1, 7]))
+    put("hdf", "label", bytes([1, 16, 0, 1, 7, 4, 5]) + b"a\x1b[3m" + bytes([0, 0])
+        + dataset + bytes([2, 0, 1, 9]))
+    put("hdf", "exchange", bytes([1, 13, 0]) + dataset + bytes([6, 0, 1, 1])
+        + bytes([4, 3, 8, 0, 1, 1]))
+    put("hdf", "large", bytes([1, 16, 0, 0, 0, 0, 231, 231, 225, 0, 65, 0, 0, 0, 1, 9]))
+
+
+# ---- text ----
+
+MDOC = b"""PixelSpacing = 2.5
+[T = SerialEM: tilt series]
+[T =     Tilt axis angle = 85.3, binning = 4  spot = 8  camera = 0]
+
+[ZValue = 0]
+TiltAngle = -60.01
+ExposureDose = 3.1
+PriorRecordDose = 0
+SubFramePath = D:\\frames\\a.tif
+
+[ZValue = 1]
+TiltAngle = 0
+ExposureDose = 3.1
+[FrameSet = 2]
+TiltAngle = 60
+[Montage = 1]
+TiltAxisAngle = -91.8
+"""
+
+COM = b"""# THIS IS A COMMAND FILE
+$setenv IMOD_OUTPUT_FORMAT MRC
+$tilt -StandardInput
+InputProjections a_ali.mrc
+OutputFile /tmp/a_rec.mrc
+TILTFILE ../a.tlt
+XTILTFILE a.xtilt
+THICKNESS 100
+WIDTH 64
+OFFSET 1.5 -2
+SHIFT 0.0 3
+XAXISTILT -2.5
+RADIAL 0.35 0.035
+FalloffIsTrueSigma 1
+HammingLikeFilter 0.2
+FakeSIRTiterations 10
+SCALE 0 250
+MODE 1
+LOG 0.0
+IMAGEBINNED 2
+FULLIMAGE 128 128
+SUBSETSTART 0 0
+SLICE 2 60 1
+PARALLEL
+EXCLUDELIST 1-4,7
+INCLUDE 3,9-12
+LOCALFILE a.xf
+DENSWEIGHT 2
+COSINTERP 0
+UseGPU 0
+$if (-e ./savework) ./savework
+"""
+
+COMMANDS = [
+    "series.st\n-o\nout.mrc\n-T\n100\n-a\nSIRT\n-i\n20\n-r\n0.2",
+    "--method=ADMM,10,5,0.2,0.1\n--geometry\n0,1.5,-2,300\n--tiltfile\na.tlt\n--f2b",
+    "--input\na.mrc\n--exclude=1-4,7,40-41\n--include=1-9\n--slices\n0:9\n--memory\n4G",
+    "-i\nseries.mrc", "-thickness\n3", "--lambda\n3", "--thicknes=4", "--mode=byt",
+    "--scale=-3,1e5\n--log=0.5\n--order\nxyz\n--window=ham\n-p\n--\n-name",
+    "--cache\n512MiB\n--deflate=9\n--device\n0,2\n--kernel\ntexture\n--bin\n4\n-h\n-q",
+]
+
+
+def make_text():
+    put("angles", "column", b"\3-60\r\n0\n60.5\n")
+    put("angles", "table", b"\2# angles\n-60.0 1 2\n60.0\t3 4")
+    put("angles", "row", b"\4-60, -20 20 60")
+    put("angles", "comma", b"\2-60,5\n60,5")
+    put("angles", "mdoc", b"\3" + MDOC)
+    put("angles", "mark", b"\1\xef\xbb\xbf12")
+    put("angles", "odd", b"\3nan\ninf\n0x10 1e999 -361")
+    put("mdoc", "small", MDOC)
+    put("mdoc", "windows", MDOC.replace(b"\n", b"\r\n"))
+    put("transforms", "two", b"\2 1 0 0 1 0.5 -3\n0.99 -.1 .1 0.99 1e2 2\n")
+    put("transforms", "flat", b"\1 1 1 1 1 0 0")
+    put("com", "all", COM)
+    put("com", "old", b"$tilt\na.ali\na.rec\nTHICKNESS 20\nRADIAL 30 4\nDONE\n")
+    for i, command in enumerate(COMMANDS):
+        put("options", f"command{i}", command.encode())
+    for i, text in enumerate((b"1-4,7,40-41", b" 1 , 2-2", b"", b"0", b"9-3", b"1-",
+                              b"99999999999999999999", b"1-9223372036854775807")):
+        put("list", f"list{i}", b"\x2a" + text)
+
+
+def take_data():
+    for path in sorted(DATA.glob("interop/*")):
+        if path.suffix in (".mrc", ".map", ".ccp4", ".st", ".mrcs", ".gz"):
+            put("mrc", path.name, path.read_bytes())
+    for path in sorted(DATA.glob("sidecars/*/*")):
+        content = path.read_bytes()
+        count = bytes([min(255, max(1, len(content.split(b"\n")) - 1))])
+        if path.suffix in (".tlt", ".rawtlt", ".xtilt"):
+            put("angles", path.name, count + content)
+        elif path.suffix in (".xf", ".tltxf"):
+            put("transforms", path.name, count + content)
+        elif path.suffix == ".mdoc":
+            put("mdoc", path.name, content)
+        elif path.suffix == ".com":
+            put("com", path.name, content)
+
+
+make_mrc()
+make_hdf()
+make_recipes()
+make_text()
+if DATA and DATA.is_dir():
+    take_data()
+for target in "mrc hdf hdf_bytes angles mdoc transforms com options list".split():
+    (FOLDER / target).mkdir(parents=True, exist_ok=True)
