@@ -59,7 +59,9 @@ static void print_man(const tr_setup *s)
     tr_options_man(stdout, s->groups, s->n_groups);
     printf(".SH EXIT STATUS\n0 success, 1 a file or the system refused, 2 a wrong "
            "option, 3 not "
-           "possible with this program, 4 not enough memory, 5 a bug.\n");
+           "possible with this program, 4 not enough memory, 5 a bug, 6 stopped on "
+           "request with "
+           "what is done kept for \\-\\-resume.\n");
     printf(
         ".SH ENVIRONMENT\n.TP\n.B TR_ISA\nbaseline, avx2 or avx512: the instruction set "
         "to "
@@ -167,7 +169,7 @@ static void end_all(tr_setup *s, tr_comm *comm, tr_status status)
 {
     tr_output_discard(s->job.output);
     s->job.output = NULL;
-    if (comm->size > 1) {
+    if (comm->size > 1 && status != TR_ERR_STOPPED) {
         char sentence[1100];
         snprintf(sentence, sizeof sentence, "rank %d: %s", comm->rank, tr_error());
         tr_log_error(sentence);
@@ -179,7 +181,10 @@ static tr_status reconstruct(tr_setup *s, tr_comm *comm, const void *plan, doubl
                              double checking)
 {
     tr_job *job = &s->job;
-    TR_TRY(tr_output_open(comm, &job->output_spec, &job->output));
+    tr_output_spec spec = job->output_spec;
+    if (s->program->method->whole_volume)
+        spec.every = 0.0; /* it keeps iterations, not slices */
+    TR_TRY(tr_output_open(comm, &spec, &job->output));
     double begun = tr_now();
     if (s->options.timeline && !(job->timeline = tr_timeline_new(begun)))
         return TR_ERR_MEMORY;

@@ -17,7 +17,8 @@ typedef enum tr_status {
     TR_ERR_USAGE = 2,       /* an option or its value is wrong */
     TR_ERR_UNAVAILABLE = 3, /* asked of a program or build that cannot do it */
     TR_ERR_MEMORY = 4,      /* does not fit in the memory allowed */
-    TR_ERR_INTERNAL = 5     /* a bug of ours */
+    TR_ERR_INTERNAL = 5,    /* a bug of ours */
+    TR_ERR_STOPPED = 6      /* asked to stop, and what is done is kept */
 } tr_status;
 
 #define TR_CHECKED __attribute__((warn_unused_result))

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "fingerprint.h"
 #include "mem.h"
 
 static const char MAGIC[8] = "TRJRNL1";
@@ -107,27 +108,6 @@ tr_status tr_journal_begin(const tr_journal_spec *spec, const uint64_t *section_
     return status;
 }
 
-/* The first line that differs: "this run has X, that one had Y". */
-static tr_status differs(const tr_journal_spec *spec, const char *theirs)
-{
-    const char *a = spec->fingerprint, *b = theirs;
-    for (;;) {
-        int n = (int)strcspn(a, "\n"), m = (int)strcspn(b, "\n");
-        if (n != m || strncmp(a, b, (size_t)n) != 0)
-            return tr_fail(TR_ERR_USAGE,
-                           "%s is of a run with \"%.*s\", and this one has \"%.*s\"; "
-                           "leave out --resume to start anew",
-                           spec->path, m, b, n, a);
-        if (!a[n] || !b[m])
-            break;
-        a += n + 1;
-        b += m + 1;
-    }
-    return tr_fail(TR_ERR_USAGE,
-                   "%s is of a volume of another size; leave out --resume to start anew",
-                   spec->path);
-}
-
 static tr_status compare(const tr_journal_spec *spec, int fd, uint64_t **section_offset)
 {
     header h;
@@ -144,11 +124,12 @@ static tr_status compare(const tr_journal_spec *spec, int fd, uint64_t **section
     tr_status status = TR_OK;
     if (!transfer(fd, theirs, h.fingerprint_bytes, sizeof h, false))
         status = cannot(spec, "read");
-    else if (strcmp(theirs, spec->fingerprint) != 0 || h.n_slices != spec->n_slices ||
-             h.n_sections != spec->n_sections)
-        status = differs(spec, theirs);
+    else
+        status = tr_fingerprint_compare(spec->path, theirs, spec->fingerprint);
     free(theirs);
     TR_TRY(status);
+    if (h.n_slices != spec->n_slices || h.n_sections != spec->n_sections)
+        return tr_fail(TR_ERR_DATA, "%s is damaged; remove it", spec->path);
     size_t bytes = spec->n_sections * sizeof **section_offset;
     *section_offset = tr_calloc("section offsets", bytes, 1);
     if (!*section_offset)

@@ -44,6 +44,21 @@ static void clear_line(void)
     state.line_is_open = false;
 }
 
+/* Names and what other programs wrote may hold control characters, which would command
+ * the terminal: print them as "\x1b". 0xc2 begins those beyond ASCII in UTF-8. */
+static void print_safely(const char *text)
+{
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+        bool is_c1 = c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0;
+        if (is_c1)
+            fprintf(stderr, "\\x%02x", *++c);
+        else if (*c < ' ' || *c == 127)
+            fprintf(stderr, "\\x%02x", *c);
+        else
+            fputc(*c, stderr);
+    }
+}
+
 /* "PROGRAM: KIND: text", or the text alone when kind is NULL. */
 static void print_line(const char *kind, const char *format, va_list arguments)
     __attribute__((format(printf, 2, 0)));
@@ -54,7 +69,12 @@ static void print_line(const char *kind, const char *format, va_list arguments)
     clear_line();
     if (kind)
         fprintf(stderr, "%s: %s: ", state.program, kind);
-    vfprintf(stderr, format, arguments);
+    char *text = NULL;
+    if (vasprintf(&text, format, arguments) >= 0)
+        print_safely(text);
+    else
+        fputs("(not enough memory for a message)", stderr);
+    free(text);
     fputc('\n', stderr);
     fflush(stderr);
     pthread_mutex_unlock(&state.mutex);

@@ -15,6 +15,7 @@
 #include "mem.h"
 #include "partition.h"
 #include "statistics.h"
+#include "stop.h"
 
 struct tr_output {
     tr_comm *comm;
@@ -40,6 +41,8 @@ static tr_journal *volatile unfinished_journal;
 
 static void remove_unfinished(int signal_number)
 {
+    if (tr_stop_ask(signal_number))
+        return;
     bool kept = unfinished_journal && tr_journal_keep(unfinished_journal);
     for (int i = 0; i < 3 && !kept; i++)
         if (unfinished[i])

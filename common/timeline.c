@@ -99,6 +99,7 @@ tr_status tr_timeline_write(tr_timeline *t, tr_comm *comm, const char *const *na
     double *ends = tr_calloc("the timeline", ranks, sizeof *ends);
     tr_status status = ends ? TR_OK : TR_ERR_MEMORY;
     TR_TRY(comm->ops->agree(comm, status));
+    TR_ASSERT(ends);
     ends[comm->rank] = (double)t->n;
     status = comm->ops->sum(comm, ends, ranks);
     for (size_t r = 0; r < ranks; r++) {
@@ -110,6 +111,7 @@ tr_status tr_timeline_write(tr_timeline *t, tr_comm *comm, const char *const *na
     if (status == TR_OK && !events)
         status = TR_ERR_MEMORY;
     status = comm->ops->agree(comm, status);
+    TR_ASSERT(status != TR_OK || events);
     if (status == TR_OK && t->n)
         memcpy(events + FIELDS * before, t->events, FIELDS * t->n * sizeof *events);
     if (status == TR_OK)

@@ -41,6 +41,10 @@ typedef struct tr_image_info {
     double *tilts;  /* degrees, owned by the image; NULL when n_tilts is 0 */
 } tr_image_info;
 
+/* For the formats: control characters in a label become blanks, and those at its end go.
+ */
+void tr_clean_label(char *label);
+
 typedef struct tr_image tr_image;
 
 /* Open an image for reading. Errors (TR_ERR_DATA, one sentence naming the file, the

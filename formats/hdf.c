@@ -107,9 +107,7 @@ static void get_labels(hid_t header, tr_image_info *info)
         snprintf(name, sizeof name, "IMOD.MRC.label%zu", i);
         if (!get_text(header, name, label, TR_LABEL_LENGTH + 1))
             continue;
-        size_t length = strlen(label);
-        while (length > 0 && label[length - 1] == ' ')
-            label[--length] = '\0';
+        tr_clean_label(label);
         info->n_labels++;
     }
 }
@@ -162,9 +160,10 @@ static tr_status get_scaling(const char *path, hid_t group, float *scale, float 
     *shift = 0;
     if (isnan(bits) || bits <= 0)
         return TR_OK;
+    bits = floor(bits);
     double min = get_number(group, "EMAN.", "stored_rendermin");
     double max = get_number(group, "EMAN.", "stored_rendermax");
-    if (bits > 32 || !isfinite(min) || !isfinite(max))
+    if (bits < 1 || bits > 32 || !isfinite(min) || !isfinite(max))
         return tr_fail(
             TR_ERR_DATA,
             "%s says that its samples are stored in %g bits for values from %g "
@@ -208,35 +207,49 @@ static tr_status get_type(const char *path, const char *name, hid_t dataset,
     return TR_OK;
 }
 
-/* Whether all chunks of a dataset are in the file. */
-static bool has_all_chunks(hid_t dataset, hid_t properties)
+/* Whether all chunks of a dataset are in the file. A chunk is unpacked as a whole: none
+ * may be larger than what such a file can hold compressed. */
+static bool has_all_chunks(hid_t dataset, hid_t properties, uint64_t sample_bytes,
+                           uint64_t file_bytes)
 {
-    hsize_t dims[3], chunk[3], needed = 1, found = 0;
+    enum { BEST_DEFLATE = 1032, ALWAYS_FINE = 1 << 26 };
+    hsize_t dims[3] = {0}, chunk[3] = {0}, needed = 1, found = 0;
     hid_t space = H5Dget_space(dataset);
-    int rank = H5Sget_simple_extent_dims(space, dims, NULL);
-    bool known = H5Pget_chunk(properties, 3, chunk) == rank &&
+    int rank = H5Sget_simple_extent_ndims(space);
+    bool known = rank >= 1 && rank <= 3 &&
+                 H5Sget_simple_extent_dims(space, dims, NULL) == rank &&
+                 H5Pget_chunk(properties, 3, chunk) == rank &&
                  H5Dget_num_chunks(dataset, space, &found) >= 0;
     H5Sclose(space);
-    for (int i = 0; known && i < rank; i++)
-        needed *= (dims[i] - 1) / chunk[i] + 1; /* no more than samples: no overflow */
-    return known && found == needed;
+    uint64_t bytes = sample_bytes;
+    for (int i = 0; known && i < rank; i++) {
+        known = dims[i] > 0 && chunk[i] > 0 &&
+                !__builtin_mul_overflow(bytes, chunk[i], &bytes);
+        if (known) /* no more than samples: no overflow */
+            needed *= (dims[i] - 1) / chunk[i] + 1;
+    }
+    return known && found == needed &&
+           (bytes <= ALWAYS_FINE || bytes / BEST_DEFLATE <= file_bytes);
 }
 
 /* Whether the samples are really in the file: a dataset can be declared and not filled,
  * and then reads as zeros. Samples that lie in other files are left to the reading. */
 static tr_status check_storage(const char *path, const char *name, hid_t dataset,
-                               uint64_t bytes, uint64_t file_bytes)
+                               uint64_t samples, uint64_t file_bytes)
 {
-    hid_t properties = H5Dget_create_plist(dataset);
+    hid_t properties = H5Dget_create_plist(dataset), type = H5Dget_type(dataset);
     H5D_layout_t layout = H5Pget_layout(properties);
-    uint64_t stored = H5Dget_storage_size(dataset);
+    uint64_t stored = H5Dget_storage_size(dataset), one = H5Tget_size(type), bytes;
     bool complete = stored > 0 && stored <= file_bytes;
+    if (__builtin_mul_overflow(samples, one, &bytes))
+        bytes = UINT64_MAX;
     if (layout == H5D_VIRTUAL || H5Pget_external_count(properties) > 0)
         complete = true;
     else if (layout == H5D_CHUNKED)
-        complete = complete && has_all_chunks(dataset, properties);
+        complete = complete && has_all_chunks(dataset, properties, one, file_bytes);
     else
         complete = complete && stored >= bytes;
+    H5Tclose(type);
     H5Pclose(properties);
     if (complete)
         return TR_OK;
@@ -261,10 +274,10 @@ static tr_status inspect(const char *path, const char *name, hid_t dataset,
         return tr_fail(TR_ERR_DATA, "%s: %s has %d dimensions; 2 or 3 are needed", path,
                        name, rank);
     TR_TRY(get_type(path, name, dataset, type));
-    uint64_t bytes = tr_type_size(*type);
+    uint64_t samples = 1;
     for (int i = 0; i < 3; i++) {
         if (dims[i] == 0 || dims[i] > INT_MAX ||
-            __builtin_mul_overflow(bytes, dims[i], &bytes))
+            __builtin_mul_overflow(samples, dims[i], &samples))
             return tr_fail(
                 TR_ERR_DATA,
                 "%s: %s has the size %llu x %llu x %llu, which cannot be handled", path,
@@ -272,7 +285,7 @@ static tr_status inspect(const char *path, const char *name, hid_t dataset,
                 (unsigned long long)dims[0]);
         size[2 - i] = (size_t)dims[i];
     }
-    return check_storage(path, name, dataset, bytes, file_bytes);
+    return check_storage(path, name, dataset, samples, file_bytes);
 }
 
 static hid_t open_image_dataset(hid_t file, size_t number)
@@ -291,7 +304,7 @@ static tr_status alloc_scaling(hdf_state *hdf, size_t n)
     return hdf->scale && hdf->shift ? TR_OK : TR_ERR_MEMORY;
 }
 
-static tr_status read_theta(hdf_state *hdf, tr_image_info *info)
+static tr_status read_theta(hdf_state *hdf, uint64_t file_bytes, tr_image_info *info)
 {
     static const char name[] = "/exchange/theta";
     if (H5Lexists(hdf->file, name, H5P_DEFAULT) <= 0)
@@ -313,10 +326,13 @@ static tr_status read_theta(hdf_state *hdf, tr_image_info *info)
     else if (class != H5T_FLOAT && class != H5T_INTEGER)
         status =
             tr_fail(TR_ERR_DATA, "%s: /exchange/theta does not hold numbers", hdf->path);
-    else if (!(info->tilts = tr_calloc("tilt angles", info->nz, sizeof(double))))
+    else
+        status = check_storage(hdf->path, name, dataset, (uint64_t)n, file_bytes);
+    if (status == TR_OK &&
+        !(info->tilts = tr_calloc("tilt angles", info->nz, sizeof(double))))
         status = TR_ERR_MEMORY;
-    else if (H5Dread(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT,
-                     info->tilts) < 0)
+    if (status == TR_OK && H5Dread(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL,
+                                   H5P_DEFAULT, info->tilts) < 0)
         status = tr_hdf_fail(hdf->path, "/exchange/theta cannot be read");
     H5Dclose(dataset);
     for (size_t i = 0; status == TR_OK && i < info->nz; i++)
@@ -341,7 +357,7 @@ static tr_status open_exchange(hdf_state *hdf, uint64_t file_bytes, tr_image_inf
     info->min = info->max = info->mean = info->rms = NAN;
     TR_TRY(alloc_scaling(hdf, 1));
     hdf->scale[0] = 1;
-    return read_theta(hdf, info);
+    return read_theta(hdf, file_bytes, info);
 }
 
 /* One image of a stack, or the volume: its sizes must be those of image 0. */

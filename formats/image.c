@@ -249,6 +249,16 @@ void tr_image_close(tr_image *image)
     free(image);
 }
 
+void tr_clean_label(char *label)
+{
+    size_t length = strlen(label);
+    for (size_t k = 0; k < length; k++)
+        if ((unsigned char)label[k] < ' ' || label[k] == 127)
+            label[k] = ' ';
+    while (length > 0 && label[length - 1] == ' ')
+        label[--length] = '\0';
+}
+
 const tr_image_info *tr_image_get_info(const tr_image *image) { return &image->info; }
 const char *tr_image_path(const tr_image *image) { return image->path; }
 

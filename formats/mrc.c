@@ -268,13 +268,8 @@ static void fill_labels(const header *h, tr_image_info *info)
     for (int i = 0; i < n && i < TR_LABELS; i++) {
         char *label = info->labels[info->n_labels];
         memcpy(label, h->bytes + AT_LABELS + i * TR_LABEL_LENGTH, TR_LABEL_LENGTH);
-        size_t length = strlen(label); /* the byte after the 80 is 0 */
-        for (size_t k = 0; k < length; k++)
-            if ((unsigned char)label[k] < ' ' || label[k] == 127)
-                label[k] = ' ';
-        while (length > 0 && label[length - 1] == ' ')
-            label[--length] = '\0';
-        if (length > 0)
+        tr_clean_label(label); /* the byte after the 80 is 0 */
+        if (*label)
             info->n_labels++;
     }
 }

@@ -2,6 +2,8 @@
  * are computed once per voxel and view and used for a whole vector of rows. */
 #include "cpu_project.h"
 
+#include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #if defined(__AVX2__)
@@ -27,14 +29,22 @@ enum { VECTOR = 4 };
 #endif
 typedef float vec __attribute__((vector_size(4 * VECTOR), aligned(4 * VECTOR)));
 
+/* Several views, or several columns of one, in lanes: as many doubles as a vector has. */
+enum { DOUBLES = VECTOR / 2 };
+typedef double dvec __attribute__((vector_size(8 * DOUBLES)));
+typedef uint64_t bvec __attribute__((vector_size(8 * DOUBLES)));
+typedef float fvec __attribute__((vector_size(4 * DOUBLES)));
+
 enum {
-    WIDE = 4,       /* vectors of rows kept in registers */
-    VIEW_GROUP = 8, /* views whose lines stay in the first-level cache together */
-    TILE = 8,       /* voxels in x and z while they do */
-    BLOCK = 32,     /* voxels in x and z that one thread works on */
-    STRIP_X = 64,   /* forward: voxels in x and z read by a whole group of views */
-    STRIP_Z = 16
+    WIDE = 4,      /* vectors of rows kept in registers */
+    VIEW_GROUP = 8 /* views added to a voxel at a time */
 };
+
+/* Adding and subtracting ROUND rounds a double to a whole number; whole numbers from 0 on
+ * are the low bits of their sum with ONE. */
+#define ROUND 0x1.8p52
+#define ONE 0x1p52
+#define BITS_OF_ONE 0x4330000000000000u
 
 static inline size_t min_size(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -48,104 +58,18 @@ static inline size_t view_count(const tr_slab *s, const tr_subset *views)
     return views ? views->n : s->n_views;
 }
 
-/* What a view group needs for one tile, views in lanes so that the compiler computes
- * all of a voxel's columns at once. */
-typedef struct view_group {
-    size_t n;
-    double u0[VIEW_GROUP], ux[VIEW_GROUP], uz[VIEW_GROUP];
-    const float *p[VIEW_GROUP]; /* the view's left guard */
-} view_group;
-
-static view_group load_group(const tr_slab *s, const tr_subset *views, size_t first,
-                             const float *p)
+/* Keeps the compiler from addressing each vector by a sum of two registers, which costs
+ * an instruction more than by one. */
+static inline const float *in_register(const float *p)
 {
-    view_group g = {.n = min_size(VIEW_GROUP, view_count(s, views) - first)};
-    for (size_t k = 0; k < VIEW_GROUP; k++) {
-        /* Spare lanes repeat the last view; they are computed, never used. */
-        size_t view = view_at(views, first + min_size(k, g.n - 1));
-        g.u0[k] = s->rays[view].u0;
-        g.ux[k] = s->rays[view].ux;
-        g.uz[k] = s->rays[view].uz;
-        g.p[k] = p + view * (s->n_u + TR_GUARDS) * s->rows;
-    }
-    return g;
+    __asm__("" : "+r"(p));
+    return p;
 }
 
-/* Add a view group to WIDE vectors of one voxel's rows. */
-#define TR_ADD_GROUP(NVEC)                                                               \
-    static inline __attribute__((always_inline)) void add_group_##NVEC(                  \
-        float *x, size_t n, const float *const *taps, const float *fraction,             \
-        size_t rows)                                                                     \
-    {                                                                                    \
-        vec sum[NVEC];                                                                   \
-        for (int i = 0; i < NVEC; i++)                                                   \
-            sum[i] = ((const vec *)x)[i];                                                \
-        for (size_t k = 0; k < n; k++) {                                                 \
-            float right = fraction[k], left = 1.0f - right;                              \
-            const vec *a = (const vec *)taps[k], *b = (const vec *)(taps[k] + rows);     \
-            for (int i = 0; i < NVEC; i++) {                                             \
-                sum[i] += left * a[i];                                                   \
-                sum[i] += right * b[i];                                                  \
-            }                                                                            \
-        }                                                                                \
-        for (int i = 0; i < NVEC; i++)                                                   \
-            ((vec *)x)[i] = sum[i];                                                      \
-    }
-TR_ADD_GROUP(4)
-TR_ADD_GROUP(1)
-#undef TR_ADD_GROUP
+#include "cpu_backproject_body.h"
+#include "cpu_forward_body.h"
 
-static void backproject_voxel(const view_group *g, const double *base, double last,
-                              double ix, float *x, size_t rows)
-{
-    int column[VIEW_GROUP];
-    float fraction[VIEW_GROUP];
-    const float *taps[VIEW_GROUP];
-    for (int k = 0; k < VIEW_GROUP; k++)
-        tr_ray_column(base[k], g->ux[k], ix, last, &column[k], &fraction[k]);
-    for (int k = 0; k < VIEW_GROUP; k++)
-        taps[k] = g->p[k] + (size_t)column[k] * rows;
-    size_t r = 0;
-    for (; r + WIDE * VECTOR <= rows; r += WIDE * VECTOR) {
-        add_group_4(x + r, g->n, taps, fraction, rows);
-        for (int k = 0; k < VIEW_GROUP; k++)
-            taps[k] += WIDE * VECTOR;
-    }
-    for (; r < rows; r += VECTOR) {
-        add_group_1(x + r, g->n, taps, fraction, rows);
-        for (int k = 0; k < VIEW_GROUP; k++)
-            taps[k] += VECTOR;
-    }
-}
-
-static void backproject_tile(const tr_slab *s, const view_group *g, size_t x0, size_t x1,
-                             size_t z0, size_t z1, float *x)
-{
-    double last = tr_ray_last((double)s->n_u);
-    for (size_t iz = z0; iz < z1; iz++) {
-        double base[VIEW_GROUP];
-        for (int k = 0; k < VIEW_GROUP; k++)
-            base[k] = tr_ray_base(g->u0[k], g->uz[k], (double)iz);
-        for (size_t ix = x0; ix < x1; ix++)
-            backproject_voxel(g, base, last, (double)ix, x + (iz * s->n_x + ix) * s->rows,
-                              s->rows);
-    }
-}
-
-static void backproject_block(const tr_slab *s, const tr_subset *views, const float *p,
-                              size_t bx, size_t bz, float *x)
-{
-    size_t x1 = min_size(bx + BLOCK, s->n_x), z1 = min_size(bz + BLOCK, s->n_z);
-    for (size_t iz = bz; iz < z1; iz++)
-        memset(x + (iz * s->n_x + bx) * s->rows, 0, (x1 - bx) * s->rows * sizeof *x);
-    for (size_t k = 0; k < view_count(s, views); k += VIEW_GROUP) {
-        view_group g = load_group(s, views, k, p);
-        for (size_t tz = bz; tz < z1; tz += TILE)
-            for (size_t tx = bx; tx < x1; tx += TILE)
-                backproject_tile(s, &g, tx, min_size(tx + TILE, x1), tz,
-                                 min_size(tz + TILE, z1), x);
-    }
-}
+/* ---- views with an x-tilt of their own ---- */
 
 /* Rows [to, to + rows) of `y` += weight * rows of `x` shifted by `shift`: y[r] +=
  * weight * x[r + shift], for the rows there are. */
@@ -214,102 +138,6 @@ static void backproject_shifted(const tr_slab *s, const tr_subset *views, const 
     }
 }
 
-static void backproject(const tr_slab *s, const tr_subset *views, const float *p,
-                        float *x, int threads)
-{
-    if (is_shifted(s, views)) {
-        backproject_shifted(s, views, p, x, threads);
-        return;
-    }
-    size_t across = (s->n_x + BLOCK - 1) / BLOCK, down = (s->n_z + BLOCK - 1) / BLOCK;
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (size_t b = 0; b < across * down; b++)
-        backproject_block(s, views, p, b % across * BLOCK, b / across * BLOCK, x);
-}
-
-/* ---- forward ---- */
-
-/* Walk a strip of voxels along x with the sums of two neighbouring columns in
- * registers; a column is added to memory when the walk leaves it. */
-#define TR_WALK(NVEC)                                                                    \
-    static inline __attribute__((always_inline)) void walk_##NVEC(                       \
-        const float *x, size_t n, const int *column, const float *fraction, float *p,    \
-        size_t rows)                                                                     \
-    {                                                                                    \
-        vec here[NVEC], next[NVEC];                                                      \
-        int at = column[0];                                                              \
-        for (int i = 0; i < NVEC; i++)                                                   \
-            here[i] = next[i] = (vec){0};                                                \
-        for (size_t k = 0; k < n; k++) {                                                 \
-            if (column[k] != at) {                                                       \
-                vec *a = (vec *)(p + (size_t)at * rows);                                 \
-                for (int i = 0; i < NVEC; i++)                                           \
-                    a[i] += here[i];                                                     \
-                if (column[k] == at + 1) {                                               \
-                    for (int i = 0; i < NVEC; i++)                                       \
-                        here[i] = next[i];                                               \
-                } else {                                                                 \
-                    vec *b = (vec *)(p + (size_t)(at + 1) * rows);                       \
-                    for (int i = 0; i < NVEC; i++) {                                     \
-                        b[i] += next[i];                                                 \
-                        here[i] = (vec){0};                                              \
-                    }                                                                    \
-                }                                                                        \
-                for (int i = 0; i < NVEC; i++)                                           \
-                    next[i] = (vec){0};                                                  \
-                at = column[k];                                                          \
-            }                                                                            \
-            const vec *v = (const vec *)(x + k * rows);                                  \
-            float right = fraction[k], left = 1.0f - right;                              \
-            for (int i = 0; i < NVEC; i++) {                                             \
-                here[i] += left * v[i];                                                  \
-                next[i] += right * v[i];                                                 \
-            }                                                                            \
-        }                                                                                \
-        vec *a = (vec *)(p + (size_t)at * rows);                                         \
-        vec *b = (vec *)(p + (size_t)(at + 1) * rows);                                   \
-        for (int i = 0; i < NVEC; i++) {                                                 \
-            a[i] += here[i];                                                             \
-            b[i] += next[i];                                                             \
-        }                                                                                \
-    }
-TR_WALK(4)
-TR_WALK(1)
-#undef TR_WALK
-
-static void project_strip(const tr_slab *s, const tr_ray *ray, size_t x0, size_t n,
-                          size_t iz, const float *x, float *p, size_t lane0, size_t lane1)
-{
-    int column[STRIP_X];
-    float fraction[STRIP_X];
-    double base = tr_ray_base(ray->u0, ray->uz, (double)iz);
-    double last = tr_ray_last((double)s->n_u);
-    for (size_t k = 0; k < n; k++)
-        tr_ray_column(base, ray->ux, (double)(x0 + k), last, &column[k], &fraction[k]);
-    const float *from = x + (iz * s->n_x + x0) * s->rows;
-    size_t r = lane0;
-    for (; r + WIDE * VECTOR <= lane1; r += WIDE * VECTOR)
-        walk_4(from + r, n, column, fraction, p + r, s->rows);
-    for (; r < lane1; r += VECTOR)
-        walk_1(from + r, n, column, fraction, p + r, s->rows);
-}
-
-/* One group of views over some lanes: strips of the volume are read from the cache by
- * all views of the group. */
-static void project_group(const tr_slab *s, const tr_subset *views, size_t first,
-                          size_t n, const float *x, float *p, size_t lane0, size_t lane1)
-{
-    for (size_t sz = 0; sz < s->n_z; sz += STRIP_Z)
-        for (size_t sx = 0; sx < s->n_x; sx += STRIP_X)
-            for (size_t k = first; k < first + n; k++) {
-                size_t view = view_at(views, k);
-                float *to = p + view * (s->n_u + TR_GUARDS) * s->rows;
-                for (size_t iz = sz; iz < min_size(sz + STRIP_Z, s->n_z); iz++)
-                    project_strip(s, &s->rays[view], sx, min_size(STRIP_X, s->n_x - sx),
-                                  iz, x, to, lane0, lane1);
-            }
-}
-
 static void project_shifted_view(const tr_slab *s, const tr_ray *ray, const float *x,
                                  float *p)
 {
@@ -349,34 +177,50 @@ static void clear_guards(const tr_slab *s, float *p)
     memset(p + (s->n_u + 1) * s->rows, 0, 2 * s->rows * sizeof *p);
 }
 
+static void project_shifted(const tr_slab *s, const tr_subset *views, const float *x,
+                            float *p, int threads)
+{
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (size_t k = 0; k < view_count(s, views); k++) {
+        size_t view = view_at(views, k);
+        float *to = p + view * (s->n_u + TR_GUARDS) * s->rows;
+        project_shifted_view(s, &s->rays[view], x, to);
+        clear_guards(s, to);
+    }
+}
+
+/* ---- the entries of the table ---- */
+
+static void backproject(const tr_slab *s, const tr_subset *views, const float *p,
+                        float *x, int threads)
+{
+    if (is_shifted(s, views))
+        backproject_shifted(s, views, p, x, threads);
+    else
+        backproject_blocks(s, views, p, x, threads);
+}
+
 static void project(const tr_slab *s, const tr_subset *views, const float *x, float *p,
                     int threads)
 {
-    size_t n = view_count(s, views), stride = (s->n_u + TR_GUARDS) * s->rows;
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (size_t k = 0; k < n; k++)
-        clear_view(s, p + view_at(views, k) * stride);
-    if (is_shifted(s, views)) {
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-        for (size_t k = 0; k < n; k++) {
-            size_t view = view_at(views, k);
-            project_shifted_view(s, &s->rays[view], x, p + view * stride);
-        }
-    } else {
-        /* Few views (SART takes one at a time): share the lanes out as well. */
-        size_t groups = (n + VIEW_GROUP - 1) / VIEW_GROUP;
-        size_t chunk = groups < 2 * (size_t)threads ? 2 * TR_LANES : 4 * TR_LANES;
-        size_t chunks = (s->rows + chunk - 1) / chunk;
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-        for (size_t task = 0; task < groups * chunks; task++) {
-            size_t first = task / chunks * VIEW_GROUP, lane = task % chunks * chunk;
-            project_group(s, views, first, min_size(VIEW_GROUP, n - first), x, p, lane,
-                          min_size(lane + chunk, s->rows));
-        }
+    size_t n = view_count(s, views), along_x = 0, along_z = 0, order[n];
+    bool shifted = is_shifted(s, views);
+    for (size_t k = 0; k < n; k++) {
+        size_t view = view_at(views, k);
+        double ux = fabs(s->rays[view].ux), uz = fabs(s->rays[view].uz);
+        shifted = shifted || (ux < least_slope && uz < least_slope);
+        if (ux >= uz)
+            order[along_x++] = view;
+        else
+            order[n - ++along_z] = view;
     }
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t k = 0; k < n; k++)
-        clear_guards(s, p + view_at(views, k) * stride);
+        clear_view(s, p + order[k] * (s->n_u + TR_GUARDS) * s->rows);
+    if (shifted)
+        project_shifted(s, views, x, p, threads);
+    else
+        project_bundles(s, order, n, along_x, x, p, threads);
 }
 
 #include "cpu_general_body.h"

@@ -21,6 +21,7 @@ static size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * u
 static void cut_rows(const tr_job *job, tr_slice_plan *p)
 {
     long first, end;
+    TR_ASSERT(p->core > 0);
     size_t slice0 = job->first_slice + p->first;
     tr_geometry_rows_of_slices(&job->geometry, slice0, slice0 + p->slices, &first, &end);
     if (job->geometry.pitch != 0.0) {
@@ -37,6 +38,7 @@ static size_t live_volumes(const tr_job *job, const tr_slice_plan *p)
 {
     if (job->geometry.pitch == 0.0)
         return 2;
+    TR_ASSERT(p->core > 0);
     long first, end;
     tr_geometry_rows_of_slices(&job->geometry, 0, p->group, &first, &end);
     return ((size_t)(end - first) + p->core - 1) / p->core + 2;

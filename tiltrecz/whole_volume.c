@@ -3,6 +3,7 @@
 
 #include "../common/mem.h"
 #include "../common/transpose.h"
+#include "saver.h"
 #include "volume.h"
 
 /* Rows are read as they are: x-tilts and transforms are in the rays. */
@@ -116,7 +117,7 @@ static tr_status write_volume(tr_job *job, const tr_volume_plan *p, const tr_vec
 }
 
 static tr_status reconstruct(tr_job *job, const tr_volume_plan *p, const tr_linop *A,
-                             tr_vec *b, tr_vec *x)
+                             const tr_saver *saver, tr_vec *b, tr_vec *x)
 {
     tr_status status = read_projections(job, p, b);
     if (status == TR_OK)
@@ -126,6 +127,7 @@ static tr_status reconstruct(tr_job *job, const tr_volume_plan *p, const tr_lino
     /* From here on the processes work in step. */
     TR_TRY(job->comm->ops->agree(job->comm, status));
     tr_context context = {.A = A,
+                          .saver = saver,
                           .starts_at_zero = !job->initial,
                           .rows_together = p->coupled,
                           .history = &job->history};
@@ -148,8 +150,12 @@ static tr_status volume_run(tr_job *job, const void *plan)
     if (status == TR_OK)
         status = job->backend->alloc(job->device, x.lines * x.rows, &x.data);
     status = job->comm->ops->agree(job->comm, status);
+    tr_volume_saver *saver = NULL;
     if (status == TR_OK)
-        status = reconstruct(job, p, A, &b, &x);
+        status = tr_volume_saver_new(job, &saver);
+    if (status == TR_OK)
+        status = reconstruct(job, p, A, tr_volume_saver_ops(saver), &b, &x);
+    tr_volume_saver_free(saver, status == TR_OK);
     job->backend->free(job->device, b.data);
     job->backend->free(job->device, x.data);
     tr_volume_operator_free(op);

@@ -23,6 +23,7 @@
  * them, made positive where that is asked, so more iterations never make it worse. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "../log.h"
 #include "regularizer.h"
@@ -360,13 +361,45 @@ static tr_status prepare(admm *a)
     return TR_VECTOR(a->c, xpay, &a->work[2], (float)-a->rho, &a->work[0]);
 }
 
+/* What is kept of the numbers between iterations. */
+static void get_numbers(const admm *a, double *n)
+{
+    const double now[] = {a->rho,    a->primal,     a->dual,
+                          a->lowest, a->split_dual, a->objective};
+    memcpy(n, now, sizeof now);
+}
+
+static void set_numbers(admm *a, const double *n)
+{
+    a->rho = n[0];
+    a->primal = n[1];
+    a->dual = n[2];
+    a->lowest = n[3];
+    a->split_dual = n[4];
+    a->objective = n[5];
+}
+
 static tr_status iterate(admm *a, tr_vec *x)
 {
     bool unused;
     TR_TRY(evaluate(a, x));
     TR_TRY(minimise_z(a, x, 1.0));
-    for (long k = 1; k <= a->p->iterations; k++) {
+    tr_vec *vectors[4 + 1 + 2 * TR_MAX_PARTS] = {x, a->d, &a->best, &a->work[0],
+                                                 &a->work[2]};
+    double numbers[] = {0, 0, 0, 0, 0, 0};
+    tr_state state = {vectors, 5, numbers, sizeof numbers / sizeof *numbers};
+    for (size_t part = 0; part < a->reg.parts; part++) {
+        vectors[state.n_vectors++] = &a->w[part];
+        vectors[state.n_vectors++] = &a->z[part];
+    }
+    long k;
+    TR_TRY(tr_resume(a->c, &state, &k));
+    if (k > 0)
+        set_numbers(a, numbers);
+    for (k++; k <= a->p->iterations; k++) {
         if (k > 1) {
+            get_numbers(a, numbers);
+            TR_TRY(tr_save(a->c, &state, k - 1));
             TR_TRY(tr_residual_add(a->c, NULL, NULL, a->d));
             if (k <= BALANCED)
                 TR_TRY(balance(a));

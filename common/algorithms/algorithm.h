@@ -61,11 +61,27 @@ typedef struct tr_history {
 } tr_history;
 void tr_history_free(tr_history *history);
 
+/* Where an algorithm's state is kept, so that a later run can go on. All but get and put
+ * are collective. */
+typedef struct tr_saver {
+    void *self;
+    /* The iteration after which a run before stopped, whose state `get` gives piece by
+     * piece; 0: there is none. */
+    tr_status (*resume)(void *self, long *iteration);
+    tr_status (*get)(void *self, void *data, size_t bytes);
+    /* After an iteration: whether it is time to save, and whether to stop then. */
+    tr_status (*due)(void *self, bool *save, bool *stop);
+    tr_status (*begin)(void *self, long iteration);
+    tr_status (*put)(void *self, const void *data, size_t bytes);
+    tr_status (*end)(void *self);
+} tr_saver;
+
 struct tr_context {
     const tr_linop *A;
-    bool starts_at_zero; /* x is 0 on entry: the first projection is known */
-    double tolerance;    /* stop at |b - A x| <= tolerance |b|; 0: never */
-    bool rows_together;  /* for the volume as a whole, not row by row */
+    const tr_saver *saver; /* NULL: nothing is kept */
+    bool starts_at_zero;   /* x is 0 on entry: the first projection is known */
+    double tolerance;      /* stop at |b - A x| <= tolerance |b|; 0: never */
+    bool rows_together;    /* for the volume as a whole, not row by row */
     tr_history *history;
     /* private to context.c */
     size_t n_owned, iteration;
@@ -93,6 +109,22 @@ TR_CHECKED tr_status tr_residual_add(tr_context *c, const tr_vec *data,
                                      const tr_subset *views, tr_vec *r);
 /* The iteration is over: *done when no row is left to improve. */
 TR_CHECKED tr_status tr_residual_end(tr_context *c, bool *done);
+
+/* What an algorithm goes on from after an iteration, besides b: vectors, with as many
+ * values as their shapes say, and numbers. */
+typedef struct tr_state {
+    tr_vec *const *vectors;
+    size_t n_vectors;
+    double *numbers;
+    size_t n_numbers;
+} tr_state;
+
+/* Before the first iteration, everything being set up for it: *iteration is 0, or that
+ * after which an earlier run stopped, and the state is what it was then. */
+TR_CHECKED tr_status tr_resume(tr_context *c, const tr_state *state, long *iteration);
+/* After iteration `iteration`, counted from 1, if another one follows: keeps the state
+ * when it is time. TR_ERR_STOPPED when the run is to stop. */
+TR_CHECKED tr_status tr_save(tr_context *c, const tr_state *state, long iteration);
 
 /* The scalar product, over all processes. */
 TR_CHECKED tr_status tr_dot(const tr_context *c, const tr_vec *x, const tr_vec *y,

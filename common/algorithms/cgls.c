@@ -48,7 +48,13 @@ static tr_status run(tr_context *c, const void *params, tr_vec *b, tr_vec *x)
     double gamma, before, qq;
     bool done = false;
     TR_TRY(tr_dot(c, &s, &s, &gamma));
-    for (long k = 0; k < p->iterations && !done && gamma > 0.0; k++) {
+    tr_vec *const vectors[] = {x, &r, &d};
+    const tr_state state = {vectors, 3, &gamma, 1};
+    long k;
+    TR_TRY(tr_resume(c, &state, &k));
+    for (; k < p->iterations && !done && gamma > 0.0; k++) {
+        if (k > 0)
+            TR_TRY(tr_save(c, &state, k));
         TR_TRY(tr_residual_add(c, b, NULL, &r));
         TR_TRY(TR_FORWARD(c, NULL, &d, &q));
         TR_TRY(tr_dot(c, &q, &q, &qq));

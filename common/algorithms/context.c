@@ -66,7 +66,7 @@ void tr_history_free(tr_history *history)
     memset(history, 0, sizeof *history);
 }
 
-static tr_status begin_rows(tr_context *c, const tr_vec *data)
+static tr_status new_rows(tr_context *c)
 {
     size_t rows = c->A->slab->p_rows;
     c->row_data = tr_calloc("row sums", 3 * rows, sizeof *c->row_data);
@@ -77,6 +77,12 @@ static tr_status begin_rows(tr_context *c, const tr_vec *data)
     c->row_last = c->row_now + rows;
     for (size_t r = 0; r < rows; r++)
         c->row_active[r] = 1.0f;
+    return TR_OK;
+}
+
+static tr_status begin_rows(tr_context *c, const tr_vec *data)
+{
+    TR_TRY(new_rows(c));
     TR_TRY(TR_VECTOR(c, row_squares, c->A->slab, NULL, data, c->row_data));
     for (size_t r = c->A->first_row; r < c->A->first_row + c->A->n_rows; r++)
         c->history->data_squares += c->row_data[r];
@@ -145,4 +151,98 @@ tr_status tr_residual_end(tr_context *c, bool *done)
     if (c->rows_together && c->tolerance > 0.0)
         *done = left[1] <= c->tolerance * c->tolerance * left[2];
     return TR_OK;
+}
+
+/* ---- the state between runs ---- */
+
+typedef tr_status transfer_bytes(void *self, void *data, size_t bytes);
+
+static tr_status put_bytes(void *self, void *data, size_t bytes)
+{
+    const tr_saver *saver = self;
+    return saver->put(saver->self, data, bytes);
+}
+
+static tr_status get_bytes(void *self, void *data, size_t bytes)
+{
+    const tr_saver *saver = self;
+    return saver->get(saver->self, data, bytes);
+}
+
+/* The bookkeeping of residuals, so that a table at the end is that of the whole run. */
+static tr_status transfer_history(tr_context *c, transfer_bytes *move)
+{
+    void *saver = (void *)c->saver;
+    size_t rows = c->A->slab->p_rows;
+    uint64_t counts[] = {c->iteration, c->history->n};
+    TR_TRY(move(saver, counts, sizeof counts));
+    TR_TRY(extend_history(c->history, counts[1]));
+    c->iteration = counts[0];
+    if (!c->row_data)
+        TR_TRY(new_rows(c));
+    TR_TRY(move(saver, c->history->squares, c->history->n * sizeof *c->history->squares));
+    TR_TRY(move(saver, &c->history->data_squares, sizeof c->history->data_squares));
+    TR_TRY(move(saver, c->row_data, 3 * rows * sizeof *c->row_data));
+    return move(saver, c->row_active, rows * sizeof *c->row_active);
+}
+
+/* A vector in the memory of a device goes through host memory. */
+static tr_status transfer_vector(tr_context *c, tr_vec *v, bool in)
+{
+    const tr_backend *backend = c->A->backend;
+    size_t floats = v->lines * v->rows, bytes = floats * sizeof *v->data;
+    transfer_bytes *move = in ? get_bytes : put_bytes;
+    if (!backend->own_memory)
+        return move((void *)c->saver, v->data, bytes);
+    float *host;
+    TR_TRY(backend->alloc_host(c->A->device, floats, &host));
+    tr_status status = backend->wait(c->A->device);
+    if (status == TR_OK && !in)
+        status = backend->download(c->A->device, v->data, host, floats);
+    if (status == TR_OK)
+        status = move((void *)c->saver, host, bytes);
+    if (status == TR_OK && in)
+        status = backend->upload(c->A->device, host, v->data, floats);
+    backend->free_host(c->A->device, host);
+    return status;
+}
+
+static tr_status transfer_state(tr_context *c, const tr_state *state, bool in)
+{
+    transfer_bytes *move = in ? get_bytes : put_bytes;
+    TR_TRY(transfer_history(c, move));
+    if (state->n_numbers)
+        TR_TRY(move((void *)c->saver, state->numbers,
+                    state->n_numbers * sizeof *state->numbers));
+    for (size_t k = 0; k < state->n_vectors; k++)
+        TR_TRY(transfer_vector(c, state->vectors[k], in));
+    return TR_OK;
+}
+
+tr_status tr_resume(tr_context *c, const tr_state *state, long *iteration)
+{
+    *iteration = 0;
+    if (!c->saver)
+        return TR_OK;
+    TR_TRY(c->saver->resume(c->saver->self, iteration));
+    return *iteration ? transfer_state(c, state, true) : TR_OK;
+}
+
+tr_status tr_save(tr_context *c, const tr_state *state, long iteration)
+{
+    bool save = false, stop = false;
+    if (!c->saver)
+        return TR_OK;
+    TR_TRY(c->saver->due(c->saver->self, &save, &stop));
+    if (!save)
+        return TR_OK;
+    TR_TRY(c->saver->begin(c->saver->self, iteration));
+    TR_TRY(transfer_state(c, state, false));
+    TR_TRY(c->saver->end(c->saver->self));
+    if (!stop)
+        return TR_OK;
+    return tr_fail(TR_ERR_STOPPED,
+                   "stopped after iteration %ld, as was asked for; it is kept, and the "
+                   "same command with --resume goes on from there",
+                   iteration);
 }

@@ -92,7 +92,13 @@ static tr_status iterate(tr_context *c, const tr_stationary *p, const size_t *or
     TR_TRY(tr_inverse_row_sums(c, NULL, &R));
     c->tolerance = p->tolerance;
     bool done = false;
-    for (long k = 0; k < p->iterations && !done; k++) {
+    tr_vec *const vectors[] = {x};
+    const tr_state state = {.vectors = vectors, .n_vectors = 1};
+    long k;
+    TR_TRY(tr_resume(c, &state, &k));
+    for (; k < p->iterations && !done; k++) {
+        if (k > 0)
+            TR_TRY(tr_save(c, &state, k));
         for (size_t i = 0; i < c->A->slab->n_views; i++)
             TR_TRY(step(c, p, order[i], k == 0 && i == 0 && c->starts_at_zero, &R, &C, b,
                         &r, &gradient, x));

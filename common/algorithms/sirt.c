@@ -84,7 +84,13 @@ static tr_status run_plain(tr_context *c, const tr_stationary *p, tr_vec *b, tr_
     c->tolerance = p->tolerance;
 
     bool done = false;
-    for (long k = 0; k < p->iterations && !done; k++) {
+    tr_vec *const vectors[] = {x};
+    const tr_state state = {.vectors = vectors, .n_vectors = 1};
+    long k;
+    TR_TRY(tr_resume(c, &state, &k));
+    for (; k < p->iterations && !done; k++) {
+        if (k > 0)
+            TR_TRY(tr_save(c, &state, k));
         if (k == 0 && c->starts_at_zero) {
             TR_TRY(TR_VECTOR(c, copy, b, &r));
         } else {

@@ -100,7 +100,19 @@ static tr_status sum_up(chebyshev *s, const double *coefficients, size_t terms, 
     TR_TRY(TR_VECTOR(s->c, axpy, (float)(sign * coefficients[k]), &s->d, before));
     if (k == 0)
         return TR_VECTOR(s->c, axpy, 1.0f, before, x);
+    tr_vec *const vectors[] = {&s->d, &s->sums[0], &s->sums[1]};
+    const tr_state state = {.vectors = vectors, .n_vectors = 3};
+    long done;
+    TR_TRY(tr_resume(s->c, &state, &done));
+    k -= (size_t)done;
+    if (done % 2) {
+        before = &s->sums[1];
+        two_before = &s->sums[0];
+    }
     while (k-- > 0) {
+        if (done > 0)
+            TR_TRY(tr_save(s->c, &state, done));
+        done++;
         TR_TRY(step(s, k, coefficients[k], k ? 2.0 : 1.0, before, two_before));
         tr_vec *next = two_before;
         two_before = before;

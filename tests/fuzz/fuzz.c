@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "../../formats/format.h"
@@ -17,14 +16,17 @@ void fuzz_violated(const char *condition, const char *file, int line)
 
 fuzz_file fuzz_file_make(const uint8_t *data, size_t size)
 {
-    fuzz_file file = {.fd = memfd_create("fuzz", MFD_CLOEXEC)};
-    FUZZ_REQUIRE(file.fd >= 0);
-    FUZZ_REQUIRE(write(file.fd, data, size) == (ssize_t)size);
-    snprintf(file.path, sizeof file.path, "/proc/self/fd/%d", file.fd);
+    fuzz_file file;
+    const char *folder = getenv("TMPDIR");
+    snprintf(file.path, sizeof file.path, "%s/fuzz-XXXXXX",
+             folder && *folder == '/' ? folder : "/tmp");
+    int fd = mkstemp(file.path);
+    FUZZ_REQUIRE(fd >= 0 && write(fd, data, size) == (ssize_t)size);
+    close(fd);
     return file;
 }
 
-void fuzz_file_remove(fuzz_file *file) { close(file->fd); }
+void fuzz_file_remove(fuzz_file *file) { unlink(file->path); }
 
 void fuzz_check_status(tr_status status)
 {

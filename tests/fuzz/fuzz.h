@@ -13,10 +13,10 @@
 #define FUZZ_ENTRY LLVMFuzzerTestOneInput
 #endif
 
-/* A file in memory with these bytes, under a name that can be opened. */
+/* A file with these bytes in TMPDIR, which is best a folder in memory. (One that is only
+ * in memory would have no name by which libhdf5 can open it.) */
 typedef struct fuzz_file {
-    int fd;
-    char path[32];
+    char path[256];
 } fuzz_file;
 
 fuzz_file fuzz_file_make(const uint8_t *data, size_t size);

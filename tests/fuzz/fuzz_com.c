@@ -62,7 +62,7 @@ static void check_com(const tr_imod_com *com)
     FUZZ_REQUIRE(com->binning >= 1);
     const char *files[] = {com->input, com->output, com->tilt_file, com->xtilt_file};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        FUZZ_REQUIRE(!files[i] || files[i][0] == '/'); /* the folder is /proc/self/fd */
+        FUZZ_REQUIRE(!files[i] || files[i][0] == '/'); /* as the com file's is */
 }
 
 int FUZZ_ENTRY(const uint8_t *data, size_t size)

@@ -79,8 +79,6 @@ static void hdf_layout(hdf_recipe *r, hid_t properties, int rank, const hsize_t 
         H5Pset_fletcher32(properties);
     if (layout & 32)
         H5Pset_deflate(properties, layout / 64);
-    if (layout % 4 == 3)
-        H5Pset_scaleoffset(properties, H5Z_SO_INT, 0);
 }
 
 /* Some samples, in a corner. */
@@ -89,7 +87,7 @@ static void hdf_fill(hdf_recipe *r, hid_t dataset, int rank, const hsize_t *dims
     enum { MOST = 4096 };
     float samples[MOST];
     hsize_t first[8] = {0}, count[8], n = 1;
-    for (int i = rank; i-- > 0;) {
+    for (int i = rank; n > 0 && i-- > 0;) {
         count[i] = dims[i] < MOST / n ? dims[i] : MOST / n;
         n *= count[i];
     }

@@ -149,13 +149,18 @@ def make_recipes():
     """The bytes that fuzz_hdf.c builds a file from: a volume, a stack, an exchange."""
     dataset = bytes([0, 3, 4, 5])  # three dimensions
     for kind in range(16):
-        for layout in (0, 1, 41, 57, 67):
-            rest = bytes([kind, layout, 0, 0, 0, 1, 9])
-            put("hdf", f"volume{kind}_{layout}", bytes([1, 16, 0, 0, 0]) + dataset + rest)
+        for layout in (0, 1, 41, 57):
+            divided = bytes(3 if layout % 4 else 0)
+            put("hdf", f"volume{kind}_{layout}", bytes([1, 16, 0, 0, 0]) + dataset
+                + bytes([kind, layout]) + divided + bytes([1, 9]))
     put("hdf", "stack", bytes([1, 50, 0, 0, 1, 0, 6]) + bytes(8) + bytes([30, 6])
         + bytes([1, 4, 5, 2, 0, 1, 7]))
-    put("hdf", "label", bytes([1, 16, 0, 1, 7, 4, 5]) + b"a\x1b[3m" + bytes([0, 0])
+    put("hdf", "label", bytes([1, 16, 0, 0, 1, 7, 4, 5]) + b"a\x1b[3m" + bytes([0])
         + dataset + bytes([2, 0, 1, 9]))
+    one = struct.pack("<d", 1)
+    put("hdf", "scaled", bytes([1, 16, 0, 0, 3]) + bytes([1, 4]) + struct.pack("<d", 8)
+        + bytes([8, 2, 4]) + one + bytes([8, 3, 4]) + one + bytes([8])
+        + dataset + bytes([1, 0, 1, 9]))
     put("hdf", "exchange", bytes([1, 13, 0]) + dataset + bytes([6, 0, 1, 1])
         + bytes([4, 3, 8, 0, 1, 1]))
     put("hdf", "large", bytes([1, 16, 0, 0, 0, 0, 231, 231, 225, 0, 65, 0, 0, 0, 1, 9]))

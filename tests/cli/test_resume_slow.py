@@ -74,6 +74,99 @@ def test_the_same_bytes(build_dir, tiltrec, series, tmp_path, algorithm, number,
     assert (tmp_path / "rec.mrc").read_bytes() == (tmp_path / "whole.mrc").read_bytes()
 
 
+VOLUME = {"SIRT": ["-a", "SIRT", "-i", 150], "SART": ["-a", "SART", "-i", 60],
+          "CGLS": ["-a", "CGLS", "-i", 300],
+          "chebyshev": ["-a", "SIRT", "-i", 800, "--accelerate", "chebyshev"],
+          "ADMM": ["-a", "ADMM", "-i", 60, "--positive"],
+          "l1": ["-a", "ADMM", "-i", 120, "--regularizer", "l1", "-r", 1.6],
+          "haar": ["-a", "ADMM", "-i", 120, "--regularizer", "haar"]}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small")
+    rng = np.random.default_rng(6)
+    return write_series(folder, rng.normal(size=(31, 60, 48)), TILTS)
+
+
+@pytest.mark.parametrize("work, number, ranks, geometry", [
+    *((w, signal.SIGTERM, None, []) for w in VOLUME),
+    *((w, signal.SIGKILL, None, []) for w in ("SIRT", "ADMM")),
+    *((w, signal.SIGKILL, 2, []) for w in ("CGLS", "ADMM")),
+    *((w, signal.SIGTERM, 2, ["--pitch", 4]) for w in ("SIRT", "ADMM"))])
+def test_the_same_volume(build_dir, tiltrecz, small, tmp_path, work, number, ranks, geometry):
+    """Iterations are kept; each process has its own file."""
+    options = ["-T", 32, *VOLUME[work], *geometry, small]
+    process = subprocess.Popen(
+        program_command(build_dir, ["-o", "rec.mrc", "--checkpoint", 1e-9, *options],
+                        program="tiltrecz-mpi", ranks=ranks),
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wanted = 2 * (ranks or 1)  # both generations
+    while (process.poll() is None and
+           len([n for n in names(tmp_path) if "checkpoint" in n and ".new" not in n]) < wanted):
+        time.sleep(0.002)
+    if ranks and number == signal.SIGKILL:
+        subprocess.run(["pkill", "-KILL", "-f", "tiltrecz-mpi -o rec.mrc --checkpoint"],
+                       check=False)
+    else:
+        process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
+    if (tmp_path / "rec.mrc").exists():
+        pytest.skip("the run was over before it could be stopped")
+    if number == signal.SIGTERM and not ranks:
+        assert process.returncode == 6
+        assert "--resume goes on from there" in said.splitlines()[-1]
+        assert not [n for n in names(tmp_path) if "partial" in n]
+    for name in names(tmp_path):  # what a killed process could not remove
+        if name.endswith((".partial", ".new")):
+            (tmp_path / name).unlink()
+    said = tiltrecz("-o", "rec.mrc", "--resume", *options, cwd=tmp_path, ranks=ranks).stderr
+    assert "going on after iteration" in said
+    assert names(tmp_path) == ["rec.mrc"]
+    whole = tiltrecz("-o", "whole.mrc", *options, cwd=tmp_path, ranks=ranks).stderr
+    assert (tmp_path / "rec.mrc").read_bytes() == (tmp_path / "whole.mrc").read_bytes()
+
+    def residuals(text):
+        return [line for line in text.splitlines() if line.lstrip()[:1].isdigit()]
+    assert residuals(said) == residuals(whole)
+
+
+def test_checkpoints_of_other_processes_are_refused(build_dir, tiltrecz, small, tmp_path):
+    options = ["-T", 32, *VOLUME["SIRT"], small]
+    process = subprocess.Popen(
+        program_command(build_dir, ["-o", "rec.mrc", "--checkpoint", 1e-9, *options],
+                        program="tiltrecz-mpi"), cwd=tmp_path, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not [n for n in names(tmp_path) if n.endswith(".1")]:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=60)
+    before = [n for n in names(tmp_path) if "checkpoint" in n]
+    done = tiltrecz("-o", "rec.mrc", "--resume", *options, cwd=tmp_path, ranks=2, check=False)
+    assert done.returncode == 2 and "start 1 with mpiexec" in done.stderr
+    done = tiltrecz("-o", "rec.mrc", "--resume", *options, "-r", 1.5, cwd=tmp_path,
+                    check=False)
+    assert done.returncode == 2 and '"--relaxation = 1"' in done.stderr
+    assert names(tmp_path) == before
+    # Damaged ones count as none.
+    for name in before:
+        path = tmp_path / name
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    said = tiltrecz("-o", "rec.mrc", "--resume", *options, cwd=tmp_path).stderr
+    assert "this run starts anew" in said
+
+
+def test_a_batch_system_s_time_limit(tiltrecz, small, tmp_path):
+    done = tiltrecz("-o", "rec.mrc", "-T", 32, "-a", "SIRT", "-i", 30, small, cwd=tmp_path,
+                    check=False, env={"SLURM_JOB_END_TIME": str(int(time.time()) + 60)})
+    assert done.returncode == 6
+    assert "stopped after iteration 1" in done.stderr
+    tiltrecz("-o", "rec.mrc", "-T", 32, "-a", "SIRT", "-i", 30, "--resume", small,
+             cwd=tmp_path)
+    assert names(tmp_path) == ["rec.mrc"]
+
+
 def test_other_options_or_data_are_refused_by_name(build_dir, tiltrec, series, tmp_path):
     options = [*OPTIONS, *WORK["SIRT"]]
     copy = tmp_path / "t_ali.mrc"

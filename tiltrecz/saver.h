@@ -1,0 +1,17 @@
+/* Where the volume method keeps an algorithm's state: a checkpoint of each process beside
+ * the output, and the one before it until all processes have written theirs. */
+#ifndef TR_VOLUME_SAVER_H
+#define TR_VOLUME_SAVER_H
+
+#include "../common/job.h"
+
+typedef struct tr_volume_saver tr_volume_saver;
+
+/* *saver is NULL where nothing is to be kept (--checkpoint 0). Collective. */
+TR_CHECKED tr_status tr_volume_saver_new(const tr_job *job, tr_volume_saver **saver);
+/* For the algorithm's context; NULL for NULL. */
+const tr_saver *tr_volume_saver_ops(const tr_volume_saver *saver);
+/* With `remove`, the checkpoints go: the tomogram is there. NULL is fine. */
+void tr_volume_saver_free(tr_volume_saver *saver, bool remove);
+
+#endif
