@@ -49,9 +49,8 @@ static void clear_line(void)
 static void print_safely(const char *text)
 {
     for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-        bool is_c1 = c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0;
-        if (is_c1)
-            fprintf(stderr, "\\x%02x", *++c);
+        if (c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0)
+            fprintf(stderr, "\\xc2\\x%02x", *++c);
         else if (*c < ' ' || *c == 127)
             fprintf(stderr, "\\x%02x", *c);
         else

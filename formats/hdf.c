@@ -160,7 +160,6 @@ static tr_status get_scaling(const char *path, hid_t group, float *scale, float 
     *shift = 0;
     if (isnan(bits) || bits <= 0)
         return TR_OK;
-    bits = floor(bits);
     double min = get_number(group, "EMAN.", "stored_rendermin");
     double max = get_number(group, "EMAN.", "stored_rendermax");
     if (bits < 1 || bits > 32 || !isfinite(min) || !isfinite(max))
@@ -207,12 +206,10 @@ static tr_status get_type(const char *path, const char *name, hid_t dataset,
     return TR_OK;
 }
 
-/* Whether all chunks of a dataset are in the file. A chunk is unpacked as a whole: none
- * may be larger than what such a file can hold compressed. */
+/* Whether all chunks of a dataset are in the file; *chunk_bytes is the size of one. */
 static bool has_all_chunks(hid_t dataset, hid_t properties, uint64_t sample_bytes,
-                           uint64_t file_bytes)
+                           uint64_t *chunk_bytes)
 {
-    enum { BEST_DEFLATE = 1032, ALWAYS_FINE = 1 << 26 };
     hsize_t dims[3] = {0}, chunk[3] = {0}, needed = 1, found = 0;
     hid_t space = H5Dget_space(dataset);
     int rank = H5Sget_simple_extent_ndims(space);
@@ -221,43 +218,53 @@ static bool has_all_chunks(hid_t dataset, hid_t properties, uint64_t sample_byte
                  H5Pget_chunk(properties, 3, chunk) == rank &&
                  H5Dget_num_chunks(dataset, space, &found) >= 0;
     H5Sclose(space);
-    uint64_t bytes = sample_bytes;
+    *chunk_bytes = sample_bytes;
     for (int i = 0; known && i < rank; i++) {
-        known = dims[i] > 0 && chunk[i] > 0 &&
-                !__builtin_mul_overflow(bytes, chunk[i], &bytes);
+        known = dims[i] > 0 && chunk[i] > 0;
+        if (__builtin_mul_overflow(*chunk_bytes, chunk[i], chunk_bytes))
+            *chunk_bytes = UINT64_MAX;
         if (known) /* no more than samples: no overflow */
             needed *= (dims[i] - 1) / chunk[i] + 1;
     }
-    return known && found == needed &&
-           (bytes <= ALWAYS_FINE || bytes / BEST_DEFLATE <= file_bytes);
+    return known && found == needed;
 }
 
 /* Whether the samples are really in the file: a dataset can be declared and not filled,
- * and then reads as zeros. Samples that lie in other files are left to the reading. */
+ * and then reads as zeros. Samples that lie in other files are left to the reading. A
+ * chunk is unpacked as a whole: none may be larger than deflate can have packed into
+ * such a file. */
 static tr_status check_storage(const char *path, const char *name, hid_t dataset,
                                uint64_t samples, uint64_t file_bytes)
 {
+    enum { BEST_DEFLATE = 1032, ALWAYS_FINE = 1 << 26 };
     hid_t properties = H5Dget_create_plist(dataset), type = H5Dget_type(dataset);
     H5D_layout_t layout = H5Pget_layout(properties);
     uint64_t stored = H5Dget_storage_size(dataset), one = H5Tget_size(type), bytes;
+    uint64_t chunk = 0;
     bool complete = stored > 0 && stored <= file_bytes;
     if (__builtin_mul_overflow(samples, one, &bytes))
         bytes = UINT64_MAX;
     if (layout == H5D_VIRTUAL || H5Pget_external_count(properties) > 0)
         complete = true;
     else if (layout == H5D_CHUNKED)
-        complete = complete && has_all_chunks(dataset, properties, one, file_bytes);
+        complete = complete && has_all_chunks(dataset, properties, one, &chunk);
     else
         complete = complete && stored >= bytes;
     H5Tclose(type);
     H5Pclose(properties);
-    if (complete)
-        return TR_OK;
-    return tr_fail(TR_ERR_DATA,
-                   "%s: %s is incomplete: of its samples, which need %llu bytes "
-                   "uncompressed, %llu bytes are stored in the file of %llu",
-                   path, name, (unsigned long long)bytes, (unsigned long long)stored,
-                   (unsigned long long)file_bytes);
+    if (!complete)
+        return tr_fail(TR_ERR_DATA,
+                       "%s: %s is incomplete: of its samples, which need %llu bytes "
+                       "uncompressed, %llu bytes are stored in the file of %llu",
+                       path, name, (unsigned long long)bytes, (unsigned long long)stored,
+                       (unsigned long long)file_bytes);
+    if (chunk > ALWAYS_FINE && chunk / BEST_DEFLATE > file_bytes)
+        return tr_fail(TR_ERR_DATA,
+                       "%s: %s has chunks of %llu bytes, too many for a file of %llu; "
+                       "it is damaged",
+                       path, name, (unsigned long long)chunk,
+                       (unsigned long long)file_bytes);
+    return TR_OK;
 }
 
 /* Size, type and presence of a dataset of rank 2 or 3; *nz is 1 for rank 2. */

@@ -216,10 +216,14 @@ static const char *cuda_describe(void *state)
                          : c->kernel == TR_KERNEL_TEXTURE ? "texture"
                                                           : "auto";
     snprintf(c->description, sizeof c->description,
-             "%.120s, %.1f GiB, compute capability %d.%d, kernel %s%s",
+             "%.100s, %.1f GiB, compute capability %d.%d, kernel %s%s",
              c->properties.name, (double)c->properties.totalGlobalMem / (1 << 30),
              c->properties.major, c->properties.minor, kernel,
              c->managed ? ", unified memory" : "");
+    size_t used = strlen(c->description);
+    if (c->blocks)
+        snprintf(c->description + used, sizeof c->description - used,
+                 ", backprojection in %zu blocks of %u threads", c->blocks, c->threads);
     return c->description;
 }
 

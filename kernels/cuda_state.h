@@ -28,6 +28,8 @@ typedef struct tr_cuda {
     struct tr_cuda_pool *pool;           /* freed vectors, kept for the next slab */
     struct tr_cuda_texture *texture;     /* of the texture kernel, kept as well */
     struct tr_cuda_transform *transform; /* plans of cuFFT, kept as well */
+    size_t blocks;                       /* of the latest backprojection, */
+    unsigned threads;                    /* with so many threads each: for describe */
     char description[256];
 } tr_cuda;
 

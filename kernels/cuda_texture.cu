@@ -281,6 +281,8 @@ tr_status tr_cuda_texture_backproject(tr_cuda *c, const tr_slab *s,
                         &grid));
     TR_TRY(ready_texture(c, s, rays->n));
     size_t group = c->texture->layers;
+    c->blocks = (size_t)grid.x * grid.y * grid.z;
+    c->threads = THREADS;
     for (size_t first = 0; first < rays->n; first += group) {
         unsigned n = (unsigned)(rays->n - first < group ? rays->n - first : group);
         TR_TRY(fill_layers(c, s, views, first, n, p));

@@ -465,6 +465,8 @@ tr_status tr_cuda_tile_backproject(tr_cuda *c, const tr_slab *s, const tr_cuda_r
     TR_TRY(tr_cuda_grid(tr_cuda_parts(s->n_x, SIDE) * tr_cuda_parts(s->n_z, SIDE) *
                             tr_cuda_parts(s->rows, WARP_ROWS),
                         &grid));
+    c->blocks = (size_t)grid.x * grid.y * grid.z;
+    c->threads = THREADS;
     TR_LAUNCH(backproject_tiles, grid, dim3(THREADS), sizeof(tile_memory), c->compute,
               tr_cuda_slab_of(s), *rays, p, x);
     return tr_cuda_launched("backproject_tiles");

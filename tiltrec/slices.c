@@ -298,6 +298,8 @@ static tr_status compute(pipeline *p)
         TR_TRY(reconstruct(p, projections, volume));
         if (!tr_queue_push(in->empty, projections) || !tr_queue_push(out->full, volume))
             break;
+        if (k == 0 && own)
+            tr_verbose("%s", job->backend->describe(job->device));
         tr_log_progress(job->algorithm->name, (double)(k + 1), (double)p->plan->n_slabs,
                         job->updates, tr_now() - start);
     }

@@ -1,6 +1,7 @@
 /* The run of the volume method: read, reconstruct, write. */
 #include <stdlib.h>
 
+#include "../common/log.h"
 #include "../common/mem.h"
 #include "../common/transpose.h"
 #include "saver.h"
@@ -133,6 +134,8 @@ static tr_status reconstruct(tr_job *job, const tr_volume_plan *p, const tr_lino
                           .history = &job->history};
     status = job->algorithm->run(&context, job->params, b, x);
     tr_context_end(&context);
+    if (job->backend->own_memory)
+        tr_verbose("%s", job->backend->describe(job->device));
     return status == TR_OK ? write_volume(job, p, x) : status;
 }
 

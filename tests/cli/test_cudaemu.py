@@ -1,5 +1,7 @@
 """The programs for GPUs, their kernels run by the emulation of tests/cudaemu: a pass here
 is none on a GPU. And what they say where there is no GPU."""
+import re
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,12 @@ def test_less_memory_than_the_device_said(cuda, series, tmp_path):
                       environment={"CUDAEMU_FAIL": "cudaMalloc:3,cudaMalloc:4"})
     assert said.count("the GPU has less memory free than it said: slabs of ") == 1
     assert np.array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("kernel", ["tile", "texture"])
+def test_verbose_says_how_kernels_are_launched(cuda, series, tmp_path, kernel):
+    _, said = run(cuda, tmp_path, series, "--verbose", kernel=kernel)
+    assert re.search(rf"kernel {kernel}, backprojection in \d+ blocks of \d+ threads", said)
 
 
 def test_memory_that_is_never_enough_is_refused(cuda, series, tmp_path):

@@ -54,7 +54,7 @@ def test_buffers_are_checked(program, cache, sanitized):
 
 
 def test_no_library_is_looked_for_in_the_current_folder(program):
-    """Nor in any other that another user could fill."""
+    """An empty folder in the list is the current one, where files from elsewhere lie."""
     for paths in re.findall(r"R(?:UN)?PATH.*\[(.*)\]", readelf(program, "--dynamic")):
         for path in paths.split(":"):
-            assert path.startswith(("/", "$ORIGIN")) and not path.startswith("/tmp/"), paths
+            assert path.startswith("/"), paths
