@@ -10,10 +10,13 @@
  */
 static void wait_without_spinning(char **argv)
 {
-    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") ||
+    char path[4096];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (n <= 0 || getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") ||
         setenv("OMP_WAIT_POLICY", "passive", 1) != 0)
         return;
-    execv("/proc/self/exe", argv); /* returns only where that is not possible */
+    path[n] = '\0';    /* by its path, so that it keeps its name */
+    execv(path, argv); /* returns only where that is not possible */
 }
 
 int tr_app_mpi(const tr_program *program, int argc, char **argv)

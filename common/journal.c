@@ -149,11 +149,19 @@ tr_status tr_journal_find(const tr_journal_spec *spec, bool *found,
     tr_status status = compare(spec, fd, section_offset);
     close(fd);
     TR_TRY(status);
-    for (int i = 0; i < 2; i++)
-        if (spec->data[i] && access(spec->data[i], R_OK | W_OK) != 0)
-            return tr_fail(TR_ERR_DATA,
-                           "%s tells of slices in %s, which cannot be opened: %s",
-                           spec->path, spec->data[i], strerror(errno));
+    for (int i = 0; i < 2; i++) {
+        if (!spec->data[i] || access(spec->data[i], R_OK | W_OK) == 0)
+            continue;
+        if (errno == ENOENT) { /* a journal of nothing */
+            free(*section_offset);
+            *section_offset = NULL;
+            *found = false;
+            return TR_OK;
+        }
+        return tr_fail(TR_ERR_DATA,
+                       "%s tells of slices in %s, which cannot be opened: %s", spec->path,
+                       spec->data[i], strerror(errno));
+    }
     return TR_OK;
 }
 
