@@ -163,18 +163,17 @@ static void print_times(const tr_job *job, double checking, double running, doub
 
 /* ---- the run ---- */
 
-/* A failure while the others compute: they are not waiting for this rank, so they are
+/* A failure that only this rank knows of: the others compute, or wait for it, so they are
  * ended here. */
-static void end_all(tr_setup *s, tr_comm *comm, tr_status status)
+static void end_all(const tr_setup *s, tr_comm *comm, tr_status status)
 {
+    if (comm->size == 1 || status == TR_ERR_STOPPED || comm->agreed_failure)
+        return;
+    char sentence[1100];
+    snprintf(sentence, sizeof sentence, "rank %d: %s", comm->rank, tr_error());
     tr_output_discard(s->job.output);
-    s->job.output = NULL;
-    if (comm->size > 1 && status != TR_ERR_STOPPED) {
-        char sentence[1100];
-        snprintf(sentence, sizeof sentence, "rank %d: %s", comm->rank, tr_error());
-        tr_log_error(sentence);
-        comm->ops->abort(comm, (int)status);
-    }
+    tr_log_error(sentence);
+    comm->ops->abort(comm, (int)status);
 }
 
 static tr_status reconstruct(tr_setup *s, tr_comm *comm, const void *plan, double start,
@@ -188,11 +187,7 @@ static tr_status reconstruct(tr_setup *s, tr_comm *comm, const void *plan, doubl
     double begun = tr_now();
     if (s->options.timeline && !(job->timeline = tr_timeline_new(begun)))
         return TR_ERR_MEMORY;
-    tr_status status = s->program->method->run(job, plan);
-    if (status != TR_OK) {
-        end_all(s, comm, status);
-        return status;
-    }
+    TR_TRY(s->program->method->run(job, plan));
     double running = tr_now() - begun, updates = 0.0;
     TR_TRY(gather(job, &updates));
     tr_statistics statistics;
@@ -246,10 +241,14 @@ int tr_app_main(const tr_program *program, tr_comm *comm, int argc, char **argv)
                      comm->rank == 0, program->name);
         status = run(&setup, comm);
     }
-    if (status != TR_OK && comm->rank == 0)
-        tr_log_error(tr_error());
+    if (status != TR_OK)
+        end_all(&setup, comm, status);
+    char sentence[1100];
+    snprintf(sentence, sizeof sentence, "%s", tr_error());
     if (setup.job.output)
         tr_output_discard(setup.job.output);
+    if (status != TR_OK && comm->rank == 0)
+        tr_log_error(sentence);
     tr_setup_free(&setup);
     return (int)status;
 }

@@ -38,6 +38,7 @@ struct tr_comm {
     const tr_comm_ops *ops;
     int rank, size;             /* of all processes */
     int local_rank, local_size; /* of those on this machine */
+    bool agreed_failure;        /* agree has failed: every rank knows and ends */
 };
 
 /* One process. */

@@ -24,8 +24,14 @@ static tr_status check(int code, const char *what, const char *path)
     char text[MPI_MAX_ERROR_STRING] = "";
     int length = 0;
     MPI_Error_string(code, text, &length);
-    for (char *c = text; (c = strchr(c, '\n'));) /* MPICH adds its call stack */
-        *c = ' ';
+    /* MPICH adds its call stack, a line "FUNCTION(LINE): TEXT" for each; the last one
+     * knows most. */
+    while (length > 0 && text[length - 1] == '\n')
+        text[--length] = '\0';
+    char *last = strrchr(text, '\n'), *after = last ? strstr(last, "): ") : NULL;
+    if (last)
+        memmove(text, after ? after + 3 : last + 1,
+                strlen(after ? after + 3 : last + 1) + 1);
     return tr_fail(TR_ERR_DATA, "%s%s%s failed: %s", what, path ? " " : "",
                    path ? path : "", text);
 }
@@ -48,6 +54,7 @@ static tr_status mpi_agree(tr_comm *comm, tr_status mine)
     int failed = mine == TR_OK ? comm->size : comm->rank, first;
     TR_TRY(check(MPI_Allreduce(&failed, &first, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD),
                  "comparing the ranks", NULL));
+    comm->agreed_failure |= first != comm->size;
     if (first == comm->size)
         return TR_OK;
     struct {
@@ -93,13 +100,14 @@ static tr_status mpi_exchange(tr_comm *comm, const float *send, const size_t *se
 
 static tr_status mpi_open(tr_comm *comm, const char *path, tr_shared_file **file)
 {
-    (void)comm;
     tr_shared_file *f = tr_calloc("a file", 1, sizeof *f);
-    char *copy = tr_strdup(path);
-    if (!f || !copy) {
+    char *copy = f ? tr_strdup(path) : NULL;
+    /* Before they open it together. */
+    tr_status ready = mpi_agree(comm, copy ? TR_OK : TR_ERR_MEMORY);
+    if (ready != TR_OK || !f) {
         free(f);
         free(copy);
-        return TR_ERR_MEMORY;
+        return ready;
     }
     f->path = copy;
     tr_status status =

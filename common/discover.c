@@ -50,7 +50,7 @@ static size_t stem_length(const char *name, bool drop_ali)
     return drop_ali ? length_without(name, length, "_ali") : length;
 }
 
-char *tr_find_tilts(const char *series)
+tr_status tr_find_tilts(const char *series, char **tilts)
 {
     /* Aligned angles before raw ones; each after the name, the stem, the stem less _ali.
      */
@@ -58,18 +58,23 @@ char *tr_find_tilts(const char *series)
                                           ".mrc.mdoc"};
     const char *name = base_name(series);
     size_t folder = (size_t)(name - series);
+    *tilts = NULL;
     for (size_t e = 0; e < sizeof endings / sizeof *endings; e++) {
         size_t lengths[] = {strlen(name), stem_length(name, false),
                             stem_length(name, true)};
         for (size_t l = 0; l < 3; l++) {
             char *path = tr_format_string("%.*s%s", (int)(folder + lengths[l]), series,
                                           endings[e]);
-            if (path && is_file(path))
-                return path;
+            if (!path)
+                return TR_ERR_MEMORY;
+            if (is_file(path)) {
+                *tilts = path;
+                return TR_OK;
+            }
             free(path);
         }
     }
-    return NULL;
+    return TR_OK;
 }
 
 char *tr_default_output(const char *series)
@@ -142,18 +147,24 @@ typedef struct folder_com {
     tr_imod_com com;
 } folder_com;
 
-static void read_com(const char *folder, folder_com *found)
+static tr_status read_com(const char *folder, folder_com *found)
 {
     memset(found, 0, sizeof *found);
     char *path = join(folder, "tilt.com");
-    if (path && is_file(path)) {
-        if (tr_imod_com_read(path, &found->com) == TR_OK) {
+    if (!path)
+        return TR_ERR_MEMORY;
+    tr_status status = TR_OK;
+    if (is_file(path)) {
+        status = tr_imod_com_read(path, &found->com);
+        if (status == TR_OK) {
             found->path = path;
-            return;
+            return TR_OK;
         }
-        tr_warn("%s is not used: %s", path, tr_error());
+        if (status != TR_ERR_MEMORY)
+            tr_warn("%s is not used: %s", path, tr_error());
     }
     free(path);
+    return status == TR_ERR_MEMORY ? status : TR_OK;
 }
 
 static void free_com(folder_com *found)
@@ -179,7 +190,8 @@ static tr_status sort_in(const char *path, const folder_com *com, kind *kinds)
 {
     if (!is_file(path))
         return TR_OK;
-    char *tilts = tr_find_tilts(path);
+    char *tilts;
+    TR_TRY(tr_find_tilts(path, &tilts));
     bool has_angles = tilts || com_has_tilts(com, path);
     free(tilts);
     if (is_aligned(path))
@@ -238,7 +250,7 @@ static tr_status take(const char *series, const folder_com *com, tr_discovery *f
             return TR_ERR_MEMORY;
     }
     if (!com_has_tilts(com, series))
-        found->tilts = tr_find_tilts(series);
+        TR_TRY(tr_find_tilts(series, &found->tilts));
     return found->series ? TR_OK : TR_ERR_MEMORY;
 }
 
@@ -262,8 +274,9 @@ tr_status tr_discover(const char *folder, tr_discovery *found)
     kind kinds[N_KINDS] = {{0, NULL, NULL}};
     folder_com com;
     memset(found, 0, sizeof *found);
-    read_com(folder, &com);
-    tr_status status = sort_candidates(folder, &com, kinds);
+    tr_status status = read_com(folder, &com);
+    if (status == TR_OK)
+        status = sort_candidates(folder, &com, kinds);
     if (status == TR_OK)
         status = choose(folder, &com, kinds, found);
     for (int k = 0; k < N_KINDS; k++) {

@@ -68,12 +68,17 @@ static void print_line(const char *kind, const char *format, va_list arguments)
     clear_line();
     if (kind)
         fprintf(stderr, "%s: %s: ", state.program, kind);
-    char *text = NULL;
-    if (vasprintf(&text, format, arguments) >= 0)
-        print_safely(text);
-    else
-        fputs("(not enough memory for a message)", stderr);
-    free(text);
+    /* An error's sentence fits without memory that may just have run out. */
+    char shorter[1200], *text = shorter;
+    va_list again;
+    va_copy(again, arguments);
+    int length = vsnprintf(shorter, sizeof shorter, format, arguments);
+    if (length >= (int)sizeof shorter && vasprintf(&text, format, again) < 0)
+        text = shorter;
+    va_end(again);
+    print_safely(text);
+    if (text != shorter)
+        free(text);
     fputc('\n', stderr);
     fflush(stderr);
     pthread_mutex_unlock(&state.mutex);

@@ -240,5 +240,9 @@ char *tr_options_text(const tr_option_group *group)
         print_value(out, row, (const char *)group->target + row->offset);
         fputc('\n', out);
     }
-    return fclose(out) == 0 ? text : NULL;
+    bool complete = !ferror(out);
+    if (fclose(out) == 0 && complete)
+        return text;
+    free(text);
+    return NULL;
 }

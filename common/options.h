@@ -85,8 +85,9 @@ typedef struct tr_discovery {
 TR_CHECKED tr_status tr_discover(const char *folder, tr_discovery *found);
 void tr_discovery_free(tr_discovery *found);
 
-/* The angles file that belongs to a series (same rules as above), or NULL. malloc. */
-char *tr_find_tilts(const char *series);
+/* The angles file that belongs to a series (same rules as above), from malloc, or NULL.
+ */
+TR_CHECKED tr_status tr_find_tilts(const char *series, char **tilts);
 
 /* The default output beside the series' name, in the current folder: STEM_rec.mrc, with
  * a trailing _ali dropped from STEM. malloc; NULL when memory is short. */

@@ -159,8 +159,10 @@ static tr_status read_tilts(tr_setup *s)
     if (!s->tilts)
         return TR_ERR_MEMORY;
     s->tilts_path = s->options.tilts ? s->options.tilts : s->found.tilts;
-    if (!s->tilts_path)
-        s->tilts_path = s->default_tilts = tr_find_tilts(s->series_path);
+    if (!s->tilts_path) {
+        TR_TRY(tr_find_tilts(s->series_path, &s->default_tilts));
+        s->tilts_path = s->default_tilts;
+    }
     if (s->tilts_path) {
         TR_TRY(tr_angles_read(s->tilts_path, info->nz, s->tilts));
     } else if (info->n_tilts == info->nz) {

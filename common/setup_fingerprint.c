@@ -37,12 +37,18 @@ char *tr_setup_fingerprint(const tr_setup *s)
         return NULL;
     fprintf(out, "program = %s %s\nalgorithm = %s\n", s->program->name, TR_VERSION,
             s->algorithm->name);
-    for (size_t k = 0; k < s->n_groups; k++) {
-        char *lines = s->groups[k].target ? tr_options_text(&s->groups[k]) : NULL;
-        if (lines)
-            fputs(lines, out);
+    bool complete = true;
+    for (size_t k = 0; k < s->n_groups && complete; k++) {
+        if (!s->groups[k].target)
+            continue;
+        char *lines = tr_options_text(&s->groups[k]);
+        complete = lines && fputs(lines, out) >= 0;
         free(lines);
     }
     print_inputs(out, s);
-    return fclose(out) == 0 ? text : NULL;
+    complete = complete && !ferror(out);
+    if (fclose(out) == 0 && complete)
+        return text;
+    free(text);
+    return NULL;
 }

@@ -114,18 +114,26 @@ static tr_status choose_type(tr_setup *s)
     return TR_OK;
 }
 
-static void set_header(tr_setup *s)
+/* In angstroms; 0: not known. */
+static tr_status find_pixel(const tr_setup *s, double *pixel)
+{
+    tr_mdoc mdoc = {0};
+    *pixel = tr_image_get_info(s->image)->pixel[0];
+    if (*pixel > 0.0 || !s->tilts_path || !tr_mdoc_probe(s->tilts_path))
+        return TR_OK;
+    TR_TRY(tr_mdoc_read(s->tilts_path, &mdoc));
+    *pixel = isfinite(mdoc.pixel) ? mdoc.pixel : 0.0;
+    tr_mdoc_free(&mdoc);
+    return TR_OK;
+}
+
+static tr_status set_header(tr_setup *s)
 {
     const tr_image_info *info = tr_image_get_info(s->image);
     const tr_geometry *g = &s->job.geometry;
     tr_output_spec *spec = &s->job.output_spec;
-    double pixel = info->pixel[0];
-    tr_mdoc mdoc = {0};
-    if (!(pixel > 0.0) && s->tilts_path && tr_mdoc_probe(s->tilts_path) &&
-        tr_mdoc_read(s->tilts_path, &mdoc) == TR_OK) {
-        pixel = isfinite(mdoc.pixel) ? mdoc.pixel : 0.0;
-        tr_mdoc_free(&mdoc);
-    }
+    double pixel;
+    TR_TRY(find_pixel(s, &pixel));
     if (pixel > 0.0 && fabs(info->pixel[1] / pixel - 1.0) > 1e-3)
         tr_warn("%s: its pixels are not square (%g x %g angstroms); the tomogram gets %g",
                 s->series_path, pixel, info->pixel[1], pixel);
@@ -144,6 +152,7 @@ static void set_header(tr_setup *s)
     spec->origin[0] = x;
     spec->origin[1] = spec->xyz ? y : z;
     spec->origin[2] = spec->xyz ? reversed : y;
+    return TR_OK;
 }
 
 static void set_labels(tr_setup *s)
@@ -194,7 +203,7 @@ tr_status tr_setup_output(tr_setup *s)
     if (!tr_format_for_output(s->job.output_spec.path))
         return TR_ERR_USAGE;
     TR_TRY(choose_type(s));
-    set_header(s);
+    TR_TRY(set_header(s));
     set_labels(s);
     return open_initial(s);
 }

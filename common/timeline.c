@@ -14,7 +14,8 @@ struct tr_timeline {
     pthread_mutex_t lock;
     double origin;
     size_t n, room;
-    double *events; /* n x FIELDS: numbers, as comm sums them */
+    bool incomplete; /* memory was short */
+    double *events;  /* n x FIELDS: numbers, as comm sums them */
 };
 
 tr_timeline *tr_timeline_new(double start)
@@ -47,6 +48,7 @@ void tr_timeline_add(tr_timeline *t, unsigned stage, double start, double end)
             t->room = room;
         }
     }
+    t->incomplete = t->incomplete || t->n == t->room;
     if (t->n < t->room) {
         double *event = t->events + FIELDS * t->n++;
         event[STAGE] = stage;
@@ -98,7 +100,13 @@ tr_status tr_timeline_write(tr_timeline *t, tr_comm *comm, const char *const *na
     size_t ranks = (size_t)comm->size, all = 0, before = 0;
     double *ends = tr_calloc("the timeline", ranks, sizeof *ends);
     tr_status status = ends ? TR_OK : TR_ERR_MEMORY;
-    TR_TRY(comm->ops->agree(comm, status));
+    if (t->incomplete)
+        status = tr_fail(TR_ERR_MEMORY, "not enough memory for the timeline");
+    status = comm->ops->agree(comm, status);
+    if (status != TR_OK) {
+        free(ends);
+        return status;
+    }
     TR_ASSERT(ends);
     ends[comm->rank] = (double)t->n;
     status = comm->ops->sum(comm, ends, ranks);

@@ -8,6 +8,8 @@
 
 #include "fuzz.h"
 
+enum { MOST_SAMPLES = 1 << 14 }; /* really written: making the file shall not take long */
+
 /* What is left of the bytes; zeros follow them. */
 typedef struct hdf_recipe {
     const uint8_t *next, *end;
@@ -70,7 +72,7 @@ static void hdf_layout(hdf_recipe *r, hid_t properties, int rank, const hsize_t 
         bytes =
             bytes > 1 << 26 ? bytes : bytes * (chunk[i] < 1 << 26 ? chunk[i] : 1 << 26);
     }
-    if (rank == 0 || bytes > 1 << 24) /* this side shall not need much memory */
+    if (rank == 0 || bytes > 1 << 20) /* this side shall not need much memory */
         return;
     H5Pset_chunk(properties, rank, chunk);
     if (layout & 8)
@@ -110,19 +112,19 @@ static void hdf_dataset(hdf_recipe *r, hid_t place, const char *name)
     int rank = "\3\2\2\3\1\0\4\5"[hdf_byte(r) % 8];
     for (int i = 0; i < rank; i++) {
         dims[i] = hdf_size(r);
-        total *= dims[i] < 1 << 20 ? dims[i] : 1 << 20;
-        total = total < 1 << 20 ? total : 1 << 20;
+        total *= dims[i] < MOST_SAMPLES ? dims[i] : MOST_SAMPLES;
+        total = total < MOST_SAMPLES ? total : MOST_SAMPLES;
     }
     hid_t type = hdf_type(r), properties = H5Pcreate(H5P_DATASET_CREATE);
     hdf_layout(r, properties, rank, dims);
-    if (total >= 1 << 20) /* do not really make a large file */
+    if (total >= MOST_SAMPLES) /* do not really make a large file */
         H5Pset_alloc_time(properties, H5D_ALLOC_TIME_INCR);
     hid_t space = H5Screate_simple(rank, dims, NULL);
     hid_t dataset =
         H5Dcreate2(place, name, type, space, H5P_DEFAULT, properties, H5P_DEFAULT);
     bool contiguous = H5Pget_layout(properties) == H5D_CONTIGUOUS;
     if (dataset >= 0) {
-        if (hdf_byte(r) % 4 && (!contiguous || total < 1 << 20))
+        if (hdf_byte(r) % 4 && (!contiguous || total < MOST_SAMPLES))
             hdf_fill(r, dataset, rank, dims);
         H5Dclose(dataset);
     }

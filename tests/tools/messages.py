@@ -101,7 +101,7 @@ def all_messages():
                 place = f"{path.relative_to(ROOT)}:{line}"
                 if message is None:
                     opaque.append(place)
-                elif message.strip(". ") != "":
+                elif message.strip(".: "):
                     found.setdefault(message, []).append(place)
     return found, opaque
 

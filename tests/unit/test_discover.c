@@ -215,18 +215,20 @@ static void test_find_tilts(void **unused)
 {
     (void)unused;
     make("TS.v2_ali.mrc");
-    assert_null(tr_find_tilts("TS.v2_ali.mrc"));
+    char *tilts;
+    assert_int_equal(tr_find_tilts("TS.v2_ali.mrc", &tilts), TR_OK);
+    assert_null(tilts);
     static const char *const better_and_better[] = {
         "TS.v2.st.mdoc", "TS.v2.mdoc", "TS.v2_ali.mrc.mdoc",
         "TS.v2.rawtlt",  "TS.v2.tlt",  "TS.v2_ali.tlt"};
     for (size_t k = 0; k < sizeof better_and_better / sizeof *better_and_better; k++) {
         make(better_and_better[k]);
-        char *tilts = tr_find_tilts("TS.v2_ali.mrc");
+        assert_int_equal(tr_find_tilts("TS.v2_ali.mrc", &tilts), TR_OK);
         assert_text(tilts, better_and_better[k]);
         free(tilts);
     }
     make("b.tlt");
-    char *tilts = tr_find_tilts("./b.mrc.gz");
+    assert_int_equal(tr_find_tilts("./b.mrc.gz", &tilts), TR_OK);
     assert_text(tilts, "./b.tlt");
     free(tilts);
 }

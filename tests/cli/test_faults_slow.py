@@ -1,0 +1,423 @@
+"""What the programs do when a call fails: memory, files, disks, processes.
+
+A library that is preloaded (tests/faults/shim.c) makes one call after the other fail, the
+K-th of a kind in the K-th run. Each run must end by itself with one sentence and a status
+that is not 0, leave no file behind and touch neither its inputs nor an earlier output; where
+a failure does no harm, the result must be right to the byte.
+"""
+import gzip
+import os
+import shutil
+import signal
+import subprocess
+from collections import Counter
+
+import h5py
+import numpy as np
+import pytest
+
+from bad_input import on_small_disk
+from conftest import MPI_ENVIRONMENT, program_command, write_series
+
+VIEWS, ROWS, COLUMNS = 7, 12, 16
+EARLIER = b"of an earlier run"
+SOONEST = ["--checkpoint", "1e-9"]  # minutes: everything is kept
+SECONDS = 30  # within which every rank has ended
+
+
+class Place:
+    """A folder with a small series in several formats, in which programs run."""
+
+    def __init__(self, folder, build_dir):
+        self.folder, self.build_dir = folder / "series", build_dir
+        self.log = folder / "log"
+        self.library = build_dir / "tests" / "faults" / "libtr_faults.so"
+        self.references = {}
+        self.folder.mkdir()
+        tilts = 20.0 * np.arange(VIEWS) - 60
+        data = np.random.default_rng(1).normal(10, 1, (VIEWS, ROWS, COLUMNS))
+        series = write_series(self.folder, data, tilts, name="s.mrc")
+        # Other angles, to be taken by nobody.
+        np.savetxt(self.folder / "s.rawtlt", tilts + 5, "%g")
+        for name in "z.mrc.gz", "h.hdf":
+            shutil.copy(self.folder / "s.tlt", self.folder / name[:1]).rename(
+                self.folder / f"{name[:1]}.tlt")
+        with gzip.open(self.folder / "z.mrc.gz", "wb") as file:
+            file.write(series.read_bytes())
+        with h5py.File(self.folder / "h.hdf", "w") as file:
+            file["MDF/images/0/image"] = data.astype(np.float32)
+        self.inputs = self.contents()
+
+    def contents(self):
+        return {path.name: path.read_bytes() for path in sorted(self.folder.iterdir())}
+
+    def left(self):
+        """What is there beside the inputs."""
+        return {name: data for name, data in self.contents().items()
+                if name not in self.inputs}
+
+    def clear(self):
+        for name in self.left():
+            (self.folder / name).unlink()
+        for name, data in self.inputs.items():
+            (self.folder / name).write_bytes(data)
+        self.log.unlink(missing_ok=True)
+
+    def run(self, program, arguments, fault="", path="", ranks=None, rank=None, env=()):
+        """Returns (exit status, or minus the signal; standard error; whether the fault
+        happened)."""
+        setting = {"TR_FAULT": fault, "TR_FAULT_PATH": path, "TR_FAULT_LOG": str(self.log),
+                   "LD_PRELOAD": str(self.library), **dict(env)}
+        if rank is not None:
+            setting["TR_FAULT_RANK"] = str(rank)
+        wrapper = ["env", *(f"{k}={v}" for k, v in setting.items())] if fault else []
+        command = program_command(self.build_dir, arguments, ranks, 1, wrapper, program)
+        process = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                   text=True, errors="replace", start_new_session=True,
+                                   env={**os.environ, **MPI_ENVIRONMENT})
+        try:
+            said = process.communicate(timeout=SECONDS)[1]
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            pytest.fail(f"{fault}: {' '.join(command)} does not end")
+        happened = self.log.exists() and "fault" in self.log.read_text()
+        return process.returncode, said, happened
+
+    def reference(self, program, arguments):
+        """The files that the run makes when nothing fails."""
+        key = (program, *arguments)
+        if key not in self.references:
+            self.clear()
+            status, said, _ = self.run(program, arguments)
+            assert status == 0, said
+            self.references[key] = self.left()
+        return self.references[key]
+
+    def judge(self, program, arguments, said, status, named=(), result=()):
+        """Of a run in which something failed; returns "failed" or "harmless"."""
+        left = self.left()
+        for name, data in self.inputs.items():
+            assert (self.folder / name).read_bytes() == data, name
+        if status == 0:
+            expected = self.reference_without_timeline(program, arguments)
+            assert {n: d for n, d in left.items() if n != "t.json"} == expected, said
+            return "harmless"
+        errors = [line for line in said.splitlines() if "error: " in line]
+        assert 0 < status < 6 and len(errors) == 1, (status, said)
+        assert errors[0].startswith(f"{program}: error: "), said
+        assert len(errors[0]) > len(f"{program}: error: ") + 10, said
+        assert not named or any(name in errors[0] for name in named), said
+        assert left in ({"o.mrc": EARLIER}, {"o.hdf": EARLIER}, *result), (left.keys(), said)
+        return "failed"
+
+    def reference_without_timeline(self, program, arguments):
+        saved, log = self.left(), self.log.read_bytes() if self.log.exists() else None
+        files = dict(self.reference(program, arguments))
+        self.clear()
+        for name, data in saved.items():
+            (self.folder / name).write_bytes(data)
+        if log is not None:
+            self.log.write_bytes(log)
+        files.pop("t.json", None)
+        return files
+
+    def sweep(self, program, arguments, op, what, path="", onwards=False, step=1, named=(),
+              most=1000, ranks=None, rank=None, env=(), result=()):
+        """Let the calls fail one by one until a run has not that many. Returns how many runs
+        failed, and in how many the failure did no harm."""
+        outcomes = Counter()
+        output = arguments[arguments.index("-o") + 1] if "-o" in arguments else "s_rec.mrc"
+        for k in range(1, most, step):
+            self.clear()
+            (self.folder / output).write_bytes(EARLIER)
+            fault = f"{op}:{k}{'+' if onwards else ''}:{what}"
+            status, said, happened = self.run(program, arguments, fault, path, ranks, rank,
+                                              env)
+            if not happened:
+                assert status == 0, (fault, said)
+                break
+            print(fault, status, said.strip())
+            shrunk = what == "shrink"
+            if shrunk:  # by the shim
+                for name, data in self.inputs.items():
+                    (self.folder / name).write_bytes(data)
+            outcomes[self.judge(program, arguments, said, status, named, result)] += 1
+        print(program, *arguments, op, what, path, dict(outcomes))
+        return outcomes
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, build_dir, sanitized):
+    if sanitized:
+        pytest.skip("the sanitizers replace the same calls")
+    made = Place(tmp_path_factory.mktemp("faults"), build_dir)
+    if not made.library.exists():
+        pytest.skip(f"no {made.library} was built")
+    return made
+
+
+SLICES, VOLUME = "tiltrec-mpi", "tiltrecz-mpi"
+PLAIN = ["s.mrc", "-T", "16", "--quiet", "-o", "o.mrc"]
+HDF = ["s.mrc", "-T", "16", "--quiet", "-o", "o.hdf"]
+
+
+# ---- memory ----
+
+@pytest.mark.parametrize("onwards", [False, True], ids=["once", "from-then-on"])
+@pytest.mark.parametrize("program, arguments", [
+    (SLICES, PLAIN),
+    (SLICES, [*PLAIN, "-a", "SIRT", "-i", "2", "--bin", "2", "--mode", "byte"]),
+    (SLICES, [*HDF, "--pitch", "4", "--order", "xyz"]),
+    (VOLUME, [*PLAIN, "-a", "CGLS", "-i", "2"]),
+    (VOLUME, [*PLAIN, "-a", "ADMM", "-i", "2", "--pitch", "4", "--positive"])],
+    ids=["WBP", "SIRT", "hdf", "CGLS", "ADMM"])
+def test_memory(place, program, arguments, onwards):
+    """Every allocation of the program, not those of the libraries of MPI and HDF5."""
+    outcomes = place.sweep(program, arguments, "alloc", "ENOMEM", onwards=onwards)
+    assert outcomes["failed"] > 80 and outcomes["harmless"] <= 1
+
+
+def test_memory_for_what_is_found_in_the_folder(place, tmp_path):
+    """The series, its angles and tilt.com are all found or the run ends."""
+    own = Place(tmp_path, place.build_dir)
+    for name in "z.mrc.gz", "h.hdf":
+        (own.folder / name).unlink()
+    (own.folder / "tilt.com").write_text(
+        "$tilt\nInputProjections s.mrc\nTHICKNESS 16\nOFFSET 3\nTILTFILE s.tlt\n")
+    own.inputs = own.contents()
+    outcomes = own.sweep(SLICES, ["--quiet", "-o", "o.mrc"], "alloc", "ENOMEM")
+    assert outcomes["failed"] > 100 and outcomes["harmless"] <= 1
+
+
+def test_memory_for_the_timeline(place):
+    """It is written last, when the tomogram is there: that stays."""
+    arguments = [*PLAIN, "--timeline", "t.json"]
+    files = dict(place.reference(SLICES, arguments))
+    files.pop("t.json")
+    outcomes = place.sweep(SLICES, arguments, "alloc", "ENOMEM", result=[files])
+    assert outcomes["failed"] > 80
+
+
+def test_memory_of_libraries(place):
+    """HDF5 says that it has failed; what it leaves to chance is not ours."""
+    place.clear()
+    for library in ("libhdf5",):
+        outcomes = place.sweep(SLICES, HDF, "alloc", "ENOMEM", step=29,
+                               env={"TR_FAULT_CALLER": library})
+        assert outcomes["failed"] > 5
+
+
+# ---- files ----
+
+OUTPUTS = {
+    "mrc": PLAIN, "hdf": HDF, "byte": [*PLAIN, "--mode", "byte", "-a", "SIRT", "-i", "2"],
+    "packed": [*HDF, "--deflate", "3"], "binned": [*PLAIN, "--bin", "2"],
+    "xyz": [*PLAIN, "--order", "xyz"], "kept": [*PLAIN, *SOONEST]}
+
+
+@pytest.mark.parametrize("op, what", [
+    ("write", "ENOSPC"), ("write", "EIO"), ("read", "EIO"), ("truncate", "ENOSPC"),
+    ("rename", "EACCES"), ("close", "EIO"), ("open", "EACCES"), ("sync", "EIO")])
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_output(place, output, op, what):
+    arguments = OUTPUTS[output]
+    name = arguments[arguments.index("-o") + 1]
+    if output == "kept":
+        pytest.skip("see test_going_on")
+    outcomes = place.sweep(SLICES, arguments, op, what, name, named=[name])
+    if op in ("write", "truncate", "rename"):
+        assert outcomes["failed"] and not outcomes["harmless"]
+
+
+@pytest.mark.parametrize("output", [n for n in OUTPUTS if n != "kept"])
+def test_disk_that_stays_full(place, output):
+    arguments = OUTPUTS[output]
+    name = arguments[arguments.index("-o") + 1]
+    outcomes = place.sweep(SLICES, arguments, "write", "ENOSPC", name, onwards=True,
+                           named=[name])
+    assert outcomes["failed"] > 10 and not outcomes["harmless"]
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("op", ["read", "write"])
+def test_short_transfers(place, output, op):
+    """A call may read or write less than it was asked to: then the rest is asked for."""
+    arguments = OUTPUTS[output]
+    expected = place.reference(SLICES, arguments)
+    place.clear()
+    for path in "o.", "s.":
+        place.clear()
+        status, said, _ = place.run(SLICES, arguments, f"{op}:1+:short", path)
+        assert status == 0, said
+        assert place.left() == expected
+
+
+@pytest.mark.parametrize("series", ["s.mrc", "h.hdf", "z.mrc.gz"])
+@pytest.mark.parametrize("op, what", [("read", "EIO"), ("read", "shrink"),
+                                      ("open", "EMFILE"), ("read", "short")])
+def test_series(place, series, op, what):
+    arguments = [series, *PLAIN[1:]]
+    if what == "short":
+        expected = place.reference(SLICES, arguments)
+        place.clear()
+        status, said, happened = place.run(SLICES, arguments, "read:1+:short", series)
+        assert happened and status == 0, said
+        assert place.left() == expected
+        return
+    outcomes = place.sweep(SLICES, arguments, op, what, series, named=[series])
+    assert outcomes["failed"]
+    if series == "s.mrc":
+        assert not outcomes["harmless"]
+
+
+@pytest.mark.parametrize("op, what", [("read", "EIO"), ("read", "shrink"),
+                                      ("open", "EACCES")])
+def test_angles(place, op, what):
+    outcomes = place.sweep(SLICES, PLAIN, op, what, "s.tlt", named=["s.tlt"])
+    assert outcomes["failed"]
+
+
+@pytest.mark.parametrize("op, what", [("write", "ENOSPC"), ("close", "EIO"),
+                                      ("open", "EACCES")])
+def test_timeline(place, op, what):
+    arguments = [*PLAIN, "--timeline", "t.json"]
+    files = dict(place.reference(SLICES, arguments))
+    files.pop("t.json")
+    outcomes = place.sweep(SLICES, arguments, op, what, "t.json", step=7, named=["t.json"],
+                           result=[files])
+    assert outcomes["failed"] and not outcomes["harmless"]
+
+
+# ---- going on ----
+
+WORK = {
+    "slices": (SLICES, [*PLAIN, "-a", "SIRT", "-i", "2", *SOONEST]),
+    "volume": (VOLUME, [*PLAIN, "-a", "SIRT", "-i", "4", *SOONEST]),
+    "ADMM": (VOLUME, [*PLAIN, "-a", "ADMM", "-i", "3", *SOONEST])}
+
+
+@pytest.mark.parametrize("op, what, path", [
+    ("write", "ENOSPC", "o.mrc"), ("sync", "EIO", "o.mrc"), ("rename", "EACCES", "o.mrc"),
+    ("flush", "ENOSPC", "o.mrc"), ("close", "EIO", "o.mrc"), ("read", "EIO", "s.mrc"),
+    ("write", "KILL", "o.mrc"), ("read", "KILL", "s.mrc"), ("rename", "KILL", "o.mrc"),
+    ("sync", "KILL", "o.mrc"), ("write", "TERM", "o.mrc"), ("read", "TERM", "s.mrc"),
+    ("rename", "TERM", "o.mrc"), ("tick", "TERM", ""), ("tick", "KILL", "")])
+@pytest.mark.parametrize("work", WORK)
+def test_going_on(place, work, op, what, path):
+    """After any of it, --resume gives what an undisturbed run would have."""
+    program, arguments = WORK[work]
+    expected = place.reference(program, arguments)["o.mrc"]
+    outcomes = Counter()
+    for k in range(1, 200, 1 if op != "tick" else 3):
+        place.clear()
+        (place.folder / "o.mrc").write_bytes(EARLIER)
+        fault = f"{op}:{k}:{what}"
+        status, said, happened = place.run(program, arguments, fault, path)
+        if not happened:
+            break
+        print(fault, status, said.strip())
+        left = place.left()
+        if left["o.mrc"] == expected:
+            assert status in (0, -signal.SIGKILL, -signal.SIGTERM) or left.keys() == {"o.mrc"}
+            outcomes["complete"] += 1
+        else:
+            assert left["o.mrc"] == EARLIER and status != 0, (status, said)
+            if what not in ("KILL", "TERM"):
+                assert sum("error: " in line for line in said.splitlines()) == 1, said
+                assert 0 < status < 6, (status, said)
+            outcomes["kept" if len(left) > 1 else "nothing kept"] += 1
+        status, said, _ = place.run(program, [*arguments, "--resume"])
+        assert status == 0, (fault, said)
+        assert place.left() == {"o.mrc": expected}, (fault, said)
+    print(work, op, what, path, dict(outcomes))
+
+
+# ---- several processes ----
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("program, more", [
+    (SLICES, ["-a", "SIRT", "-i", "2", "--mode", "byte"]),
+    (VOLUME, ["-a", "CGLS", "-i", "3", "--pitch", "4"])], ids=["slices", "volume"])
+@pytest.mark.parametrize("op, path, calls", [
+    ("open", "s.mrc", [1]), ("read", "s.mrc", [1, 3, 6]), ("tick", "", [1, 6, 12, 16]),
+    ("mpi", "", [1, 4, 9, 12]), ("write", "o.mrc", [1, 3, 7]), ("rename", "o.mrc", [1])])
+def test_killed_rank(place, program, more, op, path, calls, rank):
+    """The others end, and the next run is not disturbed by what is left."""
+    arguments = [*PLAIN, *more]
+    expected = place.reference(program, arguments)
+    for k in calls:
+        place.clear()
+        (place.folder / "o.mrc").write_bytes(EARLIER)
+        status, said, happened = place.run(program, arguments, f"{op}:{k}:KILL", path,
+                                           ranks=2, rank=rank)
+        print(op, k, happened, status, said.strip()[-200:])
+        assert (status != 0) == happened, said
+        if happened:
+            assert (place.folder / "o.mrc").read_bytes() == EARLIER
+            assert place.run(program, arguments, ranks=2)[0] == 0
+        if program == SLICES:
+            assert place.left() == expected
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("program, more, step", [
+    (SLICES, ["-a", "SIRT", "-i", "2", "--mode", "byte"], 1),
+    (VOLUME, ["-a", "CGLS", "-i", "2", "--pitch", "4"], 3)], ids=["slices", "volume"])
+def test_memory_of_one_rank(place, program, more, step, rank):
+    """The others neither wait for it nor speak too."""
+    outcomes = place.sweep(program, [*PLAIN, *more], "alloc", "ENOMEM", ranks=2, rank=rank,
+                           step=step)
+    assert outcomes["failed"] > 30
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("op, what, path", [("write", "ENOSPC", "o.mrc"),
+                                            ("read", "EIO", "s.mrc")])
+@pytest.mark.parametrize("program", [SLICES, VOLUME])
+def test_files_of_one_rank(place, program, op, what, path, rank):
+    place.sweep(program, [*PLAIN, "-a", "SIRT", "-i", "2"], op, what, path, named=[path],
+                ranks=2, rank=rank)
+
+
+# ---- a real disk ----
+
+@pytest.mark.parametrize("program, arguments", [
+    (SLICES, ["s.mrc", "-T", "16", "-o", "out/o.mrc"]),
+    (SLICES, ["s.mrc", "-T", "16", "-o", "out/o.mrc", "--mode", "byte"]),
+    (SLICES, ["s.mrc", "-T", "16", "-o", "out/o.mrc", "--bin", "2", "--timeline",
+              "out/t.json"]),
+    (SLICES, ["s.mrc", "-T", "16", "-o", "out/o.hdf", "--deflate", "1"]),
+    (VOLUME, ["s.mrc", "-T", "16", "-o", "out/o.mrc", "-a", "ADMM", "-i", "3", *SOONEST])])
+def test_disks_of_all_sizes(place, tmp_path, program, arguments):
+    """Each a page larger than the one before, until one is large enough."""
+    out, saved = place.folder / "out", tmp_path / "saved"
+    place.clear()
+    failed = 0
+    try:
+        out.mkdir()
+        for pages in range(1, 60):
+            shutil.rmtree(saved, ignore_errors=True)
+            mount = on_small_disk(f"size={4 * pages}k", out)
+            keep = f'"$@"; s=$?; cp -r out "{saved}"; exit $s'
+            done = subprocess.run(
+                [*mount, "sh", "-c", keep, "sh",
+                 *program_command(place.build_dir, arguments, program=program)],
+                cwd=place.folder, env={**os.environ, **MPI_ENVIRONMENT},
+                capture_output=True, text=True, timeout=SECONDS)
+            names = sorted(path.name for path in saved.iterdir())
+            if done.returncode == 0:
+                break
+            errors = [line for line in done.stderr.splitlines() if "error: " in line]
+            print(pages, done.returncode, errors, names)
+            assert done.returncode == 1 and len(errors) == 1, done.stderr
+            assert "out/" in errors[0], errors
+            kept = [n for n in names if n not in ("o.mrc", "o.hdf")]
+            assert not kept or "--resume goes on" in done.stderr, (names, done.stderr)
+            assert "t.json" in errors[0] or kept == names, (names, done.stderr)
+            failed += 1
+        assert done.returncode == 0 and failed > 1
+    finally:
+        out.rmdir()
+        (place.folder.parent.parent / "left").unlink(missing_ok=True)
