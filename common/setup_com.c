@@ -34,9 +34,27 @@ static tr_status add(tr_setup *s, const char *name, char *value)
     return TR_OK;
 }
 
+/* A com file that nobody named may have come with the data: it reaches no further than
+ * its folder. */
+static tr_status check_inside(const tr_setup *s, const char *path)
+{
+    if (!path || s->options.imod_com)
+        return TR_OK;
+    bool outside = path[0] == '/' || strncmp(path, "../", 3) == 0 || strstr(path, "/../");
+    return outside
+               ? tr_fail(TR_ERR_USAGE,
+                         "%s names %s, outside its folder; if that is right, name the "
+                         "com file itself with --imod-com",
+                         s->found.imod_com, path)
+               : TR_OK;
+}
+
 static tr_status add_files(tr_setup *s)
 {
     const tr_imod_com *c = &s->com;
+    const char *const names[] = {c->output, c->tilt_file, c->xtilt_file};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        TR_TRY(check_inside(s, names[i]));
     if (c->output)
         TR_TRY(add(s, "output", tr_strdup(c->output)));
     if (c->tilt_file)

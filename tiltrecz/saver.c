@@ -54,7 +54,9 @@ static tr_status check_others(const tr_volume_saver *s)
         tr_info("there is no checkpoint to go on from: this run starts anew");
         return TR_OK;
     }
-    const char *of = strstr(found.gl_pathv[0], "-of-");
+    const char *name = strrchr(found.gl_pathv[0], '/');
+    const char *of = strstr(name ? name : found.gl_pathv[0], ".checkpoint-");
+    of = of ? strstr(of, "-of-") : NULL;
     long ranks = of ? atol(of + 4) : 0;
     tr_status status = TR_OK;
     if (ranks > 0 && ranks != s->job->comm->size)

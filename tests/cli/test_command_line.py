@@ -53,6 +53,22 @@ def test_tilt_com_of_the_folder_tells_the_rest(tiltrec, folder):
     assert np.array_equal(found, read_mrc(folder / "b.mrc"))
 
 
+@pytest.mark.parametrize("line", ["OutputFile ../victim.mrc", "OutputFile /tmp/victim.mrc",
+                                  "TILTFILE sub/../../x.tlt"])
+def test_a_tilt_com_that_was_found_stays_in_its_folder(tiltrec, folder, line):
+    (folder / "tilt.com").write_text("$tilt -StandardInput\nInputProjections "
+                                     "series_ali.mrc\nTILTFILE series.tlt\nTHICKNESS 10\n"
+                                     if "OutputFile" in line else
+                                     "$tilt -StandardInput\nInputProjections "
+                                     "series_ali.mrc\nTHICKNESS 10\n")
+    with open(folder / "tilt.com", "a") as com:
+        com.write(line + "\n")
+    before = names(folder)
+    done = tiltrec("-a", "BPT", cwd=folder, check=False)
+    assert done.returncode == 2 and "outside its folder" in done.stderr
+    assert names(folder) == before
+
+
 def test_several_series_are_listed(tiltrec, folder):
     (folder / "other_ali.mrc").write_bytes((folder / "series_ali.mrc").read_bytes())
     (folder / "other.tlt").write_bytes((folder / "series.tlt").read_bytes())
