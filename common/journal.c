@@ -97,12 +97,14 @@ tr_status tr_journal_begin(const tr_journal_spec *spec, const uint64_t *section_
     if (fd < 0)
         return cannot(spec, "created");
     off_t size = (off_t)(records_at(spec) + spec->n_slices * sizeof(record));
+    /* The header last: without it, there is no journal yet. */
     bool good =
-        ftruncate(fd, size) == 0 && transfer(fd, &h, sizeof h, 0, true) &&
+        ftruncate(fd, size) == 0 &&
         transfer(fd, (char *)spec->fingerprint, h.fingerprint_bytes, sizeof h, true) &&
         transfer(fd, (uint64_t *)section_offset,
                  spec->n_sections * sizeof *section_offset, (off_t)offsets_at(spec),
-                 true);
+                 true) &&
+        transfer(fd, &h, sizeof h, 0, true);
     tr_status status = good ? TR_OK : cannot(spec, "written");
     close(fd);
     return status;
@@ -146,9 +148,12 @@ tr_status tr_journal_find(const tr_journal_spec *spec, bool *found,
     *found = fd >= 0;
     if (fd < 0)
         return errno == ENOENT ? TR_OK : cannot(spec, "opened");
-    tr_status status = compare(spec, fd, section_offset);
+    header h, none = {.n_slices = 0};
+    *found = transfer(fd, &h, sizeof h, 0, false) && memcmp(&h, &none, sizeof h) != 0;
+    tr_status status = *found ? compare(spec, fd, section_offset) : TR_OK;
     close(fd);
-    TR_TRY(status);
+    if (status != TR_OK || !*found)
+        return status;
     for (int i = 0; i < 2; i++) {
         if (!spec->data[i] || access(spec->data[i], R_OK | W_OK) == 0)
             continue;
