@@ -13,7 +13,7 @@
 #include "fingerprint.h"
 #include "mem.h"
 
-static const char MAGIC[8] = "TRJRNL1";
+static const char MAGIC[8] = "TRJRNL2";
 static const double WORTH = 60.0; /* seconds of work that are kept at least */
 
 /* The file: header, fingerprint, section offsets, then a record for each slice. */
@@ -48,9 +48,11 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static uint32_t check_of(const record *r)
+/* Also of the slice: a signal handler may find a record that is just being replaced. */
+static uint32_t check_of(const record *r, uint64_t slice)
 {
-    return (uint32_t)crc32(0, (const unsigned char *)r, offsetof(record, check));
+    uLong sum = crc32(0, (const unsigned char *)&slice, sizeof slice);
+    return (uint32_t)crc32(sum, (const unsigned char *)r, offsetof(record, check));
 }
 
 static size_t offsets_at(const tr_journal_spec *spec)
@@ -97,14 +99,14 @@ tr_status tr_journal_begin(const tr_journal_spec *spec, const uint64_t *section_
     if (fd < 0)
         return cannot(spec, "created");
     off_t size = (off_t)(records_at(spec) + spec->n_slices * sizeof(record));
-    /* The header last: without it, there is no journal yet. */
+    /* The header last: a journal that begins with zeros is one that was never begun. */
     bool good =
         ftruncate(fd, size) == 0 &&
         transfer(fd, (char *)spec->fingerprint, h.fingerprint_bytes, sizeof h, true) &&
         transfer(fd, (uint64_t *)section_offset,
                  spec->n_sections * sizeof *section_offset, (off_t)offsets_at(spec),
                  true) &&
-        transfer(fd, &h, sizeof h, 0, true);
+        (fdatasync(fd) == 0 || errno == EINVAL) && transfer(fd, &h, sizeof h, 0, true);
     tr_status status = good ? TR_OK : cannot(spec, "written");
     close(fd);
     return status;
@@ -141,6 +143,15 @@ static tr_status compare(const tr_journal_spec *spec, int fd, uint64_t **section
                : cannot(spec, "read");
 }
 
+/* Whether the run that made it came as far as its header, which is written last. */
+static bool was_begun(int fd)
+{
+    static const char nothing[sizeof MAGIC];
+    char magic[sizeof MAGIC] = {0};
+    return pread(fd, magic, sizeof magic, 0) < 0 ||
+           memcmp(magic, nothing, sizeof magic) != 0;
+}
+
 tr_status tr_journal_find(const tr_journal_spec *spec, bool *found,
                           uint64_t **section_offset)
 {
@@ -148,12 +159,12 @@ tr_status tr_journal_find(const tr_journal_spec *spec, bool *found,
     *found = fd >= 0;
     if (fd < 0)
         return errno == ENOENT ? TR_OK : cannot(spec, "opened");
-    header h, none = {.n_slices = 0};
-    *found = transfer(fd, &h, sizeof h, 0, false) && memcmp(&h, &none, sizeof h) != 0;
+    *found = was_begun(fd);
     tr_status status = *found ? compare(spec, fd, section_offset) : TR_OK;
     close(fd);
-    if (status != TR_OK || !*found)
-        return status;
+    if (!*found)
+        return TR_OK;
+    TR_TRY(status);
     for (int i = 0; i < 2; i++) {
         if (!spec->data[i] || access(spec->data[i], R_OK | W_OK) == 0)
             continue;
@@ -180,7 +191,7 @@ static tr_status read_records(const tr_journal_spec *spec, tr_journal *j)
         return cannot(spec, "read");
     for (size_t k = 0; k < spec->n_slices; k++) {
         record *r = &j->before[k];
-        r->done = r->done == 1 && r->check == check_of(r);
+        r->done = r->done == 1 && r->check == check_of(r, k);
         j->kept_before |= r->done;
     }
     return TR_OK;
@@ -197,8 +208,13 @@ tr_status tr_journal_open(const tr_journal_spec *spec, tr_journal **journal)
     j->records = (off_t)records_at(spec);
     j->n_slices = spec->n_slices;
     tr_status status = j->fd < 0 ? cannot(spec, "opened") : read_records(spec, j);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         j->data[i] = spec->data[i] ? open(spec->data[i], O_RDWR | O_CLOEXEC) : -1;
+        if (status == TR_OK && spec->data[i] && j->data[i] < 0)
+            status = tr_fail(TR_ERR_DATA,
+                             "%s tells of slices in %s, which cannot be opened: %s",
+                             spec->path, spec->data[i], strerror(errno));
+    }
     if (status == TR_OK)
         *journal = j;
     else
@@ -246,7 +262,7 @@ tr_status tr_journal_add(tr_journal *j, size_t slice, const double *values)
     record *r = &j->pending[k];
     memcpy(r->values, values, sizeof r->values);
     r->done = 1;
-    r->check = check_of(r);
+    r->check = check_of(r, slice);
     j->slice[k] = slice;
     __atomic_thread_fence(__ATOMIC_RELEASE); /* a signal handler may flush */
     j->n_pending = k + 1;

@@ -175,8 +175,11 @@ static tr_status open_journal(tr_output *o)
 static tr_status share_offsets(tr_output *o)
 {
     double *offset = tr_calloc("section offsets", o->volume.nz, sizeof *offset);
-    if (!offset)
-        return TR_ERR_MEMORY;
+    tr_status ready = o->comm->ops->agree(o->comm, offset ? TR_OK : TR_ERR_MEMORY);
+    if (ready != TR_OK || !offset) {
+        free(offset);
+        return ready;
+    }
     for (size_t k = 0; k < o->volume.nz && o->comm->rank == 0; k++)
         offset[k] = (double)o->section_offset[k];
     tr_status status = o->comm->ops->sum(o->comm, offset, o->volume.nz);
@@ -485,9 +488,23 @@ static tr_status close_files(tr_output *o)
     return o->comm->ops->agree(o->comm, status);
 }
 
+/* What has its name is on the disk, whatever happens to the machine. */
+static tr_status sync_file(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool good = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL || errno == ENOSYS);
+    tr_status status = good ? TR_OK
+                            : tr_fail(TR_ERR_DATA, "%s cannot be put on the disk: %s",
+                                      path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return status;
+}
+
 static tr_status publish(const tr_output *o, const tr_statistics *t)
 {
     TR_TRY(o->format->finish(o->partial, &o->volume, t, o->spec.deflate));
+    TR_TRY(sync_file(o->partial));
     if (rename(o->partial, o->path) != 0)
         return tr_fail(TR_ERR_DATA, "%s cannot be renamed to %s: %s", o->partial, o->path,
                        strerror(errno));

@@ -20,7 +20,6 @@
 
 typedef struct hdf_state {
     const char *path; /* the image's */
-    off_t size;       /* of the file when it was opened */
     hid_t file;
     hid_t dataset; /* of a volume; -1 for a stack, whose images are opened when read:
                       an open dataset may hold a cache of its own */
@@ -525,8 +524,6 @@ static tr_status hdf_open(const char *path, int fd, tr_image_info *info, void **
     if (!hdf)
         return TR_ERR_MEMORY;
     hdf->path = path;
-    struct stat file;
-    hdf->size = fstat(fd, &file) == 0 ? file.st_size : 0;
     hdf->file = hdf->dataset = -1;
     tr_hdf_enter();
     tr_status status = open_contents(hdf, fd, info);
@@ -539,13 +536,6 @@ static tr_status hdf_open(const char *path, int fd, tr_image_info *info, void **
 }
 
 /* ---- reading ---- */
-
-/* What lies beyond a file's end, HDF5 reads as 0. */
-static bool has_shrunk(const hdf_state *hdf)
-{
-    struct stat file;
-    return stat(hdf->path, &file) == 0 && file.st_size < hdf->size;
-}
 
 static tr_status read_rectangle(hdf_state *hdf, hid_t dataset, size_t section, size_t y0,
                                 size_t ny, size_t x0, size_t nx, float *out)
@@ -578,8 +568,6 @@ static tr_status hdf_read(void *state, const tr_image_info *info, size_t section
     if (dataset >= 0 && dataset != hdf->dataset)
         H5Dclose(dataset);
     tr_hdf_leave();
-    if (status == TR_OK && has_shrunk(hdf))
-        status = tr_fail(TR_ERR_DATA, "%s became shorter while it was read", hdf->path);
     size_t image = hdf->dataset >= 0 ? 0 : section;
     float scale = hdf->scale[image], shift = hdf->shift[image];
     if (status == TR_OK && (scale != 1 || shift != 0))

@@ -17,6 +17,7 @@
 struct tr_image {
     char *path;
     int fd;
+    uint64_t size; /* of what fd is, when it was opened */
     const tr_format *format;
     tr_image_info info;
     void *state; /* the format's own */
@@ -210,6 +211,9 @@ static tr_status open_image(tr_image *image)
     image->info.format = format->name;
     if (image->info.compressed) /* HDF5 opens files by name */
         TR_TRY(unpack(image, format == &tr_format_hdf, &name));
+    struct stat file;
+    if (fstat(image->fd, &file) == 0)
+        image->size = (uint64_t)file.st_size;
     tr_status status = format->open(image->path, image->fd, &image->info, &image->state);
     if (name)
         unlink(name);
@@ -275,7 +279,16 @@ tr_status tr_image_read(tr_image *image, size_t section, size_t y0, size_t ny, s
                        info->nz);
     if (nx == 0 || ny == 0)
         return TR_OK;
-    return image->format->read(image->state, info, section, y0, ny, x0, nx, out);
+    TR_TRY(image->format->read(image->state, info, section, y0, ny, x0, nx, out));
+    /* HDF5 takes what is behind the end of a file for zeros. */
+    struct stat file;
+    if (fstat(image->fd, &file) == 0 && (uint64_t)file.st_size < image->size)
+        return tr_fail(TR_ERR_DATA,
+                       "%s ends at byte %llu, but its data should reach byte %llu; "
+                       "it was cut short",
+                       image->path, (unsigned long long)file.st_size,
+                       (unsigned long long)image->size);
+    return TR_OK;
 }
 
 /* Whether the space-separated list has the word; case is ignored. */

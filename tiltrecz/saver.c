@@ -29,8 +29,11 @@ static tr_status find_common(const tr_volume_saver *s, const long *mine, long *i
     const tr_comm *comm = s->job->comm;
     size_t n = (size_t)comm->size;
     double *all = tr_calloc("checkpoints", GENERATIONS * n, sizeof *all);
-    if (!all)
-        return TR_ERR_MEMORY;
+    tr_status ready = s->job->comm->ops->agree(s->job->comm, all ? TR_OK : TR_ERR_MEMORY);
+    if (ready != TR_OK || !all) {
+        free(all);
+        return ready;
+    }
     for (int g = 0; g < GENERATIONS; g++)
         all[GENERATIONS * (size_t)comm->rank + (size_t)g] = (double)mine[g];
     tr_status status = comm->ops->sum(s->job->comm, all, GENERATIONS * n);

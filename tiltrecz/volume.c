@@ -333,8 +333,11 @@ static tr_status share_windows(tr_volume_operator *op)
     tr_comm *comm = op->job->comm;
     size_t n = (size_t)comm->size;
     double *window = tr_calloc("windows", 2 * n, sizeof *window);
-    if (!window)
-        return TR_ERR_MEMORY;
+    tr_status ready = comm->ops->agree(comm, window ? TR_OK : TR_ERR_MEMORY);
+    if (ready != TR_OK || !window) {
+        free(window);
+        return ready;
+    }
     window[2 * comm->rank] = (double)p->window_first;
     window[2 * comm->rank + 1] = (double)p->window_first + (double)p->window_rows;
     tr_status status = comm->ops->sum(comm, window, 2 * n);
