@@ -233,12 +233,12 @@ static tr_status open_files(tr_output *o)
 {
     tr_comm *comm = o->comm;
     TR_TRY(comm->ops->agree(comm, prepare(o)));
-    /* What is there may be an earlier run's: it stays if this run cannot go on from it.
-     */
+    /* On every rank: the launcher may kill the others once one has died of a signal. */
+    if (!o->spec.resume)
+        watch(o);
     tr_status status = comm->rank == 0 ? find_or_create_files(o) : TR_OK;
     TR_TRY(comm->ops->agree(comm, status));
     TR_TRY(comm->ops->agree(comm, open_journal(o)));
-    /* On every rank: the launcher may kill the others once one has died of a signal. */
     watch(o);
     TR_TRY(comm->ops->agree(comm, share_offsets(o)));
     TR_TRY(comm->ops->agree(comm, comm->ops->open(comm, o->partial, &o->file)));
@@ -511,15 +511,8 @@ static tr_status publish(const tr_output *o, const tr_statistics *t)
     return TR_OK;
 }
 
-static tr_status finish(tr_output *o, tr_statistics *t, char *scaling)
+static tr_status check_values(const tr_output *o, const tr_statistics *t)
 {
-    tr_comm *comm = o->comm;
-    scaling[0] = '\0';
-    TR_TRY(comm->ops->sum(comm, (double *)o->sums,
-                          o->spec.n_slices * sizeof *o->sums / sizeof(double)));
-    *t = tr_slices_total(o->sums, o->spec.n_slices,
-                         (double)o->spec.width * (double)o->spec.thickness);
-    o->worthless = true; /* until they are found to be good */
     if (!isfinite(t->mean) || !isfinite(t->rms))
         return tr_fail(TR_ERR_DATA,
                        "%s: voxels came out as NaN or infinite; nothing was kept (is "
@@ -530,6 +523,19 @@ static tr_status finish(tr_output *o, tr_statistics *t, char *scaling)
                        "%s: every voxel came out as %g; nothing was kept (is the series "
                        "empty, or --scale wrong for --mode %s?)",
                        o->path, t->min, tr_type_name(o->spec.type));
+    return TR_OK;
+}
+
+static tr_status finish(tr_output *o, tr_statistics *t, char *scaling)
+{
+    tr_comm *comm = o->comm;
+    scaling[0] = '\0';
+    TR_TRY(comm->ops->sum(comm, (double *)o->sums,
+                          o->spec.n_slices * sizeof *o->sums / sizeof(double)));
+    *t = tr_slices_total(o->sums, o->spec.n_slices,
+                         (double)o->spec.width * (double)o->spec.thickness);
+    o->worthless = true; /* until they are found to be good */
+    TR_TRY(comm->ops->agree(comm, check_values(o, t)));
     o->worthless = false;
     if (o->raw) {
         choose_scaling(o, t, scaling);

@@ -216,7 +216,7 @@ static tr_status scan_series(tr_comm *comm, tr_series *s, int threads)
     _Static_assert(sizeof(view_scan) % sizeof(double) == 0, "summed as doubles");
     TR_TRY(comm->ops->sum(comm, (double *)s->scan,
                           s->n_views * sizeof(view_scan) / sizeof(double)));
-    return report_scan(s);
+    return comm->ops->agree(comm, report_scan(s));
 }
 
 uint64_t tr_series_hash(const tr_series *s)

@@ -282,7 +282,8 @@ tr_status tr_image_read(tr_image *image, size_t section, size_t y0, size_t ny, s
     TR_TRY(image->format->read(image->state, info, section, y0, ny, x0, nx, out));
     /* HDF5 takes what is behind the end of a file for zeros. */
     struct stat file;
-    if (fstat(image->fd, &file) == 0 && (uint64_t)file.st_size < image->size)
+    if (image->format == &tr_format_hdf && fstat(image->fd, &file) == 0 &&
+        (uint64_t)file.st_size < image->size)
         return tr_fail(TR_ERR_DATA,
                        "%s ends at byte %llu, but its data should reach byte %llu; "
                        "it was cut short",
