@@ -167,7 +167,8 @@ static void print_times(const tr_job *job, double checking, double running, doub
  * ended here. */
 static void end_all(const tr_setup *s, tr_comm *comm, tr_status status)
 {
-    if (comm->size == 1 || status == TR_ERR_STOPPED || comm->agreed_failure)
+    comm->agreed_failure |= status == TR_ERR_STOPPED; /* by all at the same iteration */
+    if (comm->size == 1 || comm->agreed_failure)
         return;
     char sentence[1100];
     snprintf(sentence, sizeof sentence, "rank %d: %s", comm->rank, tr_error());

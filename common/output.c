@@ -565,8 +565,8 @@ void tr_output_discard(tr_output *o)
 {
     if (!o)
         return;
-    /* Of several ranks the files stay open on purpose: closing is collective. */
-    if (o->comm->size == 1)
+    /* Else the files stay open on purpose: closing is collective. */
+    if (o->comm->size == 1 || o->comm->agreed_failure)
         (void)close_files(o);
     bool kept = o->journal && !o->worthless && tr_journal_keep(o->journal);
     char *const names[] = {o->partial, o->raw, o->journal_path};
