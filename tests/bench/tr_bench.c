@@ -5,10 +5,10 @@
 #include <omp.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "../unit/operator_reference.h"
 #include "fma_peak.h"
+#include "workload.h"
 
 enum { RUNS = 9, QUICK_RUNS = 3, MAX_LINES = 256 };
 
@@ -23,36 +23,12 @@ typedef struct bench {
     size_t lines;
 } bench;
 
-typedef struct workload {
-    const char *name;
-    size_t n_views, n_u, n_x, n_z, rows;
-} workload;
-
 /* One slab of each. */
 static const workload workloads[] = {
     {"S-64", 41, 512, 512, 128, 64},     {"S-128", 41, 512, 512, 128, 128},
     {"BBb-64", 64, 1024, 1024, 300, 64}, {"BBb-128", 64, 1024, 1024, 300, 128},
     {"B-64", 64, 4096, 4096, 1024, 64},
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static _Noreturn void die(const char *why)
-{
-    fprintf(stderr, "tr_bench: %s\n", why);
-    exit(1);
-}
-
-static void need(tr_status status)
-{
-    if (status != TR_OK)
-        die(tr_error());
-}
 
 static tr_vec new_vec(const bench *b, size_t lines, size_t rows)
 {
@@ -64,28 +40,6 @@ static tr_vec new_vec(const bench *b, size_t lines, size_t rows)
         v.data[i] = (float)(seed >> 40) / (float)(1 << 24);
     }
     return v;
-}
-
-/* Tilted from -60 to 60 degrees about the middle of image and volume. */
-static tr_slab new_slab(const workload *w)
-{
-    tr_ray *rays = calloc(w->n_views, sizeof *rays);
-    if (!rays)
-        die("not enough memory");
-    for (size_t i = 0; i < w->n_views; i++) {
-        double tilt = M_PI / 180 * (-60 + 120.0 * (double)i / (double)(w->n_views - 1));
-        double ux = cos(tilt), uz = -sin(tilt);
-        double u0 = (double)(w->n_u - 1) / 2 - ux * (double)(w->n_x - 1) / 2 -
-                    uz * (double)(w->n_z - 1) / 2;
-        rays[i] = (tr_ray){.u0 = u0, .ux = ux, .uz = uz, .vy = 1.0};
-    }
-    return (tr_slab){.n_views = w->n_views,
-                     .n_u = w->n_u,
-                     .n_x = w->n_x,
-                     .n_z = w->n_z,
-                     .rows = w->rows,
-                     .p_rows = w->rows,
-                     .rays = rays};
 }
 
 static void open_backend(bench *b, int threads)
@@ -202,18 +156,12 @@ static double measure_peak(const bench *b, int threads)
 #pragma omp parallel num_threads(threads) reduction(+ : total)
     {
         volatile float keep;
-        double start = now();
+        double start = tr_now();
         keep = b->isa->run(rounds);
         (void)keep;
-        total += (double)(rounds * TR_FMA_SUMS * b->isa->lanes) / (now() - start);
+        total += (double)(rounds * TR_FMA_SUMS * b->isa->lanes) / (tr_now() - start);
     }
     return total / threads;
-}
-
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 static double median(double *values, int n)
@@ -228,18 +176,18 @@ static void time_job(bench *b, const workload *w, int threads, job *j)
     double rate[RUNS], peak[RUNS], ratio[RUNS];
     open_backend(b, threads);
     need(j->run(b, j)); /* touches all memory */
-    double start = now();
+    double start = tr_now();
     need(j->run(b, j));
-    double once = now() - start;
+    double once = tr_now() - start;
     int repeats = (int)(b->seconds / b->runs / once);
     int runs = repeats < 1 ? QUICK_RUNS : b->runs; /* a long one needs fewer */
     repeats = repeats < 1 ? 1 : repeats;
     for (int i = 0; i < runs; i++) {
         peak[i] = measure_peak(b, threads);
-        start = now();
+        start = tr_now();
         for (int k = 0; k < repeats; k++)
             need(j->run(b, j));
-        rate[i] = j->work * repeats / (now() - start) / threads;
+        rate[i] = j->work * repeats / (tr_now() - start) / threads;
         peak[i] = (peak[i] + measure_peak(b, threads)) / 2;
         ratio[i] = rate[i] / peak[i];
     }

@@ -7,9 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "../../../kernels/backend.h"
+#include "../workload.h"
 #include "ceilings.h"
 
 enum { RUNS = 7, QUICK_RUNS = 3 };
@@ -24,11 +23,6 @@ typedef struct bench {
     size_t lines;
 } bench;
 
-typedef struct workload {
-    const char *name;
-    size_t n_views, n_u, n_x, n_z, rows;
-} workload;
-
 /* One slab of each. */
 static const workload workloads[] = {
     {"S-128", 41, 512, 512, 128, 128},
@@ -36,25 +30,6 @@ static const workload workloads[] = {
     {"2048-128", 100, 2048, 2048, 512, 128},
 };
 static const workload quick_workload = {"tiny-16", 7, 48, 48, 12, 16};
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static _Noreturn void die(const char *why)
-{
-    fprintf(stderr, "tr_bench_gpu: %s\n", why);
-    exit(1);
-}
-
-static void need(tr_status status)
-{
-    if (status != TR_OK)
-        die(tr_error());
-}
 
 /* ---- a slab on a device ---- */
 
@@ -77,28 +52,6 @@ static const struct {
     {"cuda", "texture", TR_KERNEL_TEXTURE, 8e-3}, /* weights of 8 bits */
 };
 enum { CPU, N_DEVICES = sizeof devices / sizeof *devices };
-
-/* Tilted from -60 to 60 degrees about the middle of image and volume. */
-static tr_slab new_slab(const workload *w)
-{
-    tr_ray *rays = calloc(w->n_views, sizeof *rays);
-    if (!rays)
-        die("not enough memory");
-    for (size_t i = 0; i < w->n_views; i++) {
-        double tilt = M_PI / 180 * (-60 + 120.0 * (double)i / (double)(w->n_views - 1));
-        double ux = cos(tilt), uz = -sin(tilt);
-        double u0 = (double)(w->n_u - 1) / 2 - ux * (double)(w->n_x - 1) / 2 -
-                    uz * (double)(w->n_z - 1) / 2;
-        rays[i] = (tr_ray){.u0 = u0, .ux = ux, .uz = uz, .vy = 1.0};
-    }
-    return (tr_slab){.n_views = w->n_views,
-                     .n_u = w->n_u,
-                     .n_x = w->n_x,
-                     .n_z = w->n_z,
-                     .rows = w->rows,
-                     .p_rows = w->rows,
-                     .rays = rays};
-}
 
 static tr_vec new_vec(const rig *r, size_t lines, size_t rows)
 {
@@ -281,29 +234,22 @@ static void verify(int device)
 
 /* ---- how fast? ---- */
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Seconds: the median of several runs, each of as many repeats as make it long enough. */
 static double time_task(const bench *b, const struct task *t, rig *r)
 {
-    double each[RUNS], start = now();
+    double each[RUNS], start = tr_now();
     need(t->run(r));
     need(r->backend->wait(r->device)); /* plans and textures are made */
-    start = now();
+    start = tr_now();
     need(t->run(r));
     need(r->backend->wait(r->device));
-    double repeats = ceil(b->seconds / (now() - start));
+    double repeats = ceil(b->seconds / (tr_now() - start));
     repeats = fmin(fmax(repeats, 1.0), 1e4);
     for (int i = 0; i < b->runs; i++) {
-        start = now();
+        start = tr_now();
         for (int k = 0; k < (int)repeats; k++)
             need(t->run(r));
         need(r->backend->wait(r->device));
-        each[i] = (now() - start) / repeats;
+        each[i] = (tr_now() - start) / repeats;
     }
     qsort(each, (size_t)b->runs, sizeof *each, ascending);
     return each[b->runs / 2];
