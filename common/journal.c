@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include <zlib.h>
 
 #include "fingerprint.h"
+#include "job.h"
 #include "mem.h"
 
 static const char MAGIC[8] = "TRJRNL2";
@@ -40,13 +40,6 @@ struct tr_journal {
     size_t slice[PENDING];
     record pending[PENDING];
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Also of the slice: a signal handler may find a record that is just being replaced. */
 static uint32_t check_of(const record *r, uint64_t slice)
@@ -204,7 +197,7 @@ tr_status tr_journal_open(const tr_journal_spec *spec, tr_journal **journal)
         return TR_ERR_MEMORY;
     j->fd = open(spec->path, O_RDWR | O_CLOEXEC);
     j->every = spec->every;
-    j->opened = j->flushed = now();
+    j->opened = j->flushed = tr_now();
     j->records = (off_t)records_at(spec);
     j->n_slices = spec->n_slices;
     tr_status status = j->fd < 0 ? cannot(spec, "opened") : read_records(spec, j);
@@ -245,14 +238,14 @@ static bool flush(tr_journal *j)
         if (!transfer(j->fd, &j->pending[k], sizeof j->pending[k],
                       j->records + (off_t)(j->slice[k] * sizeof(record)), true))
             return false;
-    j->flushed = now();
+    j->flushed = tr_now();
     return fdatasync(j->fd) == 0 || errno == EINVAL;
 }
 
 tr_status tr_journal_add(tr_journal *j, size_t slice, const double *values)
 {
     TR_ASSERT(slice < j->n_slices);
-    if (j->n_pending == PENDING || now() - j->flushed >= j->every) {
+    if (j->n_pending == PENDING || tr_now() - j->flushed >= j->every) {
         if (!flush(j))
             return tr_fail(TR_ERR_DATA, "the journal of the output cannot be written: %s",
                            strerror(errno));
@@ -280,7 +273,7 @@ bool tr_journal_has(const tr_journal *j, size_t slice, double *values)
 bool tr_journal_keep(tr_journal *j)
 {
     double worth = j->every < WORTH ? j->every : WORTH;
-    if (now() - j->opened < worth)
+    if (tr_now() - j->opened < worth)
         return j->kept_before;
     return flush(j) || j->kept_before;
 }

@@ -142,10 +142,8 @@ static void watch(const tr_output *o)
 /* New files, or those of a run that was interrupted. */
 static tr_status find_or_create_files(tr_output *o)
 {
-    if (!o->journal_path) {
-        watch(o);
+    if (!o->journal_path)
         return create_files(o);
-    }
     const tr_journal_spec spec = journal_spec(o);
     bool found = false;
     if (o->spec.resume) {
@@ -153,10 +151,10 @@ static tr_status find_or_create_files(tr_output *o)
         if (found)
             return TR_OK;
         tr_info("there is no %s to go on from: this run starts anew", spec.path);
+        watch(o);
     } else if (access(spec.path, F_OK) == 0) {
         tr_info("an earlier run was interrupted; without --resume this one starts anew");
     }
-    watch(o);
     TR_TRY(create_files(o));
     return tr_journal_begin(&spec, o->section_offset);
 }
@@ -234,7 +232,8 @@ static tr_status open_files(tr_output *o)
     tr_comm *comm = o->comm;
     TR_TRY(comm->ops->agree(comm, prepare(o)));
     /* On every rank: the launcher may kill the others once one has died of a signal. */
-    if (!o->spec.resume)
+    bool earlier = o->journal_path && o->spec.resume; /* they may be a run's before */
+    if (!earlier)
         watch(o);
     tr_status status = comm->rank == 0 ? find_or_create_files(o) : TR_OK;
     TR_TRY(comm->ops->agree(comm, status));

@@ -11,7 +11,7 @@ tr_timeline *tr_timeline_new(double start);
 void tr_timeline_free(tr_timeline *timeline); /* NULL is fine */
 
 /* Stage number `stage` worked from `start` to `end`, seconds of tr_now. From any thread;
- * what does not fit in memory is left out. */
+ * what does not fit in memory is left out, and then tr_timeline_write fails. */
 void tr_timeline_add(tr_timeline *timeline, unsigned stage, double start, double end);
 
 /* Write what all processes added, as JSON in the Chrome trace format: a process per rank,

@@ -1,5 +1,5 @@
-/* The arithmetic of one ray, one text for every backend and for both directions, so
- * that project and backproject are adjoint to the last bit of their weights. */
+/* The arithmetic of one ray, one text for every backend. The kernels that gather a
+ * projection work out the same weights from the distance, equal to float's rounding. */
 #ifndef TR_RAY_BODY_H
 #define TR_RAY_BODY_H
 
