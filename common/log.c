@@ -12,7 +12,7 @@
 static struct {
     pthread_mutex_t mutex;
     tr_log_level level;
-    bool speaks, on_terminal;
+    bool speaks, on_terminal, in_colour;
     char program[64];
     /* the stage whose progress was reported last */
     char stage[64];
@@ -26,14 +26,25 @@ static struct {
 
 void tr_log_setup(tr_log_level level, bool speaks, const char *program)
 {
-    const char *terminal = getenv("TERM");
+    const char *terminal = getenv("TERM"), *no_colour = getenv("NO_COLOR");
     pthread_mutex_lock(&state.mutex);
     state.level = level;
     state.speaks = speaks;
     state.on_terminal =
         isatty(STDERR_FILENO) && terminal && strcmp(terminal, "dumb") != 0;
+    state.in_colour = state.on_terminal && !(no_colour && *no_colour);
     snprintf(state.program, sizeof state.program, "%s", program);
     pthread_mutex_unlock(&state.mutex);
+}
+
+enum { RED = 31, GREEN = 32, YELLOW = 33 };
+
+static void print_coloured(int colour, const char *text)
+{
+    if (state.in_colour)
+        fprintf(stderr, "\033[%dm%s\033[0m", colour, text);
+    else
+        fputs(text, stderr);
 }
 
 /* Take the progress line, if any, off the terminal. */
@@ -66,8 +77,11 @@ static void print_line(const char *kind, const char *format, va_list arguments)
 {
     pthread_mutex_lock(&state.mutex);
     clear_line();
-    if (kind)
-        fprintf(stderr, "%s: %s: ", state.program, kind);
+    if (kind) {
+        fprintf(stderr, "%s: ", state.program);
+        print_coloured(*kind == 'e' ? RED : YELLOW, kind);
+        fputs(": ", stderr);
+    }
     /* An error's sentence fits without memory that may just have run out. */
     char shorter[1200], *text = shorter;
     va_list again;
@@ -174,25 +188,49 @@ static bool is_due(double fraction, double seconds)
     return due;
 }
 
+/* "stage [=====     ] " into `room` columns, or the stage alone where that is too
+ * little. Returns the number of columns. */
+static int print_bar(const char *stage, double fraction, int room)
+{
+    enum { NARROWEST = 10, WIDEST = 40 };
+    static const char bar[] = "========================================";
+    int width = room - (int)strlen(stage) - 4;
+    if (width < NARROWEST)
+        return fprintf(stderr, "%.*s", room > 0 ? room : 0, stage);
+    width = width < WIDEST ? width : WIDEST;
+    int full = (int)(fraction * width + 1e-9);
+    fprintf(stderr, "%s [", stage);
+    print_coloured(GREEN, &bar[WIDEST - full]);
+    return (int)strlen(stage) + 2 + full + fprintf(stderr, "%*s]", width - full, "");
+}
+
+/* One line in place of the last; it stays when the stage is over. */
+static void print_on_terminal(const char *stage, double fraction, const char *rest)
+{
+    int columns = terminal_columns() - 1, length = (int)strlen(rest) + 1;
+    clear_line();
+    int used = print_bar(stage, fraction, columns - length);
+    if (used + 1 < columns)
+        fprintf(stderr, " %.*s", columns - used - 1, rest);
+    state.line_is_open = fraction < 1;
+    if (!state.line_is_open)
+        fputc('\n', stderr);
+}
+
 static void print_progress(const char *stage, double fraction, double updates,
                            double seconds)
 {
-    char rate[48], duration[32], line[256];
+    char rate[48], duration[32], rest[160];
     bool ended = fraction >= 1;
     rate_text(updates, seconds, rate, sizeof rate);
     time_text(ended ? seconds : seconds * (1 - fraction) / fraction, duration,
               sizeof duration);
-    snprintf(line, sizeof line, "%s: %d %%%s, %s%s", stage, (int)(100 * fraction + 1e-9),
-             rate, duration, ended ? "" : " left");
-    if (state.on_terminal) {
-        clear_line();
-        fprintf(stderr, "%.*s", terminal_columns() - 1, line);
-        state.line_is_open = !ended;
-        if (ended)
-            fputc('\n', stderr);
-    } else {
-        fprintf(stderr, "%s\n", line);
-    }
+    snprintf(rest, sizeof rest, "%d %%%s, %s%s", (int)(100 * fraction + 1e-9), rate,
+             duration, ended ? "" : " left");
+    if (state.on_terminal)
+        print_on_terminal(stage, fraction, rest);
+    else
+        fprintf(stderr, "%s: %s\n", stage, rest);
     fflush(stderr);
 }
 

@@ -23,8 +23,9 @@ void tr_warn(const char *format, ...) TR_PRINTF(1, 2);    /* always */
 void tr_log_error(const char *sentence);
 
 /* Progress of one stage: done of total units, with `updates` voxel updates so far
- * for the rate. A line rewritten in place on a terminal, a plain line per tenth
- * elsewhere. Call from one thread. */
+ * for the rate. A line rewritten in place on a terminal, with a bar, in colour unless
+ * NO_COLOR is set and not empty; a plain line per tenth elsewhere and where TERM is dumb.
+ * Call from one thread. */
 void tr_log_progress(const char *stage, double done, double total, double updates,
                      double seconds);
 

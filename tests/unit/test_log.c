@@ -7,11 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "common/log.h"
+
+static const char *type_of_terminal = "xterm";
+static unsigned short columns_of_terminal = 80;
 
 /* What `speak` writes to standard error when that is `fd`, read from `from`. */
 static const char *said_to(int fd, int from, void (*speak)(void))
@@ -51,7 +55,8 @@ static const char *said_on_terminal(void (*speak)(void))
         close(outer);
         return NULL;
     }
-    setenv("TERM", "xterm", 1);
+    setenv("TERM", type_of_terminal, 1);
+    (void)ioctl(inner, TIOCSWINSZ, &(struct winsize){.ws_col = columns_of_terminal});
     const char *text = said_to(inner, outer, speak);
     close(inner);
     close(outer);
@@ -143,22 +148,92 @@ static void say_on_terminal(void)
     tr_log_progress("a", 2, 4, 0, 2);
     tr_warn("careful");
     tr_log_progress("a", 4, 4, 0, 4);
-    tr_info("ready");
+    tr_log_error("over");
 }
 
-static void test_terminal_progress(void **unused)
+/* What is said on a terminal of 80 columns that is not the process's own; skips the test
+ * where there is none. */
+static const char *on_terminal(void (*speak)(void))
 {
-    (void)unused;
-    const char *text = said_on_terminal(say_on_terminal);
+    const char *text = said_on_terminal(speak);
     if (!text) {
         print_message("no pseudo-terminal can be had here\n");
         skip();
     }
-    assert_string_equal(text, "a: 25 %, 3 s left"
-                              "\r\033[Ka: 50 %, 2 s left"
-                              "\r\033[Kprogram: warning: careful\r\n"
-                              "a: 100 %, 4 s\r\n"
-                              "ready\r\n");
+    return text;
+}
+
+#define BAR_25 "==========" /* of 40 */
+#define BAR_50 BAR_25 BAR_25
+#define BAR_100 BAR_50 BAR_50
+#define LEFT_25 "                              "
+#define LEFT_50 "                    "
+#define ON "\033[32m"
+#define OFF "\033[0m"
+
+static void test_terminal_progress(void **unused)
+{
+    (void)unused;
+    unsetenv("NO_COLOR");
+    assert_string_equal(on_terminal(say_on_terminal),
+                        "a [" ON BAR_25 OFF LEFT_25 "] 25 %, 3 s left"
+                        "\r\033[Ka [" ON BAR_50 OFF LEFT_50 "] 50 %, 2 s left"
+                        "\r\033[Kprogram: \033[33mwarning" OFF ": careful\r\n"
+                        "a [" ON BAR_100 OFF "] 100 %, 4 s\r\n"
+                        "program: \033[31merror" OFF ": over\r\n");
+}
+
+static void test_no_colour(void **unused)
+{
+    (void)unused;
+    setenv("NO_COLOR", "1", 1);
+    assert_string_equal(on_terminal(say_on_terminal),
+                        "a [" BAR_25 LEFT_25 "] 25 %, 3 s left"
+                        "\r\033[Ka [" BAR_50 LEFT_50 "] 50 %, 2 s left"
+                        "\r\033[Kprogram: warning: careful\r\n"
+                        "a [" BAR_100 "] 100 %, 4 s\r\n"
+                        "program: error: over\r\n");
+    setenv("NO_COLOR", "", 1); /* empty is as good as not set */
+    assert_non_null(strstr(on_terminal(say_on_terminal), ON));
+    unsetenv("NO_COLOR");
+}
+
+static void test_dumb_terminal(void **unused)
+{
+    (void)unused;
+    type_of_terminal = "dumb";
+    const char *text = on_terminal(say_on_terminal);
+    type_of_terminal = "xterm";
+    assert_string_equal(text, "a: 25 %, 3 s left\r\na: 50 %, 2 s left\r\n"
+                              "program: warning: careful\r\na: 100 %, 4 s\r\n"
+                              "program: error: over\r\n");
+}
+
+/* Half done, of less each time: a new stage. */
+static void say_long_name(void)
+{
+    static double total = 64;
+    tr_log_setup(TR_LOG_NORMAL, true, "program");
+    total /= 2;
+    tr_log_progress("a stage whose name leaves no room for a bar of any use, none",
+                    total / 2, total, 0, 1);
+}
+
+static void test_narrow_terminal(void **unused)
+{
+    (void)unused;
+    setenv("NO_COLOR", "1", 1);
+    assert_string_equal(on_terminal(say_long_name),
+                        "a stage whose name leaves no room for a bar of any use, none "
+                        "50 %, 1 s left");
+    columns_of_terminal = 20;
+    assert_string_equal(on_terminal(say_long_name), "\r\033[Ka st 50 %, 1 s left");
+    columns_of_terminal = 12; /* rather cut than wrapped */
+    const char *text = on_terminal(say_long_name);
+    columns_of_terminal = 80;
+    unsetenv("NO_COLOR");
+    assert_in_range(strlen(text), 1, strlen("\r\033[K") + 11);
+    assert_null(strchr(text, '\n'));
 }
 
 int main(void)
@@ -167,6 +242,9 @@ int main(void)
         cmocka_unit_test(test_levels),
         cmocka_unit_test(test_plain_progress),
         cmocka_unit_test(test_terminal_progress),
+        cmocka_unit_test(test_no_colour),
+        cmocka_unit_test(test_dumb_terminal),
+        cmocka_unit_test(test_narrow_terminal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
