@@ -7,83 +7,38 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "completion.h"
+#include "help.h"
 #include "log.h"
-#include "setup.h"
 
 /* ---- help, version, manual ---- */
 
-static void print_algorithms(const tr_program *program, FILE *out)
-{
-    const tr_algorithm *a;
-    fprintf(out, "Algorithms:\n");
-    for (size_t k = 0; (a = tr_algorithm_at(k)); k++)
-        if (tr_method_offers(program->method, a))
-            fprintf(out, "  %-5s %s\n", a->name, a->help);
-    fputc('\n', out);
-}
-
-static void print_help(const tr_setup *s)
+static int terminal_columns(void)
 {
     struct winsize window;
-    int columns = 80;
     if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col >= 40)
-        columns = window.ws_col;
-    printf(
-        "Usage: %s [options] [SERIES]\n\n%s: %s.\n\nWithout SERIES, the one aligned tilt "
-        "series of the current folder is taken.\n\n",
-        s->program->name, s->program->name, s->program->summary);
-    print_algorithms(s->program, stdout);
-    tr_options_help(stdout, s->groups, s->n_groups, columns);
+        return window.ws_col;
+    return 80;
 }
 
-static void print_man(const tr_setup *s)
-{
-    const tr_algorithm *a;
-    printf(".TH %s 1 \"\" \"TiltRec %s\" \"TiltRec\"\n.SH NAME\n%s \\- %s\n",
-           s->program->name, TR_VERSION, s->program->name, s->program->summary);
-    printf(".SH SYNOPSIS\n.B %s\n[options] [SERIES]\n.br\n.B mpiexec \\-n\nN\n.B "
-           "%s\n[options] "
-           "[SERIES]\n",
-           s->program->name, s->program->name);
-    printf(
-        ".SH DESCRIPTION\nReads an aligned tilt series and its tilt angles and writes "
-        "the "
-        "tomogram. Without SERIES, the one aligned series of the current folder is "
-        "taken, "
-        "with its angles and, if it is there, its tilt.com. Under mpiexec each process "
-        "reconstructs its share of the slices; the result does not depend on their "
-        "number.\n.SH ALGORITHMS\n");
-    for (size_t k = 0; (a = tr_algorithm_at(k)); k++)
-        if (tr_method_offers(s->program->method, a))
-            printf(".TP\n.B %s\n%s\n", a->name, a->help);
-    tr_options_man(stdout, s->groups, s->n_groups);
-    printf(".SH EXIT STATUS\n0 success, 1 a file or the system refused, 2 a wrong "
-           "option, 3 not "
-           "possible with this program, 4 not enough memory, 5 a bug, 6 stopped on "
-           "request with "
-           "what is done kept for \\-\\-resume.\n");
-    printf(
-        ".SH ENVIRONMENT\n.TP\n.B TR_ISA\nbaseline, avx2 or avx512: the instruction set "
-        "to "
-        "use instead of the best one, for the same bytes on machines of different age\n");
-}
-
-static bool print_and_leave(const tr_setup *s, int rank)
+/* Print what was asked for instead of a run, if anything: *done. */
+static tr_status print_and_leave(const tr_setup *s, int rank, bool *done)
 {
     const tr_options *o = &s->options;
-    if (!o->help && !o->version && !o->man && !o->markdown)
-        return false;
-    if (rank != 0)
-        return true;
+    *done = o->help || o->version || o->man || o->markdown || o->completion;
+    if (!*done || rank != 0)
+        return TR_OK;
     if (o->help)
-        print_help(s);
-    else if (o->version)
+        return tr_help_print(stdout, s, s->help_topic, terminal_columns());
+    if (o->version)
         printf("%s %s\n", s->program->name, TR_VERSION);
     else if (o->man)
-        print_man(s);
-    else
+        tr_help_man(stdout, s);
+    else if (o->markdown)
         tr_options_markdown(stdout, s->groups, s->n_groups);
-    return true;
+    else
+        tr_completion_print(stdout, s, o->completion);
+    return TR_OK;
 }
 
 /* ---- after the run ---- */
@@ -235,7 +190,10 @@ int tr_app_main(const tr_program *program, tr_comm *comm, int argc, char **argv)
     tr_output_watch_signals();
     tr_status status =
         comm->ops->agree(comm, tr_setup_parse(&setup, program, argc, argv));
-    if (status == TR_OK && !print_and_leave(&setup, comm->rank)) {
+    bool done = false;
+    if (status == TR_OK)
+        status = comm->ops->agree(comm, print_and_leave(&setup, comm->rank, &done));
+    if (status == TR_OK && !done) {
         tr_log_setup(setup.options.quiet     ? TR_LOG_QUIET
                      : setup.options.verbose ? TR_LOG_VERBOSE
                                              : TR_LOG_NORMAL,

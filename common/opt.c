@@ -271,10 +271,10 @@ void tr_option_allowed(const tr_option *row, char *text, size_t size)
     }
 }
 
-static tr_status bad_value(const tr_option *row, const char *text)
+void tr_option_takes(const tr_option *row, char *text, size_t size)
 {
     static const char *const kinds[] = {
-        [TR_OPT_FLAG] = "given without a value",
+        [TR_OPT_FLAG] = "no value",
         [TR_OPT_STRING] = "a name that is not empty",
         [TR_OPT_INT] = "a whole number",
         [TR_OPT_REAL] = "a number",
@@ -284,14 +284,21 @@ static tr_status bad_value(const tr_option *row, const char *text)
         [TR_OPT_CHOICE] = "one of",
         [TR_OPT_LIST] = "positive whole numbers and ranges such as 1-4,7,40-41",
     };
-    char allowed[512], nearest[128] = "";
+    char allowed[512];
     tr_option_allowed(row, allowed, sizeof allowed);
+    bool form = row->type == TR_OPT_PAIR && row->metavar;
+    snprintf(text, size, "%s%s%s%s%s", kinds[row->type], form ? " " : "",
+             form ? row->metavar : "", *allowed ? " " : "", allowed);
+}
+
+static tr_status bad_value(const tr_option *row, const char *text)
+{
+    char takes[640], nearest[128] = "";
+    tr_option_takes(row, takes, sizeof takes);
     if (row->type == TR_OPT_CHOICE)
         suggest_choice(row->choices, text, nearest, sizeof nearest);
-    bool form = row->type == TR_OPT_PAIR && row->metavar;
-    return tr_fail(TR_ERR_USAGE, "--%s %s: must be %s%s%s%s%s%s", row->name,
-                   *text ? text : "''", kinds[row->type], form ? " " : "",
-                   form ? row->metavar : "", *allowed ? " " : "", allowed, nearest);
+    return tr_fail(TR_ERR_USAGE, "--%s %s: must be %s%s", row->name, *text ? text : "''",
+                   row->type == TR_OPT_FLAG ? "given without a value" : takes, nearest);
 }
 
 /* Read text as the row says and put it in its place in target. */
@@ -417,8 +424,7 @@ static tr_status unknown_option(const tr_command_line *line, const char *argumen
         (void)tr_fail(TR_ERR_USAGE, "unknown option --%s; did you mean --%s?", name,
                       nearest);
     else
-        (void)tr_fail(TR_ERR_USAGE, "unknown option --%s; --help lists the options",
-                      name);
+        (void)tr_fail(TR_ERR_USAGE, "unknown option --%s; --help all lists them", name);
     free(names);
     free(name);
     return TR_ERR_USAGE;
@@ -505,7 +511,7 @@ static tr_status take_short(parser *p, const char *argument)
                        argument, written_long.row->name);
     match found = find_row(p->line, argument[1], NULL, 0);
     if (!found.row)
-        return tr_fail(TR_ERR_USAGE, "unknown option %s; --help lists the options",
+        return tr_fail(TR_ERR_USAGE, "unknown option %s; --help all lists them",
                        argument);
     return take_option(p, found, argument[2] ? argument + 2 : NULL);
 }

@@ -30,6 +30,8 @@ typedef struct tr_option {
     const char *choices;  /* "float half int16 uint16 byte" for TR_OPT_CHOICE */
     const char *help;     /* one or two sentences, with the unit; no trailing period; NULL
                              hides the row from help, manual page and manual */
+    const char *brief;    /* the same in at most 52 letters, for those few that --help
+                             shows; NULL: --help all has it */
     bool aside;           /* what is computed does not depend on it */
     const char *section;  /* heading in the help that begins at this row; NULL: goes on */
 } tr_option;
@@ -73,9 +75,24 @@ char *tr_options_text(const tr_option_group *group);
 /* Help for a terminal of `columns` characters: groups, rows, defaults, ranges. */
 void tr_options_help(FILE *out, const tr_option_group *groups, size_t n_groups,
                      int columns);
+/* Whether no row before row r of group g has its name. */
+bool tr_option_is_first(const tr_option_group *groups, size_t g, size_t r);
+/* The rows that have a `brief`, a line each; of several of one name the first. */
+void tr_options_brief(FILE *out, const tr_option_group *groups, size_t n_groups);
+/* Print the words of text, never past `columns`; lines after the first begin at
+ * `indent`, where the first is taken to begin. */
+void tr_print_wrapped(FILE *out, const char *text, int indent, int columns);
+/* "-T, --thickness PIXELS"; returns the number of letters. */
+int tr_option_spelled(FILE *out, const tr_option *row);
 /* The same rows as troff (man(7)) and as Markdown tables. */
 void tr_options_man(FILE *out, const tr_option_group *groups, size_t n_groups);
+/* Text in troff, with what is special there escaped. */
+void tr_man_text(FILE *out, const char *text);
 void tr_options_markdown(FILE *out, const tr_option_group *groups, size_t n_groups);
+
+/* What the row takes, in words: "a whole number from 1 to 65536 pixels". Cut to size
+ * bytes. */
+void tr_option_takes(const tr_option *row, char *text, size_t size);
 
 /* What the row allows, in words: "from 1 to 65536 pixels" (the unit is the metavar, if
  * that is PIXELS or DEGREES; an infinite min or max leaves that side open), the

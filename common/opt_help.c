@@ -32,9 +32,7 @@ static char *row_text(const tr_option *row)
 
 /* ---- --help ---- */
 
-/* Print the words of text from the current column on, never past `columns`; lines after
- * the first begin at `indent`. */
-static void print_wrapped(FILE *out, const char *text, int indent, int columns)
+void tr_print_wrapped(FILE *out, const char *text, int indent, int columns)
 {
     int column = indent;
     for (const char *word = text; *word;) {
@@ -50,20 +48,24 @@ static void print_wrapped(FILE *out, const char *text, int indent, int columns)
     fputc('\n', out);
 }
 
+int tr_option_spelled(FILE *out, const tr_option *row)
+{
+    int used = row->letter ? fprintf(out, "-%c, --%s", row->letter, row->name)
+                           : fprintf(out, "--%s", row->name);
+    return row->metavar ? used + fprintf(out, " %s", row->metavar) : used;
+}
+
 static void help_row(FILE *out, const tr_option *row, int columns)
 {
     int indent = columns < 60 ? 8 : 28;
     char *text = row_text(row);
-    int used = row->letter ? fprintf(out, "  -%c, --%s", row->letter, row->name)
-                           : fprintf(out, "      --%s", row->name);
-    if (row->metavar)
-        used += fprintf(out, " %s", row->metavar);
+    int used = fprintf(out, row->letter ? "  " : "      ") + tr_option_spelled(out, row);
     if (used + 2 > indent) {
         fputc('\n', out);
         used = 0;
     }
     fprintf(out, "%*s", indent - used, "");
-    print_wrapped(out, text ? text : row->help, indent, columns);
+    tr_print_wrapped(out, text ? text : row->help, indent, columns);
     free(text);
 }
 
@@ -83,9 +85,32 @@ void tr_options_help(FILE *out, const tr_option_group *groups, size_t n_groups,
         }
 }
 
+bool tr_option_is_first(const tr_option_group *groups, size_t g, size_t r)
+{
+    const char *name = groups[g].rows[r].name;
+    for (size_t h = 0; h <= g; h++)
+        for (size_t q = 0; q < (h < g ? groups[h].n : r); q++)
+            if (strcmp(groups[h].rows[q].name, name) == 0)
+                return false;
+    return true;
+}
+
+void tr_options_brief(FILE *out, const tr_option_group *groups, size_t n_groups)
+{
+    for (size_t g = 0; g < n_groups; g++)
+        for (size_t r = 0; r < groups[g].n; r++) {
+            const tr_option *row = &groups[g].rows[r];
+            if (!row->brief || !tr_option_is_first(groups, g, r))
+                continue;
+            int used = fprintf(out, row->letter ? "  " : "      ");
+            used += tr_option_spelled(out, row);
+            fprintf(out, "%*s%s\n", used < 27 ? 28 - used : 1, "", row->brief);
+        }
+}
+
 /* ---- the manual page ---- */
 
-static void man_text(FILE *out, const char *text)
+void tr_man_text(FILE *out, const char *text)
 {
     for (const char *c = text; *c; c++)
         switch (*c) {
@@ -113,15 +138,15 @@ static void man_row(FILE *out, const tr_option *row)
     if (row->letter)
         fprintf(out, "\\fB\\-%c\\fR, ", row->letter);
     fputs("\\fB\\-\\-", out);
-    man_text(out, row->name);
+    tr_man_text(out, row->name);
     fputs("\\fR", out);
     if (row->metavar) {
         fputs(" \\fI", out);
-        man_text(out, row->metavar);
+        tr_man_text(out, row->metavar);
         fputs("\\fR", out);
     }
     fputc('\n', out);
-    man_text(out, text ? text : row->help);
+    tr_man_text(out, text ? text : row->help);
     fputs(".\n", out);
     free(text);
 }
@@ -136,7 +161,7 @@ void tr_options_man(FILE *out, const tr_option_group *groups, size_t n_groups)
             const char *heading = heading_before(&groups[g], r);
             if (heading) {
                 fputs(".SS ", out);
-                man_text(out, heading);
+                tr_man_text(out, heading);
                 fputc('\n', out);
             }
             man_row(out, &groups[g].rows[r]);

@@ -8,6 +8,7 @@
 
 enum { TR_MODE_FLOAT, TR_MODE_HALF, TR_MODE_INT16, TR_MODE_UINT16, TR_MODE_BYTE };
 enum { TR_ORDER_XZY, TR_ORDER_XYZ };
+typedef enum tr_shell { TR_NO_SHELL, TR_BASH, TR_ZSH, TR_FISH } tr_shell;
 
 typedef struct tr_options {
     /* files */
@@ -39,7 +40,9 @@ typedef struct tr_options {
     double checkpoint;     /* minutes; 0: never */
     bool resume;
     bool dry_run, quiet, verbose, version, help;
-    bool man, markdown; /* hidden from --help: print the generated pages */
+    /* hidden from --help: print the generated pages, or the completion for a shell */
+    bool man, markdown;
+    int completion; /* a tr_shell */
 } tr_options;
 
 extern const tr_option tr_common_options[];

@@ -7,6 +7,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "help.h"
 #include "log.h"
 #include "mem.h"
 
@@ -90,6 +91,11 @@ tr_status tr_setup_parse(tr_setup *s, const tr_program *program, int argc,
 {
     s->program = program;
     int n = 0;
+    if (tr_help_asked(argc, argv, &s->help_topic)) { /* whatever else is there */
+        s->options.help = true;
+        TR_TRY(find_algorithm(s, "WBP"));
+        return make_groups(s);
+    }
     TR_TRY(tr_arguments_rewrite(argc, argv, &n, &s->arguments));
     const char *name = tr_arguments_algorithm(n, s->arguments);
     TR_TRY(find_algorithm(s, name ? name : "WBP"));

@@ -8,6 +8,7 @@ typedef struct tr_setup {
     const tr_program *program;
     tr_options options;
     tr_device_options device_options;
+    const char *help_topic; /* of --help; NULL: none */
     const tr_algorithm *algorithm;
     void *params; /* of the algorithm */
     tr_option_group *groups;

@@ -146,7 +146,7 @@ TR_CHECKED tr_status tr_dot(const tr_context *c, const tr_vec *x, const tr_vec *
     {                                                                                    \
         .name = "iterations", .letter = 'i', .type = TR_OPT_INT,                         \
         .offset = offsetof(P, iterations), .metavar = "N", .fallback = number, .min = 1, \
-        .max = 100000, .help = "Number of iterations"                                    \
+        .max = 100000, .help = "Number of iterations", .brief = "Number of iterations"   \
     }
 #define TR_OPTION_RELAXATION(P, number)                                                  \
     {                                                                                    \

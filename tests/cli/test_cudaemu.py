@@ -186,7 +186,7 @@ def test_the_program_as_built_here(build_dir, series, tmp_path, program):
     assert done.returncode == 3
     assert len(done.stderr.splitlines()) == 1 and f"{program}-mpi" in done.stderr
     assert not list(tmp_path.iterdir())
-    help = runner(build_dir, f"{program}-cuda")("--help", cwd=tmp_path)
+    help = runner(build_dir, f"{program}-cuda")("--help", "all", threads=None, cwd=tmp_path)
     assert "--kernel" in help.stdout and "--device" in help.stdout
 
 

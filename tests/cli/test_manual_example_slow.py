@@ -72,7 +72,7 @@ def test_equals_numpy(example, tmp_path, step, pitch):
 
 
 def test_its_option_is_documented_and_checked(example, tmp_path):
-    text = " ".join(example("--help", cwd=tmp_path, threads=None).stdout.split())
+    text = " ".join(example("--help", "all", cwd=tmp_path, threads=None).stdout.split())
     assert re.search(r"LANDWEBER gradient descent.* LANDWEBER: .*--step FACTOR Factor of the "
                      r"gradient; .*\(from 0 to 1000; default 0\)", text)
     assert "\\-\\-step" in example("--man", cwd=tmp_path, threads=None).stdout
