@@ -86,6 +86,9 @@ typedef struct tr_format {
 
     /* Reading: recognise by the first bytes, then open (fills *info and *state). */
     bool (*probe)(const unsigned char *head, size_t n);
+    /* The bytes that the file has to have by its first n bytes, of which probe approved;
+     * UINT64_MAX where they do not say. What is packed is unpacked no further. */
+    uint64_t (*extent)(const unsigned char *head, size_t n);
     tr_status (*open)(const char *path, int fd, tr_image_info *info, void **state);
     tr_status (*read)(void *state, const tr_image_info *info, size_t section, size_t y0,
                       size_t ny, size_t x0, size_t nx, float *out);

@@ -35,6 +35,33 @@ static bool hdf_probe(const unsigned char *head, size_t n)
            (n >= 520 && memcmp(head + 512, signature, 8) == 0);
 }
 
+/* Little-endian, of 1 to 8 bytes. */
+static uint64_t get_address(const unsigned char *bytes, size_t size)
+{
+    uint64_t value = 0;
+    for (size_t i = size; i-- > 0;)
+        value = value << 8 | bytes[i];
+    return value;
+}
+
+/* The superblock says where it is in the file and where the file ends. */
+static uint64_t hdf_extent(const unsigned char *head, size_t n)
+{
+    enum { USER_BLOCK = 512, SUPERBLOCK = 64 };
+    static const size_t addresses[] = {24, 28, 12, 12}, size_at[] = {13, 13, 9, 9};
+    const unsigned char *block = head[0] == 0x89 ? head : head + USER_BLOCK;
+    if (n < USER_BLOCK + SUPERBLOCK || block[8] >= sizeof size_at / sizeof *size_at)
+        return UINT64_MAX;
+    unsigned version = block[8];
+    size_t size = block[size_at[version]];
+    if (size < 1 || size > 8)
+        return UINT64_MAX;
+    const unsigned char *base = block + addresses[version];
+    uint64_t end = get_address(base + 2 * size, size), bytes;
+    return __builtin_add_overflow(get_address(base, size), end, &bytes) ? UINT64_MAX
+                                                                        : bytes;
+}
+
 /* ---- attributes: absent or of another kind is no error ---- */
 
 /* Open the attribute if it holds one value of the class; -1 otherwise. */
@@ -206,67 +233,6 @@ static tr_status get_type(const char *path, const char *name, hid_t dataset,
     return TR_OK;
 }
 
-/* Whether all chunks of a dataset are in the file; *chunk_bytes is the size of one. */
-static bool has_all_chunks(hid_t dataset, hid_t properties, uint64_t sample_bytes,
-                           uint64_t *chunk_bytes)
-{
-    hsize_t dims[3] = {0}, chunk[3] = {0}, needed = 1, found = 0;
-    hid_t space = H5Dget_space(dataset);
-    int rank = H5Sget_simple_extent_ndims(space);
-    bool known = rank >= 1 && rank <= 3 &&
-                 H5Sget_simple_extent_dims(space, dims, NULL) == rank &&
-                 H5Pget_chunk(properties, 3, chunk) == rank &&
-                 H5Dget_num_chunks(dataset, space, &found) >= 0;
-    H5Sclose(space);
-    *chunk_bytes = sample_bytes;
-    for (int i = 0; known && i < rank; i++) {
-        known = dims[i] > 0 && chunk[i] > 0;
-        if (__builtin_mul_overflow(*chunk_bytes, chunk[i], chunk_bytes))
-            *chunk_bytes = UINT64_MAX;
-        if (known) /* no more than samples: no overflow */
-            needed *= (dims[i] - 1) / chunk[i] + 1;
-    }
-    return known && found == needed;
-}
-
-/* Whether the samples are really in the file: a dataset can be declared and not filled,
- * and then reads as zeros. Samples that lie in other files are left to the reading. A
- * chunk is unpacked as a whole: none may be larger than deflate can have packed into
- * such a file. */
-static tr_status check_storage(const char *path, const char *name, hid_t dataset,
-                               uint64_t samples, uint64_t file_bytes)
-{
-    enum { BEST_DEFLATE = 1032, ALWAYS_FINE = 1 << 26 };
-    hid_t properties = H5Dget_create_plist(dataset), type = H5Dget_type(dataset);
-    H5D_layout_t layout = H5Pget_layout(properties);
-    uint64_t stored = H5Dget_storage_size(dataset), one = H5Tget_size(type), bytes;
-    uint64_t chunk = 0;
-    bool complete = stored > 0 && stored <= file_bytes;
-    if (__builtin_mul_overflow(samples, one, &bytes))
-        bytes = UINT64_MAX;
-    if (layout == H5D_VIRTUAL || H5Pget_external_count(properties) > 0)
-        complete = true;
-    else if (layout == H5D_CHUNKED)
-        complete = complete && has_all_chunks(dataset, properties, one, &chunk);
-    else
-        complete = complete && stored >= bytes;
-    H5Tclose(type);
-    H5Pclose(properties);
-    if (!complete)
-        return tr_fail(TR_ERR_DATA,
-                       "%s: %s is incomplete: of its samples, which need %llu bytes "
-                       "uncompressed, %llu bytes are stored in the file of %llu",
-                       path, name, (unsigned long long)bytes, (unsigned long long)stored,
-                       (unsigned long long)file_bytes);
-    if (chunk > ALWAYS_FINE && chunk / BEST_DEFLATE > file_bytes)
-        return tr_fail(TR_ERR_DATA,
-                       "%s: %s has chunks of %llu bytes, too many for a file of %llu; "
-                       "it is damaged",
-                       path, name, (unsigned long long)chunk,
-                       (unsigned long long)file_bytes);
-    return TR_OK;
-}
-
 /* Size, type and presence of a dataset of rank 2 or 3; *nz is 1 for rank 2. */
 static tr_status inspect(const char *path, const char *name, hid_t dataset,
                          uint64_t file_bytes, size_t size[3], tr_type *type)
@@ -292,7 +258,7 @@ static tr_status inspect(const char *path, const char *name, hid_t dataset,
                 (unsigned long long)dims[0]);
         size[2 - i] = (size_t)dims[i];
     }
-    return check_storage(path, name, dataset, samples, file_bytes);
+    return tr_hdf_check_storage(path, name, dataset, samples, file_bytes);
 }
 
 static hid_t open_image_dataset(hid_t file, size_t number)
@@ -334,7 +300,7 @@ static tr_status read_theta(hdf_state *hdf, uint64_t file_bytes, tr_image_info *
         status =
             tr_fail(TR_ERR_DATA, "%s: /exchange/theta does not hold numbers", hdf->path);
     else
-        status = check_storage(hdf->path, name, dataset, (uint64_t)n, file_bytes);
+        status = tr_hdf_check_storage(hdf->path, name, dataset, (uint64_t)n, file_bytes);
     if (status == TR_OK &&
         !(info->tilts = tr_calloc("tilt angles", info->nz, sizeof(double))))
         status = TR_ERR_MEMORY;
@@ -498,6 +464,8 @@ static tr_status open_contents(hdf_state *hdf, int fd, tr_image_info *info)
     if (H5Lexists(hdf->file, "/exchange", H5P_DEFAULT) > 0 &&
         H5Lexists(hdf->file, "/exchange/data", H5P_DEFAULT) > 0)
         return open_exchange(hdf, file_bytes, info);
+    if (tr_hdf_met_link()) /* on the way to one of them */
+        return tr_hdf_fail(hdf->path, "it is damaged or cannot be opened");
     return tr_fail(TR_ERR_DATA,
                    "%s is an HDF5 file without images: it has neither /MDF/images nor "
                    "/exchange/data",
@@ -580,6 +548,7 @@ const tr_format tr_format_hdf = {
     .name = "HDF5",
     .extensions = ".hdf .h5 .hdf5",
     .probe = hdf_probe,
+    .extent = hdf_extent,
     .open = hdf_open,
     .read = hdf_read,
     .close = hdf_close,

@@ -3,14 +3,43 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static hid_t file_access;
 
+/* Of the link to another file met since tr_hdf_enter; "" for none. */
+static char linked[256];
+
+/* In place of the library's way into another file. */
+#if H5L_LINK_CLASS_T_VERS > 0
+static hid_t meet_link(const char *name, hid_t group, const void *data, size_t size,
+                       hid_t access, hid_t transfer)
+#else
+static hid_t meet_link(const char *name, hid_t group, const void *data, size_t size,
+                       hid_t access)
+#endif
+{
+    const char *file = "?", *object;
+    (void)name;
+    (void)group;
+    (void)access;
+#if H5L_LINK_CLASS_T_VERS > 0
+    (void)transfer;
+#endif
+    (void)H5Lunpack_elink_val(data, size, NULL, &file, &object);
+    snprintf(linked, sizeof linked, "%s", file);
+    return -1;
+}
+
 static void set_up(void)
 {
+    static const H5L_class_t links = {.version = H5L_LINK_CLASS_T_VERS,
+                                      .id = H5L_TYPE_EXTERNAL,
+                                      .comment = "not followed",
+                                      .trav_func = meet_link};
     /* A file that could not be closed because the disk is full stays in HDF5's tables,
      * and its cleaning up at exit crashes on it. All our files are closed by then. */
     H5dont_atexit();
@@ -18,6 +47,8 @@ static void set_up(void)
 #if H5_VERSION_GE(1, 10, 7)
     H5Pset_file_locking(file_access, false, true);
 #endif
+    if (H5Lregister(&links) < 0)
+        H5Lunregister(H5L_TYPE_EXTERNAL); /* followed in no case */
 }
 
 void tr_hdf_enter(void)
@@ -26,17 +57,47 @@ void tr_hdf_enter(void)
     pthread_mutex_lock(&lock);
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     H5Eclear2(H5E_DEFAULT);
+    linked[0] = '\0';
 }
 
 void tr_hdf_leave(void) { pthread_mutex_unlock(&lock); }
 
+bool tr_hdf_met_link(void) { return linked[0] != '\0'; }
+
 enum { REASON_BYTES = 200 };
+
+/* What HDF5 says for a user: "file read failed: time = ..., filename = ..., errno = 5,
+ * error message = 'Input/output error', buf = ..." becomes "file read failed:
+ * Input/output error". What is still too long ends at a word. */
+static void tidy(const char *said, char *reason)
+{
+    static const char system[] = "error message = '";
+    const char *why = strstr(said, system);
+    size_t head = strlen(said), values = strcspn(said, "=");
+    for (size_t i = values; said[values] && i-- > 0;)
+        if ((said[i] == ':' || said[i] == ',') && said[i + 1] == ' ') {
+            head = i;
+            break;
+        }
+    int n = snprintf(reason, REASON_BYTES, "%.*s", (int)head, said);
+    if (why && n < REASON_BYTES) {
+        why += sizeof system - 1;
+        n += snprintf(reason + n, (size_t)(REASON_BYTES - n), ": %.*s",
+                      (int)strcspn(why, "'"), why);
+    }
+    if (n < REASON_BYTES)
+        return;
+    size_t end = REASON_BYTES - sizeof " ...";
+    while (end > 0 && reason[end] != ' ')
+        end--;
+    snprintf(reason + end, REASON_BYTES - end, " ...");
+}
 
 /* Keep the description of the innermost error, which comes first. */
 static herr_t keep_first(unsigned n, const H5E_error2_t *error, void *reason)
 {
     if (n == 0 && error->desc)
-        snprintf(reason, REASON_BYTES, "%s", error->desc);
+        tidy(error->desc, reason);
     return 0;
 }
 
@@ -47,6 +108,11 @@ tr_status tr_hdf_fail(const char *path, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(sentence, sizeof sentence, format, arguments);
     va_end(arguments);
+    if (tr_hdf_met_link())
+        return tr_fail(TR_ERR_DATA,
+                       "%s: a link in it leads to another file, %s; only what is in the "
+                       "file itself is read, so copy that into one file first",
+                       path, linked);
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_first, reason);
     if (!reason[0])
         return tr_fail(TR_ERR_DATA, "%s: %s", path, sentence);

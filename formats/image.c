@@ -87,7 +87,9 @@ static tr_status unpack_head(const char *path, int fd, unsigned char *head, size
     return status;
 }
 
-static tr_status unpack_into(const char *path, gzFile in, int out, const char *temporary)
+/* At most `most` bytes, or a step more: a small file can unpack to a full disk. */
+static tr_status unpack_into(const char *path, gzFile in, uint64_t most, int out,
+                             const char *temporary)
 {
     enum { STEP = 1 << 18 };
     unsigned char *buffer = malloc(STEP);
@@ -96,7 +98,7 @@ static tr_status unpack_into(const char *path, gzFile in, int out, const char *t
     tr_status status = TR_OK;
     uint64_t size = 0;
     int n, code;
-    while (status == TR_OK && (n = gzread(in, buffer, STEP)) > 0) {
+    while (status == TR_OK && size < most && (n = gzread(in, buffer, STEP)) > 0) {
         status = tr_write_at(out, temporary, buffer, (size_t)n, size);
         if (status != TR_OK)
             (void)tr_fail(status,
@@ -112,10 +114,10 @@ static tr_status unpack_into(const char *path, gzFile in, int out, const char *t
     return status;
 }
 
-/* Put the unpacked contents, in a file in the folder for temporary files, in the place
- * of image->fd. The file has lost its name, and vanishes when closed, unless `named`:
- * then *name, from malloc, is to be unlinked. */
-static tr_status unpack(tr_image *image, bool named, char **name)
+/* Put the unpacked contents, of `most` bytes or a little more, in a file in the folder
+ * for temporary files, in the place of image->fd. The file has lost its name, and
+ * vanishes when closed, unless `named`: then *name, from malloc, is to be unlinked. */
+static tr_status unpack(tr_image *image, uint64_t most, bool named, char **name)
 {
     const char *folder = getenv("TMPDIR");
     char *path =
@@ -135,7 +137,7 @@ static tr_status unpack(tr_image *image, bool named, char **name)
     if (status == TR_OK && !(in = open_gzip(image->path, image->fd)))
         status = TR_ERR_DATA;
     if (in) {
-        status = unpack_into(image->path, in, unpacked, path);
+        status = unpack_into(image->path, in, most, unpacked, path);
         gzclose(in);
     }
     if (unpacked >= 0) {
@@ -210,7 +212,7 @@ static tr_status open_image(tr_image *image)
         return no_known_format(image->path, head, n);
     image->info.format = format->name;
     if (image->info.compressed) /* HDF5 opens files by name */
-        TR_TRY(unpack(image, format == &tr_format_hdf, &name));
+        TR_TRY(unpack(image, format->extent(head, n), format == &tr_format_hdf, &name));
     struct stat file;
     if (fstat(image->fd, &file) == 0)
         image->size = (uint64_t)file.st_size;

@@ -151,6 +151,23 @@ static bool fits(const header *h, uint64_t file_bytes)
            bytes_needed(h) <= file_bytes;
 }
 
+/* In the byte order that needs more, where both make sense; a header with sizes that are
+ * none is refused as it is. */
+static uint64_t mrc_extent(const unsigned char *head, size_t n)
+{
+    uint64_t bytes = MRC_HEADER_BYTES;
+    header h;
+    if (n < MRC_HEADER_BYTES)
+        return bytes;
+    memcpy(h.bytes, head, MRC_HEADER_BYTES);
+    for (int k = 0; k < 2; k++) {
+        h.swapped = k;
+        if (fits(&h, UINT64_MAX) && bytes_needed(&h) > bytes)
+            bytes = bytes_needed(&h);
+    }
+    return bytes;
+}
+
 /* The first test that only one of the two byte orders passes decides; if none does, the
  * smaller number of columns. */
 static bool is_swapped(const header *h, uint64_t file_bytes)
@@ -503,6 +520,7 @@ const tr_format tr_format_mrc = {
     .name = "MRC",
     .extensions = ".mrc .rec .st .ali .map .mrcs",
     .probe = mrc_probe,
+    .extent = mrc_extent,
     .open = mrc_open,
     .read = mrc_read,
     .close = mrc_close,

@@ -108,6 +108,7 @@ class Place:
         assert 0 < status < 6 and len(errors) == 1, (status, said)
         assert errors[0].startswith(f"{program}: error: "), said
         assert len(errors[0]) > len(f"{program}: error: ") + 10, said
+        assert " = " not in errors[0], said  # values of HDF5's own variables
         assert not named or any(name in errors[0] for name in named), said
         assert left in ({"o.mrc": EARLIER}, {"o.hdf": EARLIER}, *result), (left.keys(), said)
         return "failed"
