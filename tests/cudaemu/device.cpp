@@ -17,6 +17,7 @@ struct emulator {
     bool lost = false;
     cudaemu::settings settings = {1, 0, true, false};
     std::map<std::string, std::set<long>> fail_at;
+    std::map<std::string, long> fail_from;
     std::map<std::string, long> calls;
 };
 
@@ -41,7 +42,7 @@ unsigned long long number(const char *name, unsigned long long otherwise)
     return value;
 }
 
-/* NAME:K, or several separated by commas. */
+/* NAME:K or NAME:K+, or several separated by commas. */
 void read_failures(const char *text)
 {
     std::string rest = text ? text : "";
@@ -53,7 +54,10 @@ void read_failures(const char *text)
         long k = colon == std::string::npos ? 0 : atol(one.c_str() + colon + 1);
         if (k < 1)
             cudaemu::fatal("CUDAEMU_FAIL=%s: NAME:K with K from 1 is wanted", text);
-        emu().fail_at[one.substr(0, colon)].insert(k);
+        if (one.back() == '+')
+            emu().fail_from[one.substr(0, colon)] = k;
+        else
+            emu().fail_at[one.substr(0, colon)].insert(k);
     }
 }
 
@@ -151,8 +155,13 @@ cudaError_t call(const char *name, const std::function<cudaError_t()> &body,
 bool injected(const char *name)
 {
     set();
-    auto wanted = emu().fail_at.find(name);
-    return wanted != emu().fail_at.end() && wanted->second.count(++emu().calls[name]) > 0;
+    auto at = emu().fail_at.find(name);
+    auto from = emu().fail_from.find(name);
+    if (at == emu().fail_at.end() && from == emu().fail_from.end())
+        return false;
+    long k = ++emu().calls[name];
+    return (at != emu().fail_at.end() && at->second.count(k) > 0) ||
+           (from != emu().fail_from.end() && k >= from->second);
 }
 
 void lose_device() { emu().lost = true; }
@@ -166,6 +175,7 @@ void restart()
     emu().lost = false;
     emu().have_settings = false;
     emu().fail_at.clear();
+    emu().fail_from.clear();
     emu().calls.clear();
     last_error = cudaSuccess;
     device_of_thread = 0;
