@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "../formats/tilt_angles.h"
+#include "../formats/alignment.h"
 #include "log.h"
 #include "mem.h"
 #include "options.h"
@@ -50,12 +50,35 @@ static size_t stem_length(const char *name, bool drop_ali)
     return drop_ali ? length_without(name, length, "_ali") : length;
 }
 
+static bool matches(const char *name, const char *const *patterns)
+{
+    for (; *patterns; patterns++)
+        if (fnmatch(*patterns, name, FNM_CASEFOLD | FNM_PERIOD) == 0)
+            return true;
+    return false;
+}
+
+bool tr_is_aligned_name(const char *series)
+{
+    static const char *const patterns[] = {"*_ali.mrc", "*_ali.hdf", "*.ali", NULL};
+    return matches(base_name(series), patterns);
+}
+
+/* Whether the file is there and can be meant. Alignments are for raw series, and a STAR
+ * file may be about anything. */
+static bool can_be_tilts(const char *path, const char *series, const char *ending)
+{
+    if (strcmp(ending, ".aln") != 0 && strcmp(ending, ".star") != 0)
+        return is_file(path);
+    return is_file(path) && !tr_is_aligned_name(series) && tr_alignment_probe(path);
+}
+
 tr_status tr_find_tilts(const char *series, char **tilts)
 {
     /* Aligned angles before raw ones; each after the name, the stem, the stem less _ali.
      */
-    static const char *const endings[] = {".tlt", ".rawtlt", ".mdoc", ".st.mdoc",
-                                          ".mrc.mdoc"};
+    static const char *const endings[] = {".tlt",      ".rawtlt", ".mdoc", ".st.mdoc",
+                                          ".mrc.mdoc", ".aln",    ".star"};
     const char *name = base_name(series);
     size_t folder = (size_t)(name - series);
     *tilts = NULL;
@@ -67,7 +90,7 @@ tr_status tr_find_tilts(const char *series, char **tilts)
                                           endings[e]);
             if (!path)
                 return TR_ERR_MEMORY;
-            if (is_file(path)) {
+            if (can_be_tilts(path, series, endings[e])) {
                 *tilts = path;
                 return TR_OK;
             }
@@ -85,25 +108,11 @@ char *tr_default_output(const char *series)
 
 /* ---- the folder ---- */
 
-static bool matches(const char *name, const char *const *patterns)
-{
-    for (; *patterns; patterns++)
-        if (fnmatch(*patterns, name, FNM_CASEFOLD | FNM_PERIOD) == 0)
-            return true;
-    return false;
-}
-
-static bool is_aligned(const char *name)
-{
-    static const char *const patterns[] = {"*_ali.mrc", "*_ali.hdf", "*.ali", NULL};
-    return matches(name, patterns);
-}
-
 static int is_series(const struct dirent *entry)
 {
     static const char *const volumes[] = {"*_rec.*", "*.rec", NULL};
     static const char *const raw[] = {"*.st", "*.hdf", "*.h5", "*.mrc", "*.mrcs", NULL};
-    return (is_aligned(entry->d_name) || matches(entry->d_name, raw)) &&
+    return (tr_is_aligned_name(entry->d_name) || matches(entry->d_name, raw)) &&
            !matches(entry->d_name, volumes);
 }
 
@@ -194,7 +203,7 @@ static tr_status sort_in(const char *path, const folder_com *com, kind *kinds)
     TR_TRY(tr_find_tilts(path, &tilts));
     bool has_angles = tilts || com_has_tilts(com, path);
     free(tilts);
-    if (is_aligned(path))
+    if (tr_is_aligned_name(path))
         return add_candidate(&kinds[has_angles ? ALIGNED_WITH_ANGLES : ALIGNED], path);
     return add_candidate(&kinds[has_angles ? RAW_WITH_ANGLES : WITHOUT_ANGLES], path);
 }
@@ -229,15 +238,16 @@ static tr_status sort_candidates(const char *folder, const folder_com *com, kind
 static tr_status nothing_found(const char *folder, const kind *without_angles)
 {
     if (without_angles->n > 0)
-        return tr_fail(TR_ERR_USAGE,
-                       "no angles (.tlt, .rawtlt, .mdoc of the same name, or tilt.com) "
-                       "for any file in %s: %s; name one: tiltrec-mpi SERIES, with its "
-                       "angles: --tilts FILE",
-                       spoken(folder), without_angles->names);
+        return tr_fail(
+            TR_ERR_USAGE,
+            "no angles (.tlt, .rawtlt, .mdoc, .aln, .star of the same name, "
+            "or tilt.com) for any file in %s: %s; name one: tiltrec-mpi SERIES, with its "
+            "angles: --tilts FILE",
+            spoken(folder), without_angles->names);
     return tr_fail(TR_ERR_USAGE,
                    "no tilt series in %s: looked for *_ali.mrc and *.ali, then *.st, "
-                   "*.hdf, *.h5, *.mrc and *.mrcs with a .tlt, .rawtlt or .mdoc of the "
-                   "same name; name one: tiltrec-mpi SERIES",
+                   "*.hdf, *.h5, *.mrc and *.mrcs with a .tlt, .rawtlt, .mdoc, .aln or "
+                   ".star of the same name; name one: tiltrec-mpi SERIES",
                    spoken(folder));
 }
 

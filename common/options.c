@@ -41,8 +41,9 @@ const tr_option tr_common_options[] = {
      .type = TR_OPT_STRING,
      AT(tilts),
      .metavar = "FILE",
-     .help = "Tilt angles in degrees (.tlt, .rawtlt or .mdoc); unless given, the file "
-             "beside the series that has its name",
+     .help = "Tilt angles in degrees (.tlt, .rawtlt, .mdoc), or an alignment with the "
+             "views that it leaves out (AreTomo's .aln, RELION's .star); unless given, "
+             "the file beside the series that has its name",
      .brief = "Tilt angles; unless given, the file beside SERIES"},
     {.name = "xtilts",
      .aside = true,
@@ -55,8 +56,8 @@ const tr_option tr_common_options[] = {
      .type = TR_OPT_STRING,
      AT(transforms),
      .metavar = "FILE",
-     .help = "Alignment (.xf) to apply to the views while reading a series that is not "
-             "aligned yet"},
+     .help = "Alignment (.xf, .aln, .star) to apply to the views while reading a series "
+             "that is not aligned yet"},
     {.name = "initial",
      .aside = true,
      .type = TR_OPT_STRING,

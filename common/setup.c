@@ -140,7 +140,8 @@ static tr_status choose_views(tr_setup *s)
     if (status == TR_OK && s->options.exclude)
         status = tr_list_expand("--exclude", s->options.exclude, n, exclude);
     for (size_t k = 0; k < n && status == TR_OK; k++)
-        if ((!s->options.include || include[k]) && !exclude[k])
+        if ((!s->options.include || include[k]) && !exclude[k] &&
+            (!s->alignment.used || s->alignment.used[k]))
             s->views[kept++] = k;
     s->n_views = kept;
     free(include);
@@ -164,20 +165,17 @@ static tr_status read_tilts(tr_setup *s)
     s->tilts = tr_calloc("the tilt angles", info->nz, sizeof *s->tilts);
     if (!s->tilts)
         return TR_ERR_MEMORY;
-    s->tilts_path = s->options.tilts ? s->options.tilts : s->found.tilts;
-    if (!s->tilts_path) {
-        TR_TRY(tr_find_tilts(s->series_path, &s->default_tilts));
-        s->tilts_path = s->default_tilts;
-    }
-    if (s->tilts_path) {
+    if (s->alignment.tilt) {
+        memcpy(s->tilts, s->alignment.tilt, info->nz * sizeof *s->tilts);
+    } else if (s->tilts_path) {
         TR_TRY(tr_angles_read(s->tilts_path, info->nz, s->tilts));
     } else if (info->n_tilts == info->nz) {
         memcpy(s->tilts, info->tilts, info->nz * sizeof *s->tilts);
     } else {
         return tr_fail(
             TR_ERR_DATA,
-            "%s: no tilt angles: there is no .tlt, .rawtlt or .mdoc file of that "
-            "name and the file itself has none; name one with -t",
+            "%s: no tilt angles: there is no .tlt, .rawtlt, .mdoc, .aln or .star file "
+            "of that name and the file itself has none; name one with -t",
             s->series_path);
     }
     keep_chosen(s, s->tilts);
@@ -187,12 +185,15 @@ static tr_status read_tilts(tr_setup *s)
 static tr_status read_xtilts(tr_setup *s)
 {
     size_t n = tr_image_get_info(s->image)->nz;
-    if (!s->options.xtilts)
+    if (!s->options.xtilts && !s->alignment.xtilt)
         return TR_OK;
     s->xtilts = tr_calloc("the x-tilts", n, sizeof *s->xtilts);
     if (!s->xtilts)
         return TR_ERR_MEMORY;
-    TR_TRY(tr_angles_read(s->options.xtilts, n, s->xtilts));
+    if (s->options.xtilts)
+        TR_TRY(tr_angles_read(s->options.xtilts, n, s->xtilts));
+    else
+        memcpy(s->xtilts, s->alignment.xtilt, n * sizeof *s->xtilts);
     keep_chosen(s, s->xtilts);
     return TR_OK;
 }
@@ -200,12 +201,12 @@ static tr_status read_xtilts(tr_setup *s)
 static tr_status read_transforms(tr_setup *s)
 {
     size_t n = tr_image_get_info(s->image)->nz;
-    if (!s->options.transforms)
+    if (!tr_setup_has_transforms(s))
         return TR_OK;
     s->transforms = tr_calloc("the transforms", n, sizeof *s->transforms);
     if (!s->transforms)
         return TR_ERR_MEMORY;
-    TR_TRY(tr_transforms_read(s->options.transforms, n, s->transforms));
+    TR_TRY(tr_setup_read_transforms(s, s->transforms));
     for (size_t k = 0; k < s->n_views; k++) {
         s->transforms[k] = s->transforms[s->views[k]];
         s->transforms[k].dx /= (double)s->options.bin;
@@ -302,6 +303,7 @@ tr_status tr_setup_files(tr_setup *s)
     if (s->has_com)
         TR_TRY(tr_setup_apply_com(s));
     TR_TRY(tr_image_open(s->series_path, &s->image));
+    TR_TRY(tr_setup_read_alignment(s));
     TR_TRY(choose_views(s));
     TR_TRY(read_tilts(s));
     TR_TRY(read_xtilts(s));
@@ -401,6 +403,7 @@ void tr_setup_free(tr_setup *s)
     free(s->default_output);
     free(s->scratch);
     free(s->views);
+    tr_alignment_free(&s->alignment);
     free(s->tilts);
     free(s->xtilts);
     free(s->transforms);

@@ -2,6 +2,7 @@
 #ifndef TR_SETUP_H
 #define TR_SETUP_H
 
+#include "../formats/alignment.h"
 #include "app.h"
 
 typedef struct tr_setup {
@@ -21,6 +22,7 @@ typedef struct tr_setup {
     tr_imod_com com;
     bool has_com;
     const char *series_path, *tilts_path;
+    tr_alignment alignment; /* from tilts_path, if that is an .aln or STAR file */
     char *default_tilts, *default_output, *scratch;
     tr_image *image;
     size_t *views; /* sections used, from 0 */
@@ -54,6 +56,15 @@ void tr_setup_print(const tr_setup *s);
 TR_CHECKED tr_status tr_setup_apply_com(tr_setup *s);
 /* Its SCALE, in IMOD's units, as (value + add) * multiply of our densities. */
 TR_CHECKED tr_status tr_setup_com_scale(const tr_setup *s, double *add, double *multiply);
+
+/* setup_alignment.c: look for the angles, and if an .aln or STAR file has them, read it.
+ * Before views are chosen. */
+TR_CHECKED tr_status tr_setup_read_alignment(tr_setup *s);
+/* Whether views are aligned while they are read, and how: transforms of all views of the
+ * file, in pixels of the file. After views are chosen. */
+bool tr_setup_has_transforms(const tr_setup *s);
+TR_CHECKED tr_status tr_setup_read_transforms(const tr_setup *s,
+                                              tr_transform *transforms);
 
 /* setup_output.c: whether two paths are one file. */
 bool tr_same_file(const char *a, const char *b);

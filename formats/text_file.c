@@ -120,7 +120,7 @@ char *tr_text_line(tr_text *text)
         *end = '\0';
         text->line++;
         line = tr_text_trim(line);
-        if (*line && *line != '#')
+        if (*line && (*line != '#' || text->comments))
             return line;
     }
     return NULL;

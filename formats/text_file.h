@@ -13,6 +13,7 @@ typedef struct tr_text {
     size_t line;      /* number of the line last returned, from 1 */
     char *buffer;     /* the file, cut into strings as it is read */
     char *next;       /* what is not read yet */
+    bool comments;    /* set it to be given the lines that begin with '#' too */
     locale_t c_locale;
 } tr_text;
 

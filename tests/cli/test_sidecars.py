@@ -40,8 +40,10 @@ REFUSED = {
     "cryoet_alignment/TiltSeries_Metrics.csv": (
         ["angles", 3], 'line 1: "Tilt_Series" is not a number'),
     "cryoet_alignment/newst.com": (["com"], "has no tilt command"),
+    # A part of a file, whose dark views have no section.
     "cryoet_alignment/test.aln": (
-        ["angles", 4], "has 82 numbers in 10 rows, but the series has 4 views"),
+        ["alignment", 2032, 2032, 90],
+        "counted from 0 or from 1: it lists 4 aligned and 4 dark views of 90"),
     "cryoet_alignment/test_CTF.txt": (
         ["angles", 4],
         "has 3 rows of 7 columns (21 numbers), but the series has 4 views"),

@@ -220,6 +220,46 @@ UseGPU 0
 $if (-e ./savework) ./savework
 """
 
+ALN = b"""# AreTomo Alignment / Priims bprmMn
+# RawSize = 32 30 4
+# NumPatches = 1
+# DarkFrame =     0    1   -60.00
+# AlphaOffset =     0.00
+# BetaOffset =     0.50
+# SEC     ROT         GMAG       TX          TY      SMEAN     SFIT    SCALE     BASE     TILT
+    2    85.6611    1.00000     24.786     -2.677     1.00     1.00     1.00     0.00    -20
+    4    85.6611    1.00000     4.7        -2.677     1.00     1.00     1.00     0.00     20
+# Local Alignment
+   0   0  -558.42   -802.00   -100.07     24.43   1.0
+   1   0  -274.86   -757.91    -36.95     11.98   1.0
+"""
+
+STAR = b"""
+# version 50001
+
+data_TS_1
+
+loop_
+_rlnMicrographName #1
+_rlnTomoNominalStageTiltAngle #2
+_rlnTomoXTilt #3
+_rlnTomoYTilt #4
+_rlnTomoZRot #5
+_rlnTomoXShiftAngst #6
+_rlnTomoYShiftAngst #7
+ 3@a.mrcs  -60.0 0.5 -59.5 85.2 10 -3
+'1@a.mrcs'   0.0 0.0   0.5 85.2 20.5 7
+
+"""
+
+SERIES = b"""data_global
+loop_
+_rlnTomoName
+_rlnTomoTiltSeriesStarFile
+TS_1 a/TS_1.star
+TS_11 /dev/null
+"""
+
 COMMANDS = [
     "series.st\n-o\nout.mrc\n-T\n100\n-a\nSIRT\n-i\n20\n-r\n0.2",
     "--method=ADMM,10,5,0.2,0.1\n--geometry\n0,1.5,-2,300\n--tiltfile\na.tlt\n--f2b",
@@ -242,6 +282,12 @@ def make_text():
     put("mdoc", "windows", MDOC.replace(b"\n", b"\r\n"))
     put("transforms", "two", b"\2 1 0 0 1 0.5 -3\n0.99 -.1 .1 0.99 1e2 2\n")
     put("transforms", "flat", b"\1 1 1 1 1 0 0")
+    put("aln", "one", b"\x20\x1e\4" + ALN)
+    put("aln", "zero", b"\x10\x0f\4" + ALN.replace(b"    2   ", b"    0   "))
+    put("star", "views", b"\x20\x1e\3" + STAR)
+    put("star", "rows", b"\x20\x1e\2" + STAR.replace(b"@", b"_"))
+    put("star", "two", b"\x20\x1e\3" + STAR + STAR.replace(b"TS_1", b"TS_11"))
+    put("star", "series", b"\x20\x1e\3" + SERIES)
     put("com", "all", COM)
     put("com", "old", b"$tilt\na.ali\na.rec\nTHICKNESS 20\nRADIAL 30 4\nDONE\n")
     for i, command in enumerate(COMMANDS):
@@ -262,6 +308,8 @@ def take_data():
             put("angles", path.name, count + content)
         elif path.suffix in (".xf", ".tltxf"):
             put("transforms", path.name, count + content)
+        elif path.suffix == ".aln":
+            put("aln", path.name, b"\x10\x10\x5a" + content)
         elif path.suffix == ".mdoc":
             put("mdoc", path.name, content)
         elif path.suffix == ".com":
@@ -274,5 +322,6 @@ make_recipes()
 make_text()
 if DATA and DATA.is_dir():
     take_data()
-for target in "mrc hdf hdf_bytes angles mdoc transforms com options list".split():
+for target in ("mrc hdf hdf_bytes angles mdoc transforms aln star com options "
+               "list").split():
     (FOLDER / target).mkdir(parents=True, exist_ok=True)

@@ -4,13 +4,14 @@
  *   anglesinfo xf FILE VIEWS        six numbers a line
  *   anglesinfo mdoc FILE            "pixel", "axis", then "view TILT DOSE PRIOR" lines
  *   anglesinfo com FILE             "name value" lines for the entries that are there
+ *   anglesinfo alignment FILE NX NY NZ    "view TILT XTILT TRANSFORM" lines
  * Errors go to standard error; the exit status is the tr_status. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../../common/mem.h"
-#include "../../formats/tilt_angles.h"
+#include "../../formats/alignment.h"
 
 static tr_status show_angles(const char *path, size_t n_views)
 {
@@ -48,6 +49,24 @@ static tr_status show_mdoc(const char *path)
         printf("view %.17g %.17g %.17g\n", mdoc.tilt[k], mdoc.dose[k],
                mdoc.prior_dose[k]);
     tr_mdoc_free(&mdoc);
+    return TR_OK;
+}
+
+static tr_status show_alignment(const char *path, const tr_aligned_series *series)
+{
+    tr_alignment a;
+    TR_TRY(tr_alignment_read(path, series, &a));
+    for (size_t k = 0; k < a.n_views; k++) {
+        if (!a.used[k])
+            continue;
+        printf("%zu %.17g %.17g", k + 1, a.tilt[k], a.xtilt ? a.xtilt[k] : 0.0);
+        const tr_transform *t = a.transforms ? &a.transforms[k] : NULL;
+        if (t)
+            printf(" %.17g %.17g %.17g %.17g %.17g %.17g", t->a11, t->a12, t->a21, t->a22,
+                   t->dx, t->dy);
+        printf("\n");
+    }
+    tr_alignment_free(&a);
     return TR_OK;
 }
 
@@ -115,8 +134,16 @@ static tr_status show(int argc, char **argv)
         return show_mdoc(argv[2]);
     if (argc == 3 && strcmp(argv[1], "com") == 0)
         return show_com(argv[2]);
-    return tr_fail(TR_ERR_USAGE,
-                   "usage: anglesinfo angles|xf FILE VIEWS, or mdoc|com FILE");
+    if (argc == 6 && strcmp(argv[1], "alignment") == 0) {
+        const tr_aligned_series series = {.path = "series.mrc",
+                                          .nx = strtoul(argv[3], NULL, 10),
+                                          .ny = strtoul(argv[4], NULL, 10),
+                                          .nz = strtoul(argv[5], NULL, 10),
+                                          .pixel = 1.0};
+        return show_alignment(argv[2], &series);
+    }
+    return tr_fail(TR_ERR_USAGE, "usage: anglesinfo angles|xf FILE VIEWS, mdoc|com FILE, "
+                                 "or alignment FILE NX NY NZ");
 }
 
 int main(int argc, char **argv)

@@ -35,6 +35,12 @@
 #define FUZZ_ENTRY fuzz_transforms
 #include "../fuzz/fuzz_transforms.c"
 #undef FUZZ_ENTRY
+#define FUZZ_ENTRY fuzz_aln
+#include "../fuzz/fuzz_aln.c"
+#undef FUZZ_ENTRY
+#define FUZZ_ENTRY fuzz_star
+#include "../fuzz/fuzz_star.c"
+#undef FUZZ_ENTRY
 #define FUZZ_ENTRY fuzz_com
 #include "../fuzz/fuzz_com.c"
 #undef FUZZ_ENTRY
@@ -48,9 +54,10 @@ static const struct {
     const char *name;
     int (*entry)(const uint8_t *, size_t);
 } targets[] = {
-    {"mrc", fuzz_mrc},       {"hdf", fuzz_hdf},         {"hdf_bytes", fuzz_hdf_bytes},
-    {"angles", fuzz_angles}, {"mdoc", fuzz_mdoc},       {"transforms", fuzz_transforms},
-    {"com", fuzz_com},       {"options", fuzz_options}, {"list", fuzz_list},
+    {"mrc", fuzz_mrc},         {"hdf", fuzz_hdf},   {"hdf_bytes", fuzz_hdf_bytes},
+    {"angles", fuzz_angles},   {"mdoc", fuzz_mdoc}, {"transforms", fuzz_transforms},
+    {"aln", fuzz_aln},         {"star", fuzz_star}, {"com", fuzz_com},
+    {"options", fuzz_options}, {"list", fuzz_list},
 };
 enum { N_TARGETS = sizeof targets / sizeof targets[0] };
 

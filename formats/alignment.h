@@ -1,0 +1,64 @@
+/* Alignments of a tilt series by other programs: AreTomo's .aln (aln.c) and RELION's
+ * tilt-series STAR (star.c). Both say where a raw image's point is:
+ *   raw = R(rotation) aligned + shift,   R(r) = (cos r, -sin r; sin r, cos r),
+ * raw and aligned relative to the image's centre (n - 1)/2, x to the right, y up; the
+ * tilt axis is the aligned image's y. An .xf line is the inverse of that. (AreTomo 3,
+ * GCorrPatchShift.cu and CSaveXF.cpp; RELION 5, reconstruct_tomogram.cpp.) */
+#ifndef TR_ALIGNMENT_H
+#define TR_ALIGNMENT_H
+
+#include "tilt_angles.h"
+
+/* The series that the file is asked about. */
+typedef struct tr_aligned_series {
+    const char *path;  /* its name picks the series where a file has several */
+    size_t nx, ny, nz; /* nz: its views */
+    double pixel;      /* angstroms; not positive: not known */
+} tr_aligned_series;
+
+/* Per view of the series; what a view that is not used has does not matter. */
+typedef struct tr_alignment {
+    size_t n_views, n_used;
+    bool *used;
+    double *tilt;             /* degrees */
+    double *xtilt;            /* degrees, as --xtilts; NULL: the file has none but 0 */
+    tr_transform *transforms; /* as in an .xf; NULL: the file has no alignment */
+    double rotation;          /* mean of the used views, degrees */
+    double scale;             /* pixels of the series for one of the aligned images */
+    size_t n_patches;         /* of the local alignment, which is not read */
+    double beta_offset;       /* degrees, AreTomo's; not in the above */
+} tr_alignment;
+
+/* Whether the file looks like one of the two; false for one that cannot be read. */
+bool tr_alignment_probe(const char *path);
+
+/* Errors are TR_ERR_DATA with one sentence that names file, line and value: no such
+ * file, a damaged table, another number of views than the series has, shifts in
+ * angstroms for a series without a pixel size. Freed by tr_alignment_free. */
+TR_CHECKED tr_status tr_alignment_read(const char *path, const tr_aligned_series *series,
+                                       tr_alignment *alignment);
+void tr_alignment_free(tr_alignment *alignment);
+
+/* ---- for aln.c and star.c ---- */
+
+/* One row of a file; shift in pixels of the series. */
+typedef struct tr_alignment_row {
+    size_t line;
+    double tilt, xtilt, rotation, shift_x, shift_y;
+} tr_alignment_row;
+
+TR_CHECKED tr_status tr_alignment_new(size_t n_views, bool transforms,
+                                      tr_alignment *alignment);
+/* Set view `view` < n_views; TR_ERR_DATA if it is set already or an angle is none. */
+TR_CHECKED tr_status tr_alignment_set(const char *path, size_t view,
+                                      const tr_alignment_row *row,
+                                      tr_alignment *alignment);
+
+bool tr_aln_probe(const char *path);
+TR_CHECKED tr_status tr_aln_read(const char *path, const tr_aligned_series *series,
+                                 tr_alignment *alignment);
+bool tr_star_probe(const char *path);
+TR_CHECKED tr_status tr_star_read(const char *path, const tr_aligned_series *series,
+                                  tr_alignment *alignment);
+
+#endif

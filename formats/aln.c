@@ -1,0 +1,241 @@
+/* AreTomo's alignment file: header lines "# NAME = values", then one row a view that was
+ * aligned, "SEC ROT GMAG TX TY SMEAN SFIT SCALE BASE TILT", then the local alignment.
+ * ROT is the tilt axis in degrees, TX and TY are pixels of the raw image, TILT has the
+ * offsets that AreTomo found in it already. SEC is the view's section in the raw series,
+ * from 0 (AreTomo 1 and 2) or from 1 (AreTomo 3), and views that are not listed are dark:
+ * "# DarkFrame = RANK SEC TILT". GMAG is 1 in all versions and not looked at. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../common/mem.h"
+#include "alignment.h"
+#include "text_file.h"
+
+static const char first_line[] = "# AreTomo Alignment";
+enum { COLUMNS = 10 };
+
+typedef struct section {
+    long number;
+    tr_alignment_row row;
+} section;
+
+typedef struct aln_reader {
+    tr_text text;
+    double raw[3]; /* RawSize, 0 while it is not known */
+    long patches;
+    double beta;
+    bool local; /* the local alignment has begun */
+    section *views, *darks;
+    size_t n_views, n_darks;
+} aln_reader;
+
+bool tr_aln_probe(const char *path)
+{
+    tr_text text;
+    if (tr_text_peek(path, &text) != TR_OK)
+        return false;
+    text.comments = true;
+    const char *line = tr_text_line(&text);
+    bool found = line && strncmp(line, first_line, strlen(first_line)) == 0;
+    tr_text_free(&text);
+    return found;
+}
+
+static tr_status read_numbers(const tr_text *text, char *words, size_t n, double *numbers)
+{
+    size_t found = 0;
+    for (char *word; (word = tr_text_word(&words)) != NULL; found++) {
+        double number;
+        TR_TRY(tr_text_number(text, word, &number));
+        if (found < n)
+            numbers[found] = number;
+    }
+    if (found != n)
+        return tr_fail(TR_ERR_DATA, "%s, line %zu: %zu numbers are needed, not %zu",
+                       text->path, text->line, n, found);
+    return TR_OK;
+}
+
+static tr_status section_number(const tr_text *text, double value, long *number)
+{
+    if (value != floor(value) || value < 0.0 || value > 1e6)
+        return tr_fail(TR_ERR_DATA, "%s, line %zu: %g is not a section's number",
+                       text->path, text->line, value);
+    *number = (long)value;
+    return TR_OK;
+}
+
+/* Append to a list whose length doubles at powers of two. */
+static tr_status append(section **list, size_t *n, const section *item)
+{
+    if ((*n & (*n - 1)) == 0) {
+        section *larger = realloc(*list, (*n ? 2 * *n : 1) * sizeof *larger);
+        if (!larger)
+            return tr_fail(TR_ERR_MEMORY, "not enough memory for a table");
+        *list = larger;
+    }
+    (*list)[(*n)++] = *item;
+    return TR_OK;
+}
+
+/* "NAME = values" behind a '#'. */
+static tr_status read_header(aln_reader *r, char *line)
+{
+    const tr_text *text = &r->text;
+    char *equals = strchr(line, '=');
+    double numbers[3] = {0};
+    if (!equals) {
+        r->local = r->local || strcmp(tr_text_trim(line), "Local Alignment") == 0;
+        return TR_OK;
+    }
+    *equals = '\0';
+    const char *name = tr_text_trim(line);
+    if (strcmp(name, "RawSize") == 0)
+        return read_numbers(text, equals + 1, 3, r->raw);
+    if (strcmp(name, "NumPatches") == 0) {
+        TR_TRY(read_numbers(text, equals + 1, 1, numbers));
+        return section_number(text, numbers[0], &r->patches);
+    }
+    if (strcmp(name, "BetaOffset") == 0)
+        return read_numbers(text, equals + 1, 1, &r->beta);
+    if (strcmp(name, "DarkFrame") == 0) {
+        section dark = {.row.line = text->line};
+        TR_TRY(read_numbers(text, equals + 1, 3, numbers));
+        TR_TRY(section_number(text, numbers[1], &dark.number));
+        return append(&r->darks, &r->n_darks, &dark);
+    }
+    return TR_OK;
+}
+
+static tr_status read_view(aln_reader *r, char *line)
+{
+    double numbers[COLUMNS];
+    TR_TRY(read_numbers(&r->text, line, COLUMNS, numbers));
+    section view = {.row = {.line = r->text.line,
+                            .rotation = numbers[1],
+                            .shift_x = numbers[3],
+                            .shift_y = numbers[4],
+                            .tilt = numbers[9]}};
+    TR_TRY(section_number(&r->text, numbers[0], &view.number));
+    return append(&r->views, &r->n_views, &view);
+}
+
+static tr_status read_lines(aln_reader *r)
+{
+    r->text.comments = true;
+    for (char *line; (line = tr_text_line(&r->text)) != NULL;) {
+        if (*line == '#')
+            TR_TRY(read_header(r, line + 1));
+        else if (!r->local)
+            TR_TRY(read_view(r, line));
+    }
+    if (r->n_views == 0)
+        return tr_fail(TR_ERR_DATA, "%s lists no aligned view", r->text.path);
+    return TR_OK;
+}
+
+static bool has_section(const section *list, size_t n, long number)
+{
+    for (size_t k = 0; k < n; k++)
+        if (list[k].number == number)
+            return true;
+    return false;
+}
+
+/* Whether the dark views' sections are those that the table leaves out, counted from
+ * `first`: some versions write 0 for all of them. */
+static bool darks_fit(const aln_reader *r, long first, size_t n)
+{
+    if (r->n_darks + r->n_views != n)
+        return false;
+    for (size_t k = 0; k < r->n_darks; k++) {
+        long number = r->darks[k].number;
+        if (number < first || number >= first + (long)n ||
+            has_section(r->views, r->n_views, number) || has_section(r->darks, k, number))
+            return false;
+    }
+    return true;
+}
+
+/* Whether sections are counted from 0 or from 1. */
+static tr_status find_first(const aln_reader *r, size_t n, long *first)
+{
+    bool zero = has_section(r->views, r->n_views, 0);
+    bool last = has_section(r->views, r->n_views, (long)n);
+    *first = last ? 1 : 0;
+    if (zero != last)
+        return TR_OK;
+    bool from_0 = darks_fit(r, 0, n), from_1 = darks_fit(r, 1, n);
+    *first = from_1 ? 1 : 0;
+    if (!zero && from_0 != from_1)
+        return TR_OK;
+    return tr_fail(TR_ERR_DATA,
+                   "%s: it is not clear whether its sections (SEC) are counted from 0 or "
+                   "from 1: it lists %zu aligned and %zu dark views of %zu",
+                   r->text.path, r->n_views, r->n_darks, n);
+}
+
+/* Shifts are pixels of the images that AreTomo saw; those at hand may be binned. */
+static tr_status find_scale(const aln_reader *r, const tr_aligned_series *series,
+                            double *scale)
+{
+    *scale = 1.0;
+    if (r->raw[0] == 0.0)
+        return TR_OK;
+    if (r->raw[2] != (double)series->nz)
+        return tr_fail(TR_ERR_DATA,
+                       "%s is about a series of %.0f views, but %s has %zu; name the "
+                       "series that AreTomo aligned",
+                       r->text.path, r->raw[2], series->path, series->nz);
+    double x = (double)series->nx / r->raw[0], y = (double)series->ny / r->raw[1];
+    if (!(r->raw[0] >= 1.0 && r->raw[1] >= 1.0) || fabs(x - y) > 0.01 * x)
+        return tr_fail(TR_ERR_DATA,
+                       "%s is about images of %.0f x %.0f pixels, but those of %s have "
+                       "%zu x %zu; name the series that AreTomo aligned, binned or not",
+                       r->text.path, r->raw[0], r->raw[1], series->path, series->nx,
+                       series->ny);
+    *scale = x;
+    return TR_OK;
+}
+
+static tr_status keep(const aln_reader *r, const tr_aligned_series *series,
+                      tr_alignment *alignment)
+{
+    double scale;
+    long first;
+    TR_TRY(find_scale(r, series, &scale));
+    TR_TRY(find_first(r, series->nz, &first));
+    TR_TRY(tr_alignment_new(series->nz, true, alignment));
+    for (size_t k = 0; k < r->n_views; k++) {
+        const section *view = &r->views[k];
+        tr_alignment_row row = view->row;
+        row.shift_x *= scale;
+        row.shift_y *= scale;
+        if (view->number < first || view->number >= first + (long)series->nz)
+            return tr_fail(TR_ERR_DATA,
+                           "%s, line %zu: there is no section %ld in a series of %zu "
+                           "views counted from %ld",
+                           r->text.path, row.line, view->number, series->nz, first);
+        TR_TRY(tr_alignment_set(r->text.path, (size_t)(view->number - first), &row,
+                                alignment));
+    }
+    alignment->scale = scale;
+    alignment->n_patches = (size_t)r->patches;
+    alignment->beta_offset = r->beta;
+    return TR_OK;
+}
+
+tr_status tr_aln_read(const char *path, const tr_aligned_series *series,
+                      tr_alignment *alignment)
+{
+    aln_reader reader = {.patches = 0};
+    TR_TRY(tr_text_read(path, &reader.text));
+    tr_status status = read_lines(&reader);
+    if (status == TR_OK)
+        status = keep(&reader, series, alignment);
+    free(reader.views);
+    free(reader.darks);
+    tr_text_free(&reader.text);
+    return status;
+}

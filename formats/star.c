@@ -1,0 +1,384 @@
+/* RELION 5's tilt series: a STAR file with one row a view, or one with a row a series
+ * that names such files (tomograms.star, aligned_tilt_series.star). Of a view are read
+ *   _rlnTomoYTilt, or before alignment _rlnTomoNominalStageTiltAngle: the tilt;
+ *   _rlnTomoXTilt: a tilt about x before it, of a z axis against that of IMOD's slices,
+ *     so with the other sign than IMOD's x-tilt;
+ *   _rlnTomoZRot, _rlnTomoXShiftAngst, _rlnTomoYShiftAngst: as in alignment.h;
+ *   _rlnMicrographName: where it is NN@file in all rows and of one file, NN is the
+ *     section, from 1; otherwise rows are the views in their order.
+ * RELION copies rotation and shifts from IMOD or AreTomo as they are, so the centre is
+ * theirs, (n - 1)/2. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../common/mem.h"
+#include "alignment.h"
+#include "text_file.h"
+
+enum { MOST_COLUMNS = 256 };
+
+/* A "loop_" with its rows; the strings belong to the text. */
+typedef struct table {
+    const char *block;
+    const char *labels[MOST_COLUMNS];
+    size_t n_columns, n_rows;
+    char **cells; /* [row][column], NULL where a row is too short */
+    size_t *lines;
+    size_t uneven_line, uneven_n; /* the first row of another length, or 0 */
+} table;
+
+typedef struct star_reader {
+    tr_text text;
+    const char *block;
+    char *line; /* the next one */
+} star_reader;
+
+static void free_table(table *t)
+{
+    free(t->cells);
+    free(t->lines);
+    *t = (table){0};
+}
+
+/* The next word, which quotes may hold together; NULL at the end or before a comment. */
+static char *next_word(char **rest)
+{
+    char *word = *rest + strspn(*rest, " \t\r\f\v");
+    if (*word == '\0' || *word == '#')
+        return NULL;
+    char quote = *word == '"' || *word == '\'' ? *word : '\0';
+    word += quote != '\0';
+    char *end = quote ? strchrnul(word, quote) : word + strcspn(word, " \t\r\f\v");
+    *rest = *end ? end + 1 : end;
+    *end = '\0';
+    return word;
+}
+
+static tr_status add_row(star_reader *r, table *t, char *line)
+{
+    if ((t->n_rows & (t->n_rows - 1)) == 0) {
+        size_t room = t->n_rows ? 2 * t->n_rows : 1, size;
+        TR_TRY(tr_size_product("a STAR table", &size, 3,
+                               (size_t[]){room, t->n_columns, sizeof *t->cells}));
+        char **cells = realloc(t->cells, size);
+        t->cells = cells ? cells : t->cells;
+        size_t *lines = realloc(t->lines, room * sizeof *lines);
+        t->lines = lines ? lines : t->lines;
+        if (!cells || !lines)
+            return tr_fail(TR_ERR_MEMORY, "not enough memory for a table");
+    }
+    char **row = t->cells + t->n_rows * t->n_columns;
+    size_t n = 0;
+    for (char *word; (word = next_word(&line)) != NULL; n++)
+        if (n < t->n_columns)
+            row[n] = word;
+    for (size_t c = n; c < t->n_columns; c++)
+        row[c] = NULL;
+    if (n != t->n_columns && !t->uneven_line) {
+        t->uneven_line = r->text.line;
+        t->uneven_n = n;
+    }
+    t->lines[t->n_rows++] = r->text.line;
+    return TR_OK;
+}
+
+static void advance(star_reader *r) { r->line = tr_text_line(&r->text); }
+
+static bool begins(const char *line, const char *word)
+{
+    return strncmp(line, word, strlen(word)) == 0;
+}
+
+/* The next table, to be freed; one without columns at the end of the file. */
+static tr_status next_table(star_reader *r, table *t)
+{
+    while (r->line && !begins(r->line, "loop_")) {
+        if (begins(r->line, "data_"))
+            r->block = r->line + strlen("data_");
+        advance(r);
+    }
+    t->block = r->block;
+    if (r->line)
+        advance(r);
+    for (; r->line && *r->line == '_'; advance(r)) {
+        char *rest = r->line;
+        if (t->n_columns == MOST_COLUMNS)
+            return tr_fail(TR_ERR_DATA, "%s, line %zu: a table of more than %d columns",
+                           r->text.path, r->text.line, (int)MOST_COLUMNS);
+        t->labels[t->n_columns++] = next_word(&rest);
+    }
+    for (; t->n_columns && r->line && !begins(r->line, "data_") &&
+           !begins(r->line, "loop_") && *r->line != '_';
+         advance(r))
+        TR_TRY(add_row(r, t, r->line));
+    return TR_OK;
+}
+
+/* The column of that name, or -1. */
+static int column(const table *t, const char *label)
+{
+    for (size_t c = 0; c < t->n_columns; c++)
+        if (strcmp(t->labels[c], label) == 0)
+            return (int)c;
+    return -1;
+}
+
+static int tilt_column(const table *t)
+{
+    int refined = column(t, "_rlnTomoYTilt");
+    return refined >= 0 ? refined : column(t, "_rlnTomoNominalStageTiltAngle");
+}
+
+static int files_column(const table *t)
+{
+    return column(t, "_rlnTomoTiltSeriesStarFile");
+}
+
+static tr_status check_rows(const star_reader *r, const table *t)
+{
+    if (t->n_rows == 0)
+        return tr_fail(TR_ERR_DATA, "%s: its table \"data_%s\" has no rows", r->text.path,
+                       t->block);
+    if (t->uneven_line)
+        return tr_fail(TR_ERR_DATA, "%s, line %zu: %zu values in a table of %zu columns",
+                       r->text.path, t->uneven_line, t->uneven_n, t->n_columns);
+    return TR_OK;
+}
+
+/* How much of the series' name a tomogram's name accounts for: TS_1 fits TS_1.mrc and
+ * TS_1_ali.mrc, but not TS_11.mrc. */
+static size_t fit(const char *name, const char *series)
+{
+    const char *slash = strrchr(series, '/');
+    const char *base = slash ? slash + 1 : series;
+    size_t length = name ? strlen(name) : 0;
+    bool fits = length && strncmp(base, name, length) == 0 &&
+                (base[length] == '.' || base[length] == '_' || base[length] == '\0');
+    return fits ? length : 0;
+}
+
+bool tr_star_probe(const char *path)
+{
+    star_reader reader = {.block = ""};
+    table t = {0};
+    if (tr_text_peek(path, &reader.text) != TR_OK)
+        return false;
+    advance(&reader);
+    bool found = false, more = reader.line && (begins(reader.line, "data_") ||
+                                               begins(reader.line, "loop_"));
+    while (more && !found) {
+        more = next_table(&reader, &t) == TR_OK && t.n_columns > 0;
+        found = tilt_column(&t) >= 0 || files_column(&t) >= 0;
+        free_table(&t);
+    }
+    tr_text_free(&reader.text);
+    return found;
+}
+
+/* ---- a table of views ---- */
+
+static tr_status number(const star_reader *r, const table *t, size_t row, int col,
+                        double *value)
+{
+    *value = 0.0;
+    if (col < 0)
+        return TR_OK;
+    tr_text at = r->text;
+    at.line = t->lines[row];
+    return tr_text_number(&at, t->cells[row * t->n_columns + (size_t)col], value);
+}
+
+/* The section before an '@' in the name, from 1; 0 if there is none. */
+static size_t section_in(const char *name)
+{
+    char *end;
+    if (*name < '0' || *name > '9')
+        return 0;
+    unsigned long section = strtoul(name, &end, 10);
+    return *end == '@' ? section : 0;
+}
+
+/* Whether every row names a section, all of one file. */
+static bool has_sections(const table *t, int names)
+{
+    if (names < 0)
+        return false;
+    const char *first = strchr(t->cells[names], '@');
+    for (size_t k = 0; k < t->n_rows; k++) {
+        const char *name = t->cells[k * t->n_columns + (size_t)names];
+        if (!first || !section_in(name) || strcmp(strchr(name, '@'), first) != 0)
+            return false;
+    }
+    return true;
+}
+
+static tr_status find_view(const star_reader *r, const table *t, size_t row, int names,
+                           const tr_aligned_series *series, size_t *view)
+{
+    *view = row;
+    if (names < 0)
+        return TR_OK;
+    size_t section = section_in(t->cells[row * t->n_columns + (size_t)names]);
+    if (section > series->nz)
+        return tr_fail(TR_ERR_DATA,
+                       "%s, line %zu: section %zu is named, but %s has %zu views",
+                       r->text.path, t->lines[row], section, series->path, series->nz);
+    *view = section - 1;
+    return TR_OK;
+}
+
+static tr_status read_views(const star_reader *r, const table *t,
+                            const tr_aligned_series *series, tr_alignment *alignment)
+{
+    int names = column(t, "_rlnMicrographName"), tilt = tilt_column(t);
+    int xtilt = column(t, "_rlnTomoXTilt"), rotation = column(t, "_rlnTomoZRot");
+    int x = column(t, "_rlnTomoXShiftAngst"), y = column(t, "_rlnTomoYShiftAngst");
+    bool aligned = rotation >= 0 && x >= 0 && y >= 0;
+    TR_TRY(check_rows(r, t));
+    names = has_sections(t, names) ? names : -1;
+    if (names < 0 && t->n_rows != series->nz)
+        return tr_fail(TR_ERR_DATA,
+                       "%s has %zu views, but %s has %zu, and no section numbers "
+                       "(NN@file in _rlnMicrographName) tell which they are",
+                       r->text.path, t->n_rows, series->path, series->nz);
+    if (aligned && !(series->pixel > 0.0))
+        return tr_fail(TR_ERR_DATA,
+                       "%s has shifts in angstroms, but %s gives no pixel size",
+                       r->text.path, series->path);
+    TR_TRY(tr_alignment_new(series->nz, aligned, alignment));
+    for (size_t k = 0; k < t->n_rows; k++) {
+        tr_alignment_row row = {.line = t->lines[k]};
+        size_t view;
+        TR_TRY(find_view(r, t, k, names, series, &view));
+        TR_TRY(number(r, t, k, tilt, &row.tilt));
+        TR_TRY(number(r, t, k, xtilt, &row.xtilt));
+        row.xtilt = row.xtilt == 0.0 ? 0.0 : -row.xtilt;
+        if (aligned) {
+            TR_TRY(number(r, t, k, rotation, &row.rotation));
+            TR_TRY(number(r, t, k, x, &row.shift_x));
+            TR_TRY(number(r, t, k, y, &row.shift_y));
+            row.shift_x /= series->pixel;
+            row.shift_y /= series->pixel;
+        }
+        TR_TRY(tr_alignment_set(r->text.path, view, &row, alignment));
+    }
+    return TR_OK;
+}
+
+/* ---- which table, which file ---- */
+
+/* Of a table of series, the file of this one, in *name; NULL: none fits. */
+static tr_status choose_file(const star_reader *r, const table *t,
+                             const tr_aligned_series *series, const char **name)
+{
+    int tomogram = column(t, "_rlnTomoName"), files = files_column(t);
+    size_t best = 0;
+    TR_TRY(check_rows(r, t));
+    *name = t->n_rows == 1 ? t->cells[files] : NULL;
+    for (size_t k = 0; k < t->n_rows && tomogram >= 0; k++) {
+        char **row = t->cells + k * t->n_columns;
+        size_t length = fit(row[tomogram], series->path);
+        if (length > best) {
+            best = length;
+            *name = row[files];
+        }
+    }
+    return TR_OK;
+}
+
+/* Paths in STAR files begin in RELION's project folder: that is the current folder, or
+ * one of those above the file. */
+static tr_status find_file(const char *star, const char *name, char **path)
+{
+    size_t length = strlen(star);
+    *path = tr_strdup(name);
+    while (*path && access(*path, R_OK) != 0 && name[0] != '/' && length > 0) {
+        while (length > 0 && star[length - 1] != '/')
+            length--;
+        free(*path);
+        *path = tr_format_string("%.*s%s", (int)length, star, name);
+        length -= length > 0;
+    }
+    if (!*path)
+        return TR_ERR_MEMORY;
+    if (access(*path, R_OK) == 0)
+        return TR_OK;
+    return tr_fail(TR_ERR_DATA,
+                   "%s names the file %s, which is neither there from the current folder "
+                   "nor from one above it; go to RELION's project folder, or name that "
+                   "file itself",
+                   star, name);
+}
+
+/* What of the file is about the series: a table of views, in *views, or another file, in
+ * *other. */
+static tr_status search(star_reader *r, const tr_aligned_series *series, table *views,
+                        char **other)
+{
+    size_t best = 0, n_tables = 0;
+    tr_status status = TR_OK;
+    for (bool more = true; status == TR_OK && more;) {
+        table t = {0};
+        status = next_table(r, &t);
+        more = t.n_columns > 0;
+        if (status == TR_OK && tilt_column(&t) >= 0) {
+            /* Of several series the one whose name fits best, or the only one. */
+            size_t length = fit(t.block, series->path);
+            n_tables++;
+            if (length > best || n_tables == 1) {
+                best = length;
+                free_table(views);
+                *views = t;
+                continue;
+            }
+        } else if (status == TR_OK && files_column(&t) >= 0 && !*other) {
+            const char *name;
+            status = choose_file(r, &t, series, &name);
+            if (status == TR_OK && name)
+                status = find_file(r->text.path, name, other);
+        }
+        free_table(&t);
+    }
+    TR_TRY(status);
+    if (n_tables > 1 && best == 0)
+        return tr_fail(TR_ERR_DATA,
+                       "%s has %zu series, and none has the name of %s; name the file of "
+                       "one series",
+                       r->text.path, n_tables, series->path);
+    if (n_tables == 0 && !*other)
+        return tr_fail(TR_ERR_DATA, "%s names no series that %s could be", r->text.path,
+                       series->path);
+    return TR_OK;
+}
+
+static tr_status read_file(const char *path, const tr_aligned_series *series,
+                           tr_alignment *alignment, char **other)
+{
+    star_reader reader = {.block = ""};
+    table views = {0};
+    *other = NULL;
+    TR_TRY(tr_text_read(path, &reader.text));
+    advance(&reader);
+    tr_status status = search(&reader, series, &views, other);
+    if (status == TR_OK && views.n_columns)
+        status = read_views(&reader, &views, series, alignment);
+    free_table(&views);
+    tr_text_free(&reader.text);
+    return status;
+}
+
+tr_status tr_star_read(const char *path, const tr_aligned_series *series,
+                       tr_alignment *alignment)
+{
+    char *other, *further = NULL;
+    tr_status status = read_file(path, series, alignment, &other);
+    if (status == TR_OK && !alignment->used)
+        status = read_file(other, series, alignment, &further);
+    if (status == TR_OK && !alignment->used)
+        status = tr_fail(TR_ERR_DATA, "%s has no table of views", other);
+    free(other);
+    free(further);
+    return status;
+}

@@ -1,0 +1,328 @@
+"""AreTomo's .aln and RELION's STAR in the place of the angles: angles, views left out, and
+the alignment, whose signs are taken from what those programs compute. Blobs of which every
+view is known exactly are seen through the misalignment that a file describes; their
+tomogram is then that of the aligned views, and no other sign gives it."""
+import numpy as np
+import pytest
+
+from conftest import correlation, difference, read_mrc, write_mrc
+from volume_reference import Blobs
+
+DATA, PIXEL = 1, 5.0
+N_U, N_V, DEPTH = 48, 40, 24
+ROWS, VIEWS = 12, 7  # of the bench
+TILTS = np.arange(-60.0, 61, 6)
+TURN = 8 + 0.1 * TILTS / 6  # degrees: another one for each view
+SHIFT = np.column_stack([4 * np.cos(TILTS), 4 * np.sin(2 * TILTS) - 2])
+
+
+def rotation(degrees, axis="z"):
+    """Right-handed, about one axis."""
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return np.array({"x": [[1, 0, 0], [0, c, -s], [0, s, c]],
+                     "y": [[c, 0, s], [0, 1, 0], [-s, 0, c]],
+                     "z": [[c, -s, 0], [s, c, 0], [0, 0, 1]]}[axis])
+
+
+def misaligned(blobs):
+    """Raw views. AreTomo fetches the aligned image's point from
+    raw = R(ROT) aligned + (TX, TY), about the images' centres."""
+    back = np.array([np.linalg.inv(rotation(turn)[:2, :2]) for turn in TURN])
+    lines = [[*b.ravel(), *(-b @ shift)] for b, shift in zip(back, SHIFT)]
+    return blobs.views(TILTS, N_U, N_V, transforms=np.array(lines))
+
+
+def aln(sections, raw, turn=TURN, shift=SHIFT, darks=(), local=0, tilts=TILTS, beta=0):
+    """As AreTomo 3 writes it."""
+    lines = ["# AreTomo Alignment / Priims bprmMn",
+             "# RawSize = {} {} {}".format(*raw), f"# NumPatches = {local}"]
+    lines += ["# DarkFrame =  %4d %4d %8.2f" % dark for dark in darks]
+    lines += ["# AlphaOffset =     0.00", f"# BetaOffset = {beta:8.2f}", "# Thickness = 300",
+              "# SEC     ROT         GMAG       TX          TY      SMEAN     SFIT    SCALE"
+              "     BASE     TILT"]
+    for section, angle, (x, y), tilt in zip(sections, turn, shift, tilts):
+        lines.append("%5d  %9.4f  %9.5f  %9.3f  %9.3f  %7.2f  %7.2f  %7.2f  %7.2f  %8.2f" % (
+            section, angle, 1, x, y, 1, 1, 1, 0, tilt))
+    if local:
+        lines.append("# Local Alignment")
+        lines += ["%4d %3d %8.2f  %8.2f  %8.2f  %8.2f  %4.1f" % (t, p, 9, 9, 1, 1, 1)
+                  for t in range(len(tilts)) for p in range(local)]
+    return "\n".join(lines) + "\n"
+
+
+LABELS = ("rlnMicrographName rlnTomoNominalStageTiltAngle rlnTomoXTilt rlnTomoYTilt "
+          "rlnTomoZRot rlnTomoXShiftAngst rlnTomoYShiftAngst").split()
+
+
+def star(rows, labels=LABELS, block="TS_01"):
+    """As RELION 5 writes a table."""
+    head = "".join(f"_{label} #{k} \n" for k, label in enumerate(labels, 1))
+    body = "".join(" ".join(f"{v:12.6f}" if isinstance(v, float) else v for v in row) + " \n"
+                   for row in rows)
+    return f"\n# version 50001\n\ndata_{block}\n\nloop_ \n{head}{body} \n\n"
+
+
+def star_rows(names, xtilt=0.0, turn=TURN, shift=SHIFT * PIXEL, tilts=TILTS):
+    xtilts = np.broadcast_to(xtilt, len(tilts))
+    return [(name, float(round(t)), float(g), float(t), float(r), float(x), float(y))
+            for name, g, t, r, (x, y) in zip(names, xtilts, tilts, turn, shift)]
+
+
+NAMES = [f"MotionCorr/job002/frames/TS_01_{k:03d}.mrc" for k in range(len(TILTS))]
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    return Blobs(N_U - 16, N_V - 16, DEPTH, finest=2, seed=3)
+
+
+@pytest.fixture(scope="module")
+def raw(blobs):
+    return misaligned(blobs)
+
+
+@pytest.fixture
+def run(tiltrec, tmp_path):
+    def run(data, files, *options, name="ts.mrc", **how):
+        write_mrc(tmp_path / name, data, pixel=how.pop("pixel", PIXEL))
+        for file, text in files.items():
+            (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / file).write_text(text)
+        done = tiltrec(tmp_path / name, "-T", how.pop("thickness", DEPTH), "-o",
+                       tmp_path / "o.mrc",
+                       *options, **{"cwd": tmp_path, **how})
+        return read_mrc(tmp_path / "o.mrc"), done.stderr
+    return run
+
+
+@pytest.fixture
+def aligned(blobs, run):
+    tilts = "".join(f"{t}\n" for t in TILTS)
+    return run(blobs.views(TILTS, N_U, N_V), {"a.tlt": tilts}, "-t", "a.tlt")[0]
+
+
+# ---- AreTomo ----
+
+def test_alignment_of_aretomo(run, raw, aligned):
+    sections = range(1, len(TILTS) + 1)
+    size = (N_U, N_V, len(TILTS))
+    ours, said = run(raw, {"ts.aln": aln(sections, size)})  # found beside the series
+    assert correlation(ours, aligned, 6) > 0.999
+    assert "ts.aln: -60.00 to 60.00 degrees" in said
+    assert "aligned while they are read" in said and "tilt axis at 8.00 degrees" in said
+    assert "warning" not in said
+    two, _ = run(raw, {}, ranks=2)
+    assert np.array_equal(two, ours)
+    for wrong in (dict(turn=-TURN), dict(shift=SHIFT * [-1, 1]), dict(shift=SHIFT * [1, -1]),
+                  dict(shift=SHIFT[:, ::-1])):
+        other, _ = run(raw, {"ts.aln": aln(sections, size, **wrong)})
+        assert correlation(other, aligned, 6) < 0.98
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_dark_views(run, raw, aligned, first):
+    """AreTomo 2 counts sections from 0, AreTomo 3 from 1. Here they are not in order."""
+    order = np.random.default_rng(2).permutation(len(raw))
+    places = np.delete(np.arange(len(raw) + 2), [5, 20])
+    views = np.full((len(raw) + 2, N_V, N_U), 7.0)
+    views[places] = raw[order]
+    darks = [(0, 5 + first, -66), (22, 20 + first, 66)]
+    rank = np.argsort(order)
+    text = aln(places[rank] + first, (N_U, N_V, len(views)), darks=darks)
+    ours, said = run(views, {"ts.aln": text}, "-t", "ts.aln")
+    assert correlation(ours, aligned, 6) > 0.999
+    assert "has 21 of the 23 views; left out: 6,21\n" in said
+    also, said = run(views, {}, "-t", "ts.aln", "--exclude", "1")
+    assert "20 of 23 views" in said
+
+
+def test_local_alignment_is_named(run, raw):
+    _, said = run(raw, {"ts.aln": aln(range(len(TILTS)), (N_U, N_V, len(TILTS)), local=4,
+                                      beta=-1.5)})
+    assert "warning: " in said and "local alignment of 4 patches, which is not applied" in said
+    assert "BetaOffset, a tilt about x of -1.5 degrees, is not applied" in said
+
+
+def test_alignment_of_larger_images(run, raw, aligned):
+    """AreTomo saw the images before they were binned by 4."""
+    text = aln(range(len(TILTS)), (4 * N_U, 4 * N_V, len(TILTS)), shift=4 * SHIFT)
+    ours, said = run(raw, {"ts.aln": text})
+    assert correlation(ours, aligned, 6) > 0.999
+    assert "shifts scaled to the size of these images" in said
+
+
+def test_aligned_series_is_not_aligned_again(run, raw, aligned, blobs):
+    """Unless --transforms says so."""
+    text = aln(range(len(TILTS)), (N_U, N_V, len(TILTS)))
+    ours, said = run(blobs.views(TILTS, N_U, N_V), {"x.aln": text}, "-t", "x.aln",
+                     name="ts_ali.mrc")
+    assert np.array_equal(ours, aligned)
+    assert "warning: " in said and "give --transforms x.aln" in said
+    ours, said = run(raw, {}, "-t", "x.aln", "--transforms", "x.aln", name="ts_ali.mrc")
+    assert correlation(ours, aligned, 6) > 0.999 and "warning" not in said
+
+
+def test_axis_along_x(run, raw):
+    _, said = run(raw, {"ts.aln": aln(range(len(TILTS)), (N_U, N_V, len(TILTS)),
+                                      turn=TURN + 85)})
+    assert "not square: the tomogram keeps their 48 columns and 40 rows" in said
+
+
+SIZE = (16, 12, VIEWS)
+ANGLES = np.arange(7.0)
+
+
+@pytest.mark.parametrize("text, said", [
+    (aln(range(1, 7), SIZE, tilts=ANGLES), "it is not clear whether its sections (SEC)"),
+    (aln([0, *range(2, 8)], SIZE, tilts=ANGLES), "it is not clear whether its sections"),
+    (aln([1, 1, 2, 3, 4, 5, 7], SIZE, tilts=ANGLES), "line 9: view 1 is there twice"),
+    (aln([*range(6), 9], SIZE, tilts=ANGLES), "line 14: there is no section 9 in a series"),
+    (aln([*range(6), 1.5], SIZE, tilts=ANGLES).replace("    1  9.4", "1.5 "), "twice"),
+    (aln(range(7), (16, 12, 9), tilts=ANGLES), "about a series of 9 views, but s.mrc has 7"),
+    (aln(range(7), (32, 30, 7), tilts=ANGLES), "about images of 32 x 30 pixels"),
+    (aln(range(7), SIZE, tilts=ANGLES + 355), "line 14: 361 is not an angle"),
+    (aln(range(7), SIZE, tilts=ANGLES).replace("7.0000", "nan"), '"nan" is not a finite'),
+    (aln([], SIZE), "lists no aligned view"),
+    ("# AreTomo Alignment\n1 2 3\n", "line 2: 10 numbers are needed, not 3"),
+    ("# AreTomo Alignment\n# RawSize = 1 2\n", "line 2: 3 numbers are needed, not 2"),
+    ("# AreTomo Alignment\n# NumPatches = 1.5\n", "1.5 is not a section's number"),
+])
+def test_bad_aln(bench, text, said):
+    bench.text("x.aln", text)
+    bench.refused("s.mrc -t x.aln", DATA, "x.aln", said)
+
+
+def test_views_without_alignment(bench):
+    bench.text("x.aln", aln([0, 1, 2, 3, 4, 5], SIZE, tilts=ANGLES, darks=[(6, 6, 6.0)]))
+    bench.refused("s.mrc --transforms x.aln", DATA, "x.aln has no alignment of view 7",
+                  ranks=3)
+    bench.run("s.mrc --transforms x.aln --exclude 7 -T 16 -o o.mrc")
+    bench.refused("s.mrc -t x.aln --include 7", 2, "none of the 7 views")
+
+
+# ---- RELION ----
+
+def relion_views(blobs, xtilt):
+    """RELION: image = Rz(ZRot) Ry(YTilt) Rx(XTilt) specimen + shift, the specimen being
+    the tomogram with its sections along z."""
+    w = np.stack(np.broadcast_arrays(np.arange(N_U) - (N_U / 2 - 0.5),
+                                     (np.arange(N_V) - (N_V / 2 - 0.5))[:, None]))
+    views = []
+    for t, g, turn, shift in zip(TILTS, np.broadcast_to(xtilt, len(TILTS)), TURN, SHIFT):
+        turned = rotation(turn) @ rotation(t, "y") @ rotation(g, "x")
+        views.append(sum(blobs.chord(part, turned, w - shift[:, None, None])
+                         for part in blobs.parts))
+    return np.stack(views)
+
+
+@pytest.mark.parametrize("xtilt", [0.0, 7.0], ids=["", "with x-tilt"])
+def test_alignment_of_relion(run, xtilt):
+    deep = 32
+    blobs = Blobs(N_U - 16, N_V - 16, deep, finest=1.5, seed=4)
+    views = relion_views(blobs, xtilt)
+    truth = np.zeros((deep, N_V, N_U))
+    truth[:, 8:-8, 8:-8] = blobs.volume().transpose(1, 0, 2)
+
+    def agreement(**other):
+        rows = star_rows(NAMES, **{"xtilt": xtilt, **other})
+        ours, said = run(views, {"ts.star": star(rows)}, "--order", "xyz", "-a", "SIRT", "-i",
+                         15, thickness=deep)
+        assert "aligned while they are read" in said
+        return correlation(ours, truth, 2)
+
+    right = agreement()
+    assert right > 0.9  # the most that a wedge of missing views leaves
+    for wrong in (dict(turn=-TURN), dict(shift=PIXEL * SHIFT * [-1, 1]),
+                  dict(shift=PIXEL * SHIFT * [1, -1]), dict(tilts=-TILTS),
+                  *([dict(xtilt=-xtilt)] if xtilt else [])):
+        assert agreement(**wrong) < right - 0.03, wrong
+
+
+def test_relion_agrees_with_aretomo(run, raw):
+    """RELION copies ROT and TILT, and TX and TY times the pixel."""
+    ours, _ = run(raw, {"a/x.star": star(star_rows(NAMES))}, "-t", "a/x.star")
+    theirs, _ = run(raw, {"x.aln": aln(range(len(TILTS)), (N_U, N_V, len(TILTS)))}, "-t",
+                    "x.aln")
+    inner = np.s_[6:-6, :, 6:-6]
+    assert difference(ours[inner], theirs[inner]) < 0.01  # the .aln is rounded
+
+
+def test_sections_named(run, raw, aligned):
+    """Rows in another order, of a series with two more views."""
+    order = np.random.default_rng(1).permutation(len(raw))
+    views = np.concatenate([raw[:1] * 0 + 5, raw, raw[:1] * 0 + 5])
+    rows = star_rows([f"{k + 2:06d}@stacks/TS_01.mrcs" for k in range(len(raw))])
+    ours, said = run(views, {"x.star": star([rows[k] for k in order])}, "-t", "x.star")
+    assert correlation(ours, aligned, 6) > 0.999
+    assert "has 21 of the 23 views; left out: 1,23\n" in said
+
+
+def test_nominal_angles(run, raw):
+    """Before it is aligned, a series has its nominal angles only."""
+    labels = ["rlnMicrographMovieName", "rlnTomoTiltMovieFrameCount",
+              "rlnTomoNominalStageTiltAngle", "rlnTomoNominalDefocus"]
+    rows = [("'frames/a b.eer'", "8", float(t), -4.0) for t in TILTS]
+    ours, said = run(raw, {"x.star": star(rows, labels).replace("\n", "\r\n")}, "-t",
+                     "x.star")
+    plain, _ = run(raw, {"x.tlt": "".join(f"{t}\n" for t in TILTS)}, "-t", "x.tlt")
+    assert np.array_equal(ours, plain)
+    assert "x.star has no alignment: its angles are used" in said
+
+
+def test_star_of_several_series(run, raw, tmp_path):
+    """A row for each series names the file of its views, from the project's folder."""
+    labels = ["rlnTomoName", "rlnVoltage", "rlnTomoTiltSeriesStarFile"]
+    rows = [("TS_1", 300.0, "Align/job7/tilt_series/TS_1.star"),
+            ("TS_11", 300.0, "Align/job7/tilt_series/TS_11.star")]
+    job = "Align/job7/"
+    files = {job + "aligned_tilt_series.star": star(rows, labels, "global"),
+             job + "tilt_series/TS_1.star": star(star_rows(NAMES)[1:]),
+             job + "tilt_series/TS_11.star": star(star_rows(NAMES))}
+    ours, _ = run(raw, files, "-t", job + "aligned_tilt_series.star", name="TS_11.mrc")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    again, _ = run(raw, {}, "-t", tmp_path / job / "aligned_tilt_series.star",
+                   name="TS_11.mrc", cwd=elsewhere)
+    both = star(star_rows(NAMES), block="TS_11") + star(star_rows(NAMES)[1:], block="TS_1")
+    inside, _ = run(raw, {"both.star": both}, "-t", "both.star", name="TS_11.mrc")
+    assert np.array_equal(ours, again) and np.array_equal(ours, inside)
+
+
+ROW = [("a.mrc", float(t)) for t in ANGLES]
+TWO = ["rlnMicrographName", "rlnTomoNominalStageTiltAngle"]
+GLOBAL = ["rlnTomoName", "rlnTomoTiltSeriesStarFile"]
+
+
+@pytest.mark.parametrize("text, said", [
+    (star(ROW[1:], TWO), "x.star has 6 views, but s.mrc has 7, and no section numbers"),
+    (star([], TWO), 'x.star: its table "data_TS_01" has no rows'),
+    (star(ROW, TWO).replace("2.0", "2.0 3"), "line 11: 3 values in a table of 2 columns"),
+    (star([("a", "x")] * 7, TWO), 'line 9: "x" is not a number'),
+    (star([("a", 400.0)] * 7, TWO), "line 9: 400 is not an angle"),
+    (star([("8@a", 4.0)], TWO), "line 9: section 8 is named, but s.mrc has 7 views"),
+    (star([("1@a", 4.0)] * 2, TWO), "line 10: view 1 is there twice"),
+    (star(ROW, TWO, "t") + star(ROW, TWO, "u"), "has 2 series, and none has the name of s"),
+    (star([("a", "b.star")] * 2, GLOBAL), "x.star names no series that s.mrc could be"),
+    (star([("a", "b.star")], GLOBAL), "x.star names the file b.star, which is neither"),
+    (star([("a", "x.star")], GLOBAL), "x.star has no table of views"),
+    (star(ROW, TWO + ["rlnOne"] * 255), "line 263: a table of more than 256 columns"),
+])
+def test_bad_star(bench, text, said):
+    bench.text("x.star", text)
+    bench.refused("s.mrc -t x.star", DATA, "x.star", said)
+
+
+def test_star_without_pixel_size(bench):
+    bench.text("x.star", star(star_rows(NAMES, tilts=ANGLES)))
+    bench.patch(40, "<3f", 0, 0, 0)
+    bench.refused("s.mrc -t x.star", DATA, "x.star has shifts in angstroms, but s.mrc gives no "
+                  "pixel size")
+    bench.text("y.star", star(ROW, TWO))
+    bench.refused("s.mrc -t s.tlt --transforms y.star", DATA, "y.star has no alignment")
+
+
+def test_other_star_files_are_not_found(bench):
+    """Particles of the same name are no angles."""
+    (bench.folder / "s.tlt").unlink()
+    bench.text("s.star", star([(1.0, 2.0)], ["rlnCoordinateX", "rlnCoordinateY"]))
+    bench.refused("s.mrc", DATA, "s.mrc: no tilt angles")
