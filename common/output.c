@@ -513,14 +513,15 @@ static tr_status publish(const tr_output *o, const tr_statistics *t)
 static tr_status check_values(const tr_output *o, const tr_statistics *t)
 {
     if (!isfinite(t->mean) || !isfinite(t->rms))
-        return tr_fail(TR_ERR_DATA,
-                       "%s: voxels came out as NaN or infinite; nothing was kept (is "
-                       "--scale too large, or are such values in --initial?)",
-                       o->path);
+        return tr_fail(
+            TR_ERR_DATA,
+            "%s: voxels came out as NaN or infinite; nothing was kept; look at "
+            "--scale, and for such values in --initial",
+            o->path);
     if (t->min == t->max)
         return tr_fail(TR_ERR_DATA,
-                       "%s: every voxel came out as %g; nothing was kept (is the series "
-                       "empty, or --scale wrong for --mode %s?)",
+                       "%s: every voxel came out as %g; nothing was kept; look at the "
+                       "series, and at --scale for --mode %s",
                        o->path, t->min, tr_type_name(o->spec.type));
     return TR_OK;
 }

@@ -244,7 +244,7 @@ static tr_status make_geometry(tr_setup *s)
     size_t largest = info->nx > info->ny ? info->nx : info->ny;
     if ((size_t)o->thickness > 10 * largest)
         return tr_fail(TR_ERR_USAGE,
-                       "a thickness of %ld pixels is absurd for images of %zu x %zu "
+                       "a thickness of %ld pixels is too large for images of %zu x %zu "
                        "pixels; it is counted in pixels of the series, not in angstroms",
                        o->thickness, info->nx, info->ny);
     double b = (double)bin, subset = subset_shift(s, info->nx);

@@ -435,7 +435,7 @@ static tr_status run(tr_context *c, const void *params, tr_vec *b, tr_vec *x)
 
 const tr_algorithm tr_algorithm_admm = {
     .name = "ADMM",
-    .help = "Least squares with a regularizer, by alternating directions",
+    .help = "least squares with a regularizer, by alternating directions",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .params_size = sizeof(admm_params),
