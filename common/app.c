@@ -35,7 +35,7 @@ static tr_status print_and_leave(const tr_setup *s, int rank, bool *done)
     else if (o->man)
         tr_help_man(stdout, s);
     else if (o->markdown)
-        tr_options_markdown(stdout, s->groups, s->n_groups);
+        tr_help_markdown(stdout, s);
     else
         tr_completion_print(stdout, s, o->completion);
     return TR_OK;

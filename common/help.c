@@ -457,3 +457,26 @@ void tr_help_man(FILE *out, const tr_setup *s)
           out);
     man_see_also(out, s->program);
 }
+
+/* ---- the manual ---- */
+
+void tr_help_markdown(FILE *out, const tr_setup *s)
+{
+    const tr_algorithm *a;
+    fprintf(out,
+            "# Options of %s\n\nWritten from the program's own tables, as `%s --help "
+            "all` and "
+            "the manual page are.\n\n    %s [options] [SERIES]\n\n## Algorithms\n\n"
+            "| Name | What |\n| --- | --- |\n",
+            s->program->name, s->program->name, s->program->name);
+    for (size_t k = 0; (a = tr_algorithm_at(k)); k++)
+        if (tr_method_offers(s->program->method, a))
+            fprintf(out, "| %s | %s |\n", a->name, a->help);
+    tr_options_markdown(out, s->groups, s->n_groups);
+    fputs("\n## Environment\n\n| Variable | Meaning |\n| --- | --- |\n", out);
+    for (size_t k = 0; k < COUNT(environment); k++)
+        fprintf(out, "| `%s` | %s |\n", environment[k].name, environment[k].meaning);
+    fputs(
+        "\nThe exit status is explained in [the first chapter](index.md#exit-status).\n",
+        out);
+}

@@ -20,4 +20,7 @@ TR_CHECKED tr_status tr_help_print(FILE *out, const tr_setup *s, const char *top
 /* The same as a manual page in troff (man(7)). */
 void tr_help_man(FILE *out, const tr_setup *s);
 
+/* The same as a chapter of the manual, in Markdown. */
+void tr_help_markdown(FILE *out, const tr_setup *s);
+
 #endif

@@ -204,7 +204,7 @@ void tr_options_markdown(FILE *out, const tr_option_group *groups, size_t n_grou
                 continue;
             const char *heading = heading_before(&groups[g], r);
             if (heading) {
-                fputs("\n### ", out);
+                fputs("\n## ", out);
                 markdown_text(out, heading);
                 fputs("\n\n| Option | Meaning | Allowed | Default |\n"
                       "| --- | --- | --- | --- |\n",

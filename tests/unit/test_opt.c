@@ -406,9 +406,9 @@ static void test_markdown(void **unused)
 {
     (void)unused;
     char *text = printed(tr_options_markdown);
-    assert_has(text, "\n### Files\n\n| Option | Meaning | Allowed | Default |\n"
+    assert_has(text, "\n## Files\n\n| Option | Meaning | Allowed | Default |\n"
                      "| --- | --- | --- | --- |\n| `-f`, `--file FILE` | A file's name | "
-                     " |  |\n\n### Numbers\n");
+                     " |  |\n\n## Numbers\n");
     assert_has(text,
                "| `--angle DEGREES` | An angle \\| of \\\\ some \\*kind\\* | from -60 "
                "to 60 degrees | 1.5 |\n");
