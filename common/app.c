@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "completion.h"
+#include "halves.h"
 #include "help.h"
 #include "log.h"
 
@@ -120,43 +121,105 @@ static void print_times(const tr_job *job, double checking, double running, doub
 
 /* A failure that only this rank knows of: the others compute, or wait for it, so they are
  * ended here. */
-static void end_all(const tr_setup *s, tr_comm *comm, tr_status status)
+static void end_all(tr_setup *s, tr_comm *comm, tr_status status)
 {
     comm->agreed_failure |= status == TR_ERR_STOPPED; /* by all at the same iteration */
     if (comm->size == 1 || comm->agreed_failure)
         return;
     char sentence[1100];
     snprintf(sentence, sizeof sentence, "rank %d: %s", comm->rank, tr_error());
-    tr_output_discard(s->job.output);
+    tr_halves_discard(s);
     tr_log_error(sentence);
     comm->ops->abort(comm, (int)status);
+}
+
+/* All at once, so that the disk is known to hold them. */
+static tr_status open_outputs(tr_setup *s, tr_comm *comm)
+{
+    bool whole = s->program->method->whole_volume;
+    size_t n = tr_halves_volumes(s);
+    for (size_t k = 0; k < n; k++) {
+        tr_job *job = &tr_halves_volume(s, k)->job;
+        tr_output_spec spec = job->output_spec;
+        spec.to_come = n - k;
+        spec.all_at_end = whole; /* until then, it keeps iterations, not slices */
+        if (whole && n == 1)
+            spec.every = 0.0;
+        TR_TRY(tr_output_open(comm, &spec, &job->output));
+    }
+    return TR_OK;
+}
+
+/* One tomogram, but for its name. Adds to *updates. */
+static tr_status make_volume(tr_setup *s, const void *plan, double *updates)
+{
+    tr_job *job = &s->job;
+    double own = 0.0;
+    if (tr_output_take(job->output)) {
+        tr_info("going on after all slices of %s, which an earlier run wrote",
+                job->output_spec.path);
+    } else {
+        TR_TRY(s->program->method->run(job, plan));
+        TR_TRY(gather(job, &own));
+        if (s->half || s->halves) /* it will not be done again */
+            TR_TRY(job->comm->ops->agree(job->comm, tr_output_flush(job->output)));
+    }
+    *updates += own;
+    print_residuals(job);
+    return tr_output_measure(job->output);
+}
+
+/* A half set of the run s: its work counts as that of the run. */
+static tr_status make_half(tr_setup *s, tr_comm *comm, tr_setup *half, double *updates)
+{
+    void *plan = NULL;
+    tr_job *job = &half->job;
+    tr_info("the %s half set:", half->half);
+    job->timeline = s->job.timeline;
+    TR_TRY(comm->ops->agree(comm, s->program->method->plan(job, &plan)));
+    tr_status status = make_volume(half, plan, updates);
+    free(plan);
+    for (int k = 0; k < TR_N_STAGES; k++)
+        s->job.seconds[k] += job->seconds[k];
+    return status;
+}
+
+/* To their final names. */
+static tr_status finish(tr_setup *s)
+{
+    tr_output *outputs[TR_MOST_VOLUMES];
+    tr_statistics statistics[TR_MOST_VOLUMES];
+    char scaling[128];
+    size_t n = tr_halves_volumes(s);
+    for (size_t k = 0; k < n; k++) {
+        outputs[k] = tr_halves_volume(s, k)->job.output;
+        tr_halves_volume(s, k)->job.output = NULL;
+    }
+    TR_TRY(tr_outputs_finish(outputs, n, statistics, scaling));
+    if (scaling[0])
+        tr_info("scaling: %s", scaling);
+    for (size_t k = 0; k < n; k++)
+        tr_info("wrote %s: min %g, max %g, mean %g, standard deviation %g",
+                tr_halves_volume(s, k)->job.output_spec.path, statistics[k].min,
+                statistics[k].max, statistics[k].mean, statistics[k].rms);
+    return TR_OK;
 }
 
 static tr_status reconstruct(tr_setup *s, tr_comm *comm, const void *plan, double start,
                              double checking)
 {
     tr_job *job = &s->job;
-    tr_output_spec spec = job->output_spec;
-    if (s->program->method->whole_volume)
-        spec.every = 0.0; /* it keeps iterations, not slices */
-    TR_TRY(tr_output_open(comm, &spec, &job->output));
+    double updates = 0.0;
+    TR_TRY(open_outputs(s, comm));
     double begun = tr_now();
     if (s->options.timeline && !(job->timeline = tr_timeline_new(begun)))
         return TR_ERR_MEMORY;
-    TR_TRY(s->program->method->run(job, plan));
-    double running = tr_now() - begun, updates = 0.0;
-    TR_TRY(gather(job, &updates));
-    tr_statistics statistics;
-    char scaling[128];
-    tr_output *output = job->output;
-    job->output = NULL;
-    TR_TRY(tr_output_finish(output, &statistics, scaling));
-    print_residuals(job);
-    if (scaling[0])
-        tr_info("scaling: %s", scaling);
-    tr_info("wrote %s: min %g, max %g, mean %g, standard deviation %g",
-            job->output_spec.path, statistics.min, statistics.max, statistics.mean,
-            statistics.rms);
+    TR_TRY(make_volume(s, plan, &updates));
+    for (size_t k = 0; s->halves && k < TR_HALVES; k++)
+        TR_TRY(make_half(s, comm, &s->halves[k], &updates));
+    double running = tr_now() - begun;
+    TR_TRY(finish(s));
+    TR_TRY(tr_halves_correlate(s, comm));
     print_times(job, checking, running, tr_now() - start, updates);
     if (job->timeline)
         TR_TRY(
@@ -204,8 +267,7 @@ int tr_app_main(const tr_program *program, tr_comm *comm, int argc, char **argv)
         end_all(&setup, comm, status);
     char sentence[1100];
     snprintf(sentence, sizeof sentence, "%s", tr_error());
-    if (setup.job.output)
-        tr_output_discard(setup.job.output);
+    tr_halves_discard(&setup);
     if (status != TR_OK && comm->rank == 0)
         tr_log_error(sentence);
     tr_setup_free(&setup);

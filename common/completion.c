@@ -14,7 +14,8 @@ static value_kind kind_of(const tr_option *row)
         return row->metavar ? TOPIC : NO_VALUE;
     if (row->type == TR_OPT_STRING && row->metavar && strcmp(row->metavar, "FILE") == 0)
         return FILE_NAME;
-    if (row->type == TR_OPT_CHOICE || strcmp(row->name, "algorithm") == 0)
+    if (row->type == TR_OPT_CHOICE || row->type == TR_OPT_WORDS ||
+        strcmp(row->name, "algorithm") == 0)
         return WORD;
     return OTHER;
 }
@@ -39,10 +40,19 @@ static void print_algorithms(FILE *out, const tr_setup *s)
 /* The words that the row takes. */
 static void print_words(FILE *out, const tr_setup *s, const tr_option *row)
 {
-    if (row->type == TR_OPT_CHOICE)
-        fputs(row->choices, out);
-    else
+    if (!row->choices) {
         print_algorithms(out, s);
+        return;
+    }
+    /* Not those in capitals, which stand for more arguments. */
+    for (const char *word = row->choices, *separator = ""; *word;) {
+        size_t n = strcspn(word, " ");
+        if (!isupper((unsigned char)*word)) {
+            fprintf(out, "%s%.*s", separator, (int)n, word);
+            separator = " ";
+        }
+        word += n + strspn(word + n, " ");
+    }
 }
 
 /* What --help explains: "The run" as "run". */
@@ -117,7 +127,7 @@ static void bash_values(FILE *out, const tr_setup *s)
             fprintf(out, ")\n        %s '", compgen);
             print_words(out, s, row);
             fprintf(out, "' -- \"%s\")\n        return\n        ;;\n",
-                    row->type == TR_OPT_CHOICE ? "${cur,,}" : "${cur^^}");
+                    row->choices ? "${cur,,}" : "${cur^^}");
         }
     bash_labels(out, s, TOPIC);
     fprintf(out, "        %s '", compgen);

@@ -32,7 +32,7 @@ enum { PENDING = 4096 };
 struct tr_journal {
     int fd, data[2];
     off_t records; /* where they begin */
-    double every, opened, flushed;
+    double every, worth, opened, flushed;
     size_t n_slices;
     bool kept_before; /* it goes on from a run before */
     record *before;   /* of that run */
@@ -197,6 +197,7 @@ tr_status tr_journal_open(const tr_journal_spec *spec, tr_journal **journal)
         return TR_ERR_MEMORY;
     j->fd = open(spec->path, O_RDWR | O_CLOEXEC);
     j->every = spec->every;
+    j->worth = spec->at_any_age ? 0.0 : spec->every < WORTH ? spec->every : WORTH;
     j->opened = j->flushed = tr_now();
     j->records = (off_t)records_at(spec);
     j->n_slices = spec->n_slices;
@@ -242,15 +243,20 @@ static bool flush(tr_journal *j)
     return fdatasync(j->fd) == 0 || errno == EINVAL;
 }
 
+tr_status tr_journal_flush(tr_journal *j)
+{
+    if (!flush(j))
+        return tr_fail(TR_ERR_DATA, "the journal of the output cannot be written: %s",
+                       strerror(errno));
+    j->n_pending = 0;
+    return TR_OK;
+}
+
 tr_status tr_journal_add(tr_journal *j, size_t slice, const double *values)
 {
     TR_ASSERT(slice < j->n_slices);
-    if (j->n_pending == PENDING || tr_now() - j->flushed >= j->every) {
-        if (!flush(j))
-            return tr_fail(TR_ERR_DATA, "the journal of the output cannot be written: %s",
-                           strerror(errno));
-        j->n_pending = 0;
-    }
+    if (j->n_pending == PENDING || tr_now() - j->flushed >= j->every)
+        TR_TRY(tr_journal_flush(j));
     size_t k = j->n_pending;
     record *r = &j->pending[k];
     memcpy(r->values, values, sizeof r->values);
@@ -272,8 +278,7 @@ bool tr_journal_has(const tr_journal *j, size_t slice, double *values)
 
 bool tr_journal_keep(tr_journal *j)
 {
-    double worth = j->every < WORTH ? j->every : WORTH;
-    if (tr_now() - j->opened < worth)
+    if (tr_now() - j->opened < j->worth)
         return j->kept_before;
     return flush(j) || j->kept_before;
 }

@@ -101,67 +101,34 @@ static bool read_bytes(const tr_option *row, const char *text, size_t *bytes)
 
 /* ---- words ---- */
 
-enum { LONGEST_WORD = 63 };
+/* Words of `choices` in capitals stand for arguments and are no choices themselves. */
+static bool is_argument(const char *word) { return isupper((unsigned char)*word); }
 
-/* Insertions, deletions, replacements and swaps of neighbours between two words of at
- * most LONGEST_WORD letters. */
-static size_t edit_distance(const char *a, const char *b)
-{
-    size_t table[3][LONGEST_WORD + 1];
-    size_t *before = table[0], *last = table[1], *row = table[2], n = strlen(b);
-    for (size_t j = 0; j <= n; j++)
-        row[j] = j;
-    for (size_t i = 1; a[i - 1]; i++) {
-        size_t *oldest = before;
-        before = last;
-        last = row;
-        row = oldest;
-        row[0] = i;
-        for (size_t j = 1; j <= n; j++) {
-            int p = tolower((unsigned char)a[i - 1]),
-                q = tolower((unsigned char)b[j - 1]);
-            size_t best = last[j - 1] + (p != q);
-            best = last[j] + 1 < best ? last[j] + 1 : best;
-            best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-            if (i > 1 && j > 1 && p == tolower((unsigned char)b[j - 2]) &&
-                q == tolower((unsigned char)a[i - 2]) && before[j - 2] + 1 < best)
-                best = before[j - 2] + 1;
-            row[j] = best;
-        }
-    }
-    return row[n];
-}
-
-const char *tr_nearest(const char *word, const char *const *words, size_t n)
-{
-    const char *nearest = NULL;
-    size_t best = 2 + strlen(word) / 3; /* the first distance that is too far */
-    if (strlen(word) > LONGEST_WORD)
-        return NULL;
-    for (size_t i = 0; i < n; i++) {
-        size_t distance =
-            strlen(words[i]) > LONGEST_WORD ? best : edit_distance(word, words[i]);
-        if (distance < best) {
-            best = distance;
-            nearest = words[i];
-        }
-    }
-    return nearest;
-}
-
-/* The index of the word among those separated by blanks, or -1. */
-static int choice_index(const char *choices, const char *word)
+/* The index of the word among those separated by blanks, or -1; *behind is what stands
+ * there behind it. */
+static int find_choice(const char *choices, const char *word, const char **behind)
 {
     size_t length = strlen(word);
     int index = 0;
-    for (const char *at = choices; *at; index++) {
+    for (const char *at = choices; *at;) {
         size_t n = strcspn(at, " ");
-        if (n == length && strncasecmp(at, word, n) == 0)
-            return index;
-        at += n;
-        at += strspn(at, " ");
+        const char *next = at + n + strspn(at + n, " ");
+        if (!is_argument(at)) {
+            if (n == length && strncasecmp(at, word, n) == 0) {
+                *behind = next;
+                return index;
+            }
+            index++;
+        }
+        at = next;
     }
     return -1;
+}
+
+static int choice_index(const char *choices, const char *word)
+{
+    const char *behind;
+    return find_choice(choices, word, &behind);
 }
 
 /* "; did you mean float?" into text, which is left alone when nothing is near. */
@@ -170,8 +137,10 @@ static void suggest_choice(const char *choices, const char *word, char *text, si
     const char *words[64];
     char *copy = tr_strdup(choices), *rest = copy, *next;
     size_t n = 0;
-    while (rest && n < 64 && (next = strtok_r(n ? NULL : copy, " ", &rest)))
-        words[n++] = next;
+    for (char *from = copy; rest && n < 64 && (next = strtok_r(from, " ", &rest));
+         from = NULL)
+        if (!is_argument(next))
+            words[n++] = next;
     const char *nearest = tr_nearest(word, words, n);
     if (nearest)
         snprintf(text, size, "; did you mean %s?", nearest);
@@ -256,10 +225,11 @@ void tr_option_allowed(const tr_option *row, char *text, size_t size)
     limit_text(row, row->min, low);
     limit_text(row, row->max, high);
     snprintf(text, size, "%s", "");
-    if (row->type == TR_OPT_CHOICE) {
+    if (row->type == TR_OPT_CHOICE || row->type == TR_OPT_WORDS) {
         size_t n = 0;
         for (const char *c = row->choices; *c && n + 3 < size; c++)
-            n += (size_t)snprintf(text + n, size - n, *c == ' ' ? ",%c" : "%c", *c);
+            n += (size_t)snprintf(text + n, size - n,
+                                  *c == ' ' && !is_argument(c + 1) ? ",%c" : "%c", *c);
     } else if (row->min == 0 && row->max == 0) {
         return;
     } else if (isinf(row->max)) {
@@ -283,6 +253,7 @@ void tr_option_takes(const tr_option *row, char *text, size_t size)
         [TR_OPT_BYTES] = "a size such as 512M or 4G,",
         [TR_OPT_CHOICE] = "one of",
         [TR_OPT_LIST] = "positive whole numbers and ranges such as 1-4,7,40-41",
+        [TR_OPT_WORDS] = "one of",
     };
     char allowed[512];
     tr_option_allowed(row, allowed, sizeof allowed);
@@ -295,7 +266,7 @@ static tr_status bad_value(const tr_option *row, const char *text)
 {
     char takes[640], nearest[128] = "";
     tr_option_takes(row, takes, sizeof takes);
-    if (row->type == TR_OPT_CHOICE)
+    if (row->type == TR_OPT_CHOICE || row->type == TR_OPT_WORDS)
         suggest_choice(row->choices, text, nearest, sizeof nearest);
     return tr_fail(TR_ERR_USAGE, "--%s %s: must be %s%s", row->name, *text ? text : "''",
                    row->type == TR_OPT_FLAG ? "given without a value" : takes, nearest);
@@ -337,6 +308,10 @@ static tr_status store(const tr_option *row, const char *text, void *target)
         *(const char **)place = text;
         good = list_is_good(text);
         break;
+    case TR_OPT_WORDS: /* what stands behind it is taken by take_words */
+        ((tr_words *)place)->choice = choice_index(row->choices, text) + 1;
+        good = ((tr_words *)place)->choice > 0;
+        break;
     }
     return good ? TR_OK : bad_value(row, text);
 }
@@ -348,7 +323,7 @@ static tr_status store_default(const tr_option *row, void *target)
         [TR_OPT_INT] = sizeof(long),          [TR_OPT_REAL] = sizeof(double),
         [TR_OPT_PAIR] = 2 * sizeof(double),   [TR_OPT_RANGE] = 2 * sizeof(long),
         [TR_OPT_BYTES] = sizeof(size_t),      [TR_OPT_CHOICE] = sizeof(int),
-        [TR_OPT_LIST] = sizeof(const char *),
+        [TR_OPT_LIST] = sizeof(const char *), [TR_OPT_WORDS] = sizeof(tr_words),
     };
     void *place = (char *)target + row->offset;
     memset(place, 0, sizes[row->type]);
@@ -459,6 +434,36 @@ static bool looks_like_option(const char *argument)
            !isdigit((unsigned char)argument[1]);
 }
 
+/* Store the arguments that follow the word `text`. */
+static tr_status take_words(parser *p, match found, const char *text)
+{
+    const tr_option *row = found.row;
+    tr_words *words = (tr_words *)((char *)found.group->target + row->offset);
+    const tr_words earlier = *words;
+    const char *behind = "";
+    *words = (tr_words){.choice = find_choice(row->choices, text, &behind) + 1};
+    const char *wanted = behind;
+    if (!words->choice)
+        return bad_value(row, text);
+    for (size_t n = 0; is_argument(behind); n++) {
+        const char *given = p->next < p->argc ? p->argv[p->next] : "";
+        TR_ASSERT(n < TR_MOST_WORDS);
+        if (!*given || looks_like_option(given))
+            return tr_fail(TR_ERR_USAGE, "--%s %s must be followed by %s", row->name,
+                           text, wanted);
+        p->next++;
+        words->argument[n] = given;
+        behind += strcspn(behind, " ");
+        behind += strspn(behind, " ");
+    }
+    for (size_t n = 0; n < TR_MOST_WORDS && p->values[found.index]; n++)
+        if (earlier.argument[n] && words->argument[n] &&
+            strcmp(earlier.argument[n], words->argument[n]) != 0)
+            return tr_fail(TR_ERR_USAGE, "--%s is given twice, with %s and with %s",
+                           row->name, earlier.argument[n], words->argument[n]);
+    return TR_OK;
+}
+
 /* Store the value of a row: the text in the same argument (NULL: none) or the next
  * argument. */
 static tr_status take_option(parser *p, match found, const char *text)
@@ -485,6 +490,8 @@ static tr_status take_option(parser *p, match found, const char *text)
         p->next++;
     }
     const char *earlier = p->values[found.index];
+    if (row->type == TR_OPT_WORDS)
+        TR_TRY(take_words(p, found, text));
     if (earlier && strcmp(earlier, text) != 0)
         return tr_fail(TR_ERR_USAGE, "--%s is given twice, as %s and as %s", row->name,
                        earlier, text);

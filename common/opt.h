@@ -16,8 +16,16 @@ typedef enum tr_option_type {
     TR_OPT_RANGE,  /* long[2], "a:b", a <= b, both within [min, max]; {-1, -1} unset */
     TR_OPT_BYTES,  /* size_t, "1G", "512M", "4096" (powers of 1024); 0 unset */
     TR_OPT_CHOICE, /* int: the index of the word in `choices`, case ignored */
-    TR_OPT_LIST    /* const char *: "1-4,7,40-41" of positive integers, checked */
+    TR_OPT_LIST,   /* const char *: "1-4,7,40-41" of positive integers, checked */
+    TR_OPT_WORDS   /* tr_words: a word of `choices` and, as arguments of their own, what
+                      stands behind it there in capitals: "views frames EVEN ODD" */
 } tr_option_type;
+
+enum { TR_MOST_WORDS = 2 };
+typedef struct tr_words {
+    int choice;                          /* the index of the word, from 1; 0: not given */
+    const char *argument[TR_MOST_WORDS]; /* what follows it, or NULL; points into argv */
+} tr_words;
 
 typedef struct tr_option {
     const char *name; /* long name without dashes: "tilt-offset" */
@@ -27,7 +35,8 @@ typedef struct tr_option {
     const char *metavar;  /* "DEGREES", "FILE"; NULL for a flag */
     const char *fallback; /* default, parsed like a given value; NULL: zero / unset */
     double min, max;      /* inclusive range for numbers; ignored when both are 0 */
-    const char *choices;  /* "float half int16 uint16 byte" for TR_OPT_CHOICE */
+    const char *choices;  /* "float half int16 uint16 byte" for TR_OPT_CHOICE; see
+                             TR_OPT_WORDS */
     const char *help;     /* one or two sentences, with the unit; no trailing period; NULL
                              hides the row from help, manual page and manual */
     const char *brief;    /* the same in at most 52 letters, for those few that --help

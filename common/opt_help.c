@@ -247,6 +247,12 @@ static void print_value(FILE *out, const tr_option *row, const void *place)
     case TR_OPT_CHOICE:
         fprintf(out, "%d", *(const int *)place);
         break;
+    case TR_OPT_WORDS:
+        fprintf(out, "%d", ((const tr_words *)place)->choice);
+        for (size_t n = 0; n < TR_MOST_WORDS; n++)
+            if ((text = ((const tr_words *)place)->argument[n]))
+                fprintf(out, " %s", text);
+        break;
     }
 }
 

@@ -73,6 +73,16 @@ const tr_option tr_common_options[] = {
              "over it",
      .brief = "Take files and geometry from IMOD's tilt.com"},
 
+    {.name = "half-sets",
+     .aside = true,
+     .type = TR_OPT_WORDS,
+     AT(half_sets),
+     .metavar = "HOW",
+     .choices = "views frames EVEN ODD",
+     .help = "Make two more tomograms, OUTPUT_EVN and OUTPUT_ODD, with the same "
+             "parameters, and their Fourier ring correlation: of every second view each, "
+             "or of two series made from the even and the odd frames"},
+
     {.section = "Geometry",
      .name = "thickness",
      .letter = 'T',

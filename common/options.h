@@ -9,6 +9,7 @@
 enum { TR_MODE_FLOAT, TR_MODE_HALF, TR_MODE_INT16, TR_MODE_UINT16, TR_MODE_BYTE };
 enum { TR_ORDER_XZY, TR_ORDER_XYZ };
 typedef enum tr_shell { TR_NO_SHELL, TR_BASH, TR_ZSH, TR_FISH } tr_shell;
+enum { TR_HALVES_NONE, TR_HALVES_VIEWS, TR_HALVES_FRAMES };
 
 typedef struct tr_options {
     /* files */
@@ -19,6 +20,7 @@ typedef struct tr_options {
     const char *transforms; /* --transforms */
     const char *initial;    /* --initial */
     const char *imod_com;   /* --imod-com */
+    tr_words half_sets;     /* --half-sets: a TR_HALVES_..., and the series of frames */
     /* geometry; lengths in unbinned pixels, angles in degrees */
     long thickness, width; /* 0: not given */
     double tilt_offset, axis_shift, pitch, x_shift, z_shift;

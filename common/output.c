@@ -1,70 +1,18 @@
-#include "output.h"
-
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "journal.h"
 #include "log.h"
 #include "mem.h"
-#include "partition.h"
-#include "statistics.h"
-#include "stop.h"
-
-struct tr_output {
-    tr_comm *comm;
-    tr_output_spec spec;
-    tr_volume_spec volume; /* as the format sees it */
-    const tr_format *format;
-    char *path, *partial; /* final name; name while unfinished */
-    char *raw;            /* float samples before automatic scaling; NULL if not needed */
-    tr_shared_file *file, *raw_file;
-    uint64_t *section_offset;
-    tr_slice_sums *sums; /* one per slice, zero for slices of other ranks */
-    tr_journal *journal; /* or NULL */
-    char *journal_path;
-    bool worthless; /* its voxels are wrong: nothing is kept */
-    void *piece;    /* rows of one section, for order xyz */
-    size_t piece_size;
-};
-
-/* ---- unfinished files ---- */
-
-static const char *volatile unfinished[3];
-static tr_journal *volatile unfinished_journal;
-
-static void remove_unfinished(int signal_number)
-{
-    if (tr_stop_ask(signal_number))
-        return;
-    bool kept = unfinished_journal && tr_journal_keep(unfinished_journal);
-    for (int i = 0; i < 3 && !kept; i++)
-        if (unfinished[i])
-            unlink(unfinished[i]);
-    signal(signal_number, SIG_DFL);
-    raise(signal_number);
-}
-
-void tr_output_watch_signals(void)
-{
-    signal(SIGINT, remove_unfinished);
-    signal(SIGTERM, remove_unfinished);
-    signal(SIGHUP, remove_unfinished);
-    /* A log that nobody reads any more is no reason to stop; a limit of file sizes is an
-     * error of the write, with its sentence. */
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN);
-}
+#include "output_private.h"
 
 /* ---- opening ---- */
 
-static size_t samples_per_section(const tr_output *o)
+size_t tr_output_section_samples(const tr_output *o)
 {
     return o->volume.nx * o->volume.ny;
 }
@@ -98,9 +46,10 @@ static tr_status check_space(const tr_output *o)
     free(folder);
     if (!known)
         return TR_OK;
-    double samples = (double)samples_per_section(o) * (double)o->volume.nz;
+    double samples = (double)tr_output_section_samples(o) * (double)o->volume.nz;
     double wanted = samples * (double)tr_type_size(o->spec.type);
     wanted += o->raw ? samples * sizeof(float) : 0.0;
+    wanted *= o->spec.to_come > 0 ? (double)o->spec.to_come : 1.0;
     double available = (double)disk.f_bavail * (double)disk.f_frsize;
     if (wanted <= available)
         return TR_OK;
@@ -118,7 +67,7 @@ static tr_status create_files(tr_output *o)
     if (!o->raw)
         return TR_OK;
     return reserve(o->raw,
-                   (uint64_t)samples_per_section(o) * o->volume.nz * sizeof(float));
+                   (uint64_t)tr_output_section_samples(o) * o->volume.nz * sizeof(float));
 }
 
 static tr_journal_spec journal_spec(const tr_output *o)
@@ -128,15 +77,25 @@ static tr_journal_spec journal_spec(const tr_output *o)
                              .fingerprint = o->spec.fingerprint,
                              .n_slices = o->spec.n_slices,
                              .n_sections = o->volume.nz,
-                             .every = o->spec.every};
+                             .every = o->spec.every,
+                             .at_any_age = o->spec.all_at_end};
 }
 
 /* From here on the files are this run's, to be removed if it fails. */
-static void watch(const tr_output *o)
+static void watch(tr_output *o)
 {
-    unfinished[0] = o->partial;
-    unfinished[1] = o->raw;
-    unfinished[2] = o->journal_path;
+    const char *const files[TR_OUTPUT_FILES] = {o->partial, o->raw, o->journal_path};
+    tr_output_watch_files(o->slot, files);
+    o->watched = true;
+}
+
+/* Integers are made at the end: if that has begun, it begins anew, on a file that is as
+ * the journal says. */
+static tr_status create_again(tr_output *o)
+{
+    free(o->section_offset);
+    o->section_offset = NULL;
+    return o->format->create(o->partial, &o->volume, &o->section_offset);
 }
 
 /* New files, or those of a run that was interrupted. */
@@ -149,10 +108,11 @@ static tr_status find_or_create_files(tr_output *o)
     if (o->spec.resume) {
         TR_TRY(tr_journal_find(&spec, &found, &o->section_offset));
         if (found)
-            return TR_OK;
-        tr_info("there is no %s to go on from: this run starts anew", spec.path);
+            return o->raw ? create_again(o) : TR_OK;
+        if (!o->spec.all_at_end)
+            tr_info("there is no %s to go on from: this run starts anew", spec.path);
         watch(o);
-    } else if (access(spec.path, F_OK) == 0) {
+    } else if (access(spec.path, F_OK) == 0 && !o->spec.all_at_end) {
         tr_info("an earlier run was interrupted; without --resume this one starts anew");
     }
     TR_TRY(create_files(o));
@@ -164,8 +124,19 @@ static tr_status open_journal(tr_output *o)
     if (!o->journal_path)
         return TR_OK;
     const tr_journal_spec spec = journal_spec(o);
-    TR_TRY(tr_journal_open(&spec, &o->journal));
-    unfinished_journal = o->journal;
+    return tr_journal_open(&spec, &o->journal);
+}
+
+/* Whether a run before wrote everything, as all ranks see it. Collective. */
+static tr_status look_for_all(tr_output *o)
+{
+    double unseen = 0.0, values[TR_JOURNAL_VALUES];
+    for (size_t k = 0; k < o->spec.n_slices; k++)
+        unseen += !o->journal || !tr_journal_has(o->journal, k, values);
+    TR_TRY(o->comm->ops->sum(o->comm, &unseen, 1));
+    o->all_before = unseen == 0.0;
+    if (o->journal && (o->all_before || !o->spec.all_at_end))
+        tr_output_watch_journal(o->slot, o->journal);
     return TR_OK;
 }
 
@@ -239,6 +210,7 @@ static tr_status open_files(tr_output *o)
     TR_TRY(comm->ops->agree(comm, status));
     TR_TRY(comm->ops->agree(comm, open_journal(o)));
     watch(o);
+    TR_TRY(comm->ops->agree(comm, look_for_all(o)));
     TR_TRY(comm->ops->agree(comm, share_offsets(o)));
     TR_TRY(comm->ops->agree(comm, comm->ops->open(comm, o->partial, &o->file)));
     if (o->raw)
@@ -252,6 +224,7 @@ tr_status tr_output_open(tr_comm *comm, const tr_output_spec *spec, tr_output **
     TR_TRY(comm->ops->agree(comm, o ? TR_OK : TR_ERR_MEMORY));
     o->comm = comm;
     o->spec = *spec;
+    o->slot = tr_output_take_slot();
     tr_status status = open_files(o);
     if (status != TR_OK) {
         tr_output_discard(o);
@@ -263,7 +236,7 @@ tr_status tr_output_open(tr_comm *comm, const tr_output_spec *spec, tr_output **
 
 /* ---- writing ---- */
 
-static void scale(float *values, size_t n, double add, double multiply)
+void tr_output_scale(float *values, size_t n, double add, double multiply)
 {
     if (add == 0.0 && multiply == 1.0)
         return;
@@ -290,7 +263,7 @@ static tr_status write_samples(tr_output *o, tr_shared_file *file, bool raw, siz
                                size_t slice, size_t n, const char *samples)
 {
     size_t line = o->spec.width * size, plane = line * o->spec.thickness;
-    size_t section = samples_per_section(o) * size;
+    size_t section = tr_output_section_samples(o) * size;
     if (!o->spec.xyz) {
         for (size_t k = 0; k < n; k++) {
             uint64_t at =
@@ -332,7 +305,7 @@ size_t tr_output_skip(tr_output *o, size_t first, size_t n)
 static tr_status write_planes(tr_output *o, size_t slice, size_t n, float *planes)
 {
     size_t plane = o->spec.width * o->spec.thickness;
-    scale(planes, n * plane, o->spec.add, o->spec.multiply);
+    tr_output_scale(planes, n * plane, o->spec.add, o->spec.multiply);
     bool convert = !o->raw && o->spec.type != TR_FLOAT32;
     for (size_t k = 0; k < n; k++) {
         float *values = planes + k * plane;
@@ -360,122 +333,27 @@ tr_status tr_output_write(tr_output *o, size_t slice, size_t n, float *planes)
     return note_written(o, slice, n);
 }
 
-/* ---- finishing ---- */
-
-static void type_range(tr_type type, double *low, double *high)
+bool tr_output_take(tr_output *o)
 {
-    switch (type) {
-    case TR_INT8:
-        *low = -128, *high = 127;
-        break;
-    case TR_INT16:
-        *low = -32768, *high = 32767;
-        break;
-    default:
-        *low = 0, *high = 65535;
-        break;
-    }
+    if (o->all_before && o->comm->rank == 0)
+        (void)tr_output_skip(o, 0, o->spec.n_slices);
+    return o->all_before;
 }
 
-/* The mean +- 6 standard deviations, as far as they occur, fills the type's range: a
- * gold bead does not cost the specimen its grey values. */
-static void choose_scaling(tr_output *o, const tr_statistics *t, char *text)
+tr_status tr_output_flush(tr_output *o)
 {
-    double low, high, from = fmax(t->min, t->mean - 6.0 * t->rms);
-    double to = fmin(t->max, t->mean + 6.0 * t->rms);
-    type_range(o->spec.type, &low, &high);
-    o->spec.multiply = (high - low) / (to - from);
-    o->spec.add = low / o->spec.multiply - from;
-    snprintf(text, 128, "density = %.9g * stored %+.9g", 1.0 / o->spec.multiply,
-             -o->spec.add);
-    if (o->volume.n_labels < TR_LABELS)
-        snprintf(o->volume.labels[o->volume.n_labels++], TR_LABEL_LENGTH + 1, "%s", text);
-}
-
-/* What a section holds after the conversion, about the mean expected of it. */
-typedef struct section_sums {
-    double min, max, first, second;
-} section_sums;
-
-static void add_chunk(section_sums *s, const float *values, size_t n, double about)
-{
-    for (size_t i = 0; i < n; i++) {
-        double d = values[i] - about;
-        s->min = fmin(s->min, values[i]);
-        s->max = fmax(s->max, values[i]);
-        s->first += d;
-        s->second += d * d;
-    }
-}
-
-static tr_status convert_section(tr_output *o, size_t k, float *values, size_t chunk,
-                                 double about, section_sums *sums)
-{
-    size_t size = tr_type_size(o->spec.type), section = samples_per_section(o);
-    *sums = (section_sums){.min = INFINITY, .max = -INFINITY};
-    for (size_t i = 0; i < section; i += chunk) {
-        size_t n = section - i < chunk ? section - i : chunk;
-        uint64_t from = ((uint64_t)k * section + i) * sizeof(float);
-        void *samples = values + chunk;
-        TR_TRY(o->comm->ops->read(o->raw_file, from, values, n * sizeof *values));
-        scale(values, n, o->spec.add, o->spec.multiply);
-        tr_convert_from_float(values, n, o->spec.type, samples);
-        tr_convert_to_float(samples, n, o->spec.type, values);
-        add_chunk(sums, values, n, about);
-        TR_TRY(o->comm->ops->write(o->file, o->section_offset[k] + i * size, samples,
-                                   n * size));
-    }
+    if (!o->journal)
+        return TR_OK;
+    TR_TRY(tr_journal_flush(o->journal));
+    o->flushed = true;
+    tr_output_watch_journal(o->slot, o->journal);
     return TR_OK;
 }
 
-/* This rank's share of sections from the float file to the final one. */
-static tr_status convert_share(tr_output *o, double about, section_sums *sums)
-{
-    enum { CHUNK = 1 << 20 };
-    size_t first, count;
-    tr_partition(o->volume.nz, (size_t)o->comm->size, (size_t)o->comm->rank, &first,
-                 &count);
-    float *values = tr_calloc("samples to convert", 2 * CHUNK, sizeof *values);
-    if (!values)
-        return TR_ERR_MEMORY;
-    tr_status status = TR_OK;
-    for (size_t k = first; k < first + count && status == TR_OK; k++)
-        status = convert_section(o, k, values, CHUNK, about, &sums[k]);
-    free(values);
-    return status;
-}
-
-/* From the float file to integers; *t becomes the statistics of the integers, added up
- * in the order of the sections. */
-static tr_status convert_all(tr_output *o, tr_statistics *t)
-{
-    tr_comm *comm = o->comm;
-    double about = (t->mean + o->spec.add) * o->spec.multiply;
-    double n = (double)samples_per_section(o) * (double)o->volume.nz;
-    section_sums all = {.min = INFINITY, .max = -INFINITY};
-    section_sums *sums = tr_calloc("section statistics", o->volume.nz, sizeof *sums);
-    tr_status status =
-        comm->ops->agree(comm, sums ? convert_share(o, about, sums) : TR_ERR_MEMORY);
-    if (status == TR_OK)
-        status = comm->ops->sum(comm, (double *)sums,
-                                o->volume.nz * sizeof *sums / sizeof(double));
-    for (size_t k = 0; sums && k < o->volume.nz; k++) {
-        all.min = fmin(all.min, sums[k].min);
-        all.max = fmax(all.max, sums[k].max);
-        all.first += sums[k].first;
-        all.second += sums[k].second;
-    }
-    free(sums);
-    double shift = all.first / n;
-    *t = (tr_statistics){.min = all.min,
-                         .max = all.max,
-                         .mean = about + shift,
-                         .rms = sqrt(fmax(all.second / n - shift * shift, 0.0))};
-    return status;
-}
+/* ---- the end ---- */
 
 /* Those that are open. Collective. */
-static tr_status close_files(tr_output *o)
+tr_status tr_output_close_files(tr_output *o)
 {
     tr_status status = TR_OK;
     tr_shared_file *files[] = {o->file, o->raw_file};
@@ -487,78 +365,14 @@ static tr_status close_files(tr_output *o)
     return o->comm->ops->agree(o->comm, status);
 }
 
-/* What has its name is on the disk, whatever happens to the machine. */
-static tr_status sync_file(const char *path)
+/* Whether a later run can go on from what is written. */
+static bool keep(const tr_output *o)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool good = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL || errno == ENOSYS);
-    tr_status status = good ? TR_OK
-                            : tr_fail(TR_ERR_DATA, "%s cannot be put on the disk: %s",
-                                      path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return status;
-}
-
-static tr_status publish(const tr_output *o, const tr_statistics *t)
-{
-    TR_TRY(o->format->finish(o->partial, &o->volume, t, o->spec.deflate));
-    TR_TRY(sync_file(o->partial));
-    if (rename(o->partial, o->path) != 0)
-        return tr_fail(TR_ERR_DATA, "%s cannot be renamed to %s: %s", o->partial, o->path,
-                       strerror(errno));
-    return TR_OK;
-}
-
-static tr_status check_values(const tr_output *o, const tr_statistics *t)
-{
-    if (!isfinite(t->mean) || !isfinite(t->rms))
-        return tr_fail(
-            TR_ERR_DATA,
-            "%s: voxels came out as NaN or infinite; nothing was kept; look at "
-            "--scale, and for such values in --initial",
-            o->path);
-    if (t->min == t->max)
-        return tr_fail(TR_ERR_DATA,
-                       "%s: every voxel came out as %g; nothing was kept; look at the "
-                       "series, and at --scale for --mode %s",
-                       o->path, t->min, tr_type_name(o->spec.type));
-    return TR_OK;
-}
-
-static tr_status finish(tr_output *o, tr_statistics *t, char *scaling)
-{
-    tr_comm *comm = o->comm;
-    scaling[0] = '\0';
-    TR_TRY(comm->ops->sum(comm, (double *)o->sums,
-                          o->spec.n_slices * sizeof *o->sums / sizeof(double)));
-    *t = tr_slices_total(o->sums, o->spec.n_slices,
-                         (double)o->spec.width * (double)o->spec.thickness);
-    o->worthless = true; /* until they are found to be good */
-    TR_TRY(comm->ops->agree(comm, check_values(o, t)));
-    o->worthless = false;
-    if (o->raw) {
-        choose_scaling(o, t, scaling);
-        TR_TRY(convert_all(o, t));
-    }
-    TR_TRY(close_files(o));
-    return comm->ops->agree(comm, comm->rank == 0 ? publish(o, t) : TR_OK);
-}
-
-tr_status tr_output_finish(tr_output *o, tr_statistics *statistics, char *scaling)
-{
-    tr_status status = finish(o, statistics, scaling);
-    if (status != TR_OK) {
-        (void)close_files(o); /* every rank is here; the first failure is what counts */
-    } else {
-        /* The final name is there: only the float file is still to be removed. */
-        free(o->partial);
-        o->partial = NULL;
-        unfinished[0] = NULL;
-        o->worthless = true; /* the journal and the float file are */
-    }
-    tr_output_discard(o);
-    return status;
+    if (!o->journal || o->worthless)
+        return false;
+    if (o->spec.all_at_end && !o->flushed && !o->all_before)
+        return false;
+    return tr_journal_keep(o->journal);
 }
 
 void tr_output_discard(tr_output *o)
@@ -567,20 +381,18 @@ void tr_output_discard(tr_output *o)
         return;
     /* Else the files stay open on purpose: closing is collective. */
     if (o->comm->size == 1 || o->comm->agreed_failure)
-        (void)close_files(o);
-    bool kept = o->journal && !o->worthless && tr_journal_keep(o->journal);
+        (void)tr_output_close_files(o);
+    bool kept = keep(o);
     char *const names[] = {o->partial, o->raw, o->journal_path};
     /* Before the journal is open, the files may be those of an earlier run. */
-    for (int i = 0; i < 3 && !kept; i++)
-        if (names[i] && unfinished[i])
+    for (int i = 0; i < TR_OUTPUT_FILES && !kept; i++)
+        if (names[i] && o->watched)
             unlink(names[i]);
-    if (kept)
+    if (kept && o->slot == 0)
         tr_warn("what is done is kept in %s; the same command with --resume goes on from "
                 "there",
                 o->partial);
-    unfinished_journal = NULL;
-    for (int i = 0; i < 3; i++)
-        unfinished[i] = NULL;
+    tr_output_free_slot(o->slot);
     tr_journal_close(o->journal);
     free(o->journal_path);
     free(o->section_offset);

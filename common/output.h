@@ -21,6 +21,8 @@ typedef struct tr_output_spec {
     double every;            /* seconds between records of what is done */
     const char *fingerprint; /* what the voxels depend on; see tr_journal_spec */
     bool resume;             /* go on from what a run before kept, if it did */
+    bool all_at_end; /* all slices are written at once: kept only when all are there */
+    size_t to_come;  /* outputs of this size that the disk must hold, with this; 0: 1 */
 } tr_output_spec;
 
 typedef struct tr_output tr_output;
@@ -35,18 +37,30 @@ TR_CHECKED tr_status tr_output_open(tr_comm *comm, const tr_output_spec *spec,
  * count as written by this process now. */
 size_t tr_output_skip(tr_output *output, size_t first, size_t n);
 
+/* Whether a run before wrote all slices: they then count as written now. */
+bool tr_output_take(tr_output *output);
+
+/* Put on the disk, and in the journal, what this process wrote, so that a later run does
+ * not do it again however this one ends. Nothing happens where nothing is kept. */
+TR_CHECKED tr_status tr_output_flush(tr_output *output);
+
 /* Write n slices from number `slice` on, planes[n][thickness][width], which are used as
  * workspace. Each slice is written once, by any rank; one thread at a time. */
 TR_CHECKED tr_status tr_output_write(tr_output *output, size_t slice, size_t n,
                                      float *planes);
 
-/* Statistics to the header, automatic scaling, rename to the final name; frees the
- * output, which is removed if this fails. *statistics are those of the values written,
- * and `scaling`, of at least 128 characters, says how integers were made ("" if they
- * were not scaled automatically). Collective. A volume of one value throughout is an
- * error. */
-TR_CHECKED tr_status tr_output_finish(tr_output *output, tr_statistics *statistics,
-                                      char *scaling);
+/* All slices are written: add up their statistics, and look whether the volume is worth
+ * anything: one of one value throughout, or with NaN, is an error. Collective. */
+TR_CHECKED tr_status tr_output_measure(tr_output *output);
+
+/* Measure, if that is not done yet; statistics to the headers, automatic scaling, rename
+ * to the final names, of all n outputs of one type and size or of none. Frees the
+ * outputs, which are removed, or kept for a later run, if this fails. statistics[n] are
+ * those of the values written, and `scaling`, of at least 128 characters, says how
+ * integers were made ("" if they were not scaled automatically): all in one way.
+ * Collective. */
+TR_CHECKED tr_status tr_outputs_finish(tr_output *const *outputs, size_t n,
+                                       tr_statistics *statistics, char *scaling);
 
 /* Free it, and remove what was written unless a later run can go on from it; not
  * collective. NULL is fine. */

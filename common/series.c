@@ -35,7 +35,8 @@ struct tr_series {
     tr_transform *transforms; /* or NULL */
     bool log, invert;
     double log_base;
-    int binned; /* file descriptor of the binned stack, -1 for none */
+    int binned;    /* file descriptor of the binned stack, -1 for none */
+    size_t *place; /* of the views in it */
     float *band;
     size_t band_size;
     float *source;
@@ -232,7 +233,7 @@ uint64_t tr_series_hash(const tr_series *s)
 static tr_status write_binned(const tr_series *s, size_t k, const float *image)
 {
     size_t bytes = s->n_u * s->n_v * sizeof *image;
-    off_t offset = (off_t)(k * bytes);
+    off_t offset = (off_t)(s->place[k] * bytes);
     for (const char *from = (const char *)image; bytes;) {
         ssize_t n = pwrite(s->binned, from, bytes, offset);
         if (n < 0 && errno == EINTR)
@@ -318,13 +319,22 @@ static tr_status bin_series(tr_comm *comm, tr_series *s, const tr_series_spec *s
 
 /* ---- opening ---- */
 
+static tr_status new_lists(tr_series *s, size_t n)
+{
+    s->n_views = n;
+    s->views = tr_calloc("the list of views", n, sizeof *s->views);
+    s->scan = tr_calloc("the list of views", n, sizeof *s->scan);
+    s->place = tr_calloc("the list of views", n, sizeof *s->place);
+    return s->views && s->scan && s->place ? TR_OK : TR_ERR_MEMORY;
+}
+
 static tr_status copy_spec(const tr_series_spec *spec, tr_series *s)
 {
-    s->views = tr_calloc("the list of views", spec->n_views, sizeof *s->views);
-    s->scan = tr_calloc("the list of views", spec->n_views, sizeof *s->scan);
-    if (!s->views || !s->scan)
-        return TR_ERR_MEMORY;
-    memcpy(s->views, spec->views, spec->n_views * sizeof *s->views);
+    TR_TRY(new_lists(s, spec->n_views));
+    for (size_t k = 0; k < spec->n_views; k++) {
+        s->views[k] = spec->views[k];
+        s->place[k] = k;
+    }
     if (!spec->transforms)
         return TR_OK;
     s->transforms = tr_calloc("transforms", spec->n_views, sizeof *s->transforms);
@@ -343,7 +353,6 @@ tr_status tr_series_open(tr_comm *comm, tr_image *image, const tr_series_spec *s
         return TR_ERR_MEMORY;
     *s = (tr_series){.image = image,
                      .path = tr_image_path(image),
-                     .n_views = spec->n_views,
                      .raw_u = info->nx,
                      .raw_v = info->ny,
                      .n_u = info->nx / spec->bin,
@@ -365,6 +374,54 @@ tr_status tr_series_open(tr_comm *comm, tr_image *image, const tr_series_spec *s
     return status;
 }
 
+static tr_status copy_part(const tr_series *whole, const size_t *part, size_t n,
+                           tr_series *s)
+{
+    TR_TRY(new_lists(s, n));
+    if (whole->transforms &&
+        !(s->transforms = tr_calloc("transforms", n, sizeof *s->transforms)))
+        return TR_ERR_MEMORY;
+    for (size_t k = 0; k < n; k++) {
+        TR_ASSERT(part[k] < whole->n_views);
+        s->views[k] = whole->views[part[k]];
+        s->scan[k] = whole->scan[part[k]];
+        s->place[k] = whole->place[part[k]];
+        if (s->transforms)
+            s->transforms[k] = whole->transforms[part[k]];
+    }
+    if (whole->binned < 0)
+        return TR_OK;
+    s->binned = fcntl(whole->binned, F_DUPFD_CLOEXEC, 0);
+    return s->binned >= 0 ? TR_OK
+                          : tr_fail(TR_ERR_DATA, "reading the binned series failed: %s",
+                                    strerror(errno));
+}
+
+tr_status tr_series_part(const tr_series *whole, const size_t *part, size_t n,
+                         tr_series **series)
+{
+    tr_series *s = tr_calloc("the series", 1, sizeof *s);
+    if (!s)
+        return TR_ERR_MEMORY;
+    *s = (tr_series){.image = whole->image,
+                     .path = whole->path,
+                     .raw_u = whole->raw_u,
+                     .raw_v = whole->raw_v,
+                     .n_u = whole->n_u,
+                     .n_v = whole->n_v,
+                     .bin = whole->bin,
+                     .log = whole->log,
+                     .log_base = whole->log_base,
+                     .invert = whole->invert,
+                     .binned = -1};
+    tr_status status = copy_part(whole, part, n, s);
+    if (status == TR_OK)
+        *series = s;
+    else
+        tr_series_close(s);
+    return status;
+}
+
 void tr_series_close(tr_series *s)
 {
     if (!s)
@@ -372,6 +429,7 @@ void tr_series_close(tr_series *s)
     if (s->binned >= 0)
         close(s->binned);
     free(s->views);
+    free(s->place);
     free(s->scan);
     free(s->transforms);
     free(s->band);
@@ -388,7 +446,7 @@ static tr_status read_binned(const tr_series *s, size_t k, const tr_window_2d *w
                              float *out)
 {
     for (size_t y = 0; y < w->ny; y++) {
-        size_t at = (k * s->n_v + w->y0 + y) * s->n_u + w->x0,
+        size_t at = (s->place[k] * s->n_v + w->y0 + y) * s->n_u + w->x0,
                bytes = w->nx * sizeof *out;
         char *to = (char *)(out + y * w->nx);
         for (off_t offset = (off_t)(at * sizeof *out); bytes;) {

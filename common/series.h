@@ -33,6 +33,12 @@ TR_CHECKED tr_status tr_series_open(tr_comm *comm, tr_image *image,
                                     const tr_series_spec *spec, tr_series **series);
 void tr_series_close(tr_series *series); /* NULL is fine */
 
+/* A series of some of the views of another one: its views part[0], part[1], ... part[n -
+ * 1], counted from 0. It reads the same files, which stay open with either of the two;
+ * the image must outlive both. Not collective. */
+TR_CHECKED tr_status tr_series_part(const tr_series *whole, const size_t *part, size_t n,
+                                    tr_series **series);
+
 /* A number that other pixels or other views hardly have. */
 uint64_t tr_series_hash(const tr_series *series);
 

@@ -7,6 +7,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "halves.h"
 #include "help.h"
 #include "log.h"
 #include "mem.h"
@@ -83,7 +84,7 @@ static tr_status check_options(tr_setup *s)
         return tr_fail(TR_ERR_USAGE,
                        "%s does not start from a volume; --initial is for iterations",
                        s->algorithm->name);
-    return TR_OK;
+    return tr_halves_check_options(o);
 }
 
 tr_status tr_setup_parse(tr_setup *s, const tr_program *program, int argc,
@@ -226,7 +227,7 @@ static double subset_shift(const tr_setup *s, size_t n_u)
            (double)n_u / 2.0;
 }
 
-static tr_status make_geometry(tr_setup *s)
+tr_status tr_setup_geometry(tr_setup *s)
 {
     const tr_image_info *info = tr_image_get_info(s->image);
     tr_options *o = &s->options;
@@ -248,7 +249,7 @@ static tr_status make_geometry(tr_setup *s)
                        "pixels; it is counted in pixels of the series, not in angstroms",
                        o->thickness, info->nx, info->ny);
     double b = (double)bin, subset = subset_shift(s, info->nx);
-    if (subset != 0.0)
+    if (subset != 0.0 && !s->half)
         tr_info("the series is part of a larger image: its tilt axis is %g pixels from "
                 "its centre",
                 subset);
@@ -308,12 +309,13 @@ tr_status tr_setup_files(tr_setup *s)
     TR_TRY(read_tilts(s));
     TR_TRY(read_xtilts(s));
     TR_TRY(read_transforms(s));
-    TR_TRY(make_geometry(s));
+    TR_TRY(tr_setup_geometry(s));
     TR_TRY(choose_slices(s));
     if (s->algorithm->check)
         TR_TRY(s->algorithm->check(s->params, s->n_views));
     TR_TRY(check_coupling(s));
-    return tr_setup_output(s);
+    TR_TRY(tr_setup_output(s));
+    return tr_halves_files(s);
 }
 
 /* ---- this machine ---- */
@@ -350,13 +352,12 @@ tr_status tr_setup_backend(tr_setup *s)
     return job->backend->open(&settings, &job->device);
 }
 
-tr_status tr_setup_series(tr_setup *s, tr_comm *comm)
+tr_status tr_setup_open_series(tr_setup *s, tr_comm *comm)
 {
     /* Turning the rays spares resampling the images; but a filter along the rows wants
      * them aligned. */
     bool in_rays =
         s->program->method->whole_volume && !(s->algorithm->needs & TR_USES_FILTER);
-    s->job.options = &s->options;
     s->job.transforms = in_rays ? s->transforms : NULL;
     const tr_series_spec spec = {
         .views = s->views,
@@ -370,7 +371,13 @@ tr_status tr_setup_series(tr_setup *s, tr_comm *comm)
         .threads = s->job.threads,
         .memory = s->job.memory / 2,
     };
-    TR_TRY(tr_series_open(comm, s->image, &spec, &s->job.series));
+    return tr_series_open(comm, s->image, &spec, &s->job.series);
+}
+
+tr_status tr_setup_series(tr_setup *s, tr_comm *comm)
+{
+    s->job.options = &s->options;
+    TR_TRY(tr_setup_open_series(s, comm));
     s->fingerprint = tr_setup_fingerprint(s);
     TR_TRY(comm->ops->agree(
         comm,
@@ -378,11 +385,12 @@ tr_status tr_setup_series(tr_setup *s, tr_comm *comm)
     s->job.output_spec.every = 60.0 * s->options.checkpoint;
     s->job.output_spec.fingerprint = s->fingerprint;
     s->job.output_spec.resume = s->options.resume;
-    return TR_OK;
+    return tr_halves_series(s, comm);
 }
 
 void tr_setup_free(tr_setup *s)
 {
+    tr_halves_free(s);
     tr_series_close(s->job.series);
     tr_timeline_free(s->job.timeline);
     if (s->job.device)

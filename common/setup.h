@@ -4,6 +4,7 @@
 
 #include "../formats/alignment.h"
 #include "app.h"
+#include "frc.h"
 
 typedef struct tr_setup {
     const tr_program *program;
@@ -31,6 +32,10 @@ typedef struct tr_setup {
     tr_transform *transforms; /* of the views used, or NULL */
     char *fingerprint;
     tr_job job;
+    size_t *part;            /* of a half set of views: which of them, or NULL */
+    const char *half;        /* "even" or "odd"; NULL: the tomogram of everything */
+    struct tr_setup *halves; /* the half sets, two of them, or NULL; see halves.h */
+    tr_frc frc;              /* of these, after the run, on rank 0 */
 } tr_setup;
 
 /* The steps, in this order; each returns the first error. The first looks at nothing but
@@ -65,6 +70,13 @@ TR_CHECKED tr_status tr_setup_read_alignment(tr_setup *s);
 bool tr_setup_has_transforms(const tr_setup *s);
 TR_CHECKED tr_status tr_setup_read_transforms(const tr_setup *s,
                                               tr_transform *transforms);
+/* The parts of these that half sets need of their own: the geometry of the views used,
+ * and the series; the second is collective. */
+TR_CHECKED tr_status tr_setup_open_series(tr_setup *s, tr_comm *comm);
+TR_CHECKED tr_status tr_setup_geometry(tr_setup *s);
+/* setup_output.c: the file and labels of a half set, whose output_spec is a copy of that
+ * of everything: its name gets the suffix before its extension. */
+TR_CHECKED tr_status tr_setup_half_output(tr_setup *half, const char *suffix);
 
 /* setup_output.c: whether two paths are one file. */
 bool tr_same_file(const char *a, const char *b);

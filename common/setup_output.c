@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "halves.h"
 #include "log.h"
 #include "mem.h"
 #include "setup.h"
@@ -48,9 +49,15 @@ static tr_status check_written(const tr_setup *s, const char *what, const char *
                                const char *option)
 {
     const tr_options *o = &s->options;
-    const char *inputs[] = {s->series_path,   s->tilts_path, o->xtilts,
-                            o->transforms,    o->initial,    o->imod_com,
-                            s->found.imod_com};
+    const char *inputs[] = {s->series_path,
+                            s->tilts_path,
+                            o->xtilts,
+                            o->transforms,
+                            o->initial,
+                            o->imod_com,
+                            s->found.imod_com,
+                            o->half_sets.argument[0],
+                            o->half_sets.argument[1]};
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
         if (tr_same_file(path, inputs[i]))
             return tr_fail(TR_ERR_USAGE,
@@ -64,14 +71,10 @@ static tr_status check_written(const tr_setup *s, const char *what, const char *
     return TR_OK;
 }
 
-static tr_status choose_path(tr_setup *s)
+/* The file at this path is the output. */
+static tr_status set_path(tr_setup *s, const char *path)
 {
     const tr_options *o = &s->options;
-    const char *path = o->output;
-    if (!path)
-        path = s->default_output = tr_default_output(s->series_path);
-    if (!path)
-        return TR_ERR_MEMORY;
     TR_TRY(check_written(s, "output", path, "-o"));
     if (o->timeline) {
         TR_TRY(check_written(s, "timeline", o->timeline, "--timeline"));
@@ -87,6 +90,14 @@ static tr_status choose_path(tr_setup *s)
     int folder = slash ? (int)(slash - path + 1) : 0;
     s->scratch = tr_format_string("%.*s.%s.binned", folder, path, path + folder);
     return s->scratch ? TR_OK : TR_ERR_MEMORY;
+}
+
+static tr_status choose_path(tr_setup *s)
+{
+    const char *path = s->options.output;
+    if (!path)
+        path = s->default_output = tr_default_output(s->series_path);
+    return path ? set_path(s, path) : TR_ERR_MEMORY;
 }
 
 static tr_status choose_type(tr_setup *s)
@@ -167,8 +178,9 @@ static void set_labels(tr_setup *s)
     snprintf(line, sizeof line, "%s %s: %s, %s", s->program->name, TR_VERSION,
              s->algorithm->name, text);
     snprintf(spec->labels[0], sizeof spec->labels[0], "%.80s", line);
-    snprintf(line, sizeof line, "%zu views, pitch %g, %s; not CTF-corrected here",
-             g->n_views, s->options.pitch,
+    snprintf(line, sizeof line, "%s%s%zu views, pitch %g, %s; not CTF-corrected here",
+             s->half ? s->half : "", s->half ? " half, " : "", g->n_views,
+             s->options.pitch,
              spec->xyz ? "order xyz (rotated, hand kept)" : "order xzy (IMOD's native)");
     snprintf(spec->labels[1], sizeof spec->labels[1], "%.80s", line);
     spec->n_labels = 2;
@@ -208,6 +220,21 @@ tr_status tr_setup_output(tr_setup *s)
     return open_initial(s);
 }
 
+tr_status tr_setup_half_output(tr_setup *half, const char *suffix)
+{
+    const char *path = half->job.output_spec.path, *name = strrchr(path, '/');
+    name = name ? name + 1 : path;
+    const char *dot = strrchr(name, '.');
+    size_t stem = dot && dot > name ? (size_t)(dot - path) : strlen(path);
+    half->default_output =
+        tr_format_string("%.*s%s%s", (int)stem, path, suffix, path + stem);
+    if (!half->default_output)
+        return TR_ERR_MEMORY;
+    TR_TRY(set_path(half, half->default_output));
+    set_labels(half);
+    return TR_OK;
+}
+
 void tr_setup_print(const tr_setup *s)
 {
     const tr_image_info *info = tr_image_get_info(s->image);
@@ -241,4 +268,5 @@ void tr_setup_print(const tr_setup *s)
             o->xyz ? "xyz (rotated about x from IMOD's native order, hand kept)"
                    : "xzy (IMOD's native: columns x, rows thickness, sections y)",
             o->pixel);
+    tr_halves_print(s);
 }

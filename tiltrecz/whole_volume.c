@@ -136,7 +136,12 @@ static tr_status reconstruct(tr_job *job, const tr_volume_plan *p, const tr_lino
     tr_context_end(&context);
     if (job->backend->own_memory)
         tr_verbose("%s", job->backend->describe(job->device));
-    return status == TR_OK ? write_volume(job, p, x) : status;
+    if (status == TR_OK)
+        status = write_volume(job, p, x);
+    if (status == TR_OK)
+        status = tr_output_flush(job->output);
+    /* Of all processes, before the checkpoints go. */
+    return job->comm->ops->agree(job->comm, status);
 }
 
 static tr_status volume_run(tr_job *job, const void *plan)

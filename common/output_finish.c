@@ -1,0 +1,258 @@
+/* From the last slice to the final name. */
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mem.h"
+#include "output_private.h"
+#include "partition.h"
+
+static void type_range(tr_type type, double *low, double *high)
+{
+    switch (type) {
+    case TR_INT8:
+        *low = -128, *high = 127;
+        break;
+    case TR_INT16:
+        *low = -32768, *high = 32767;
+        break;
+    default:
+        *low = 0, *high = 65535;
+        break;
+    }
+}
+
+/* The mean +- 6 standard deviations, as far as they occur, fills the type's range: a
+ * gold bead does not cost the specimen its grey values. One scaling for all n volumes,
+ * which fits the widest. */
+static void choose_scaling(tr_output *const *outputs, size_t n, const tr_statistics *t,
+                           char *text)
+{
+    double low, high, from = INFINITY, to = -INFINITY;
+    for (size_t k = 0; k < n; k++) {
+        from = fmin(from, fmax(t[k].min, t[k].mean - 6.0 * t[k].rms));
+        to = fmax(to, fmin(t[k].max, t[k].mean + 6.0 * t[k].rms));
+    }
+    type_range(outputs[0]->spec.type, &low, &high);
+    double multiply = (high - low) / (to - from), add = low / multiply - from;
+    snprintf(text, 128, "density = %.9g * stored %+.9g", 1.0 / multiply, -add);
+    for (size_t k = 0; k < n; k++) {
+        tr_output *o = outputs[k];
+        o->spec.multiply = multiply;
+        o->spec.add = add;
+        if (o->volume.n_labels < TR_LABELS)
+            snprintf(o->volume.labels[o->volume.n_labels++], TR_LABEL_LENGTH + 1, "%s",
+                     text);
+    }
+}
+
+/* What a section holds after the conversion, about the mean expected of it. */
+typedef struct section_sums {
+    double min, max, first, second;
+} section_sums;
+
+static void add_chunk(section_sums *s, const float *values, size_t n, double about)
+{
+    for (size_t i = 0; i < n; i++) {
+        double d = values[i] - about;
+        s->min = fmin(s->min, values[i]);
+        s->max = fmax(s->max, values[i]);
+        s->first += d;
+        s->second += d * d;
+    }
+}
+
+static tr_status convert_section(tr_output *o, size_t k, float *values, size_t chunk,
+                                 double about, section_sums *sums)
+{
+    size_t size = tr_type_size(o->spec.type), section = tr_output_section_samples(o);
+    *sums = (section_sums){.min = INFINITY, .max = -INFINITY};
+    for (size_t i = 0; i < section; i += chunk) {
+        size_t n = section - i < chunk ? section - i : chunk;
+        uint64_t from = ((uint64_t)k * section + i) * sizeof(float);
+        void *samples = values + chunk;
+        TR_TRY(o->comm->ops->read(o->raw_file, from, values, n * sizeof *values));
+        tr_output_scale(values, n, o->spec.add, o->spec.multiply);
+        tr_convert_from_float(values, n, o->spec.type, samples);
+        tr_convert_to_float(samples, n, o->spec.type, values);
+        add_chunk(sums, values, n, about);
+        TR_TRY(o->comm->ops->write(o->file, o->section_offset[k] + i * size, samples,
+                                   n * size));
+    }
+    return TR_OK;
+}
+
+/* This rank's share of sections from the float file to the final one. */
+static tr_status convert_share(tr_output *o, double about, section_sums *sums)
+{
+    enum { CHUNK = 1 << 20 };
+    size_t first, count;
+    tr_partition(o->volume.nz, (size_t)o->comm->size, (size_t)o->comm->rank, &first,
+                 &count);
+    float *values = tr_calloc("samples to convert", 2 * CHUNK, sizeof *values);
+    if (!values)
+        return TR_ERR_MEMORY;
+    tr_status status = TR_OK;
+    for (size_t k = first; k < first + count && status == TR_OK; k++)
+        status = convert_section(o, k, values, CHUNK, about, &sums[k]);
+    free(values);
+    return status;
+}
+
+/* From the float file to integers; *t becomes the statistics of the integers, added up
+ * in the order of the sections. */
+static tr_status convert_all(tr_output *o, tr_statistics *t)
+{
+    tr_comm *comm = o->comm;
+    double about = (t->mean + o->spec.add) * o->spec.multiply;
+    double n = (double)tr_output_section_samples(o) * (double)o->volume.nz;
+    section_sums all = {.min = INFINITY, .max = -INFINITY};
+    section_sums *sums = tr_calloc("section statistics", o->volume.nz, sizeof *sums);
+    tr_status status =
+        comm->ops->agree(comm, sums ? convert_share(o, about, sums) : TR_ERR_MEMORY);
+    if (status == TR_OK)
+        status = comm->ops->sum(comm, (double *)sums,
+                                o->volume.nz * sizeof *sums / sizeof(double));
+    for (size_t k = 0; sums && k < o->volume.nz; k++) {
+        all.min = fmin(all.min, sums[k].min);
+        all.max = fmax(all.max, sums[k].max);
+        all.first += sums[k].first;
+        all.second += sums[k].second;
+    }
+    free(sums);
+    double shift = all.first / n;
+    *t = (tr_statistics){.min = all.min,
+                         .max = all.max,
+                         .mean = about + shift,
+                         .rms = sqrt(fmax(all.second / n - shift * shift, 0.0))};
+    return status;
+}
+
+/* What has its name is on the disk, whatever happens to the machine. */
+static tr_status sync_file(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool good = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL || errno == ENOSYS);
+    tr_status status = good ? TR_OK
+                            : tr_fail(TR_ERR_DATA, "%s cannot be put on the disk: %s",
+                                      path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return status;
+}
+
+/* The last step but the names. */
+static tr_status complete(const tr_output *o, const tr_statistics *t)
+{
+    TR_TRY(o->format->finish(o->partial, &o->volume, t, o->spec.deflate));
+    return sync_file(o->partial);
+}
+
+/* All names or none. */
+static tr_status rename_all(tr_output *const *outputs, size_t n)
+{
+    for (size_t k = 0; k < n; k++) {
+        const tr_output *o = outputs[k];
+        if (rename(o->partial, o->path) == 0)
+            continue;
+        tr_status status = tr_fail(TR_ERR_DATA, "%s cannot be renamed to %s: %s",
+                                   o->partial, o->path, strerror(errno));
+        while (k-- > 0)
+            (void)rename(outputs[k]->path, outputs[k]->partial);
+        return status;
+    }
+    return TR_OK;
+}
+
+static tr_status publish(tr_output *const *outputs, size_t n, const tr_statistics *t)
+{
+    sigset_t ending, before;
+    for (size_t k = 0; k < n; k++)
+        TR_TRY(complete(outputs[k], &t[k]));
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGINT);
+    sigaddset(&ending, SIGTERM);
+    sigaddset(&ending, SIGHUP);
+    sigprocmask(SIG_BLOCK, &ending, &before);
+    tr_status status = rename_all(outputs, n);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return status;
+}
+
+static tr_status check_values(const tr_output *o, const tr_statistics *t)
+{
+    if (!isfinite(t->mean) || !isfinite(t->rms))
+        return tr_fail(
+            TR_ERR_DATA,
+            "%s: voxels came out as NaN or infinite; nothing was kept; look at "
+            "--scale, and for such values in --initial",
+            o->path);
+    if (t->min == t->max)
+        return tr_fail(TR_ERR_DATA,
+                       "%s: every voxel came out as %g; nothing was kept; look at the "
+                       "series, and at --scale for --mode %s",
+                       o->path, t->min, tr_type_name(o->spec.type));
+    return TR_OK;
+}
+
+tr_status tr_output_measure(tr_output *o)
+{
+    tr_comm *comm = o->comm;
+    if (o->measured)
+        return TR_OK;
+    TR_TRY(comm->ops->sum(comm, (double *)o->sums,
+                          o->spec.n_slices * sizeof *o->sums / sizeof(double)));
+    o->measured = true;
+    o->statistics = tr_slices_total(o->sums, o->spec.n_slices,
+                                    (double)o->spec.width * (double)o->spec.thickness);
+    o->worthless = true; /* until they are found to be good */
+    TR_TRY(comm->ops->agree(comm, check_values(o, &o->statistics)));
+    o->worthless = false;
+    return TR_OK;
+}
+
+static tr_status finish(tr_output *const *outputs, size_t n, tr_statistics *t,
+                        char *scaling)
+{
+    tr_comm *comm = outputs[0]->comm;
+    scaling[0] = '\0';
+    for (size_t k = 0; k < n; k++) {
+        TR_TRY(tr_output_measure(outputs[k]));
+        t[k] = outputs[k]->statistics;
+    }
+    if (outputs[0]->raw) {
+        choose_scaling(outputs, n, t, scaling);
+        for (size_t k = 0; k < n; k++)
+            TR_TRY(convert_all(outputs[k], &t[k]));
+    }
+    for (size_t k = 0; k < n; k++)
+        TR_TRY(tr_output_close_files(outputs[k]));
+    return comm->ops->agree(comm, comm->rank == 0 ? publish(outputs, n, t) : TR_OK);
+}
+
+tr_status tr_outputs_finish(tr_output *const *outputs, size_t n,
+                            tr_statistics *statistics, char *scaling)
+{
+    tr_status status = finish(outputs, n, statistics, scaling);
+    for (size_t k = 0; k < n; k++) {
+        tr_output *o = outputs[k];
+        if (status != TR_OK) {
+            /* Every rank is here; the first failure is what counts. */
+            (void)tr_output_close_files(o);
+        } else {
+            /* The final name is there: only the float file is still to be removed. */
+            const char *const rest[] = {NULL, o->raw, o->journal_path};
+            tr_output_watch_files(o->slot, rest);
+            free(o->partial);
+            o->partial = NULL;
+            o->worthless = true; /* the journal and the float file are */
+        }
+        tr_output_discard(o);
+    }
+    return status;
+}
