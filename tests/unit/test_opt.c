@@ -18,6 +18,7 @@ typedef struct common {
     double angle, pair[2];
     size_t memory;
     int choice;
+    tr_words words;
 } common;
 
 typedef struct own {
@@ -70,6 +71,12 @@ static const tr_option common_rows[] = {
      .fallback = "half",
      .choices = "float half int16",
      .help = "A choice"},
+    {.name = "words",
+     .type = TR_OPT_WORDS,
+     AT(words),
+     .metavar = "HOW",
+     .choices = "alone with ONE TWO last ONE",
+     .help = "Words"},
     {.name = "list", .type = TR_OPT_LIST, AT(list), .metavar = "LIST", .help = "A list"},
     {.name = "flag", .letter = 'q', .type = TR_OPT_FLAG, AT(flag), .help = "A flag"},
     {.name = "hidden", .type = TR_OPT_FLAG, AT(flag)},
@@ -212,6 +219,42 @@ static void test_values(void **unused)
         accept(sizes[k].text);
         assert_true(c.memory == sizes[k].bytes);
     }
+}
+
+static void test_words(void **unused)
+{
+    (void)unused;
+    accept("x.mrc");
+    assert_true(!c.words.choice && !c.words.argument[0] && !c.words.argument[1]);
+    accept("--words alone x.mrc");
+    assert_true(c.words.choice == 1 && !c.words.argument[0]);
+    assert_string_equal(line.positional, "x.mrc");
+    for (int k = 0; k < 3; k++) {
+        accept(k == 0   ? "--words with a -6 x.mrc"
+               : k == 1 ? "--words=WITH a -6 x.mrc"
+                        : "--words with a -6 --words with a -6 x.mrc");
+        assert_int_equal(c.words.choice, 2);
+        assert_string_equal(c.words.argument[0], "a");
+        assert_string_equal(c.words.argument[1], "-6");
+        assert_string_equal(line.positional, "x.mrc");
+    }
+    char *text = tr_options_text(&groups[0]);
+    assert_non_null(strstr(text, "--words = 2 a -6\n"));
+    free(text);
+    accept("--words last with");
+    assert_int_equal(c.words.choice, 3);
+    assert_string_equal(c.words.argument[0], "with");
+    assert_null(c.words.argument[1]);
+    refuse("--words", "--words needs a value", "HOW");
+    refuse("--words withh a b", "one of alone, with ONE TWO, last ONE",
+           "did you mean with?");
+    refuse("--words ONE", "one of alone, with ONE TWO, last ONE", "--words ONE");
+    refuse("--words with", "--words with must be followed by ONE TWO", "");
+    refuse("--words with a", "--words with must be followed by ONE TWO", "");
+    refuse("--words with a --flag", "--words with must be followed by ONE TWO", "");
+    refuse("--words with a ", "--words with must be followed by ONE TWO", "");
+    refuse("--words with a b --words alone", "given twice, as with and as alone", "");
+    refuse("--words with a b --words with a c", "given twice, with b and with c", "");
 }
 
 static void test_wrong_values(void **unused)
@@ -431,7 +474,7 @@ int main(void)
         cmocka_unit_test(test_wrong_options), cmocka_unit_test(test_locale),
         cmocka_unit_test(test_list_expand),   cmocka_unit_test(test_nearest),
         cmocka_unit_test(test_help),          cmocka_unit_test(test_man),
-        cmocka_unit_test(test_markdown),
+        cmocka_unit_test(test_markdown),      cmocka_unit_test(test_words),
     };
     return cmocka_run_group_tests(tests, NULL, free_line);
 }
