@@ -1,5 +1,6 @@
 """The rows of the option tables, as tests/tools/optiontable prints them."""
 import collections
+import re
 import subprocess
 
 Row = collections.namedtuple("Row", "group name letter metavar default min max choices help")
@@ -17,6 +18,16 @@ def rows(build_dir, program):
     return [row for row in every if row.help
             and (row.group != "device" or program in GPU)
             and (row.group not in WHOLE_VOLUME or program.startswith("tiltrecz"))]
+
+
+def words(row):
+    """The choices; what is in capitals stands for more arguments."""
+    return " ".join(word for word in row.choices.split() if not word.isupper())
+
+
+def choice_words(row):
+    """What the reference says of them."""
+    return re.sub(r" (?=[a-z0-9])", ", ", row.choices)
 
 
 def limit(value):

@@ -83,7 +83,7 @@ def check_limits(row, texts):
     if row.default:
         assert any(text.endswith(f"default {row.default}") for text in ends)
     if row.choices:
-        assert any(text.startswith(" (" + ", ".join(row.choices.split())) for text in ends)
+        assert any(text.startswith(" (" + option_table.choice_words(row)) for text in ends)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
