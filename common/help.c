@@ -35,7 +35,8 @@ static const struct {
      "when the batch job ends, in seconds since 1970, as Slurm sets "
      "it: programs for whole volumes stop two minutes before"},
     {"TMPDIR", "folder in which a compressed series is unpacked, instead of /tmp"},
-    {"TR_ISA", "baseline, avx2 or avx512: the instruction set to use instead of the best "
+    {"TR_ISA", "baseline, avx2 or avx512 (on ARM: neon): the instruction set to use "
+               "instead of the best "
                "one, for the same bytes on machines of different age"},
     {"XDG_CACHE_HOME", "folder for what programs for GPUs have found to be the faster "
                        "kernel, instead of ~/.cache"},

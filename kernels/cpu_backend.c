@@ -8,8 +8,9 @@
 
 #include "cpu_state.h"
 
-/* The widest instruction set this processor has; TR_ISA=baseline|avx2|avx512 asks for
- * another one, for tests and for the same bytes on machines of different age. */
+/* The widest instruction set this processor has; TR_ISA=baseline|avx2|avx512 (on
+ * ARM: neon) asks for another one, for tests and for the same bytes on machines of
+ * different age. */
 static tr_status choose_projectors(const tr_projectors **chosen)
 {
     const tr_projectors *available[3];
@@ -21,7 +22,11 @@ static tr_status choose_projectors(const tr_projectors **chosen)
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         available[n++] = &tr_projectors_avx2;
 #endif
+#if defined(__aarch64__)
+    available[n++] = &tr_projectors_neon;
+#else
     available[n++] = &tr_projectors_baseline;
+#endif
     const char *wanted = getenv("TR_ISA");
     *chosen = available[0];
     if (!wanted || !*wanted)

@@ -19,6 +19,6 @@ typedef struct tr_projectors {
 } tr_projectors;
 
 extern const tr_projectors tr_projectors_baseline, tr_projectors_avx2,
-    tr_projectors_avx512;
+    tr_projectors_avx512, tr_projectors_neon; /* those that the build has */
 
 #endif

@@ -40,7 +40,7 @@ typedef struct tr_fma_loop {
     float (*run)(size_t rounds);
 } tr_fma_loop;
 
-TR_FMA_LOOP(tr_fma_baseline, , 4)
+TR_FMA_LOOP(tr_fma_baseline, , 4) /* on ARM: neon */
 #if defined(__x86_64__)
 TR_FMA_LOOP(tr_fma_avx2, TR_FMA_TARGET("avx2,fma"), 8)
 TR_FMA_LOOP(tr_fma_avx512, TR_FMA_TARGET("avx512f,avx512vl,fma"), 16)
@@ -53,7 +53,11 @@ static const tr_fma_loop tr_fma_loops[] = {
     {"avx512", 16, tr_fma_avx512},
     {"avx2", 8, tr_fma_avx2},
 #endif
+#if defined(__aarch64__)
+    {"neon", 4, tr_fma_baseline},
+#else
     {"baseline", 4, tr_fma_baseline},
+#endif
 };
 
 #endif

@@ -39,6 +39,7 @@ static const struct {
 } variants[] = {{"baseline", TR_KERNEL_AUTO, true, true},
                 {"avx2", TR_KERNEL_AUTO, true, true},
                 {"avx512", TR_KERNEL_AUTO, true, true},
+                {"neon", TR_KERNEL_AUTO, true, true},
                 {"tile", TR_KERNEL_TILE, false, true},
                 {"texture", TR_KERNEL_TEXTURE, false, false}};
 
