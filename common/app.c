@@ -150,23 +150,28 @@ static tr_status open_outputs(tr_setup *s, tr_comm *comm)
     return TR_OK;
 }
 
-/* One tomogram, but for its name. Adds to *updates. */
+/* One tomogram, but for its name, by this plan. Adds to *updates. */
 static tr_status make_volume(tr_setup *s, const void *plan, double *updates)
 {
     tr_job *job = &s->job;
     double own = 0.0;
-    if (tr_output_take(job->output)) {
-        tr_info("going on after all slices of %s, which an earlier run wrote",
-                job->output_spec.path);
-    } else {
-        TR_TRY(s->program->method->run(job, plan));
-        TR_TRY(gather(job, &own));
-        if (s->half || s->halves) /* it will not be done again */
-            TR_TRY(job->comm->ops->agree(job->comm, tr_output_flush(job->output)));
-    }
+    TR_TRY(s->program->method->run(job, plan));
+    TR_TRY(gather(job, &own));
     *updates += own;
+    if (s->half || s->halves) /* it will not be made again */
+        TR_TRY(job->comm->ops->agree(job->comm, tr_output_flush(job->output)));
     print_residuals(job);
     return tr_output_measure(job->output);
+}
+
+/* Whether a run before has made it all. */
+static bool was_made(const tr_setup *s)
+{
+    if (!tr_output_take(s->job.output))
+        return false;
+    tr_info("going on after all slices of %s, which an earlier run wrote",
+            s->job.output_spec.path);
+    return true;
 }
 
 /* A half set of the run s: its work counts as that of the run. */
@@ -174,6 +179,8 @@ static tr_status make_half(tr_setup *s, tr_comm *comm, tr_setup *half, double *u
 {
     void *plan = NULL;
     tr_job *job = &half->job;
+    if (was_made(half))
+        return tr_output_measure(job->output);
     tr_info("the %s half set:", half->half);
     job->timeline = s->job.timeline;
     TR_TRY(comm->ops->agree(comm, s->program->method->plan(job, &plan)));
@@ -214,7 +221,10 @@ static tr_status reconstruct(tr_setup *s, tr_comm *comm, const void *plan, doubl
     double begun = tr_now();
     if (s->options.timeline && !(job->timeline = tr_timeline_new(begun)))
         return TR_ERR_MEMORY;
-    TR_TRY(make_volume(s, plan, &updates));
+    if (was_made(s))
+        TR_TRY(tr_output_measure(job->output));
+    else
+        TR_TRY(make_volume(s, plan, &updates));
     for (size_t k = 0; s->halves && k < TR_HALVES; k++)
         TR_TRY(make_half(s, comm, &s->halves[k], &updates));
     double running = tr_now() - begun;

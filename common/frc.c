@@ -211,19 +211,31 @@ static tr_status prepare(comparison *c)
 
 /* ---- the curve ---- */
 
+/* The first ring from k on that is not below, or below, the level; n where none is. */
+static size_t next_ring(const tr_frc_curve *curve, size_t k, double level, bool below)
+{
+    while (k < curve->n && (curve->correlation[k] < level) != below)
+        k++;
+    return k;
+}
+
+/* The lower threshold is looked for from the crossing of the higher one on, so that a dip
+ * among the first rings, which have few samples, does not count. */
 static void find_crossings(tr_frc_curve *curve)
 {
     const double *f = curve->frequency, *c = curve->correlation;
+    size_t k = 0;
     for (size_t t = 0; t < TR_FRC_THRESHOLDS; t++) {
         double level = tr_frc_thresholds[t];
-        size_t k = 0;
+        bool was_above = t > 0 && curve->state[t - 1] != TR_FRC_NEVER_ABOVE;
+        size_t above = was_above ? k : next_ring(curve, 0, level, false);
+        curve->state[t] = TR_FRC_NEVER_ABOVE;
         curve->crossing[t] = 0.0;
-        while (k < curve->n && c[k] < level) /* at the lowest, few samples may say so */
-            k++;
-        curve->state[t] = k < curve->n ? TR_FRC_STAYS_ABOVE : TR_FRC_NEVER_ABOVE;
-        while (k < curve->n && c[k] >= level)
-            k++;
-        if (curve->state[t] == TR_FRC_NEVER_ABOVE || k == curve->n)
+        if (above == curve->n && !was_above)
+            continue;
+        curve->state[t] = TR_FRC_STAYS_ABOVE;
+        k = next_ring(curve, above, level, true);
+        if (k == curve->n)
             continue;
         curve->state[t] = TR_FRC_CROSSES;
         double part = (c[k - 1] - level) / (c[k - 1] - c[k]);

@@ -22,7 +22,8 @@
 enum { TR_FRC_XY, TR_FRC_XZ, TR_FRC_CURVES };
 enum { TR_FRC_HALF, TR_FRC_SEVENTH, TR_FRC_THRESHOLDS }; /* 0.5 and 0.143 */
 
-/* Where a curve falls below a threshold for the first time, having been above. */
+/* Where a curve falls below a threshold for the first time, having been above; below the
+ * second, not before it has fallen below the first. */
 typedef enum tr_frc_state {
     TR_FRC_CROSSES,
     TR_FRC_STAYS_ABOVE, /* up to the Nyquist frequency */

@@ -32,7 +32,7 @@ enum { PENDING = 4096 };
 struct tr_journal {
     int fd, data[2];
     off_t records; /* where they begin */
-    double every, worth, opened, flushed;
+    double every, opened, flushed;
     size_t n_slices;
     bool kept_before; /* it goes on from a run before */
     record *before;   /* of that run */
@@ -197,7 +197,6 @@ tr_status tr_journal_open(const tr_journal_spec *spec, tr_journal **journal)
         return TR_ERR_MEMORY;
     j->fd = open(spec->path, O_RDWR | O_CLOEXEC);
     j->every = spec->every;
-    j->worth = spec->at_any_age ? 0.0 : spec->every < WORTH ? spec->every : WORTH;
     j->opened = j->flushed = tr_now();
     j->records = (off_t)records_at(spec);
     j->n_slices = spec->n_slices;
@@ -278,7 +277,8 @@ bool tr_journal_has(const tr_journal *j, size_t slice, double *values)
 
 bool tr_journal_keep(tr_journal *j)
 {
-    if (tr_now() - j->opened < j->worth)
+    double worth = j->every < WORTH ? j->every : WORTH;
+    if (tr_now() - j->opened < worth)
         return j->kept_before;
     return flush(j) || j->kept_before;
 }

@@ -19,8 +19,7 @@ typedef struct tr_journal_spec {
     const char *data[2]; /* the files whose slices it tells of; the second may be NULL */
     const char *fingerprint;
     size_t n_slices, n_sections;
-    double every;    /* seconds between records on the disk */
-    bool at_any_age; /* worth keeping however short the work was */
+    double every; /* seconds between records on the disk */
 } tr_journal_spec;
 
 /* By one process, before the others open it. begin: a new journal, with the byte offsets
@@ -47,7 +46,7 @@ TR_CHECKED tr_status tr_journal_flush(tr_journal *journal);
 bool tr_journal_has(const tr_journal *journal, size_t slice, double *values);
 
 /* An unfinished run ends: put the rest on the disk, if it has worked long enough (a
- * minute, or `every` if that is less, unless `at_any_age`) to be worth keeping. Returns
+ * minute, or `every` if that is less) to be worth keeping. Returns
  * whether what is there is to be kept. Safe in a signal handler. */
 bool tr_journal_keep(tr_journal *journal);
 

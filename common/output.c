@@ -77,8 +77,7 @@ static tr_journal_spec journal_spec(const tr_output *o)
                              .fingerprint = o->spec.fingerprint,
                              .n_slices = o->spec.n_slices,
                              .n_sections = o->volume.nz,
-                             .every = o->spec.every,
-                             .at_any_age = o->spec.all_at_end};
+                             .every = o->spec.every};
 }
 
 /* From here on the files are this run's, to be removed if it fails. */
