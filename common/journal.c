@@ -13,7 +13,7 @@
 #include "job.h"
 #include "mem.h"
 
-static const char MAGIC[8] = "TRJRNL2";
+static const char MAGIC[8] = "TRJRNL3";
 static const double WORTH = 60.0; /* seconds of work that are kept at least */
 
 /* The file: header, fingerprint, section offsets, then a record for each slice. */

@@ -8,7 +8,7 @@
 
 #include "err.h"
 
-enum { TR_JOURNAL_VALUES = 4 };
+enum { TR_JOURNAL_VALUES = 5 };
 
 typedef struct tr_journal tr_journal;
 

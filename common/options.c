@@ -254,6 +254,13 @@ const tr_option tr_common_options[] = {
      AT(resume),
      .help = "Go on from what an interrupted run of the same data and options kept",
      .brief = "Go on from where the same run was interrupted"},
+    {.name = "verify",
+     .aside = true,
+     .type = TR_OPT_FLAG,
+     AT(verify),
+     .help = "Before the tomogram gets its name, read it back from the disk and compare "
+             "it with checksums that were taken while it was written",
+     .brief = "Read the tomogram back from the disk and compare"},
     {.name = "timeline",
      .aside = true,
      .type = TR_OPT_STRING,

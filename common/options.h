@@ -34,6 +34,7 @@ typedef struct tr_options {
     double scale[2]; /* ADD, MUL: written value = (value + ADD) * MUL */
     int mode, order;
     long deflate; /* HDF5 only */
+    bool verify;
     /* the run */
     const char *algorithm; /* -a, default "WBP" */
     long threads;          /* 0: cores / ranks on this machine */

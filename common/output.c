@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "log.h"
 #include "mem.h"
 #include "output_private.h"
+#include "verify.h"
 
 /* ---- opening ---- */
 
@@ -286,7 +288,8 @@ static tr_status note_written(tr_output *o, size_t slice, size_t n)
 {
     for (size_t k = slice; k < slice + n && o->journal; k++) {
         const tr_slice_sums *s = &o->sums[k];
-        const double values[TR_JOURNAL_VALUES] = {s->min, s->max, s->mean, s->squares};
+        const double values[TR_JOURNAL_VALUES] = {s->min, s->max, s->mean, s->squares,
+                                                  s->check};
         TR_TRY(tr_journal_add(o->journal, k, values));
     }
     return TR_OK;
@@ -297,7 +300,7 @@ size_t tr_output_skip(tr_output *o, size_t first, size_t n)
     double v[TR_JOURNAL_VALUES];
     size_t k = 0;
     for (; k < n && o->journal && tr_journal_has(o->journal, first + k, v); k++)
-        o->sums[first + k] = (tr_slice_sums){v[0], v[1], v[2], v[3]};
+        o->sums[first + k] = (tr_slice_sums){v[0], v[1], v[2], v[3], v[4]};
     return k;
 }
 
@@ -308,6 +311,9 @@ static tr_status write_planes(tr_output *o, size_t slice, size_t n, float *plane
     bool convert = !o->raw && o->spec.type != TR_FLOAT32;
     for (size_t k = 0; k < n; k++) {
         float *values = planes + k * plane;
+        tr_slice_sums *sums = &o->sums[slice + k];
+        /* The conversion makes something finite of all. */
+        bool finite = !convert || tr_all_finite(values, plane);
         if (convert) {
             tr_convert_from_float(values, plane, o->spec.type, values);
             /* The statistics want floats again; the samples are remade from them. */
@@ -316,7 +322,11 @@ static tr_status write_planes(tr_output *o, size_t slice, size_t n, float *plane
             memcpy(o->piece, values, bytes);
             tr_convert_to_float(o->piece, plane, o->spec.type, values);
         }
-        o->sums[slice + k] = tr_slice_measure(values, plane);
+        *sums = tr_slice_measure(values, plane);
+        if (!finite)
+            sums->mean = NAN;
+        if (o->spec.verify)
+            sums->check = tr_verify_slice(values, o->spec.thickness, o->spec.width);
     }
     if (!convert)
         return write_samples(o, o->raw ? o->raw_file : o->file, o->raw != NULL,

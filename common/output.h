@@ -17,6 +17,7 @@ typedef struct tr_output_spec {
     size_t n_labels;
     char labels[TR_LABELS][TR_LABEL_LENGTH + 1];
     int deflate;
+    bool verify; /* read it back before it gets its name */
     /* For going on after an interruption; every = 0: what is unfinished is not kept. */
     double every;            /* seconds between records of what is done */
     const char *fingerprint; /* what the voxels depend on; see tr_journal_spec */

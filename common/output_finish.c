@@ -11,6 +11,7 @@
 #include "mem.h"
 #include "output_private.h"
 #include "partition.h"
+#include "verify.h"
 
 static void type_range(tr_type type, double *low, double *high)
 {
@@ -67,20 +68,45 @@ static void add_chunk(section_sums *s, const float *values, size_t n, double abo
     }
 }
 
+/* The float file on its way to the final one. `read` and `made` are checksums of slices,
+ * of this rank's share: of the floats read and the integers made; NULL without --verify.
+ */
+typedef struct conversion {
+    double about; /* the mean that is expected */
+    section_sums *sums;
+    double *read, *made;
+} conversion;
+
+static tr_verify_layout layout_of(const tr_output *o)
+{
+    return (tr_verify_layout){.width = o->spec.width,
+                              .thickness = o->spec.thickness,
+                              .n_slices = o->spec.n_slices,
+                              .xyz = o->spec.xyz};
+}
+
+/* In chunks of whole lines. */
 static tr_status convert_section(tr_output *o, size_t k, float *values, size_t chunk,
-                                 double about, section_sums *sums)
+                                 const conversion *c)
 {
     size_t size = tr_type_size(o->spec.type), section = tr_output_section_samples(o);
+    size_t width = o->spec.width;
+    const tr_verify_layout layout = layout_of(o);
+    section_sums *sums = &c->sums[k];
     *sums = (section_sums){.min = INFINITY, .max = -INFINITY};
     for (size_t i = 0; i < section; i += chunk) {
         size_t n = section - i < chunk ? section - i : chunk;
         uint64_t from = ((uint64_t)k * section + i) * sizeof(float);
         void *samples = values + chunk;
         TR_TRY(o->comm->ops->read(o->raw_file, from, values, n * sizeof *values));
+        if (c->read)
+            tr_verify_add(&layout, k, i / width, n / width, values, c->read);
         tr_output_scale(values, n, o->spec.add, o->spec.multiply);
         tr_convert_from_float(values, n, o->spec.type, samples);
         tr_convert_to_float(samples, n, o->spec.type, values);
-        add_chunk(sums, values, n, about);
+        add_chunk(sums, values, n, c->about);
+        if (c->made)
+            tr_verify_add(&layout, k, i / width, n / width, values, c->made);
         TR_TRY(o->comm->ops->write(o->file, o->section_offset[k] + i * size, samples,
                                    n * size));
     }
@@ -88,48 +114,85 @@ static tr_status convert_section(tr_output *o, size_t k, float *values, size_t c
 }
 
 /* This rank's share of sections from the float file to the final one. */
-static tr_status convert_share(tr_output *o, double about, section_sums *sums)
+static tr_status convert_share(tr_output *o, const conversion *c)
 {
     enum { CHUNK = 1 << 20 };
-    size_t first, count;
+    size_t first, count, width = o->spec.width;
+    size_t chunk = width < CHUNK ? CHUNK / width * width : width;
     tr_partition(o->volume.nz, (size_t)o->comm->size, (size_t)o->comm->rank, &first,
                  &count);
-    float *values = tr_calloc("samples to convert", 2 * CHUNK, sizeof *values);
+    float *values = tr_calloc("samples to convert", 2 * chunk, sizeof *values);
     if (!values)
         return TR_ERR_MEMORY;
     tr_status status = TR_OK;
     for (size_t k = first; k < first + count && status == TR_OK; k++)
-        status = convert_section(o, k, values, CHUNK, about, &sums[k]);
+        status = convert_section(o, k, values, chunk, c);
     free(values);
     return status;
 }
 
-/* From the float file to integers; *t becomes the statistics of the integers, added up
- * in the order of the sections. */
-static tr_status convert_all(tr_output *o, tr_statistics *t)
+/* The statistics of the integers, added up in the order of the sections. */
+static tr_statistics total(const tr_output *o, const conversion *c)
 {
-    tr_comm *comm = o->comm;
-    double about = (t->mean + o->spec.add) * o->spec.multiply;
     double n = (double)tr_output_section_samples(o) * (double)o->volume.nz;
     section_sums all = {.min = INFINITY, .max = -INFINITY};
-    section_sums *sums = tr_calloc("section statistics", o->volume.nz, sizeof *sums);
-    tr_status status =
-        comm->ops->agree(comm, sums ? convert_share(o, about, sums) : TR_ERR_MEMORY);
-    if (status == TR_OK)
-        status = comm->ops->sum(comm, (double *)sums,
-                                o->volume.nz * sizeof *sums / sizeof(double));
-    for (size_t k = 0; sums && k < o->volume.nz; k++) {
-        all.min = fmin(all.min, sums[k].min);
-        all.max = fmax(all.max, sums[k].max);
-        all.first += sums[k].first;
-        all.second += sums[k].second;
+    for (size_t k = 0; k < o->volume.nz; k++) {
+        all.min = fmin(all.min, c->sums[k].min);
+        all.max = fmax(all.max, c->sums[k].max);
+        all.first += c->sums[k].first;
+        all.second += c->sums[k].second;
     }
-    free(sums);
     double shift = all.first / n;
-    *t = (tr_statistics){.min = all.min,
-                         .max = all.max,
-                         .mean = about + shift,
-                         .rms = sqrt(fmax(all.second / n - shift * shift, 0.0))};
+    return (tr_statistics){.min = all.min,
+                           .max = all.max,
+                           .mean = c->about + shift,
+                           .rms = sqrt(fmax(all.second / n - shift * shift, 0.0))};
+}
+
+/* Whether the floats read were those written; from now on the integers' checksums count.
+ */
+static tr_status check_conversion(tr_output *o, const conversion *c)
+{
+    size_t n = o->spec.n_slices;
+    TR_TRY(tr_verify_compare(o->comm, o->path, c->read, o->sums, n, NULL));
+    TR_TRY(o->comm->ops->sum(o->comm, c->made, n));
+    for (size_t k = 0; k < n; k++)
+        o->sums[k].check = c->made[k];
+    return TR_OK;
+}
+
+static tr_status convert_with(tr_output *o, conversion *c, tr_statistics *t)
+{
+    tr_comm *comm = o->comm;
+    TR_TRY(comm->ops->agree(comm, convert_share(o, c)));
+    TR_TRY(comm->ops->sum(comm, (double *)c->sums,
+                          o->volume.nz * sizeof *c->sums / sizeof(double)));
+    *t = total(o, c);
+    o->worthless = true; /* until it is found to be good */
+    if (c->read)
+        TR_TRY(check_conversion(o, c));
+    o->worthless = false;
+    return TR_OK;
+}
+
+/* From the float file to integers; *t becomes the statistics of the integers. */
+static tr_status convert_all(tr_output *o, tr_statistics *t)
+{
+    size_t n = o->spec.n_slices;
+    bool verify = o->spec.verify;
+    conversion c = {
+        .about = (t->mean + o->spec.add) * o->spec.multiply,
+        .sums = tr_calloc("section statistics", o->volume.nz, sizeof *c.sums),
+        .read = verify ? tr_calloc("checksums", n, sizeof *c.read) : NULL,
+        .made = verify ? tr_calloc("checksums", n, sizeof *c.made) : NULL,
+    };
+    bool ready = c.sums && (!verify || (c.read && c.made));
+    tr_status status = o->comm->ops->agree(o->comm, ready ? TR_OK : TR_ERR_MEMORY);
+    if (status == TR_OK)
+        status = convert_with(o, &c, t);
+    free(c.sums);
+    free(c.read);
+    free(c.made);
     return status;
 }
 
@@ -146,11 +209,27 @@ static tr_status sync_file(const char *path)
     return status;
 }
 
-/* The last step but the names. */
-static tr_status complete(const tr_output *o, const tr_statistics *t)
+static tr_status finish_format(const tr_output *o, const tr_statistics *t)
 {
     TR_TRY(o->format->finish(o->partial, &o->volume, t, o->spec.deflate));
     return sync_file(o->partial);
+}
+
+/* The last step but the names. Collective. */
+static tr_status complete(tr_output *o, const tr_statistics *t)
+{
+    tr_comm *comm = o->comm;
+    /* Once it is packed, its sections are no longer where the float file's go. */
+    o->worthless = o->raw && o->spec.deflate > 0;
+    TR_TRY(comm->ops->agree(comm, comm->rank == 0 ? finish_format(o, t) : TR_OK));
+    if (!o->spec.verify)
+        return TR_OK;
+    bool before = o->worthless;
+    const tr_verify_layout layout = layout_of(o);
+    o->worthless = true; /* until it is found to be good */
+    TR_TRY(tr_verify_file(comm, o->partial, o->path, &layout, &o->volume, t, o->sums));
+    o->worthless = before;
+    return TR_OK;
 }
 
 /* All names or none. */
@@ -169,11 +248,9 @@ static tr_status rename_all(tr_output *const *outputs, size_t n)
     return TR_OK;
 }
 
-static tr_status publish(tr_output *const *outputs, size_t n, const tr_statistics *t)
+static tr_status publish(tr_output *const *outputs, size_t n)
 {
     sigset_t ending, before;
-    for (size_t k = 0; k < n; k++)
-        TR_TRY(complete(outputs[k], &t[k]));
     sigemptyset(&ending);
     sigaddset(&ending, SIGINT);
     sigaddset(&ending, SIGTERM);
@@ -192,10 +269,15 @@ static tr_status check_values(const tr_output *o, const tr_statistics *t)
             "%s: voxels came out as NaN or infinite; nothing was kept; look at "
             "--scale, and for such values in --initial",
             o->path);
+    if (t->min == 0.0 && t->max == 0.0)
+        return tr_fail(TR_ERR_DATA,
+                       "%s: every voxel is 0; nothing was kept; look at the series, and "
+                       "at --scale for --mode %s",
+                       o->path, tr_type_name(o->spec.type));
     if (t->min == t->max)
         return tr_fail(TR_ERR_DATA,
-                       "%s: every voxel came out as %g; nothing was kept; look at the "
-                       "series, and at --scale for --mode %s",
+                       "%s: every voxel is %g; nothing was kept; look at the series, and "
+                       "at --scale for --mode %s",
                        o->path, t->min, tr_type_name(o->spec.type));
     return TR_OK;
 }
@@ -227,12 +309,16 @@ static tr_status finish(tr_output *const *outputs, size_t n, tr_statistics *t,
     }
     if (outputs[0]->raw) {
         choose_scaling(outputs, n, t, scaling);
-        for (size_t k = 0; k < n; k++)
+        for (size_t k = 0; k < n; k++) {
             TR_TRY(convert_all(outputs[k], &t[k]));
+            TR_TRY(comm->ops->agree(comm, check_values(outputs[k], &t[k])));
+        }
     }
     for (size_t k = 0; k < n; k++)
         TR_TRY(tr_output_close_files(outputs[k]));
-    return comm->ops->agree(comm, comm->rank == 0 ? publish(outputs, n, t) : TR_OK);
+    for (size_t k = 0; k < n; k++)
+        TR_TRY(complete(outputs[k], &t[k]));
+    return comm->ops->agree(comm, comm->rank == 0 ? publish(outputs, n) : TR_OK);
 }
 
 tr_status tr_outputs_finish(tr_output *const *outputs, size_t n,

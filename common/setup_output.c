@@ -120,6 +120,7 @@ static tr_status choose_type(tr_setup *s)
     spec->automatic = integers && !scaled;
     spec->xyz = s->options.order == TR_ORDER_XYZ;
     spec->deflate = (int)s->options.deflate;
+    spec->verify = s->options.verify;
     spec->width = s->job.geometry.width;
     spec->thickness = s->job.geometry.thickness;
     return TR_OK;

@@ -1,6 +1,7 @@
 #include "statistics.h"
 
 #include <math.h>
+#include <string.h>
 
 enum {
     PARTS = 16,  /* sums side by side, so that they need not wait for each other */
@@ -40,7 +41,7 @@ tr_slice_sums tr_slice_measure(const float *values, size_t n)
     for (size_t i = 0; i < whole; i += PARTS)
         add_values(&s, values + i, PARTS, about);
     add_values(&s, values + whole, n - whole, about);
-    tr_slice_sums sums = {.min = s.low[0], .max = s.high[0]};
+    tr_slice_sums sums = {.min = s.low[0], .max = s.high[0], .check = NAN};
     for (size_t j = 0; j < PARTS; j++) {
         sums.min = fmin(sums.min, s.low[j]);
         sums.max = fmax(sums.max, s.high[j]);
@@ -50,6 +51,19 @@ tr_slice_sums tr_slice_measure(const float *values, size_t n)
     sums.mean = about + first / (double)n;
     sums.squares = fmax(second - first * first / (double)n, 0.0);
     return sums;
+}
+
+/* By the bits, which the compiler can vectorise. */
+bool tr_all_finite(const float *values, size_t n)
+{
+    const uint32_t exponent = 0x7f800000;
+    uint32_t bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        bad |= (bits & exponent) == exponent;
+    }
+    return !bad;
 }
 
 tr_statistics tr_slices_total(const tr_slice_sums *sums, size_t n_slices, double n)

@@ -13,6 +13,7 @@ import subprocess
 from collections import Counter
 
 import h5py
+import mrcfile
 import numpy as np
 import pytest
 
@@ -279,6 +280,90 @@ def test_timeline(place, op, what):
     outcomes = place.sweep(SLICES, arguments, op, what, "t.json", step=7, named=["t.json"],
                            result=[files])
     assert outcomes["failed"] and not outcomes["harmless"]
+
+
+# ---- a disk that changes what it is given ----
+
+def meaning(path):
+    """What another program finds in a tomogram, by mrcfile or h5py."""
+    if path.suffix == ".mrc":
+        with mrcfile.open(path) as file:
+            h = file.header
+            return (np.array(file.data), file.voxel_size.tolist(), h.origin.tolist(),
+                    file.get_labels(), [float(h[n]) for n in ("dmin", "dmax", "dmean", "rms")])
+    with h5py.File(path) as file:
+        group = file["MDF/images/0"]
+        return group["image"][...], {n: np.array(v) for n, v in group.attrs.items()}
+
+
+def same_meaning(path, expected):
+    try:
+        np.testing.assert_equal(meaning(path), expected)
+    except Exception:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("program, output, ranks", [
+    *((SLICES, name, None) for name in ("mrc", "byte", "packed", "xyz", "kept", "half")),
+    (VOLUME, "hdf xyz packed byte", None), (VOLUME, "hdf", None),
+    (SLICES, "byte", 2), (VOLUME, "hdf xyz packed byte", 2)])
+def test_verify(place, tmp_path, program, output, ranks):
+    """With --verify, no flipped bit gets through to a file that has its name."""
+    arguments = {"half": [*PLAIN, "--mode", "half"],
+                 "hdf xyz packed byte": [*HDF, "--order", "xyz", "--deflate", "1", "--mode",
+                                         "byte"], **OUTPUTS}[output]
+    name = arguments[arguments.index("-o") + 1]
+    (tmp_path / name).write_bytes(place.reference(program, arguments)[name])
+    expected = meaning(tmp_path / name)
+    outcomes, through = Counter(), 0
+    for k in range(1, 200, 3):
+        place.clear()
+        (place.folder / name).write_bytes(EARLIER)
+        how = [f"write:{k}:flip", f"{name}.", ranks, None if ranks is None else 0]
+        status, said, happened = place.run(program, [*arguments, "--verify"], *how)
+        if not happened:
+            assert status == 0 and same_meaning(place.folder / name, expected)
+            break
+        if status == 0:
+            assert same_meaning(place.folder / name, expected), k
+            assert place.left().keys() == {name}
+            outcomes["harmless"] += 1
+            continue
+        errors = [line for line in said.splitlines() if "error: " in line]
+        assert len(errors) == 1 and name in errors[0], said
+        assert place.left() == {name: EARLIER}, (k, place.left().keys())
+        outcomes["found"] += 1
+        if through == 0 and ranks is None:  # the same without --verify
+            place.clear()
+            status, said, _ = place.run(program, arguments, *how)
+            through += status == 0 and not same_meaning(place.folder / name, expected)
+    print(program, output, ranks, dict(outcomes))
+    assert outcomes["found"] >= 3
+    assert through or ranks
+
+
+def test_verify_after_going_on(place):
+    """Checksums of slices that a run before wrote are in its journal; one without --verify
+    took none, and that is said."""
+    arguments = OUTPUTS["kept"]
+    for before, after in ([], ["--verify"]), (["--verify"], ["--verify"]):
+        place.clear()
+        status, said, happened = place.run(SLICES, [*arguments, *before], "rename:1:EACCES",
+                                           "o.mrc")
+        assert happened and status == 1 and ".o.mrc.partial" in place.left(), said
+        status, said, _ = place.run(SLICES, [*arguments, *after, "--resume"])
+        assert status == 0
+        assert ("there are no checksums" in said) == (not before), said
+    place.clear()
+    place.run(SLICES, [*arguments, "--verify"], "rename:1:EACCES", "o.mrc")
+    partial = place.folder / ".o.mrc.partial"
+    data = bytearray(partial.read_bytes())
+    data[2000] ^= 1
+    partial.write_bytes(data)
+    status, said, _ = place.run(SLICES, [*arguments, "--verify", "--resume"])
+    assert status == 1 and "1 of 12 slices, the first of them 0 (from 0)" in said, said
+    assert not place.left()
 
 
 # ---- going on ----

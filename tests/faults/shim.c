@@ -11,7 +11,8 @@
  * OP: open, read, write, flush, sync, truncate, rename, close (of the files of that
  * path); alloc: memory of any kind, threads, plans of FFTW; tick: looking at the clock,
  * as every stage does; mpi: collective calls. WHAT: an error (ENOSPC, EIO, ENOMEM ...),
- * short (a part is read or written), shrink (the file is halved, then read), or a signal
+ * short (a part is read or written), flip (what is written has a wrong bit), shrink (the
+ * file is halved, then read), or a signal
  * (KILL, TERM).
  *
  * Streams (FILE) fail in the call, not when their buffer is written: what the C library
@@ -53,7 +54,12 @@ static const struct {
               {"ESTALE", ESTALE}, {"EAGAIN", EAGAIN}},
   signals[] = {{"KILL", SIGKILL}, {"TERM", SIGTERM}};
 
-enum { SHORT = -1, SHRINK = -2, SIGNAL = -100 }; /* beside errno's positive values */
+enum {
+    SHORT = -1,
+    SHRINK = -2,
+    FLIP = -3,
+    SIGNAL = -100
+}; /* beside errno's positive values */
 
 typedef struct rule {
     int op, what;
@@ -76,6 +82,8 @@ static int parse_what(const char *text)
         return SHORT;
     if (strcmp(text, "shrink") == 0)
         return SHRINK;
+    if (strcmp(text, "flip") == 0)
+        return FLIP;
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
         if (strcmp(text, errors[i].name) == 0)
             return errors[i].value;
@@ -178,7 +186,7 @@ __attribute__((destructor)) static void end(void)
 
 /* ---- whether a call fails ---- */
 
-/* 0, an errno (also set), SHORT or SHRINK; a signal arrives before it returns. */
+/* 0, an errno (also set), SHORT, SHRINK or FLIP; a signal arrives before it returns. */
 static int count(int op)
 {
     for (int i = 0; i < n_rules; i++) {
@@ -401,14 +409,34 @@ ssize_t pread64(int fd, void *to, size_t bytes, off64_t at)
     return pread(fd, to, bytes, at);
 }
 
+/* At the file's position if `at` is negative. */
+static ssize_t write_out(int fd, const void *from, size_t bytes, off_t at)
+{
+    int fault = count_fd(WRITE, fd);
+    char *wrong = fault == FLIP && bytes ? __libc_malloc(bytes) : NULL;
+    if (fault > 0)
+        return -1;
+    if (fault == SHORT)
+        bytes = part_of(bytes);
+    if (wrong) {
+        memcpy(wrong, from, bytes);
+        wrong[bytes / 5] ^= 0x10;
+        from = wrong;
+    }
+    ssize_t written = at < 0 ? syscall(SYS_write, fd, from, bytes)
+                             : syscall(SYS_pwrite64, fd, from, bytes, at);
+    free(wrong);
+    return written;
+}
+
 ssize_t write(int fd, const void *from, size_t bytes)
 {
-    return transfers(WRITE, fd, &bytes) ? syscall(SYS_write, fd, from, bytes) : -1;
+    return write_out(fd, from, bytes, -1);
 }
 
 ssize_t pwrite(int fd, const void *from, size_t bytes, off_t at)
 {
-    return transfers(WRITE, fd, &bytes) ? syscall(SYS_pwrite64, fd, from, bytes, at) : -1;
+    return write_out(fd, from, bytes, at);
 }
 
 ssize_t pwrite64(int fd, const void *from, size_t bytes, off64_t at)
