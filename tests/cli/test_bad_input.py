@@ -183,12 +183,24 @@ def test_scale_beyond_float(bench):
                   "--scale")
 
 
-def test_nan_in_initial_volume(bench):
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+@pytest.mark.parametrize("more", ["", "--mode half", "--mode int16", "--mode int16 --scale 0,1",
+                                  "--mode byte --scale 0,1"])
+def test_nan_in_initial_volume(bench, value, more):
+    """Also where the conversion would make a number of it."""
     volume = np.zeros((ROWS, 16, COLUMNS), np.float32)
-    volume[3, 4, 5] = np.inf
+    volume[3, 4, 5] = value
     bench.stack("i.mrc", volume)
-    bench.refused("s.mrc -T 16 -a SIRT -i 2 -o o.mrc --initial i.mrc", DATA, "o.mrc", "NaN",
-                  "--initial")
+    bench.refused(f"s.mrc -T 16 -a SIRT -i 2 -o o.mrc --initial i.mrc {more}", DATA, "o.mrc",
+                  "NaN", "--initial")
+
+
+@RANKS
+@pytest.mark.parametrize("scale, said", [("0,1e-9", "every voxel is 0;"),
+                                         ("-1e9,1", "every voxel is -32768;")])
+def test_tomogram_of_one_value(bench, scale, said, ranks):
+    bench.refused(f"s.mrc -T 16 -o o.mrc --mode int16 --scale {scale}", DATA, "o.mrc", said,
+                  "--scale", "int16", ranks=ranks)
 
 
 # ---- angles and transforms ----

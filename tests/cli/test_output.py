@@ -196,3 +196,18 @@ def test_hdf5_holds_the_same(make, mode, order):
         sizes[level] = path.stat().st_size
     if mode == "byte":
         assert sizes[6] < sizes[0]
+
+
+@pytest.mark.parametrize("options, name", [
+    ([], "rec.mrc"), (["--mode", "byte", "--order", "xyz"], "rec.mrc"),
+    (["--mode", "half", "--scale", "0,1e-6", "--deflate", "3"], "rec.hdf")])
+def test_verified_tomogram_is_the_same(make, tiltrec, series, tmp_path, options, name):
+    """Values of half precision down to its smallest; tests of faults show what --verify
+    finds."""
+    path, _ = make(*options, name=name)
+    expected = path.read_bytes()
+    for ranks in None, 2:
+        done = tiltrec("-a", "FBP", "-T", THICKNESS, "-o", name, "--verify", *options, series,
+                       cwd=tmp_path, ranks=ranks)
+        assert done.stderr.count(f"read back {name}: {N_V} of {N_V} slices compared") == 1
+        assert path.read_bytes() == expected

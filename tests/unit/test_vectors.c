@@ -267,6 +267,24 @@ static void test_many_rows(void **state)
 
 /* ---- memory and copies ---- */
 
+/* In debug builds what is read before it is written is NaN. */
+static void test_poison(void **state)
+{
+    (void)state;
+#ifdef NDEBUG
+    skip();
+#else
+    fixture f = open_first(1);
+    vec v = new_vec(&f, 37, 16);
+    memset(v.host, 0, v.n * sizeof *v.host);
+    to_host(&f, &v);
+    for (size_t i = 0; i < v.n; i++)
+        assert_true(isnan(v.host[i]));
+    free_vec(&f, &v);
+    close_backend(&f);
+#endif
+}
+
 /* Vectors come and go: what is allocated again is not what is still in use. */
 static void test_allocation(void **state)
 {
@@ -404,6 +422,7 @@ int main(void)
         cmocka_unit_test(test_rows_are_alone),
         cmocka_unit_test(test_some_rows),
         cmocka_unit_test(test_many_rows),
+        cmocka_unit_test(test_poison),
         cmocka_unit_test(test_allocation),
         cmocka_unit_test(test_shared_memory),
         cmocka_unit_test(test_copies_beside_computing),
