@@ -81,7 +81,8 @@ const tr_option tr_common_options[] = {
      .choices = "views frames EVEN ODD",
      .help = "Make two more tomograms, OUTPUT_EVN and OUTPUT_ODD, with the same "
              "parameters, and their Fourier ring correlation: of every second view each, "
-             "or of two series made from the even and the odd frames"},
+             "or of two series made from the even and the odd frames",
+     .brief = "Even and odd tomograms beside it, and their FRC"},
 
     {.section = "Geometry",
      .name = "thickness",

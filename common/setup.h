@@ -70,6 +70,9 @@ TR_CHECKED tr_status tr_setup_read_alignment(tr_setup *s);
 bool tr_setup_has_transforms(const tr_setup *s);
 TR_CHECKED tr_status tr_setup_read_transforms(const tr_setup *s,
                                               tr_transform *transforms);
+/* Say where an mdoc has the tilt axis, and warn where the views seem not to be aligned.
+ */
+void tr_setup_print_axis(const tr_setup *s);
 /* The parts of these that half sets need of their own: the geometry of the views used,
  * and the series; the second is collective. */
 TR_CHECKED tr_status tr_setup_open_series(tr_setup *s, tr_comm *comm);

@@ -134,3 +134,24 @@ tr_status tr_setup_read_transforms(const tr_setup *s, tr_transform *transforms)
     return tr_transforms_read(s->options.transforms, tr_image_get_info(s->image)->nz,
                               transforms);
 }
+
+void tr_setup_print_axis(const tr_setup *s)
+{
+    enum { SLANTED = 10 }; /* degrees; a stage's axis is rarely off by more */
+    tr_mdoc mdoc;
+    if (s->job.comm->rank != 0 || !s->tilts_path || !tr_mdoc_probe(s->tilts_path) ||
+        tr_mdoc_read(s->tilts_path, &mdoc) != TR_OK)
+        return;
+    double axis = mdoc.tilt_axis_angle;
+    tr_mdoc_free(&mdoc);
+    if (isnan(axis))
+        return;
+    tr_info("tilt axis of the raw images, as %s has it: %g degrees from vertical",
+            s->tilts_path, axis);
+    if (fabs(remainder(axis, 180.0)) > SLANTED && !tr_setup_has_transforms(s) &&
+        !tr_is_aligned_name(s->series_path))
+        tr_warn(
+            "%s: the tilt axis must be vertical in the images, and is %g degrees from "
+            "it before alignment; if they are not aligned yet, give --transforms",
+            s->series_path, axis);
+}

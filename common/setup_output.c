@@ -258,6 +258,7 @@ void tr_setup_print(const tr_setup *s)
         s->tilts_path ? s->tilts_path : "from the series itself", low * degrees,
         high * degrees, s->options.tilt_offset != 0.0 ? " (offset included)" : "",
         g->pitch * degrees, g->axis_u);
+    tr_setup_print_axis(s);
     for (size_t k = 0; k < g->n_views; k++)
         tr_verbose("view %zu: tilt %.3f degrees%s", s->views[k] + 1, g->tilt[k] * degrees,
                    g->xtilt && g->xtilt[k] != 0.0 ? ", with an x-tilt of its own" : "");

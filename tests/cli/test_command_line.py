@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import reference
-from conftest import difference, read_mrc, write_series
+from conftest import difference, read_mrc, write_mrc, write_series
 from reference import Geometry
 
 TILTS = np.array([-60, -42, -20, -5, 3, 21, 36, 47, 60])
@@ -67,6 +67,28 @@ def test_a_tilt_com_that_was_found_stays_in_its_folder(tiltrec, folder, line):
     done = tiltrec("-a", "BPT", cwd=folder, check=False)
     assert done.returncode == 2 and "outside its folder" in done.stderr
     assert names(folder) == before
+
+
+@pytest.mark.parametrize("name, axis, options, warned", [
+    ("raw.st", 85.3, [], True),
+    ("raw.st", -94.7, [], True),
+    ("raw.st", 3.0, [], False),
+    ("raw.st", 178.0, [], False),
+    ("raw.st", 85.3, ["--transforms", "raw.xf"], False),
+    ("raw_ali.mrc", 85.3, [], False),
+    ("raw.st", None, [], False),
+])
+def test_where_the_tilt_axis_is(tiltrec, tmp_path, views, name, axis, options, warned):
+    write_mrc(tmp_path / name, views)
+    title = f"[T = Tilt axis angle = {axis}, binning = 1  spot = 8]\n" if axis else ""
+    (tmp_path / "raw.mdoc").write_text(title + "".join(
+        f"[ZValue = {k}]\nTiltAngle = {tilt}\n" for k, tilt in enumerate(TILTS)))
+    (tmp_path / "raw.xf").write_text("1 0 0 1 0 0\n" * len(TILTS))
+    for ranks in (None, 2) if warned else (None,):
+        said = tiltrec("--dry-run", "-T", 8, "-t", "raw.mdoc", *options, name, cwd=tmp_path,
+                       ranks=ranks).stderr
+        assert said.count(f"{axis:g} degrees from vertical") == 1 if axis else True
+        assert said.count("the tilt axis must be vertical") == warned
 
 
 def test_several_series_are_listed(tiltrec, folder):

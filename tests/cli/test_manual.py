@@ -1,6 +1,7 @@
 """The manual hangs together: links, anchors, figures, and the site and PDF made of it."""
 import html.parser
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -128,3 +129,34 @@ def test_the_pdf(site):
     for part in ("Contents", "The TiltRec manual", "Options of tiltrecz-cuda",
                  "Added to every tilt angle"):
         assert part in text
+
+
+COMMAND = re.compile(r"(?:mpiexec -n \d+ |srun )?(tiltrecz?-(?:mpi|cuda)) ([^#|<>]*)")
+
+
+def commands():
+    """Command lines of our programs in the manual, of those that are whole: (program,
+    arguments), with what a shell would fill in."""
+    found = set()
+    for path in PAGES:
+        text = path.read_text().replace("\\\n", " ")
+        lines = re.findall(r"^ {4,}(.*)$", text, re.MULTILINE) + re.findall(r"`([^`\n]+)`", text)
+        for line in lines:
+            line = re.sub(r'"?\$\(.*\)"?|"?\$\w+"?', "8", line)
+            match = COMMAND.match(line)
+            if match and "..." not in line and "error:" not in line and "[" not in line:
+                found.add((match.group(1), match.group(2).strip()))
+    return sorted(found)
+
+
+def test_commands_of_the_manual_are_understood(build_dir, tmp_path):
+    """In an empty folder each ends at a file that is not there, not at a word."""
+    every = commands()
+    assert len(every) > 25
+    for program, arguments in every:
+        done = subprocess.run([build_dir / program, *shlex.split(arguments)], cwd=tmp_path,
+                              text=True, capture_output=True, stdin=subprocess.DEVNULL)
+        said = f"{program} {arguments}: {done.stderr}"
+        assert done.returncode in (0, 1, 3) or "no tilt series in" in done.stderr, said
+        assert done.returncode != 1 or "cannot open" in done.stderr, said
+        assert not list(tmp_path.iterdir())
