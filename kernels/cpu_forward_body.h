@@ -1,26 +1,26 @@
-/* The forward projector for independent rows: each detector column gathers the voxels
- * under its hat function. Part of cpu_project.c, to be compiled for every instruction
- * set.
+/* The forward projector for independent rows: each voxel adds to the two detector columns
+ * it lies between. Part of cpu_project.c, to be compiled for every instruction set.
  *
  * LINES neighbouring lines of voxels, along x or along z, are copied into the first-level
  * cache and serve a group of views: those whose columns advance faster along that axis,
- * by 1/sqrt(2) per voxel at least. Then TAPS voxels of a line are all that a hat covers,
- * there are no branches, and a column's sum is loaded and stored once for LINES x TAPS
- * multiply-adds. */
+ * by 1/sqrt(2) per voxel at least. Between two columns then lie one or two voxels of a
+ * line. The first ones of all lines are added while the sums of both columns are in
+ * registers: no multiply-add is wasted and no branch is taken. The second ones, where
+ * there are any, follow from a list. */
 
 enum {
     LINES = 4,
-    TAPS = 3,
     LENGTH = 28, /* voxels of a line copied at a time */
-    GAP = 7,     /* zeros between lines: what columns of other lines find beyond an end */
+    GAP = 12,     /* zeros between lines: what columns of other lines find beyond an end */
     PITCH = LENGTH + GAP,
     LANES = 64,        /* rows copied at a time */
-    MOST_VIEWS = 32,   /* in a group: more would not stay in the second-level cache */
+    MOST_VIEWS = 64,   /* in a group: more would not stay in the second-level cache */
     LEAST_VIEWS = 4,   /* fewer do not make up for the copying */
-    BINS = 2 * LENGTH, /* columns whose taps are found at a time */
+    BINS = 2 * LENGTH, /* gaps between columns whose voxels are found at a time */
+    SLOTS = BINS + DOUBLES,
     LANE_BYTES = LANES * sizeof(float)
 };
-static const double least_slope = 0.7; /* 2 / slope < TAPS */
+static const double least_slope = 0.7; /* 1 / slope < 2 */
 
 typedef struct bundle {
     bool along_x;
@@ -28,17 +28,22 @@ typedef struct bundle {
     float voxels[(LINES * PITCH + GAP) * LANES] __attribute__((aligned(64)));
 } bundle;
 
-/* Of some columns: the first tap in each line, and the weights. Found for a vector of
- * columns at a time, used one by one. */
+/* For some bins, each from one column to the next: the first voxel of each line in it and
+ * its weights for the two columns. Found for a vector of bins at a time, used one by one.
+ * `second` lists the bins of lines (line * BINS + bin) in which another voxel follows. */
 typedef struct bin_taps {
     union {
-        bvec some[BINS / DOUBLES];
-        const float *one[BINS];
+        bvec some[SLOTS / DOUBLES];
+        const float *one[SLOTS];
     } voxel[LINES];
     union {
-        fvec some[BINS / DOUBLES];
-        float one[BINS];
-    } weight[LINES][TAPS];
+        fvec some[SLOTS / DOUBLES];
+        float one[SLOTS];
+    } weight[LINES][2];
+    size_t n_second;
+    const float *second_voxel[LINES * SLOTS + DOUBLES];
+    float second_right[LINES * SLOTS + DOUBLES];
+    uint32_t second_bin[LINES * SLOTS + DOUBLES];
 } bin_taps;
 
 /* Some lanes of a group of views, and where their voxels begin. */
@@ -52,10 +57,10 @@ typedef struct forward_task {
 static bool bundle_at(const tr_slab *s, size_t index, bundle *b)
 {
     size_t n_lines = b->along_x ? s->n_z : s->n_x, length = b->along_x ? s->n_x : s->n_z;
-    size_t pieces = (length + LENGTH - 1) / LENGTH;
-    b->line = index / pieces * LINES;
-    b->first = index % pieces * LENGTH;
-    if (b->line >= n_lines)
+    size_t bands = (n_lines + LINES - 1) / LINES;
+    b->line = index % bands * LINES;
+    b->first = index / bands * LENGTH;
+    if (b->first >= length)
         return false;
     b->n_lines = min_size(LINES, n_lines - b->line);
     b->length = min_size(LENGTH, length - b->first);
@@ -94,80 +99,150 @@ static void prefetch_bundle(const tr_slab *s, const forward_task *t, const bundl
     }
 }
 
-/* Taps of n columns from `first` on. Voxel i of a line is seen at column base + slope i;
- * a column's first tap is the first voxel closer to it than 1. Rounding and addresses as
- * in find_taps. */
+/* Append those of `n` bins from `bin` on, one per lane, in which a second voxel lies. */
+static inline void append_second(dvec count, bvec voxel, fvec right, size_t bin, size_t n,
+                                 bin_taps *taps)
+{
+    size_t to = taps->n_second;
+#if defined(__AVX512F__) && defined(__AVX512VL__)
+    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    __mmask8 two = _mm512_cmp_pd_mask((__m512d)count, _mm512_set1_pd(2.0), _CMP_EQ_OQ);
+    two &= (__mmask8)((1u << n) - 1);
+    __m256i bins = _mm256_add_epi32(_mm256_set1_epi32((int)bin), lanes);
+    _mm512_storeu_si512(taps->second_voxel + to,
+                        _mm512_maskz_compress_epi64(two, (__m512i)voxel));
+    _mm256_storeu_ps(taps->second_right + to,
+                     _mm256_maskz_compress_ps(two, (__m256)right));
+    _mm256_storeu_si256((__m256i *)(taps->second_bin + to),
+                        _mm256_maskz_compress_epi32(two, bins));
+    to += (size_t)__builtin_popcount(two);
+#else
+    for (size_t k = 0; k < n; k++) {
+        taps->second_voxel[to] = (const float *)(uintptr_t)voxel[k];
+        taps->second_right[to] = right[k];
+        taps->second_bin[to] = (uint32_t)(bin + k);
+        to += count[k] == 2.0;
+    }
+#endif
+    taps->n_second = to;
+}
+
+/* Where columns advance by a voxel or more, a bin may hold none. */
+static void clear_empty(size_t n, bin_taps *taps)
+{
+    for (size_t l = 0; l < LINES; l++)
+        for (size_t k = 0; k < n; k++)
+            if (taps->voxel[l].one[k] == taps->voxel[l].one[k + 1])
+                taps->weight[l][0].one[k] = taps->weight[l][1].one[k] = 0.0f;
+}
+
+/* The voxels of n bins from column `first` on. Along a line, voxel i of the bundle is seen
+ * at column base + slope i; where columns fall along the line, i counts from its end. A
+ * bin's first voxel is found by one formula for each column, so that every voxel is in
+ * one bin, however it is rounded; those right on a column are moved off the tie. Rounding
+ * and addresses as in find_taps. */
 static void find_bins(const tr_ray *ray, const bundle *b, size_t first, size_t n,
                       bin_taps *taps)
 {
-    double slope = b->along_x ? ray->ux : ray->uz;
-    double across = b->along_x ? ray->uz : ray->ux;
-    double inverse = 1.0 / slope, start = (double)b->first - GAP;
+    double along = b->along_x ? ray->ux : ray->uz, slope = fabs(along);
+    double across = b->along_x ? ray->uz : ray->ux, inverse = 1.0 / slope;
+    bool falls = along < 0.0;
+    double bytes = falls ? -(double)LANE_BYTES : (double)LANE_BYTES;
+    size_t start = falls ? LENGTH - 1 : 0;
+    uint64_t step = falls ? -(uint64_t)LANE_BYTES : (uint64_t)LANE_BYTES;
+    bool rarely_empty = slope > 0.999;
+    taps->n_second = 0;
+    dvec u0;
+    for (int k = 0; k < DOUBLES; k++)
+        u0[k] = (double)(first + (size_t)k);
     for (size_t l = 0; l < LINES; l++) {
-        double base = tr_ray_base(ray->u0, across, (double)(b->line + l));
-        double from = 0.5 - fabs(inverse) - base * inverse;
-        bvec line = (bvec){0} + (uintptr_t)(b->voxels + l * PITCH * LANES) - BITS_OF_ONE;
-        dvec u;
-        for (int k = 0; k < DOUBLES; k++)
-            u[k] = (double)(first + (size_t)k);
-        for (size_t k = 0; k < n; k += DOUBLES) {
+        double base = tr_ray_base(ray->u0, across, (double)(b->line + l)) +
+                      along * (double)(b->first + start);
+        double from = 0.5 - 1e-9 - base * inverse;
+        const float *line = b->voxels + (GAP + l * PITCH + start) * LANES;
+        bvec address = (bvec){0} + (uintptr_t)line - BITS_OF_ROUND;
+        dvec u = u0;
+        for (size_t k = 0; k < n + rarely_empty; k += DOUBLES) {
             dvec i = (u * inverse + from + ROUND) - ROUND;
-            dvec distance = base + slope * i - u;
-            taps->voxel[l].some[k / DOUBLES] =
-                (bvec)((i - start) * (double)LANE_BYTES + ONE) + line;
-            for (int t = 0; t < TAPS; t++) {
-                bvec magnitude = (bvec)distance & (~(bvec){0} >> 1);
-                dvec weight = 1.0 - (dvec)magnitude;
-                weight = (dvec)((bvec)weight & (bvec)(weight > 0.0));
-                taps->weight[l][t].some[k / DOUBLES] =
-                    __builtin_convertvector(weight, fvec);
-                distance += slope;
-            }
+            u += 1.0;
+            dvec next = (u * inverse + from + ROUND) - ROUND;
+            u -= 1.0;
+            fvec f = __builtin_convertvector(i * slope + base - u, fvec);
+            bvec voxel = (bvec)(i * bytes + ROUND) + address;
+            taps->voxel[l].some[k / DOUBLES] = voxel;
+            taps->weight[l][0].some[k / DOUBLES] = 1.0f - f;
+            taps->weight[l][1].some[k / DOUBLES] = f;
+            append_second(next - i, voxel + step, f + (float)slope, k,
+                          min_size(DOUBLES, n > k ? n - k : 0), taps);
             u += (double)DOUBLES;
+        }
+    }
+    if (rarely_empty)
+        clear_empty(n, taps);
+}
+
+/* Add the first voxels to some vectors of rows of columns 0 .. n. */
+static inline __attribute__((always_inline)) void add_first(const bin_taps *taps,
+                                                            size_t n, size_t row,
+                                                            float *p, size_t rows,
+                                                            const int n_vec)
+{
+    vec here[WIDE], next[WIDE];
+    for (int i = 0; i < n_vec; i++)
+        here[i] = ((const vec *)p)[i];
+    for (size_t k = 0; k < n; k++) {
+        for (int i = 0; i < n_vec; i++)
+            next[i] = ((const vec *)(p + (k + 1) * rows))[i];
+        for (int l = 0; l < LINES; l++) {
+            const vec *x = (const vec *)in_register(taps->voxel[l].one[k] + row);
+            float left = taps->weight[l][0].one[k], right = taps->weight[l][1].one[k];
+            for (int i = 0; i < n_vec; i++) {
+                here[i] += left * x[i];
+                next[i] += right * x[i];
+            }
+        }
+        for (int i = 0; i < n_vec; i++) {
+            ((vec *)(p + k * rows))[i] = here[i];
+            here[i] = next[i];
+        }
+    }
+    for (int i = 0; i < n_vec; i++)
+        ((vec *)(p + n * rows))[i] = here[i];
+}
+
+static inline __attribute__((always_inline)) void
+add_second(const bin_taps *taps, size_t row, float *p, size_t rows, const int n_vec)
+{
+    for (size_t e = 0; e < taps->n_second; e++) {
+        const vec *x = (const vec *)in_register(taps->second_voxel[e] + row);
+        float *to = p + taps->second_bin[e] * rows, *beside = to + rows;
+        float right = taps->second_right[e], left = 1.0f - right;
+        vec here[WIDE], next[WIDE];
+        for (int i = 0; i < n_vec; i++) {
+            here[i] = ((const vec *)to)[i] + left * x[i];
+            next[i] = ((const vec *)beside)[i] + right * x[i];
+        }
+        for (int i = 0; i < n_vec; i++) {
+            ((vec *)to)[i] = here[i];
+            ((vec *)beside)[i] = next[i];
         }
     }
 }
 
-/* Add a bundle to some vectors of rows of columns k .. k + n_bins - 1. */
-static inline __attribute__((always_inline)) void add_bins(const bin_taps *taps, size_t k,
-                                                           size_t row, float *p,
-                                                           size_t rows, const int n_bins,
-                                                           const int n_vec)
+static inline __attribute__((always_inline)) void
+add_bins(const bin_taps *taps, size_t n, size_t row, float *p, size_t rows,
+         const int n_vec)
 {
-    vec sum[2][WIDE];
-    for (int j = 0; j < n_bins; j++)
-        for (int i = 0; i < n_vec; i++)
-            sum[j][i] = ((const vec *)(p + (k + j) * rows))[i];
-    for (int l = 0; l < LINES; l++)
-        for (int j = 0; j < n_bins; j++) {
-            const float *from = in_register(taps->voxel[l].one[k + j] + row);
-            for (int t = 0; t < TAPS; t++) {
-                float weight = taps->weight[l][t].one[k + j];
-                for (int i = 0; i < n_vec; i++)
-                    sum[j][i] += weight * ((const vec *)(from + t * LANES))[i];
-            }
-        }
-    for (int j = 0; j < n_bins; j++)
-        for (int i = 0; i < n_vec; i++)
-            ((vec *)(p + (k + j) * rows))[i] = sum[j][i];
+    add_first(taps, n, row, p + row, rows, n_vec);
+    add_second(taps, row, p + row, rows, n_vec);
 }
 
-/* Add a bundle to some vectors of rows of n columns, two at a time for the latency. */
-static inline __attribute__((always_inline)) void add_columns(const bin_taps *taps,
-                                                              size_t n, size_t row,
-                                                              float *p, size_t rows,
-                                                              const int n_vec)
-{
-    size_t k = 0;
-    for (; k + 2 <= n; k += 2)
-        add_bins(taps, k, row, p, rows, 2, n_vec);
-    if (k < n)
-        add_bins(taps, k, row, p, rows, 1, n_vec);
-}
+/* The bins of a view in which a bundle lies are [first, end). */
+typedef struct window {
+    size_t first, end;
+} window;
 
-/* Project a bundle to one view; p is the view's left guard in the task's first lane. */
-static void project_bundle(const tr_slab *s, const tr_ray *ray, const bundle *b,
-                           size_t lanes, float *p)
+static window window_of(const tr_slab *s, const tr_ray *ray, const bundle *b)
 {
     double low = INFINITY, high = -INFINITY, end = (double)s->n_u + 1.0;
     for (int corner = 0; corner < 4; corner++) {
@@ -179,18 +254,39 @@ static void project_bundle(const tr_slab *s, const tr_ray *ray, const bundle *b,
         high = c > high ? c : high;
     }
     if (!(high > 0.0 && low < end))
-        return;
-    size_t u0 = low > 1.0 ? (size_t)low : 1, u1 = high < end ? (size_t)high + 1 : s->n_u;
-    u1 = min_size(u1, s->n_u);
-    for (size_t u = u0; u <= u1; u += BINS) {
+        return (window){0, 0};
+    return (window){low > 0.0 ? (size_t)low : 0,
+                    high < end ? (size_t)high + 1 : s->n_u + 1};
+}
+
+/* Project a bundle to one view; p is the view's left guard in the task's first lane. */
+static void project_bundle(const tr_slab *s, const tr_ray *ray, const bundle *b,
+                           const window *w, size_t lanes, float *p)
+{
+    for (size_t u = w->first; u < w->end; u += BINS) {
         bin_taps taps;
-        size_t n = min_size(BINS, u1 + 1 - u), r = 0;
+        size_t n = min_size(BINS, w->end - u), r = 0;
         find_bins(ray, b, u, n, &taps);
         for (; r + WIDE * VECTOR <= lanes; r += WIDE * VECTOR)
-            add_columns(&taps, n, r, p + u * s->rows + r, s->rows, WIDE);
+            add_bins(&taps, n, r, p + u * s->rows, s->rows, WIDE);
         for (; r < lanes; r += VECTOR)
-            add_columns(&taps, n, r, p + u * s->rows + r, s->rows, 1);
+            add_bins(&taps, n, r, p + u * s->rows, s->rows, 1);
     }
+}
+
+static inline void prefetch_window(const tr_slab *s, const window *w, size_t lanes,
+                                   const float *p)
+{
+    for (size_t u = w->first; u < w->end; u++)
+        for (size_t r = 0; r < lanes; r += TR_LANES)
+            __builtin_prefetch(p + u * s->rows + r, 1, 3);
+}
+
+/* What fell on the guards left the image. */
+static void clear_guard_lanes(const tr_slab *s, size_t lanes, float *p)
+{
+    memset(p, 0, lanes * sizeof *p);
+    memset(p + (s->n_u + 1) * s->rows, 0, lanes * sizeof *p);
 }
 
 static void project_task(const tr_slab *s, const forward_task *t, const float *x,
@@ -200,14 +296,20 @@ static void project_task(const tr_slab *s, const forward_task *t, const float *x
     for (size_t index = 0; bundle_at(s, index, &b); index++) {
         bool more = bundle_at(s, index + 1, &next);
         copy_bundle(s, t, x, &b);
+        window now = window_of(s, &s->rays[t->views[0]], &b);
         for (size_t k = 0; k < t->n_views; k++) {
-            size_t view = t->views[k];
+            size_t view = t->views[k], after = t->views[k + 1 < t->n_views ? k + 1 : k];
             if (more)
                 prefetch_bundle(s, t, &next, x, k, t->n_views);
-            project_bundle(s, &s->rays[view], &b, t->lanes,
+            window then = window_of(s, &s->rays[after], &b);
+            project_bundle(s, &s->rays[view], &b, &now, t->lanes,
                            p + view * (s->n_u + TR_GUARDS) * s->rows + t->lane);
+            now = then;
         }
     }
+    for (size_t k = 0; k < t->n_views; k++)
+        clear_guard_lanes(s, t->lanes,
+                          p + t->views[k] * (s->n_u + TR_GUARDS) * s->rows + t->lane);
 }
 
 /* The views (`order`, of which the first `along_x` advance faster along x) in groups, of
@@ -215,7 +317,7 @@ static void project_task(const tr_slab *s, const forward_task *t, const float *x
 static void project_bundles(const tr_slab *s, const size_t *order, size_t n,
                             size_t along_x, const float *x, float *p, int threads)
 {
-    size_t lanes = LANES, wanted = 2 * (size_t)threads;
+    size_t lanes = LANES, wanted = (size_t)threads;
     while (lanes > TR_LANES && n * ((s->rows + lanes - 1) / lanes) < wanted)
         lanes /= 2;
     size_t chunks = (s->rows + lanes - 1) / lanes;

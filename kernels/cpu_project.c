@@ -45,6 +45,7 @@ enum {
 #define ROUND 0x1.8p52
 #define ONE 0x1p52
 #define BITS_OF_ONE 0x4330000000000000u
+#define BITS_OF_ROUND 0x4338000000000000u
 
 static inline size_t min_size(size_t a, size_t b) { return a < b ? a : b; }
 
