@@ -312,6 +312,16 @@ static void project_task(const tr_slab *s, const forward_task *t, const float *x
                           p + t->views[k] * (s->n_u + TR_GUARDS) * s->rows + t->lane);
 }
 
+/* Views in as few groups as the cache allows, each copies the volume, and the same number
+ * for each thread. */
+static size_t count_groups(size_t views, size_t chunks, size_t threads)
+{
+    size_t groups = (views + MOST_VIEWS - 1) / MOST_VIEWS;
+    while (groups * chunks % threads && views >= (groups + 1) * LEAST_VIEWS)
+        groups++;
+    return groups;
+}
+
 /* The views (`order`, of which the first `along_x` advance faster along x) in groups, of
  * which each thread gets some; with few views, fewer lanes. Neither shows in a result. */
 static void project_bundles(const tr_slab *s, const size_t *order, size_t n,
@@ -320,17 +330,14 @@ static void project_bundles(const tr_slab *s, const size_t *order, size_t n,
     size_t lanes = LANES, wanted = (size_t)threads;
     while (lanes > TR_LANES && n * ((s->rows + lanes - 1) / lanes) < wanted)
         lanes /= 2;
-    size_t chunks = (s->rows + lanes - 1) / lanes;
-    size_t views = (n * chunks + wanted - 1) / wanted;
-    views = min_size(views < LEAST_VIEWS ? LEAST_VIEWS : views, MOST_VIEWS);
-    size_t steep = n - along_x, flat_groups = (along_x + views - 1) / views;
-    size_t groups = flat_groups + (steep + views - 1) / views;
+    size_t chunks = (s->rows + lanes - 1) / lanes, steep = n - along_x;
+    size_t flat_groups = count_groups(along_x, chunks, wanted);
+    size_t steep_groups = count_groups(steep, chunks, wanted);
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (size_t task = 0; task < groups * chunks; task++) {
+    for (size_t task = 0; task < (flat_groups + steep_groups) * chunks; task++) {
         size_t g = task / chunks, lane = task % chunks * lanes;
         bool flat = g < flat_groups;
-        size_t count = flat ? along_x : steep,
-               of = flat ? flat_groups : groups - flat_groups;
+        size_t count = flat ? along_x : steep, of = flat ? flat_groups : steep_groups;
         size_t k = flat ? g : g - flat_groups;
         size_t first = count * k / of, end = count * (k + 1) / of;
         forward_task t = {.views = order + (flat ? 0 : along_x) + first,
