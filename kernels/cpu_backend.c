@@ -313,16 +313,21 @@ static tr_status cpu_row_squares(void *state, const tr_slab *slab, const tr_subs
                                  const tr_vec *p, double *sums)
 {
     size_t rows = p->rows, lines = slab->n_u + TR_GUARDS;
-#pragma omp parallel for schedule(static) num_threads(threads_of(state))
-    for (size_t r0 = 0; r0 < rows; r0 += TR_LANES) {
-        double part[TR_LANES] = {0};
+    /* Each thread some rows: the order in which a row is added up stays the same. */
+    size_t threads = (size_t)threads_of(state);
+    size_t share = (rows / TR_LANES + threads - 1) / threads * TR_LANES;
+#pragma omp parallel for schedule(static) num_threads((int)threads)
+    for (size_t r0 = 0; r0 < rows; r0 += share) {
+        size_t n = rows - r0 < share ? rows - r0 : share;
+        double part[n];
+        memset(part, 0, sizeof part);
         for (size_t k = 0; k < subset_count(slab, views); k++) {
             const float *from = p->data + subset_view(views, k) * lines * rows + r0;
             for (size_t l = 0; l < lines; l++)
-                for (size_t r = 0; r < TR_LANES; r++)
+                for (size_t r = 0; r < n; r++)
                     part[r] += (double)from[l * rows + r] * from[l * rows + r];
         }
-        for (size_t r = 0; r < TR_LANES; r++)
+        for (size_t r = 0; r < n; r++)
             sums[r0 + r] += part[r];
     }
     return TR_OK;

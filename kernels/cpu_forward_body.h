@@ -11,7 +11,7 @@
 enum {
     LINES = 4,
     LENGTH = 28, /* voxels of a line copied at a time */
-    GAP = 12,     /* zeros between lines: what columns of other lines find beyond an end */
+    GAP = 12,    /* zeros between lines: what columns of other lines find beyond an end */
     PITCH = LENGTH + GAP,
     LANES = 64,        /* rows copied at a time */
     MOST_VIEWS = 64,   /* in a group: more would not stay in the second-level cache */
@@ -136,11 +136,11 @@ static void clear_empty(size_t n, bin_taps *taps)
                 taps->weight[l][0].one[k] = taps->weight[l][1].one[k] = 0.0f;
 }
 
-/* The voxels of n bins from column `first` on. Along a line, voxel i of the bundle is seen
- * at column base + slope i; where columns fall along the line, i counts from its end. A
- * bin's first voxel is found by one formula for each column, so that every voxel is in
- * one bin, however it is rounded; those right on a column are moved off the tie. Rounding
- * and addresses as in find_taps. */
+/* The voxels of n bins from column `first` on. Along a line, voxel i of the bundle is
+ * seen at column base + slope i; where columns fall along the line, i counts from its
+ * end. A bin's first voxel is found by one formula for each column, so that every voxel
+ * is in one bin, however it is rounded; those right on a column are moved off the tie.
+ * Rounding and addresses as in find_taps. */
 static void find_bins(const tr_ray *ray, const bundle *b, size_t first, size_t n,
                       bin_taps *taps)
 {
@@ -229,9 +229,9 @@ add_second(const bin_taps *taps, size_t row, float *p, size_t rows, const int n_
     }
 }
 
-static inline __attribute__((always_inline)) void
-add_bins(const bin_taps *taps, size_t n, size_t row, float *p, size_t rows,
-         const int n_vec)
+static inline __attribute__((always_inline)) void add_bins(const bin_taps *taps, size_t n,
+                                                           size_t row, float *p,
+                                                           size_t rows, const int n_vec)
 {
     add_first(taps, n, row, p + row, rows, n_vec);
     add_second(taps, row, p + row, rows, n_vec);

@@ -40,7 +40,6 @@ tr_status tr_cpu_col_sums(void *state, const tr_slab *slab, const tr_subset *vie
     const tr_cpu *cpu = state;
     size_t n = views ? views->n : slab->n_views;
     double last = tr_ray_last((double)slab->n_u);
-    int n_u = (int)slab->n_u;
 #pragma omp parallel for schedule(static) num_threads(cpu->threads)
     for (size_t iz = 0; iz < slab->n_z; iz++) {
         float *sums = x->data + iz * slab->n_x;
@@ -48,14 +47,13 @@ tr_status tr_cpu_col_sums(void *state, const tr_slab *slab, const tr_subset *vie
         for (size_t k = 0; k < n; k++) {
             const tr_ray *ray = &slab->rays[views ? views->views[k] : k];
             double base = tr_ray_base(ray->u0, ray->uz, (double)iz);
+            /* 1 between the first and the last column, falling to 0 on the guards: weight
+             * there is weight outside the image. */
             for (size_t ix = 0; ix < slab->n_x; ix++) {
-                int column;
-                float fraction;
-                tr_ray_column(base, ray->ux, (double)ix, last, &column, &fraction);
-                /* Weight on the guards is weight outside the image. */
-                float left = column >= 1 && column <= n_u ? 1.0f - fraction : 0.0f;
-                float right = column + 1 <= n_u ? fraction : 0.0f;
-                sums[ix] += left + right;
+                double c = base + ray->ux * (double)ix;
+                double inside = c < last - c ? c : last - c;
+                inside = inside > 0.0 ? inside : 0.0;
+                sums[ix] += (float)(inside < 1.0 ? inside : 1.0);
             }
         }
     }

@@ -92,7 +92,8 @@ static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *p
     (void)add(&b, 1, job->initial ? tr_initial_bytes(job, p) : 0);
     (void)add(&b, (size_t)job->threads,
               tr_fbp_length(g->n_u) * TR_LANES * 2 * sizeof(float));
-    (void)add(&b, 1, volume / p->lanes + projection / p->lanes); /* row, column sums */
+    /* Row and column sums, and those that are kept. */
+    (void)add(&b, 2, volume / p->lanes + projection / p->lanes);
     part->rest = b.total - before + FIXED;
     if (b.overflow || device.overflow || __builtin_add_overflow(b.total, FIXED, &b.total))
         return tr_fail(TR_ERR_MEMORY, "the volume is too large to be counted in bytes");

@@ -9,6 +9,7 @@
 #include "../common/log.h"
 #include "../common/mem.h"
 #include "../common/queue.h"
+#include "sums.h"
 
 /* Buffers on their way round: filled by one stage, emptied by the next. */
 typedef struct ring {
@@ -29,6 +30,7 @@ typedef struct pipeline {
     float *initial; /* a slab of it, to be uploaded; or NULL */
     tr_composer *composer;
     tr_ray *rays;
+    tr_sums sums;
     pthread_mutex_t lock; /* of the first failure */
     tr_status status;
     char sentence[1024];
@@ -174,7 +176,7 @@ static void *download_slabs(void *argument)
 static tr_status count(const tr_linop *A, const tr_subset *views, double start,
                        tr_status status)
 {
-    tr_job *job = A->self;
+    tr_job *job = ((pipeline *)A->self)->job;
     const tr_slab *s = A->slab;
     double n = views ? (double)views->n : (double)s->n_views;
     if (status == TR_OK)
@@ -202,17 +204,17 @@ static tr_status slice_adjoint(const tr_linop *A, const tr_subset *views, const 
 
 static tr_status slice_row_sums(const tr_linop *A, const tr_subset *views, tr_vec *p)
 {
-    return A->backend->row_sums(A->device, A->slab, views, p);
+    return tr_row_sums(&((pipeline *)A->self)->sums, A, views, p);
 }
 
 static tr_status slice_col_sums(const tr_linop *A, const tr_subset *views, tr_vec *x)
 {
-    return A->backend->col_sums(A->device, A->slab, views, x);
+    return tr_col_sums(&((pipeline *)A->self)->sums, A, views, x);
 }
 
 static tr_status slice_filter(const tr_linop *A, const tr_filter *filter, tr_vec *p)
 {
-    tr_job *job = A->self;
+    tr_job *job = ((pipeline *)A->self)->job;
     double start = tr_now();
     tr_status status = A->backend->filter(A->device, A->slab, filter, p);
     if (status == TR_OK)
@@ -269,7 +271,7 @@ static tr_status reconstruct(pipeline *p, float *projections, tr_slab_volume *vo
                      ? (size_t)((long)n_v > volume->row ? (long)n_v - volume->row : 0)
                      : plan->core;
     const tr_linop A = {.ops = &slice_ops,
-                        .self = job,
+                        .self = p,
                         .backend = job->backend,
                         .device = job->device,
                         .slab = &slab,
@@ -409,6 +411,7 @@ static void free_host_buffers(pipeline *p)
     tr_composer_free(p->composer);
     free(p->volumes);
     free(p->rays);
+    tr_sums_free(&p->sums, job->backend, job->device);
 }
 
 /* Those of the device first: where it has less memory than the plan counted on, the
