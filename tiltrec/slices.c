@@ -31,6 +31,10 @@ typedef struct pipeline {
     tr_composer *composer;
     tr_ray *rays;
     tr_sums sums;
+    /* The operator of the slab at hand, and what the algorithm works with. */
+    tr_slab slab;
+    tr_linop A;
+    tr_context context;
     pthread_mutex_t lock; /* of the first failure */
     tr_status status;
     char sentence[1024];
@@ -251,15 +255,15 @@ static tr_status reconstruct(pipeline *p, float *projections, tr_slab_volume *vo
     size_t rows = plan->core + 2 * plan->halo;
     volume->z0 = tr_geometry_plane0(g, row, rows);
     tr_geometry_rays(g, row, rows, p->rays);
-    tr_slab slab = {.n_views = g->n_views,
-                    .n_u = g->n_u,
-                    .n_x = g->width,
-                    .n_z = plan->planes,
-                    .rows = plan->lanes,
-                    .p_rows = plan->lanes,
-                    .rays = p->rays};
-    tr_vec b = {projections, tr_projection_lines(&slab), plan->lanes};
-    tr_vec x = {volume->data, tr_volume_lines(&slab), plan->lanes};
+    p->slab = (tr_slab){.n_views = g->n_views,
+                        .n_u = g->n_u,
+                        .n_x = g->width,
+                        .n_z = plan->planes,
+                        .rows = plan->lanes,
+                        .p_rows = plan->lanes,
+                        .rays = p->rays};
+    tr_vec b = {projections, tr_projection_lines(&p->slab), plan->lanes};
+    tr_vec x = {volume->data, tr_volume_lines(&p->slab), plan->lanes};
     if (job->initial)
         TR_TRY(load_initial(p, volume));
     else if (job->algorithm->needs & TR_USES_INITIAL)
@@ -270,18 +274,19 @@ static tr_status reconstruct(pipeline *p, float *projections, tr_slab_volume *vo
     size_t end = volume->row + (long)plan->core > (long)n_v
                      ? (size_t)((long)n_v > volume->row ? (long)n_v - volume->row : 0)
                      : plan->core;
-    const tr_linop A = {.ops = &slice_ops,
-                        .self = p,
-                        .backend = job->backend,
-                        .device = job->device,
-                        .slab = &slab,
-                        .tilt = g->tilt,
-                        .first_row = plan->halo + first,
-                        .n_rows = end > first ? end - first : 0};
-    tr_context context = {
-        .A = &A, .starts_at_zero = !job->initial, .history = &job->history};
-    tr_status status = job->algorithm->run(&context, job->params, &b, &x);
-    tr_context_end(&context);
+    p->A = (tr_linop){.ops = &slice_ops,
+                      .self = p,
+                      .backend = job->backend,
+                      .device = job->device,
+                      .slab = &p->slab,
+                      .tilt = g->tilt,
+                      .first_row = plan->halo + first,
+                      .n_rows = end > first ? end - first : 0};
+    p->context.A = &p->A;
+    p->context.starts_at_zero = !job->initial;
+    p->context.history = &job->history;
+    tr_status status = job->algorithm->run(&p->context, job->params, &b, &x);
+    tr_context_next(&p->context);
     return status == TR_OK ? job->backend->wait(job->device) : status;
 }
 
@@ -469,6 +474,8 @@ static tr_status slices_run(tr_job *job, const void *plan)
     tr_status status = make_buffers(&p);
     if (status == TR_OK)
         status = run_threads(&p);
+    if (p.context.A)
+        tr_context_end(&p.context);
     if (job->backend->own_memory)
         free_device_buffers(&p);
     free_host_buffers(&p);

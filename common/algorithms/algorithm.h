@@ -85,7 +85,9 @@ struct tr_context {
     tr_history *history;
     /* private to context.c */
     size_t n_owned, iteration;
+    size_t n_kept; /* vectors of the slab before, to be used again */
     float *owned[32];
+    size_t floats[32];          /* their lengths */
     double *row_data, *row_now; /* per row: |b|^2, and |r|^2 of this iteration */
     double *row_last;
     float *row_active; /* 1, or 0 once the row has reached the tolerance */
@@ -93,6 +95,9 @@ struct tr_context {
 
 /* Free what the algorithm allocated. */
 void tr_context_end(tr_context *c);
+/* The slab is done: what the algorithm allocated is kept for the next one, whose memory
+ * is then there already. Ends with tr_context_end as well. */
+void tr_context_next(tr_context *c);
 
 /* New vectors, freed by tr_context_end: volumes and weights with undefined contents,
  * projections 0. Weights hold one value per line, or per sample where rows are coupled.

@@ -8,10 +8,22 @@
 
 static tr_status new_vector(tr_context *c, size_t lines, size_t rows, tr_vec *v)
 {
-    TR_ASSERT(c->n_owned < sizeof c->owned / sizeof *c->owned);
+    size_t k = c->n_owned;
+    TR_ASSERT(k < sizeof c->owned / sizeof *c->owned);
     *v = (tr_vec){.lines = lines, .rows = rows};
-    TR_TRY(c->A->backend->alloc(c->A->device, lines * rows, &v->data));
-    c->owned[c->n_owned++] = v->data;
+    if (k < c->n_kept && c->floats[k] == lines * rows) {
+        v->data = c->owned[k];
+#ifndef NDEBUG
+        TR_TRY(TR_VECTOR(c, fill, v, NAN)); /* as new ones are */
+#endif
+    } else {
+        TR_TRY(c->A->backend->alloc(c->A->device, lines * rows, &v->data));
+        if (k < c->n_kept)
+            c->A->backend->free(c->A->device, c->owned[k]);
+        c->owned[k] = v->data;
+        c->floats[k] = lines * rows;
+    }
+    c->n_owned++;
     return TR_OK;
 }
 
@@ -49,15 +61,23 @@ tr_status tr_dot(const tr_context *c, const tr_vec *x, const tr_vec *y, double *
     return total(c, sum, 1);
 }
 
-void tr_context_end(tr_context *c)
+void tr_context_next(tr_context *c)
 {
-    for (size_t i = 0; i < c->n_owned; i++)
-        c->A->backend->free(c->A->device, c->owned[i]);
-    c->n_owned = 0;
+    if (c->n_kept < c->n_owned)
+        c->n_kept = c->n_owned;
+    c->n_owned = c->iteration = 0;
     free(c->row_data);
     free(c->row_active);
     c->row_data = NULL;
     c->row_active = NULL;
+}
+
+void tr_context_end(tr_context *c)
+{
+    tr_context_next(c);
+    for (size_t i = 0; i < c->n_kept; i++)
+        c->A->backend->free(c->A->device, c->owned[i]);
+    c->n_kept = 0;
 }
 
 void tr_history_free(tr_history *history)
