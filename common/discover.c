@@ -64,13 +64,13 @@ bool tr_is_aligned_name(const char *series)
     return matches(base_name(series), patterns);
 }
 
-/* Whether the file is there and can be meant. Alignments are for raw series, and a STAR
- * file may be about anything. */
+/* Whether the file is there and can be meant. Alignments are for raw series. A STAR
+ * file may be about anything, and one that nobody named leads to no other file. */
 static bool can_be_tilts(const char *path, const char *series, const char *ending)
 {
     if (strcmp(ending, ".aln") != 0 && strcmp(ending, ".star") != 0)
         return is_file(path);
-    return is_file(path) && !tr_is_aligned_name(series) && tr_alignment_probe(path);
+    return is_file(path) && !tr_is_aligned_name(series) && tr_alignment_probe_alone(path);
 }
 
 tr_status tr_find_tilts(const char *series, char **tilts)

@@ -8,7 +8,12 @@
 
 bool tr_alignment_probe(const char *path)
 {
-    return tr_aln_probe(path) || tr_star_probe(path);
+    return tr_aln_probe(path) || tr_star_probe(path, false);
+}
+
+bool tr_alignment_probe_alone(const char *path)
+{
+    return tr_aln_probe(path) || tr_star_probe(path, true);
 }
 
 tr_status tr_alignment_read(const char *path, const tr_aligned_series *series,

@@ -31,6 +31,8 @@ typedef struct tr_alignment {
 
 /* Whether the file looks like one of the two; false for one that cannot be read. */
 bool tr_alignment_probe(const char *path);
+/* The same, and it leads to no other file. */
+bool tr_alignment_probe_alone(const char *path);
 
 /* Errors are TR_ERR_DATA with one sentence that names file, line and value: no such
  * file, a damaged table, another number of views than the series has, shifts in
@@ -57,7 +59,8 @@ TR_CHECKED tr_status tr_alignment_set(const char *path, size_t view,
 bool tr_aln_probe(const char *path);
 TR_CHECKED tr_status tr_aln_read(const char *path, const tr_aligned_series *series,
                                  tr_alignment *alignment);
-bool tr_star_probe(const char *path);
+/* Whether it has a table of views or, unless `alone`, one of series with their files. */
+bool tr_star_probe(const char *path, bool alone);
 TR_CHECKED tr_status tr_star_read(const char *path, const tr_aligned_series *series,
                                   tr_alignment *alignment);
 

@@ -159,7 +159,7 @@ static size_t fit(const char *name, const char *series)
     return fits ? length : 0;
 }
 
-bool tr_star_probe(const char *path)
+bool tr_star_probe(const char *path, bool alone)
 {
     star_reader reader = {.block = ""};
     table t = {0};
@@ -170,7 +170,7 @@ bool tr_star_probe(const char *path)
                                                begins(reader.line, "loop_"));
     while (more && !found) {
         more = next_table(&reader, &t) == TR_OK && t.n_columns > 0;
-        found = tilt_column(&t) >= 0 || files_column(&t) >= 0;
+        found = tilt_column(&t) >= 0 || (!alone && files_column(&t) >= 0);
         free_table(&t);
     }
     tr_text_free(&reader.text);

@@ -326,3 +326,5 @@ def test_other_star_files_are_not_found(bench):
     (bench.folder / "s.tlt").unlink()
     bench.text("s.star", star([(1.0, 2.0)], ["rlnCoordinateX", "rlnCoordinateY"]))
     bench.refused("s.mrc", DATA, "s.mrc: no tilt angles")
+    bench.text("s.star", star([("s", "s/s.star")], GLOBAL))  # nor do they lead elsewhere
+    bench.refused("s.mrc", DATA, "s.mrc: no tilt angles")
