@@ -108,11 +108,13 @@ def test_many_series(job, tmp_path):
         series.append(small_series(tmp_path / f"a folder {k}", f"ts{k}_ali.mrc", k))
     (tmp_path / "series.txt").write_text("".join(f"{path}\n" for path in series))
 
-    def run(task, *options):
+    def run(task, *options, memory=300):
         return job(CLUSTER / "many.sbatch", tmp_path / "series.txt", "-a", "WBP", "-T", 8,
-                   *options, cwd=tmp_path, ntasks=1, SLURM_ARRAY_JOB_ID="5",
-                   SLURM_ARRAY_TASK_ID=str(task))
+                   *options, cwd=tmp_path, ntasks=1, SLURM_MEM_PER_NODE=str(memory),
+                   SLURM_ARRAY_JOB_ID="5", SLURM_ARRAY_TASK_ID=str(task))
 
+    done, asked = run(1, memory=96)  # megabytes, of which two thirds are too few
+    assert done.returncode == 4 and asked == "" and "64 MiB are allowed" in done.stderr
     for k, path in enumerate(series, 1):
         done, asked = run(k)
         assert done.returncode == 0 and asked == "", done.stderr
