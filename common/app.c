@@ -11,6 +11,7 @@
 #include "halves.h"
 #include "help.h"
 #include "log.h"
+#include "result.h"
 
 /* ---- help, version, manual ---- */
 
@@ -96,10 +97,9 @@ static tr_status gather(tr_job *job, double *updates)
     return TR_OK;
 }
 
-static void print_times(const tr_job *job, double checking, double running, double wall,
-                        double updates)
+static void print_times(const tr_job *job, const tr_result *r)
 {
-    double sum = 0.0;
+    double sum = 0.0, running = r->running;
     const char *whose = job->comm->size > 1 ? " (rank 0)" : "";
     tr_info("%-12s%9s%12s", "stage", "seconds", "of the run");
     for (int k = 0; k < TR_N_STAGES; k++) {
@@ -113,7 +113,8 @@ static void print_times(const tr_job *job, double checking, double running, doub
             sum, running, fmax(sum - running, 0.0));
     tr_info("checking the series took %.2f s, everything %.2f s; %.2f G updates/s while "
             "projecting%s",
-            checking, wall, 1e-9 * updates / fmax(job->seconds[TR_STAGE_PROJECT], 1e-9),
+            r->checking, tr_now() - r->start,
+            1e-9 * r->updates / fmax(job->seconds[TR_STAGE_PROJECT], 1e-9),
             job->comm->size > 1 ? ", all ranks" : "");
 }
 
@@ -150,14 +151,16 @@ static tr_status open_outputs(tr_setup *s, tr_comm *comm)
     return TR_OK;
 }
 
-/* One tomogram, but for its name, by this plan. Adds to *updates. */
-static tr_status make_volume(tr_setup *s, const void *plan, double *updates)
+/* One tomogram, but for its name, by this plan. */
+static tr_status make_volume(tr_setup *s, const void *plan, tr_result *r)
 {
     tr_job *job = &s->job;
     double own = 0.0;
     TR_TRY(s->program->method->run(job, plan));
     TR_TRY(gather(job, &own));
-    *updates += own;
+    r->updates += own;
+    if (!s->half)
+        TR_TRY(tr_result_gather(r, job));
     if (s->half || s->halves) /* it will not be made again */
         TR_TRY(job->comm->ops->agree(job->comm, tr_output_flush(job->output)));
     print_residuals(job);
@@ -175,7 +178,7 @@ static bool was_made(const tr_setup *s)
 }
 
 /* A half set of the run s: its work counts as that of the run. */
-static tr_status make_half(tr_setup *s, tr_comm *comm, tr_setup *half, double *updates)
+static tr_status make_half(tr_setup *s, tr_comm *comm, tr_setup *half, tr_result *r)
 {
     void *plan = NULL;
     tr_job *job = &half->job;
@@ -184,7 +187,7 @@ static tr_status make_half(tr_setup *s, tr_comm *comm, tr_setup *half, double *u
     tr_info("the %s half set:", half->half);
     job->timeline = s->job.timeline;
     TR_TRY(comm->ops->agree(comm, s->program->method->plan(job, &plan)));
-    tr_status status = make_volume(half, plan, updates);
+    tr_status status = make_volume(half, plan, r);
     free(plan);
     for (int k = 0; k < TR_N_STAGES; k++)
         s->job.seconds[k] += job->seconds[k];
@@ -192,19 +195,20 @@ static tr_status make_half(tr_setup *s, tr_comm *comm, tr_setup *half, double *u
 }
 
 /* To their final names. */
-static tr_status finish(tr_setup *s)
+static tr_status finish(tr_setup *s, tr_result *r)
 {
     tr_output *outputs[TR_MOST_VOLUMES];
     tr_statistics statistics[TR_MOST_VOLUMES];
-    char scaling[128];
     size_t n = tr_halves_volumes(s);
     for (size_t k = 0; k < n; k++) {
         outputs[k] = tr_halves_volume(s, k)->job.output;
         tr_halves_volume(s, k)->job.output = NULL;
     }
-    TR_TRY(tr_outputs_finish(outputs, n, statistics, scaling));
-    if (scaling[0])
-        tr_info("scaling: %s", scaling);
+    TR_TRY(tr_outputs_finish(outputs, n, statistics, r->scaling));
+    r->complete = true;
+    r->statistics = statistics[0];
+    if (r->scaling[0])
+        tr_info("scaling: %s", r->scaling);
     for (size_t k = 0; k < n; k++)
         tr_info("wrote %s: min %g, max %g, mean %g, standard deviation %g",
                 tr_halves_volume(s, k)->job.output_spec.path, statistics[k].min,
@@ -212,11 +216,10 @@ static tr_status finish(tr_setup *s)
     return TR_OK;
 }
 
-static tr_status reconstruct(tr_setup *s, tr_comm *comm, const void *plan, double start,
-                             double checking)
+static tr_status reconstruct(tr_setup *s, tr_comm *comm, const void *plan, tr_result *r)
 {
     tr_job *job = &s->job;
-    double updates = 0.0;
+    TR_TRY(tr_result_prepare(r, job));
     TR_TRY(open_outputs(s, comm));
     double begun = tr_now();
     if (s->options.timeline && !(job->timeline = tr_timeline_new(begun)))
@@ -224,33 +227,33 @@ static tr_status reconstruct(tr_setup *s, tr_comm *comm, const void *plan, doubl
     if (was_made(s))
         TR_TRY(tr_output_measure(job->output));
     else
-        TR_TRY(make_volume(s, plan, &updates));
+        TR_TRY(make_volume(s, plan, r));
     for (size_t k = 0; s->halves && k < TR_HALVES; k++)
-        TR_TRY(make_half(s, comm, &s->halves[k], &updates));
-    double running = tr_now() - begun;
-    TR_TRY(finish(s));
+        TR_TRY(make_half(s, comm, &s->halves[k], r));
+    r->running = tr_now() - begun;
+    TR_TRY(finish(s, r));
     TR_TRY(tr_halves_correlate(s, comm));
-    print_times(job, checking, running, tr_now() - start, updates);
+    print_times(job, r);
     if (job->timeline)
         TR_TRY(
             tr_timeline_write(job->timeline, comm, tr_stage_names, s->options.timeline));
-    return TR_OK;
+    return tr_result_write(r, job);
 }
 
-static tr_status run(tr_setup *s, tr_comm *comm)
+static tr_status run(tr_setup *s, tr_comm *comm, tr_result *r)
 {
-    double start = tr_now();
+    r->start = tr_now();
     TR_TRY(comm->ops->agree(comm, tr_setup_backend(s)));
     TR_TRY(comm->ops->agree(comm, tr_setup_files(s)));
     TR_TRY(tr_setup_series(s, comm));
     tr_setup_print(s);
-    double checking = tr_now() - start;
+    r->checking = tr_now() - r->start;
     void *plan = NULL;
     tr_status status = comm->ops->agree(comm, s->program->method->plan(&s->job, &plan));
     if (status == TR_OK && s->options.dry_run)
         tr_info("this was a dry run: nothing is written");
     else if (status == TR_OK)
-        status = reconstruct(s, comm, plan, start, checking);
+        status = reconstruct(s, comm, plan, r);
     free(plan);
     return status;
 }
@@ -259,7 +262,9 @@ int tr_app_main(const tr_program *program, tr_comm *comm, int argc, char **argv)
 {
     tr_setup setup = {.job = {.comm = comm}};
     setvbuf(stderr, NULL, _IOLBF, BUFSIZ); /* whole lines also from several ranks */
+    tr_result result;
     tr_log_setup(TR_LOG_NORMAL, comm->rank == 0, program->name);
+    tr_result_begin(&result, &setup, argc, argv);
     tr_output_watch_signals();
     tr_status status =
         comm->ops->agree(comm, tr_setup_parse(&setup, program, argc, argv));
@@ -271,7 +276,7 @@ int tr_app_main(const tr_program *program, tr_comm *comm, int argc, char **argv)
                      : setup.options.verbose ? TR_LOG_VERBOSE
                                              : TR_LOG_NORMAL,
                      comm->rank == 0, program->name);
-        status = run(&setup, comm);
+        status = run(&setup, comm, &result);
     }
     if (status != TR_OK)
         end_all(&setup, comm, status);
@@ -280,6 +285,9 @@ int tr_app_main(const tr_program *program, tr_comm *comm, int argc, char **argv)
     tr_halves_discard(&setup);
     if (status != TR_OK && comm->rank == 0)
         tr_log_error(sentence);
+    if (status != TR_OK && comm->rank == 0)
+        tr_result_write_failure(&result, status, sentence);
+    tr_result_free(&result);
     tr_setup_free(&setup);
     return (int)status;
 }

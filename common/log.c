@@ -14,6 +14,8 @@ static struct {
     tr_log_level level;
     bool speaks, on_terminal, in_colour;
     char program[64];
+    tr_log_listener *listener;
+    void *listener_self;
     /* the stage whose progress was reported last */
     char stage[64];
     double done, printed_at; /* seconds */
@@ -47,6 +49,14 @@ static void print_coloured(int colour, const char *text)
         fputs(text, stderr);
 }
 
+void tr_log_listen(tr_log_listener *listener, void *self)
+{
+    pthread_mutex_lock(&state.mutex);
+    state.listener = listener;
+    state.listener_self = self;
+    pthread_mutex_unlock(&state.mutex);
+}
+
 /* Take the progress line, if any, off the terminal. */
 static void clear_line(void)
 {
@@ -69,32 +79,44 @@ static void print_safely(const char *text)
     }
 }
 
-/* "PROGRAM: KIND: text", or the text alone when kind is NULL. */
-static void print_line(const char *kind, const char *format, va_list arguments)
-    __attribute__((format(printf, 2, 0)));
-
-static void print_line(const char *kind, const char *format, va_list arguments)
+static void print_line(const char *kind, const char *text)
 {
-    pthread_mutex_lock(&state.mutex);
     clear_line();
     if (kind) {
         fprintf(stderr, "%s: ", state.program);
         print_coloured(*kind == 'e' ? RED : YELLOW, kind);
         fputs(": ", stderr);
     }
+    print_safely(text);
+    fputc('\n', stderr);
+    fflush(stderr);
+}
+
+/* To the listener, and printed as "PROGRAM: KIND: text", or the text alone when kind is
+ * NULL. */
+static void say(const char *kind, bool printed, bool heard, const char *format,
+                va_list arguments) __attribute__((format(printf, 4, 0)));
+
+static void say(const char *kind, bool printed, bool heard, const char *format,
+                va_list arguments)
+{
+    pthread_mutex_lock(&state.mutex);
+    heard = heard && state.listener;
     /* An error's sentence fits without memory that may just have run out. */
     char shorter[1200], *text = shorter;
     va_list again;
     va_copy(again, arguments);
-    int length = vsnprintf(shorter, sizeof shorter, format, arguments);
+    int length =
+        printed || heard ? vsnprintf(shorter, sizeof shorter, format, arguments) : 0;
     if (length >= (int)sizeof shorter && vasprintf(&text, format, again) < 0)
         text = shorter;
     va_end(again);
-    print_safely(text);
+    if (heard)
+        state.listener(state.listener_self, kind != NULL, text);
+    if (printed)
+        print_line(kind, text);
     if (text != shorter)
         free(text);
-    fputc('\n', stderr);
-    fflush(stderr);
     pthread_mutex_unlock(&state.mutex);
 }
 
@@ -102,8 +124,8 @@ void tr_info(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    if (state.speaks && state.level >= TR_LOG_NORMAL)
-        print_line(NULL, format, arguments);
+    if (state.speaks)
+        say(NULL, state.level >= TR_LOG_NORMAL, true, format, arguments);
     va_end(arguments);
 }
 
@@ -112,7 +134,7 @@ void tr_verbose(const char *format, ...)
     va_list arguments;
     va_start(arguments, format);
     if (state.speaks && state.level >= TR_LOG_VERBOSE)
-        print_line(NULL, format, arguments);
+        say(NULL, true, true, format, arguments);
     va_end(arguments);
 }
 
@@ -121,7 +143,7 @@ void tr_warn(const char *format, ...)
     va_list arguments;
     va_start(arguments, format);
     if (state.speaks)
-        print_line("warning", format, arguments);
+        say("warning", true, true, format, arguments);
     va_end(arguments);
 }
 
@@ -131,7 +153,7 @@ static void print_error(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    print_line("error", format, arguments);
+    say("error", true, false, format, arguments);
     va_end(arguments);
 }
 

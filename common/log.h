@@ -19,6 +19,12 @@ void tr_info(const char *format, ...) TR_PRINTF(1, 2);    /* level >= NORMAL */
 void tr_verbose(const char *format, ...) TR_PRINTF(1, 2); /* level >= VERBOSE */
 void tr_warn(const char *format, ...) TR_PRINTF(1, 2);    /* always */
 
+/* Who hears what is said on the process that speaks, whatever the level: information,
+ * also when quiet, and warnings; without progress. The text is valid during the call,
+ * which must say nothing itself. NULL: nobody. */
+typedef void tr_log_listener(void *self, bool warning, const char *text);
+void tr_log_listen(tr_log_listener *listener, void *self);
+
 /* "PROGRAM: error: SENTENCE", whoever speaks; for main only. */
 void tr_log_error(const char *sentence);
 

@@ -103,6 +103,11 @@ void tr_options_markdown(FILE *out, const tr_option_group *groups, size_t n_grou
  * bytes. */
 void tr_option_takes(const tr_option *row, char *text, size_t size);
 
+/* The value of a row's option as a user would write it, "" where it is not set: a
+ * choice's word, "yes" or "no" for a flag. `place` is where the value is. Cut to size
+ * bytes. */
+void tr_option_word(const tr_option *row, const void *place, char *text, size_t size);
+
 /* What the row allows, in words: "from 1 to 65536 pixels" (the unit is the metavar, if
  * that is PIXELS or DEGREES; an infinite min or max leaves that side open), the
  * choices, or "". Cut to size bytes. */

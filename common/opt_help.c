@@ -256,6 +256,45 @@ static void print_value(FILE *out, const tr_option *row, const void *place)
     }
 }
 
+void tr_option_word(const tr_option *row, const void *place, char *text, size_t size)
+{
+    const double *real = place;
+    const long *range = place;
+    const char *word;
+    *text = '\0';
+    switch (row->type) {
+    case TR_OPT_CHOICE:
+        word = row->choices;
+        for (int k = 0; k < *(const int *)place && word; k++)
+            word = strchr(word, ' ') ? strchr(word, ' ') + 1 : NULL;
+        snprintf(text, size, "%.*s", word ? (int)strcspn(word, " ") : 0,
+                 word ? word : "");
+        break;
+    case TR_OPT_REAL:
+        snprintf(text, size, "%.9g", *real);
+        break;
+    case TR_OPT_PAIR:
+        snprintf(text, size, "%.9g,%.9g", real[0], real[1]);
+        break;
+    case TR_OPT_INT:
+        snprintf(text, size, "%ld", *range);
+        break;
+    case TR_OPT_RANGE:
+        if (range[0] >= 0)
+            snprintf(text, size, "%ld:%ld", range[0], range[1]);
+        break;
+    case TR_OPT_BYTES:
+        snprintf(text, size, "%zu", *(const size_t *)place);
+        break;
+    case TR_OPT_FLAG:
+        snprintf(text, size, "%s", *(const bool *)place ? "yes" : "no");
+        break;
+    default:
+        snprintf(text, size, "%s",
+                 *(const char *const *)place ? *(const char *const *)place : "");
+    }
+}
+
 char *tr_options_text(const tr_option_group *group)
 {
     char *text = NULL;

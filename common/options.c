@@ -84,6 +84,28 @@ const tr_option tr_common_options[] = {
              "or of two series made from the even and the odd frames",
      .brief = "Even and odd tomograms beside it, and their FRC"},
 
+    {.section = "The result",
+     .name = "report",
+     .aside = true,
+     .type = TR_OPT_STRING,
+     AT(report),
+     .metavar = "FILE",
+     .help = "Write a page for a web browser (HTML) with the tomogram's sections, "
+             "convergence, the views one by one, geometry, settings and times"},
+    {.name = "json",
+     .aside = true,
+     .type = TR_OPT_STRING,
+     AT(json),
+     .metavar = "FILE",
+     .help = "Write the result for other programs to read (JSON): inputs with checksums, "
+             "settings, geometry, residuals, statistics, times"},
+    {.name = "preview",
+     .aside = true,
+     .type = TR_OPT_FLAG,
+     AT(preview),
+     .help = "Write the three central sections as pictures beside the tomogram: "
+             "its name with _xy.png, _xz.png and _yz.png"},
+
     {.section = "Geometry",
      .name = "thickness",
      .letter = 'T',

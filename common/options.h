@@ -40,7 +40,10 @@ typedef struct tr_options {
     long threads;          /* 0: cores / ranks on this machine */
     size_t memory;         /* bytes per process; 0: half of RAM / ranks on it */
     const char *timeline;  /* --timeline FILE */
-    double checkpoint;     /* minutes; 0: never */
+    const char *report;    /* --report FILE */
+    const char *json;      /* --json FILE */
+    bool preview;
+    double checkpoint; /* minutes; 0: never */
     bool resume;
     bool dry_run, quiet, verbose, version, help;
     /* hidden from --help: print the generated pages, or the completion for a shell */

@@ -58,6 +58,10 @@ typedef struct tr_history {
     size_t n;
     double *squares;
     double data_squares; /* of b */
+    /* Of each view, when n_views is set and these are made beforehand: |r|^2 in the last
+     * iteration, and |b|^2; 0 where the algorithm has no residual. */
+    size_t n_views;
+    double *view_squares, *view_data;
 } tr_history;
 void tr_history_free(tr_history *history);
 
@@ -90,6 +94,7 @@ struct tr_context {
     size_t floats[32];          /* their lengths */
     double *row_data, *row_now; /* per row: |b|^2, and |r|^2 of this iteration */
     double *row_last;
+    double *view_now;  /* per view: |r|^2 of this iteration; NULL if not asked for */
     float *row_active; /* 1, or 0 once the row has reached the tolerance */
 };
 

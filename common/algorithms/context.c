@@ -66,8 +66,12 @@ void tr_context_next(tr_context *c)
     if (c->n_kept < c->n_owned)
         c->n_kept = c->n_owned;
     c->n_owned = c->iteration = 0;
+    for (size_t v = 0; c->view_now && v < c->history->n_views; v++)
+        c->history->view_squares[v] += c->view_now[v];
+    free(c->view_now);
     free(c->row_data);
     free(c->row_active);
+    c->view_now = NULL;
     c->row_data = NULL;
     c->row_active = NULL;
 }
@@ -83,6 +87,8 @@ void tr_context_end(tr_context *c)
 void tr_history_free(tr_history *history)
 {
     free(history->squares);
+    free(history->view_squares);
+    free(history->view_data);
     memset(history, 0, sizeof *history);
 }
 
@@ -100,6 +106,42 @@ static tr_status new_rows(tr_context *c)
     return TR_OK;
 }
 
+/* The squares of p's values in each view of the subset, over the rows that count: by
+ * itself, so that the other sums are the same whether this is asked for or not. */
+static tr_status measure_views(const tr_context *c, const tr_subset *views,
+                               const tr_vec *p, double *squares)
+{
+    const tr_linop *A = c->A;
+    size_t n = views ? views->n : A->slab->n_views;
+    double *rows = tr_calloc("row sums", A->slab->p_rows, sizeof *rows);
+    tr_status status = rows ? TR_OK : TR_ERR_MEMORY;
+    for (size_t k = 0; k < n && status == TR_OK; k++) {
+        size_t view = views ? views->views[k] : k;
+        const tr_subset one = {1, &view};
+        memset(rows, 0, A->slab->p_rows * sizeof *rows);
+        status = TR_VECTOR(c, row_squares, A->slab, &one, p, rows);
+        squares[view] = 0.0;
+        for (size_t r = A->first_row; r < A->first_row + A->n_rows; r++)
+            squares[view] += rows[r];
+    }
+    free(rows);
+    return status;
+}
+
+static tr_status begin_views(tr_context *c, const tr_vec *data)
+{
+    tr_history *h = c->history;
+    if (!(c->view_now = tr_calloc("view sums", h->n_views, sizeof *c->view_now)))
+        return TR_ERR_MEMORY;
+    if (!data) /* of what an earlier run has done, it is not known any more */
+        return TR_OK;
+    TR_TRY(measure_views(c, NULL, data, c->view_now));
+    for (size_t v = 0; v < h->n_views; v++)
+        h->view_data[v] += c->view_now[v];
+    memset(c->view_now, 0, h->n_views * sizeof *c->view_now);
+    return TR_OK;
+}
+
 static tr_status begin_rows(tr_context *c, const tr_vec *data)
 {
     TR_TRY(new_rows(c));
@@ -114,7 +156,11 @@ tr_status tr_residual_add(tr_context *c, const tr_vec *data, const tr_subset *vi
 {
     if (!c->row_data)
         TR_TRY(begin_rows(c, data));
+    if (c->history->n_views && !c->view_now)
+        TR_TRY(begin_views(c, data));
     TR_TRY(TR_VECTOR(c, row_squares, c->A->slab, views, r, c->row_now));
+    if (c->view_now)
+        TR_TRY(measure_views(c, views, r, c->view_now));
     if (c->tolerance > 0.0 && !c->rows_together)
         TR_TRY(TR_VECTOR(c, mask_rows, c->A->slab, views, c->row_active, r));
     return TR_OK;
