@@ -163,14 +163,18 @@ static tr_status project(const tr_job *job, const middle *m, float *volume,
     return status;
 }
 
-/* Columns of a view that see the middle of the tomogram, guards counted. */
+/* Columns of a view in whose rays at least half as much of the tomogram lies as in any's,
+ * guards counted: the projection of a box is a trapezoid. */
 static void seen_columns(const tr_geometry *g, size_t view, size_t *first, size_t *end)
 {
-    double c = cos(g->tilt[view]);
-    double a = g->axis_u - c * g->axis_x, b = a + c * ((double)g->width - 1.0);
-    double low = fmax(ceil(fmin(a, b)), 0.0);
-    double high = fmin(floor(fmax(a, b)), (double)g->n_u - 1.0);
-    *first = (size_t)low + 1;
+    double c = fabs(cos(g->tilt[view])), s = fabs(sin(g->tilt[view]));
+    tr_ray ray = tr_geometry_direct_ray(g, view, NULL, g->centre_v, 0.0);
+    double centre = ray.u0 + ray.ux * ((double)g->width - 1.0) / 2.0 +
+                    ray.uz * ((double)g->thickness - 1.0) / 2.0;
+    double half = fmax(c * (double)g->width, s * (double)g->thickness) / 2.0;
+    double low = fmax(ceil(centre - half), 0.0);
+    double high = fmin(floor(centre + half), (double)g->n_u - 1.0);
+    *first = high >= low ? (size_t)low + 1 : 1;
     *end = high >= low ? (size_t)high + 2 : *first;
 }
 

@@ -4,7 +4,7 @@
 
 #include "html.h"
 
-enum { WIDTH = 480, HEIGHT = 300, LEFT = 70, RIGHT = 14, TOP = 16, BOTTOM = 52 };
+enum { WIDTH = 480, HEIGHT = 300, LEFT = 66, RIGHT = 24, TOP = 14, BOTTOM = 56 };
 
 typedef struct axes {
     double x0, x1, y0, y1; /* y as drawn: logarithms for log_y */
@@ -72,7 +72,7 @@ static axes make_axes(const tr_chart *c)
 
 static void x_axis(FILE *out, const tr_chart *c, const axes *a)
 {
-    double step = tr_chart_step(a->x0, a->x1, 6);
+    double step = c->x_step > 0.0 ? c->x_step : tr_chart_step(a->x0, a->x1, 6);
     for (double x = ceil(a->x0 / step - 1e-9) * step; x <= a->x1 + 1e-9 * step;
          x += step) {
         double at = to_x(a, x), value = fabs(x) < 1e-9 * step ? 0.0 : x;
@@ -87,7 +87,7 @@ static void x_axis(FILE *out, const tr_chart *c, const axes *a)
                     at, HEIGHT - BOTTOM + 31, c->x_per / value, c->x_unit);
     }
     fprintf(out, "<text x='%d' y='%d' text-anchor='middle'>", (LEFT + WIDTH - RIGHT) / 2,
-            HEIGHT - 5);
+            c->x_per > 0.0 ? HEIGHT - 5 : HEIGHT - 17);
     tr_html_text(out, c->x_label);
     fputs("</text>\n", out);
 }

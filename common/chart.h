@@ -23,7 +23,8 @@ typedef struct tr_chart {
     double x_low, x_high, y_low, y_high; /* what is shown at least; NAN: as the data */
     tr_chart_limit limits[4];
     size_t n_limits;
-    double x_per; /* > 0: below each x stands x_per / x with `x_unit` */
+    double x_step; /* between the numbers at x; 0: a round one that fits */
+    double x_per;  /* > 0: below each x stands x_per / x with `x_unit` */
     const char *x_unit;
 } tr_chart;
 

@@ -256,19 +256,43 @@ static void print_value(FILE *out, const tr_option *row, const void *place)
     }
 }
 
+/* The word of a list with this index; those in capitals stand for what follows one. */
+static void choice_word(const char *choices, int index, char *text, size_t size)
+{
+    for (const char *word = choices; *word; word += strspn(word, " ")) {
+        size_t length = strcspn(word, " ");
+        bool counts = *word < 'A' || *word > 'Z';
+        if (counts && index-- == 0) {
+            snprintf(text, size, "%.*s", (int)length, word);
+            return;
+        }
+        word += length;
+    }
+}
+
+static void words_text(const tr_option *row, const tr_words *words, char *text,
+                       size_t size)
+{
+    if (words->choice)
+        choice_word(row->choices, words->choice - 1, text, size);
+    for (size_t n = 0; n < TR_MOST_WORDS; n++)
+        if (words->argument[n]) {
+            size_t used = strlen(text);
+            snprintf(text + used, size - used, " %s", words->argument[n]);
+        }
+}
+
 void tr_option_word(const tr_option *row, const void *place, char *text, size_t size)
 {
     const double *real = place;
     const long *range = place;
-    const char *word;
     *text = '\0';
     switch (row->type) {
     case TR_OPT_CHOICE:
-        word = row->choices;
-        for (int k = 0; k < *(const int *)place && word; k++)
-            word = strchr(word, ' ') ? strchr(word, ' ') + 1 : NULL;
-        snprintf(text, size, "%.*s", word ? (int)strcspn(word, " ") : 0,
-                 word ? word : "");
+        choice_word(row->choices, *(const int *)place, text, size);
+        break;
+    case TR_OPT_WORDS:
+        words_text(row, place, text, size);
         break;
     case TR_OPT_REAL:
         snprintf(text, size, "%.9g", *real);

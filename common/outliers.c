@@ -52,6 +52,13 @@ static double expect(const point *p, size_t n, size_t i)
     return tr_median(values, m);
 }
 
+/* Whether a value at an end goes on as its two inner neighbours rise. */
+static bool goes_on(const point *p, size_t i, bool first)
+{
+    double one = p[first ? i + 1 : i - 1].value, two = p[first ? i + 2 : i - 2].value;
+    return p[i].value <= one + 2.0 * fmax(one - two, 0.0);
+}
+
 static void judge(const point *p, size_t n, double least, double least_at_ends,
                   double *above, double *spread, bool *bad)
 {
@@ -62,7 +69,8 @@ static void judge(const point *p, size_t n, double least, double least_at_ends,
     double limit = 6.0 * 1.4826 * tr_median(spread, n);
     for (size_t i = 0; i < n; i++) {
         bool at_end = i < 2 || i + 2 >= n;
-        bad[p[i].at] = above[i] > fmax(limit, at_end ? least_at_ends : least);
+        bad[p[i].at] = above[i] > fmax(limit, at_end ? least_at_ends : least) &&
+                       !(at_end && goes_on(p, i, i < 2));
     }
 }
 

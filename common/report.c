@@ -206,7 +206,7 @@ static void put_times_note(FILE *out, const tr_result *r)
 {
     const tr_job *job = &r->setup->job;
     tr_html_print(out,
-                  "Stages work beside each other, so they add up to more than the "
+                  "Stages work beside each other, so they may add up to more than the "
                   "reconstruction%s. %.2f G voxel updates/s while projecting.",
                   job->comm->size > 1 ? " (those of the first process are shown)" : "",
                   1e-9 * r->updates / fmax(job->seconds[TR_STAGE_PROJECT], 1e-9));

@@ -43,6 +43,7 @@ void tr_report_convergence(FILE *out, const tr_result *r)
                             .y_high = NAN};
     open_card(out, "convergence", "Convergence");
     tr_chart_svg(out, &chart);
+    fputs("<p>", out);
     tr_html_print(out,
                   "The part of the measured views that the tomogram did not explain, "
                   "before each of %zu iterations: at last %.4g. ",
@@ -52,7 +53,7 @@ void tr_report_convergence(FILE *out, const tr_result *r)
     else
         tr_html_text(out, "It had levelled off: what is left is noise and what no "
                           "tomogram explains.");
-    fputs("</section>\n", out);
+    fputs("</p></section>\n", out);
     free(x);
 }
 
@@ -88,8 +89,11 @@ static void put_view_chart(FILE *out, const tr_result *r, bool residual)
     double *x = tr_calloc("a chart", 2 * n, sizeof *x), *y = x + n;
     bool *bad = tr_calloc("a chart", n, sizeof *bad);
     size_t *number = tr_calloc("a chart", n, sizeof *number);
+    double low = INFINITY, high = -INFINITY;
     for (size_t k = 0; x && bad && number && k < n; k++) {
         x[k] = r->views[k].tilt;
+        low = fmin(low, x[k]);
+        high = fmax(high, x[k]);
         y[k] = residual ? r->views[k].residual : r->views[k].correlation;
         bad[k] = r->views[k].bad;
         number[k] = r->views[k].number;

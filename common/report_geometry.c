@@ -103,8 +103,8 @@ static void draw_pitch(FILE *out, const tr_result *r)
     fprintf(out, "<line class='tilt-axis' x1='%.1f' y1='%.1f' x2='%.1f' y2='%.1f'/>\n",
             MIDDLE - REACH * cos(g->pitch), MIDDLE - REACH * sin(g->pitch),
             MIDDLE + REACH * cos(g->pitch), MIDDLE + REACH * sin(g->pitch));
-    fprintf(out, "<text x='%d' y='%d' text-anchor='end'>pitch %+.2f\302\260</text>\n",
-            SIZE - 8, SIZE - 9, g->pitch * DEGREES);
+    fprintf(out, "<text x='%d' y='%d' text-anchor='end'>pitch %s%.2f\302\260</text>\n",
+            SIZE - 8, SIZE - 9, g->pitch > 0.0 ? "+" : "", g->pitch * DEGREES);
     draw_axes(out, "y", "s");
     close_drawing(out, "<b>The volume</b>, seen along x at tilt 0. The pitch leans the "
                        "beam towards +y going up; the tilt axis (blue) stays across it.");

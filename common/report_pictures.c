@@ -120,7 +120,8 @@ tr_status tr_report_pictures(FILE *out, const tr_result *r)
     tr_tomogram t;
     double contrast[2] = {0.0, 1.0};
     tr_status status = tr_tomogram_open(&r->setup->job.output_spec, &t);
-    fputs("<div class='sections'>\n", out);
+    bool flat = 2 * t.size[TR_Z] <= t.size[TR_X] + t.size[TR_Y] - t.size[TR_Z];
+    fprintf(out, "<div class='sections%s'>\n", flat ? " flat" : "");
     for (int k = 0; k < 3 && status == TR_OK; k++)
         status = put_section(out, &t, k, contrast);
     fputs("</div>\n", out);

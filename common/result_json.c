@@ -68,7 +68,7 @@ static void put_option(tr_json *j, const tr_option *row, const void *place)
 {
     const double *real = place;
     const long *range = place;
-    char word[32];
+    char word[1024];
     switch (row->type) {
     case TR_OPT_FLAG:
         tr_json_bool(j, row->name, *(const bool *)place);
@@ -99,8 +99,9 @@ static void put_option(tr_json *j, const tr_option *row, const void *place)
         tr_json_close(j, ']');
         break;
     case TR_OPT_CHOICE:
+    case TR_OPT_WORDS:
         tr_option_word(row, place, word, sizeof word);
-        tr_json_string(j, row->name, word);
+        tr_json_string(j, row->name, *word ? word : NULL);
         break;
     default:
         tr_json_string(j, row->name, *(const char *const *)place);

@@ -22,7 +22,7 @@ bool tr_same_file(const char *a, const char *b)
 }
 
 /* Before any work, and before a format's library says it less clearly. */
-static tr_status check_folder(const char *path)
+static tr_status check_folder(const char *what, const char *path, const char *option)
 {
     const char *slash = strrchr(path, '/');
     char *folder =
@@ -33,13 +33,13 @@ static tr_status check_folder(const char *path)
     if (access(folder, W_OK | X_OK) != 0)
         status = errno == ENOENT
                      ? tr_fail(TR_ERR_DATA,
-                               "the folder of the output, %s, does not exist; make it "
-                               "first, or name another with -o",
-                               folder)
+                               "the folder of the %s, %s, does not exist; make it "
+                               "first, or name another with %s",
+                               what, folder, option)
                      : tr_fail(TR_ERR_DATA,
-                               "the folder of the output, %s, cannot be written: %s; "
-                               "name another with -o",
-                               folder, strerror(errno));
+                               "the folder of the %s, %s, cannot be written: %s; "
+                               "name another with %s",
+                               what, folder, strerror(errno), option);
     free(folder);
     return status;
 }
@@ -71,20 +71,37 @@ static tr_status check_written(const tr_setup *s, const char *what, const char *
     return TR_OK;
 }
 
+/* What a run writes under a name that was chosen, or NULL. */
+typedef struct written_file {
+    const char *what, *path, *option;
+} written_file;
+
+/* Whether files[n] can be written; those before it have been looked at. */
+static tr_status check_file(const tr_setup *s, const written_file *files, size_t n)
+{
+    const written_file *f = &files[n];
+    if (!f->path)
+        return TR_OK;
+    TR_TRY(check_written(s, f->what, f->path, f->option));
+    for (size_t i = 0; i < n; i++)
+        if (files[i].path &&
+            (strcmp(files[i].path, f->path) == 0 || tr_same_file(files[i].path, f->path)))
+            return tr_fail(TR_ERR_USAGE,
+                           "the %s and the %s are both %s; choose another name with %s",
+                           files[i].what, f->what, f->path, f->option);
+    return check_folder(f->what, f->path, f->option);
+}
+
 /* The file at this path is the output. */
 static tr_status set_path(tr_setup *s, const char *path)
 {
     const tr_options *o = &s->options;
-    TR_TRY(check_written(s, "output", path, "-o"));
-    if (o->timeline) {
-        TR_TRY(check_written(s, "timeline", o->timeline, "--timeline"));
-        if (strcmp(path, o->timeline) == 0 || tr_same_file(path, o->timeline))
-            return tr_fail(TR_ERR_USAGE,
-                           "the output and the timeline are both %s; choose another name "
-                           "with --timeline",
-                           path);
-    }
-    TR_TRY(check_folder(path));
+    const written_file files[] = {{"output", path, "-o"},
+                                  {"timeline", o->timeline, "--timeline"},
+                                  {"report", o->report, "--report"},
+                                  {"result", o->json, "--json"}};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        TR_TRY(check_file(s, files, i));
     s->job.output_spec.path = path;
     const char *slash = strrchr(path, '/');
     int folder = slash ? (int)(slash - path + 1) : 0;
