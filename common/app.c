@@ -250,6 +250,8 @@ static tr_status run(tr_setup *s, tr_comm *comm, tr_result *r)
     r->checking = tr_now() - r->start;
     void *plan = NULL;
     tr_status status = comm->ops->agree(comm, s->program->method->plan(&s->job, &plan));
+    if (status == TR_OK)
+        tr_result_plan(r, &s->job);
     if (status == TR_OK && s->options.dry_run)
         tr_info("this was a dry run: nothing is written");
     else if (status == TR_OK)

@@ -120,15 +120,20 @@ static size_t bytes_after(const tr_result *r, const tr_job *job)
     return page > views ? page : views;
 }
 
+void tr_result_plan(const tr_result *r, const tr_job *job)
+{
+    if (wanted(r))
+        tr_info("plan: memory %.0f MiB for the report, when that of the reconstruction "
+                "is free again",
+                (double)bytes_after(r, job) / (1 << 20));
+}
+
 tr_status tr_result_prepare(tr_result *r, tr_job *job)
 {
     if (!wanted(r))
         return TR_OK;
     tr_status status = make_views(r, job);
     if (job->comm->rank == 0) {
-        tr_info("plan: memory %.0f MiB for the report, when that of the reconstruction "
-                "is free again",
-                (double)bytes_after(r, job) / (1 << 20));
         find_inputs(r);
         remove_old(r->setup->options.report);
         remove_old(r->setup->options.json);

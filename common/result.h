@@ -52,10 +52,12 @@ typedef struct tr_result {
 void tr_result_begin(tr_result *r, const tr_setup *setup, int argc, char *const *argv);
 void tr_result_free(tr_result *r);
 
-/* Before the run, with the plan made, when --report, --json or --preview asks for it:
- * says what the report takes of memory; asks for the residual of each view; begins
- * with the checksums of the inputs, which are computed meanwhile; and removes what an
- * earlier run wrote under the names. Collective. */
+/* Says what --report and --json take of memory, after the run's own plan. */
+void tr_result_plan(const tr_result *r, const tr_job *job);
+
+/* Before the run, when --report or --json asks for it: asks for the residual of each
+ * view, begins with the checksums of the inputs, which are computed meanwhile, and
+ * removes what an earlier run wrote under the names. Collective. */
 TR_CHECKED tr_status tr_result_prepare(tr_result *r, tr_job *job);
 
 /* The residuals of the views, added up over the processes; part of gathering, collective.

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "halves.h"
 #include "json.h"
 #include "result.h"
 
@@ -165,6 +166,19 @@ static void put_output(tr_json *j, const tr_result *r)
     tr_json_close(j, '}');
 }
 
+static void put_halves(tr_json *j, const tr_result *r)
+{
+    tr_json_open(j, "half_sets", '[');
+    for (size_t k = 0; r->setup->halves && k < TR_HALVES; k++) {
+        const tr_setup *half = &r->setup->halves[k];
+        tr_json_open(j, NULL, '{');
+        tr_json_string(j, "half", half->half);
+        tr_json_string(j, "path", half->job.output_spec.path);
+        tr_json_close(j, '}');
+    }
+    tr_json_close(j, ']');
+}
+
 static void put_views(tr_json *j, const tr_result *r)
 {
     const tr_geometry *g = &r->setup->job.geometry;
@@ -269,6 +283,7 @@ static void put_all(tr_json *j, const tr_result *r)
     put_options(j, r);
     put_geometry(j, r);
     put_output(j, r);
+    put_halves(j, r);
     put_residuals(j, r);
     put_views(j, r);
     put_frc(j, r);
