@@ -91,7 +91,8 @@ const tr_option tr_common_options[] = {
      AT(report),
      .metavar = "FILE",
      .help = "Write a page for a web browser (HTML) with the tomogram's sections, "
-             "convergence, the views one by one, geometry, settings and times"},
+             "convergence, the views one by one, geometry, settings and times",
+     .brief = "A page for the browser: sections, views, geometry"},
     {.name = "json",
      .aside = true,
      .type = TR_OPT_STRING,
@@ -104,7 +105,8 @@ const tr_option tr_common_options[] = {
      .type = TR_OPT_FLAG,
      AT(preview),
      .help = "Write the three central sections as pictures beside the tomogram: "
-             "its name with _xy.png, _xz.png and _yz.png"},
+             "its name with _xy.png, _xz.png and _yz.png",
+     .brief = "Pictures of the three central sections (PNG)"},
 
     {.section = "Geometry",
      .name = "thickness",
@@ -282,8 +284,7 @@ const tr_option tr_common_options[] = {
      .type = TR_OPT_FLAG,
      AT(verify),
      .help = "Before the tomogram gets its name, read it back from the disk and compare "
-             "it with checksums that were taken while it was written",
-     .brief = "Read the tomogram back from the disk and compare"},
+             "it with checksums that were taken while it was written"},
     {.name = "timeline",
      .aside = true,
      .type = TR_OPT_STRING,

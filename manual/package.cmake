@@ -7,6 +7,8 @@ if(DEFINED CPACK_TEMPORARY_INSTALL_DIRECTORY) # gathered
     set(doc ${usr}/share/doc/tiltrec)
     file(RENAME ${doc}/LICENSE ${doc}/copyright)
     file(RENAME ${doc}/CHANGELOG.md ${doc}/changelog)
+    # Debian's zsh looks there below /usr.
+    file(RENAME ${usr}/share/zsh/site-functions ${usr}/share/zsh/vendor-completions)
     set(ENV{LC_ALL} C)
     string(TIMESTAMP date "%a, %d %b %Y %H:%M:%S +0000" UTC)
     file(WRITE ${doc}/changelog.Debian
