@@ -10,14 +10,14 @@
 
 enum {
     LINES = 4,
-    LENGTH = 28, /* voxels of a line copied at a time */
+    LENGTH = 24, /* voxels of a line copied at a time */
     GAP = 12,    /* zeros between lines: what columns of other lines find beyond an end */
     PITCH = LENGTH + GAP,
     LANES = 64,        /* rows copied at a time */
     MOST_VIEWS = 64,   /* in a group: more would not stay in the second-level cache */
     LEAST_VIEWS = 4,   /* fewer do not make up for the copying */
     BINS = 2 * LENGTH, /* gaps between columns whose voxels are found at a time */
-    SLOTS = BINS + DOUBLES,
+    SLOTS = BINS + DOUBLES, /* room for the vector in which the last bin is */
     LANE_BYTES = LANES * sizeof(float)
 };
 static const double least_slope = 0.7; /* 1 / slope < 2 */
@@ -30,7 +30,8 @@ typedef struct bundle {
 
 /* For some bins, each from one column to the next: the first voxel of each line in it and
  * its weights for the two columns. Found for a vector of bins at a time, used one by one.
- * `second` lists the bins of lines (line * BINS + bin) in which another voxel follows. */
+ * Then a list of the second voxels: where they are, their weight for the right column,
+ * and their bin. */
 typedef struct bin_taps {
     union {
         bvec some[SLOTS / DOUBLES];
@@ -244,15 +245,14 @@ typedef struct window {
 
 static window window_of(const tr_slab *s, const tr_ray *ray, const bundle *b)
 {
-    double low = INFINITY, high = -INFINITY, end = (double)s->n_u + 1.0;
-    for (int corner = 0; corner < 4; corner++) {
-        double i = (double)(corner % 2 ? b->first : b->first + b->length - 1);
-        double l = (double)(corner / 2 ? b->line : b->line + b->n_lines - 1);
-        double c = tr_ray_base(ray->u0, ray->uz, b->along_x ? l : i) +
-                   ray->ux * (b->along_x ? i : l);
-        low = c < low ? c : low;
-        high = c > high ? c : high;
-    }
+    size_t x = b->along_x ? b->first : b->line, z = b->along_x ? b->line : b->first;
+    size_t n_x = b->along_x ? b->length : b->n_lines;
+    size_t n_z = b->along_x ? b->n_lines : b->length;
+    double c = tr_ray_base(ray->u0, ray->uz, (double)z) + ray->ux * (double)x;
+    double dx = ray->ux * (double)(n_x - 1), dz = ray->uz * (double)(n_z - 1);
+    double low = c + (dx < 0.0 ? dx : 0.0) + (dz < 0.0 ? dz : 0.0);
+    double high = c + (dx > 0.0 ? dx : 0.0) + (dz > 0.0 ? dz : 0.0);
+    double end = (double)s->n_u + 1.0;
     if (!(high > 0.0 && low < end))
         return (window){0, 0};
     return (window){low > 0.0 ? (size_t)low : 0,
@@ -261,25 +261,18 @@ static window window_of(const tr_slab *s, const tr_ray *ray, const bundle *b)
 
 /* Project a bundle to one view; p is the view's left guard in the task's first lane. */
 static void project_bundle(const tr_slab *s, const tr_ray *ray, const bundle *b,
-                           const window *w, size_t lanes, float *p)
+                           size_t lanes, float *p)
 {
-    for (size_t u = w->first; u < w->end; u += BINS) {
+    const window w = window_of(s, ray, b);
+    for (size_t u = w.first; u < w.end; u += BINS) {
         bin_taps taps;
-        size_t n = min_size(BINS, w->end - u), r = 0;
+        size_t n = min_size(BINS, w.end - u), r = 0;
         find_bins(ray, b, u, n, &taps);
         for (; r + WIDE * VECTOR <= lanes; r += WIDE * VECTOR)
             add_bins(&taps, n, r, p + u * s->rows, s->rows, WIDE);
         for (; r < lanes; r += VECTOR)
             add_bins(&taps, n, r, p + u * s->rows, s->rows, 1);
     }
-}
-
-static inline void prefetch_window(const tr_slab *s, const window *w, size_t lanes,
-                                   const float *p)
-{
-    for (size_t u = w->first; u < w->end; u++)
-        for (size_t r = 0; r < lanes; r += TR_LANES)
-            __builtin_prefetch(p + u * s->rows + r, 1, 3);
 }
 
 /* What fell on the guards left the image. */
@@ -296,15 +289,12 @@ static void project_task(const tr_slab *s, const forward_task *t, const float *x
     for (size_t index = 0; bundle_at(s, index, &b); index++) {
         bool more = bundle_at(s, index + 1, &next);
         copy_bundle(s, t, x, &b);
-        window now = window_of(s, &s->rays[t->views[0]], &b);
         for (size_t k = 0; k < t->n_views; k++) {
-            size_t view = t->views[k], after = t->views[k + 1 < t->n_views ? k + 1 : k];
+            size_t view = t->views[k];
             if (more)
                 prefetch_bundle(s, t, &next, x, k, t->n_views);
-            window then = window_of(s, &s->rays[after], &b);
-            project_bundle(s, &s->rays[view], &b, &now, t->lanes,
+            project_bundle(s, &s->rays[view], &b, t->lanes,
                            p + view * (s->n_u + TR_GUARDS) * s->rows + t->lane);
-            now = then;
         }
     }
     for (size_t k = 0; k < t->n_views; k++)

@@ -1,5 +1,5 @@
 """Reads what --timeline wrote: when which stage worked, and what ran beside what. Used by
-tests and by tests/bench/gpu/programs; needs no other module."""
+tests and by tests/bench/programs; needs no other module."""
 import json
 
 
