@@ -79,6 +79,7 @@ static void find_inputs(tr_result *r)
     const tr_setup *s = r->setup;
     add_input(r, "series", s->series_path);
     add_input(r, "tilt angles", s->tilts_path);
+    add_input(r, "tilt angles", s->alignment.further);
     add_input(r, "x-tilts", s->options.xtilts);
     add_input(r, "transforms", s->options.transforms);
     add_input(r, "initial volume", s->options.initial);

@@ -51,6 +51,7 @@ static tr_status check_written(const tr_setup *s, const char *what, const char *
     const tr_options *o = &s->options;
     const char *inputs[] = {s->series_path,
                             s->tilts_path,
+                            s->alignment.further,
                             o->xtilts,
                             o->transforms,
                             o->initial,

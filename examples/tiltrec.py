@@ -5,19 +5,21 @@
                                    thickness=300, threads=8)
     tomogram.data         # numpy array [section][row][column], read from the disk as needed
     tomogram.voxel_size   # angstroms
-    tomogram.path, tomogram.log
+    tomogram.path, tomogram.result   # the result is that of --json, as a dictionary
 
 Options are those of the program (tiltrec-mpi --help), '_' for '-'; True for those without
 a value, a list for those of several words. Or: python3 tiltrec.py SERIES [option=value ...]
 """
+import json
 import subprocess
 import sys
+import tempfile
 from collections import namedtuple
 from pathlib import Path
 
 import mrcfile
 
-Tomogram = namedtuple("Tomogram", "data voxel_size path log")
+Tomogram = namedtuple("Tomogram", "data voxel_size path result")
 
 
 class Error(Exception):
@@ -30,7 +32,7 @@ class Error(Exception):
 
 def command_line(series, program, processes, options):
     line = ["mpiexec", "-n", str(processes)] if processes > 1 else []
-    line.append(program)
+    line.append(str(program))
     for name, value in options.items():
         words = value if isinstance(value, (list, tuple)) else [value]
         if value is True:
@@ -40,23 +42,20 @@ def command_line(series, program, processes, options):
     return [*line, "--", str(series)]
 
 
-def reconstruct(series, program="tiltrec-mpi", processes=1, output=None, **options):
-    """The Tomogram of a series; raises Error where the program fails. It is written to
-    `output`, or beside the series under its name with _rec.mrc."""
-    series = Path(series)
-    if output is None:
-        output = series.with_name(series.stem.removesuffix("_ali") + "_rec.mrc")
-    line = command_line(series, str(program), processes, {"output": output, **options})
-    done = subprocess.run(line, stderr=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        said = [s.split(": error: ", 1)[1] for s in done.stderr.splitlines() if ": error: " in s]
-        raise Error(said[0] if said else done.stderr.strip(), done.returncode)
-    with mrcfile.open(output, mode="r", header_only=True) as file:
-        voxel_size = float(file.voxel_size.x)
-    return Tomogram(mrcfile.mmap(output, mode="r").data, voxel_size, Path(output), done.stderr)
+def reconstruct(series, program="tiltrec-mpi", processes=1, **options):
+    """The Tomogram of a series; raises Error where the program fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "result.json")
+        line = command_line(series, program, processes, {**options, "json": file})
+        done = subprocess.run(line, stderr=subprocess.PIPE, text=True)
+        result = json.loads(file.read_text()) if file.exists() else {}
+    if done.returncode != 0:  # a wrong option leaves no file
+        said = done.stderr.rpartition(": error: ")[2].splitlines() or [""]
+        raise Error(result.get("error") or said[0], done.returncode)
+    data = mrcfile.mmap(result["output"]["path"], mode="r").data
+    return Tomogram(data, result["output"]["voxel_angstrom"], result["output"]["path"], result)
 
 
 if __name__ == "__main__":
-    given = dict(word.split("=", 1) for word in sys.argv[2:])
-    made = reconstruct(sys.argv[1], **given)
+    made = reconstruct(sys.argv[1], **dict(word.split("=", 1) for word in sys.argv[2:]))
     print(made.path, made.data.shape, f"{made.voxel_size:g} angstroms a voxel")

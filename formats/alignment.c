@@ -35,6 +35,7 @@ void tr_alignment_free(tr_alignment *alignment)
     free(alignment->tilt);
     free(alignment->xtilt);
     free(alignment->transforms);
+    free(alignment->further);
     *alignment = (tr_alignment){0};
 }
 

@@ -27,6 +27,7 @@ typedef struct tr_alignment {
     double scale;             /* pixels of the series for one of the aligned images */
     size_t n_patches;         /* of the local alignment, which is not read */
     double beta_offset;       /* degrees, AreTomo's; not in the above */
+    char *further;            /* the other file that the file leads to, or NULL */
 } tr_alignment;
 
 /* Whether the file looks like one of the two; false for one that cannot be read. */

@@ -378,7 +378,8 @@ tr_status tr_star_read(const char *path, const tr_aligned_series *series,
         status = read_file(other, series, alignment, &further);
     if (status == TR_OK && !alignment->used)
         status = tr_fail(TR_ERR_DATA, "%s has no table of views", other);
-    free(other);
+    if (other)
+        alignment->further = other;
     free(further);
     return status;
 }

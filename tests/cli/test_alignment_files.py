@@ -2,6 +2,8 @@
 the alignment, whose signs are taken from what those programs compute. Blobs of which every
 view is known exactly are seen through the misalignment that a file describes; their
 tomogram is then that of the aligned views, and no other sign gives it."""
+import json
+
 import numpy as np
 import pytest
 
@@ -278,7 +280,12 @@ def test_star_of_several_series(run, raw, tmp_path):
     files = {job + "aligned_tilt_series.star": star(rows, labels, "global"),
              job + "tilt_series/TS_1.star": star(star_rows(NAMES)[1:]),
              job + "tilt_series/TS_11.star": star(star_rows(NAMES))}
-    ours, _ = run(raw, files, "-t", job + "aligned_tilt_series.star", name="TS_11.mrc")
+    ours, _ = run(raw, files, "-t", job + "aligned_tilt_series.star", "--json", "o.json",
+                  name="TS_11.mrc")
+    inputs = json.loads((tmp_path / "o.json").read_text())["inputs"]
+    assert [(i["role"], i["path"]) for i in inputs[1:]] == [
+        ("tilt angles", job + "aligned_tilt_series.star"),
+        ("tilt angles", job + "tilt_series/TS_11.star")]
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     again, _ = run(raw, {}, "-t", tmp_path / job / "aligned_tilt_series.star",
