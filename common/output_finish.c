@@ -232,20 +232,43 @@ static tr_status complete(tr_output *o, const tr_statistics *t)
     return TR_OK;
 }
 
-/* All names or none. */
-static tr_status rename_all(tr_output *const *outputs, size_t n)
+/* Take back the names of the first n; what they were of before has them again. */
+static void rename_back(tr_output *const *outputs, size_t n, char *const *earlier)
 {
     for (size_t k = 0; k < n; k++) {
+        (void)rename(outputs[k]->path, outputs[k]->partial);
+        if (earlier[k])
+            (void)rename(earlier[k], outputs[k]->path);
+    }
+}
+
+/* All names or none. Of several, what has a name now gets a second one, so that it is not
+ * lost if a later one cannot be given; on disks without links that is left out. */
+static tr_status rename_all(tr_output *const *outputs, size_t n)
+{
+    char *earlier[TR_MOST_OUTPUTS] = {NULL};
+    tr_status status = TR_OK;
+    for (size_t k = 0; k < n && status == TR_OK; k++) {
         const tr_output *o = outputs[k];
+        earlier[k] = n > 1 ? tr_format_string("%s.earlier", o->partial) : NULL;
+        if (earlier[k])
+            unlink(earlier[k]);
+        if (earlier[k] && link(o->path, earlier[k]) != 0) {
+            free(earlier[k]);
+            earlier[k] = NULL;
+        }
         if (rename(o->partial, o->path) == 0)
             continue;
-        tr_status status = tr_fail(TR_ERR_DATA, "%s cannot be renamed to %s: %s",
-                                   o->partial, o->path, strerror(errno));
-        while (k-- > 0)
-            (void)rename(outputs[k]->path, outputs[k]->partial);
-        return status;
+        status = tr_fail(TR_ERR_DATA, "%s cannot be renamed to %s: %s", o->partial,
+                         o->path, strerror(errno));
+        rename_back(outputs, k, earlier);
     }
-    return TR_OK;
+    for (size_t k = 0; k < n; k++) {
+        if (earlier[k])
+            unlink(earlier[k]);
+        free(earlier[k]);
+    }
+    return status;
 }
 
 static tr_status publish(tr_output *const *outputs, size_t n)

@@ -366,6 +366,32 @@ def test_verify_after_going_on(place):
     assert not place.left()
 
 
+@pytest.mark.parametrize("ranks", [None, 2])
+def test_three_names_or_none(place, ranks):
+    """Half sets: a name that cannot be given takes back those that were, and what had them
+    before has them again; what is done is kept, and --resume has only the names to give."""
+    arguments = [*PLAIN, *SOONEST, "--half-sets", "views"]
+    arguments.remove("--quiet")
+    names = ["o.mrc", "o_EVN.mrc", "o_ODD.mrc"]
+    expected = place.reference(SLICES, arguments)
+    assert sorted(expected) == sorted(names)
+    earlier = {"o.mrc": EARLIER, "o_ODD.mrc": EARLIER + b"too"}  # and no even one
+    for name in names:
+        place.clear()
+        for path, data in earlier.items():
+            (place.folder / path).write_bytes(data)
+        status, said, happened = place.run(SLICES, arguments, "rename:1:EACCES",
+                                           f".{name}.partial", ranks=ranks)
+        assert happened and status == 1 and f"cannot be renamed to {name}" in said, said
+        left = place.left()
+        assert {n: d for n, d in left.items() if not n.startswith(".")} == earlier
+        assert {f".{n}.{kind}" for n in names for kind in ("partial", "journal")} == {
+            n for n in left if n.startswith(".")}
+        status, said, _ = place.run(SLICES, [*arguments, "--resume"], ranks=ranks)
+        assert status == 0 and said.count("going on after all slices of") == 3, said
+        assert place.left() == expected
+
+
 # ---- going on ----
 
 WORK = {
