@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 static const float TINY = 1e-3f; /* of a voxel's weight of 1 */
+static const float SHORTEST = 0.25f;
 
 void tr_stationary_describe(const void *params, char *text, size_t size)
 {
@@ -13,7 +14,10 @@ void tr_stationary_describe(const void *params, char *text, size_t size)
 
 tr_status tr_inverse_row_sums(tr_context *c, const tr_subset *views, tr_vec *R)
 {
+    const tr_slab *s = c->A->slab;
+    float least = SHORTEST * (float)(s->n_x < s->n_z ? s->n_x : s->n_z);
     TR_TRY(TR_ROW_SUMS(c, views, R));
+    TR_TRY(TR_VECTOR(c, clamp, least, R));
     return TR_VECTOR(c, invert_guarded, TINY, R);
 }
 

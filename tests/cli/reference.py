@@ -150,6 +150,11 @@ def inverse(sums):
     return np.where(sums > 1e-3, 1 / np.where(sums > 1e-3, sums, 1), 0)
 
 
+def inverse_lengths(sums, n_x, n_z):
+    """Of rays; those that only cut a corner count as longer than they are."""
+    return 1 / np.maximum(sums, min(n_x, n_z) / 4)
+
+
 def sart_order(tilt):
     """At time t the view whose rank among the angles is that of t times the golden
     section, modulo 1, among all such numbers."""
@@ -164,7 +169,7 @@ def iterate(geometry, rows, iterations, relaxation, blocks, positive, initial, t
     tolerance the row is left alone. Returns the slice and each residual's square."""
     a = geometry.matrix()
     x = np.zeros(a.shape[2]) if initial is None else initial.ravel().astype(float)
-    row_weight = inverse(a.sum(axis=2))
+    row_weight = inverse_lengths(a.sum(axis=2), geometry.width, len(geometry.z))
     squares = []
     for _ in range(iterations):
         squares.append(0)

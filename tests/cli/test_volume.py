@@ -12,6 +12,7 @@ import pytest
 
 from conftest import (MPI_ENVIRONMENT, correlation, program_command, read_mrc, write_mrc,
                       write_series)
+from reference import inverse, inverse_lengths
 from volume_reference import Blobs, bpt, cgls, direct_matrix, rotations
 
 ITERATIONS = {"SIRT": ["-i", 6], "SART": ["-i", 2], "CGLS": ["-i", 6]}
@@ -115,11 +116,15 @@ def test_bpt_equals_interpolation(tiltrecz, rough, tmp_path, xtilts, ranks):
     assert largest(found, bpt(views, tilts, 13, xtilts=xtilts)) < 1e-5
 
 
+def sirt_weights(a):
+    """Of the volume of 14 x 7 voxels a slice."""
+    return inverse_lengths(a.sum(axis=1), 14, 7), inverse(a.sum(axis=0))
+
+
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_sirt_equals_the_dense_matrix(tiltrecz, dense, tmp_path, ranks):
     series, options, a, b = dense
-    rows, columns = (np.where(s > 1e-3, 1 / np.where(s > 1e-3, s, 1), 0)
-                     for s in (a.sum(axis=1), a.sum(axis=0)))
+    rows, columns = sirt_weights(a)
     x = np.zeros(a.shape[1])
     for _ in range(4):
         x += columns * (a.T @ (rows * (b - a @ x)))
@@ -227,8 +232,7 @@ def test_initial_of_some_slices(tiltrecz, dense, tmp_path):
     write_mrc(tmp_path / "start.mrc", start[4:8])
     found = run(tiltrecz, tmp_path, series, "-a", "SIRT", "-i", 1, *options, "--initial",
                 "start.mrc", "--slices", "4:7", thickness=7, ranks=2)
-    rows, columns = (np.where(s > 1e-3, 1 / np.where(s > 1e-3, s, 1), 0)
-                     for s in (a.sum(axis=1), a.sum(axis=0)))
+    rows, columns = sirt_weights(a)
     x = start.ravel() + columns * (a.T @ (rows * (b - a @ start.ravel())))
     assert largest(found, volume_of(x)[4:8]) < 1e-4
 
