@@ -19,9 +19,9 @@ typedef struct tr_stationary {
 void tr_stationary_describe(const void *params, char *text, size_t size);
 
 /* One over row sums (projection weights) or column sums (volume weights); 0 for voxels
- * that no view sees. Rays shorter in the volume than a quarter of its thickness, or of its
- * width if that is less, count as if they were as long: they cut a corner, and would pull
- * its few voxels to what the specimen beside the volume has. */
+ * that no view sees. Rays shorter in the volume than a quarter of its thickness, or of
+ * its width if that is less, count as if they were as long: they cut a corner, and would
+ * pull its few voxels to what the specimen beside the volume has. */
 TR_CHECKED tr_status tr_inverse_row_sums(tr_context *c, const tr_subset *views,
                                          tr_vec *R);
 TR_CHECKED tr_status tr_inverse_col_sums(tr_context *c, const tr_subset *views,
