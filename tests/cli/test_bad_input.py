@@ -1,8 +1,11 @@
 """Every bad input file and option is refused with one clear sentence and the right exit
 status, on every rank, and nothing is left behind."""
 import gzip
+import re
+import shutil
 
 import h5py
+import mrcfile
 import numpy as np
 import pytest
 
@@ -201,6 +204,32 @@ def test_nan_in_initial_volume(bench, value, more):
 def test_tomogram_of_one_value(bench, scale, said, ranks):
     bench.refused(f"s.mrc -T 16 -o o.mrc --mode int16 --scale {scale}", DATA, "o.mrc", said,
                   "--scale", "int16", ranks=ranks)
+
+
+def test_nothing_from_a_file_commands_the_terminal(bench):
+    """Names, labels and texts with control characters, of ASCII and of UTF-8's second row."""
+    bad = "\x1b]0;gone\x07\x9b31m\x7f"
+    shutil.copy(bench.folder / "s.tlt", bench.folder / f"{bad}.tlt")
+    with mrcfile.open(bench.folder / "s.mrc", "r+") as file:
+        file.header.label[0] = b"label \x1b[31m\x08\x9b"
+        file.header.nlabl = 1
+    shutil.copy(bench.folder / "s.mrc", bench.folder / f"{bad}.mrc")
+    bench.text("bad.tlt", f"1\n{bad[:9]}\n")
+    bench.text("bad.com", f"$tilt\n{bad} 3\nTHICKNESS 16\n")
+    with h5py.File(bench.folder / "bad.hdf", "w") as file:
+        file["/MDF/images"] = h5py.ExternalLink(bad, "/")
+    said = ""
+    for arguments in (f"{bad}.mrc -T 16 -o {bad}_rec.mrc --verbose --verify", "s.mrc -t bad.tlt",
+                      "s.mrc --imod-com bad.com --dry-run", f"s.mrc -o {bad}/none.mrc",
+                      "bad.hdf -t s.tlt", f"s.mrc --{bad}", f"s.mrc -a {bad}"):
+        done = bench.run(arguments, check=False)
+        said += done.stdout + done.stderr
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", said), said.encode()
+    assert said.count("\\x1b]0;gone\\x07\\xc2\\x9b31m\\x7f") > 6
+    # The label reaches the tomogram without them.
+    with mrcfile.open(bench.folder / f"{bad}_rec.mrc") as file:
+        label = bytes(file.header.label[2]).rstrip()
+    assert label.startswith(b"label  [31m") and b"\x1b" not in label, label
 
 
 # ---- angles and transforms ----

@@ -1,5 +1,6 @@
 """The tomogram's file as other programs read it: values, orders, header, scaling."""
 import re
+import time
 
 import h5py
 import mrcfile
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from conftest import read_mrc, write_series
+from timeline import read_timeline
 
 N_U, N_V, THICKNESS = 30, 21, 9
 TYPES = {"float": np.float32, "half": np.float16, "int16": np.int16,
@@ -211,3 +213,19 @@ def test_verified_tomogram_is_the_same(make, tiltrec, series, tmp_path, options,
                        cwd=tmp_path, ranks=ranks)
         assert done.stderr.count(f"read back {name}: {N_V} of {N_V} slices compared") == 1
         assert path.read_bytes() == expected
+
+
+@pytest.mark.parametrize("ranks", [None, 2])
+def test_timeline(tiltrec, series, tmp_path, ranks):
+    """Every process has each stage, one thing at a time, and the last ends with the run."""
+    begun = time.monotonic()
+    tiltrec("-a", "WBP", "-T", THICKNESS, "-o", "rec.mrc", "--timeline", "t.json", series,
+            cwd=tmp_path, ranks=ranks)
+    wall = time.monotonic() - begun
+    timeline = read_timeline(tmp_path / "t.json")
+    assert sorted(timeline) == list(range(ranks or 1))
+    for stages in timeline.values():
+        assert {"reading", "filtering", "projecting", "writing"} <= stages.keys()
+        for times in stages.values():
+            assert all(0 <= start <= end < wall for start, end in times)
+            assert all(end <= start + 1e-8 for (_, end), (start, _) in zip(times, times[1:]))
