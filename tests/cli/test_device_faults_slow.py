@@ -51,7 +51,8 @@ class Device:
             wrapper=() if rank is None else ["sh", "-c", ON_RANK % rank, "sh"],
             program=f"tests/cudaemu/{program}-cudaemu")
         environment = {**os.environ, **MPI_ENVIRONMENT, "CUDAEMU_DEVICES": "2",
-                       "CUDAEMU_FAIL": fail, "CUDAEMU_MEMORY": memory, "XDG_CACHE_HOME": str(self.cache)}
+                       "CUDAEMU_FAIL": fail, "CUDAEMU_MEMORY": memory,
+                       "XDG_CACHE_HOME": str(self.cache)}
         process = subprocess.Popen(command, cwd=self.folder, env=environment, text=True,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                    stderr=subprocess.PIPE, start_new_session=True)
@@ -113,8 +114,10 @@ def test_no_memory(device, work, onwards):
 
 @WORK
 @pytest.mark.parametrize("rank", [0, 1])
-def test_lost_by_one_process(device, work, rank):
-    assert device.sweep(work, ["kernel", "cudaMallocHost"], 67, ranks=2, rank=rank) > 1
+def test_lost_by_one_process(device, work, rank, sanitized):
+    """The others may be anywhere in the algorithm, and must not wait there."""
+    assert device.sweep(work, ["kernel", "cudaMallocHost"], 61 if sanitized else 29, ranks=2,
+                        rank=rank) > 1
 
 
 @WORK
