@@ -47,6 +47,23 @@ static tr_status put_png(FILE *out, const tr_section *s, const char *name,
     return TR_OK;
 }
 
+/* The densities of levels 0 and 255: all but the extremes, and no more than leaves enough
+ * levels to the contrast, which is that of the values (of `contrast` as well, if it is
+ * set already). */
+static tr_status choose_levels(const float *values, size_t n, double contrast[2],
+                               double wide[2])
+{
+    double own[2];
+    TR_TRY(tr_picture_range(values, n, 0.01, 0.99, own));
+    TR_TRY(tr_picture_range(values, n, 0.0005, 0.9995, wide));
+    if (!(contrast[1] > contrast[0]))
+        contrast[0] = own[0], contrast[1] = own[1];
+    double low = fmin(own[0], contrast[0]), high = fmax(own[1], contrast[1]);
+    wide[0] = fmax(wide[0], low - 1.5 * (high - low));
+    wide[1] = fmin(wide[1], high + 1.5 * (high - low));
+    return TR_OK;
+}
+
 static tr_status put_section(FILE *out, const tr_tomogram *t, int k, double contrast[2])
 {
     tr_section s = {0};
@@ -54,9 +71,7 @@ static tr_status put_section(FILE *out, const tr_tomogram *t, int k, double cont
     double wide[2];
     size_t n = s.width * s.height;
     if (status == TR_OK)
-        status = tr_picture_range(s.values, n, 0.0005, 0.9995, wide);
-    if (status == TR_OK && k == 0)
-        status = tr_picture_range(s.values, n, 0.01, 0.99, contrast);
+        status = choose_levels(s.values, n, contrast, wide);
     if (status == TR_OK)
         status = put_png(out, &s, sections[k].name, sections[k].title, wide,
                          t->size[sections[k].axis]);
@@ -80,12 +95,12 @@ static void choose_factors(const size_t size[3], size_t factor[3])
 }
 
 static tr_status put_samples(FILE *out, const tr_tomogram *t, const tr_box *box,
-                             const size_t sides[3], float *values)
+                             const size_t sides[3], double contrast[2], float *values)
 {
     size_t n = sides[0] * sides[1] * sides[2];
     double wide[2];
     TR_TRY(tr_tomogram_read(t, box, MOST_READ, values));
-    TR_TRY(tr_picture_range(values, n, 0.0005, 0.9995, wide));
+    TR_TRY(choose_levels(values, n, contrast, wide));
     uint8_t *grey = (uint8_t *)values; /* in place: sample k lies before value k */
     tr_picture_grey(values, n, wide, grey);
     fprintf(out,
@@ -100,7 +115,7 @@ static tr_status put_samples(FILE *out, const tr_tomogram *t, const tr_box *box,
     return TR_OK;
 }
 
-static tr_status put_volume(FILE *out, const tr_tomogram *t)
+static tr_status put_volume(FILE *out, const tr_tomogram *t, double contrast[2])
 {
     tr_box box = {.size = {t->size[0], t->size[1], t->size[2]}};
     size_t sides[3];
@@ -110,7 +125,7 @@ static tr_status put_volume(FILE *out, const tr_tomogram *t)
         tr_calloc("the report's volume", sides[0] * sides[1] * sides[2], sizeof *values);
     if (!values)
         return TR_ERR_MEMORY;
-    tr_status status = put_samples(out, t, &box, sides, values);
+    tr_status status = put_samples(out, t, &box, sides, contrast, values);
     free(values);
     return status;
 }
@@ -118,7 +133,7 @@ static tr_status put_volume(FILE *out, const tr_tomogram *t)
 tr_status tr_report_pictures(FILE *out, const tr_result *r)
 {
     tr_tomogram t;
-    double contrast[2] = {0.0, 1.0};
+    double contrast[2] = {0.0, 0.0}; /* to be set by the first section */
     tr_status status = tr_tomogram_open(&r->setup->job.output_spec, &t);
     bool flat = 2 * t.size[TR_Z] <= t.size[TR_X] + t.size[TR_Y] - t.size[TR_Z];
     fprintf(out, "<div class='sections%s'>\n", flat ? " flat" : "");
@@ -126,7 +141,7 @@ tr_status tr_report_pictures(FILE *out, const tr_result *r)
         status = put_section(out, &t, k, contrast);
     fputs("</div>\n", out);
     if (status == TR_OK)
-        status = put_volume(out, &t);
+        status = put_volume(out, &t, contrast);
     if (status == TR_OK)
         fprintf(out,
                 "<script type='text/plain' id='contrast' data-low='%.9g' "

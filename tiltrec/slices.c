@@ -268,11 +268,13 @@ static tr_status reconstruct(pipeline *p, float *projections, tr_slab_volume *vo
         TR_TRY(load_initial(p, volume));
     else if (job->algorithm->needs & TR_USES_INITIAL)
         TR_TRY(job->backend->fill(job->device, &x, 0.0f));
-    /* Only rows inside the image count for the residual: the rest repeats its edge. */
-    size_t n_v = g->n_v;
+    /* Only rows inside the image count for the residual: the rest repeats its edge; and
+     * of rows that are slices, only this process's: the rest of its last slab is not. */
+    long last = (long)g->n_v, own = (long)(job->first_slice + plan->first + plan->slices);
+    last = g->pitch == 0.0 && own < last ? own : last;
     size_t first = volume->row < 0 ? (size_t)-volume->row : 0;
-    size_t end = volume->row + (long)plan->core > (long)n_v
-                     ? (size_t)((long)n_v > volume->row ? (long)n_v - volume->row : 0)
+    size_t end = volume->row + (long)plan->core > last
+                     ? (size_t)(last > volume->row ? last - volume->row : 0)
                      : plan->core;
     p->A = (tr_linop){.ops = &slice_ops,
                       .self = p,

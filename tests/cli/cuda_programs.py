@@ -1,6 +1,8 @@
 """Tests of the programs for GPUs that hold on the emulation and on a GPU: the results are
 those of the programs for CPUs. A test file that imports them has fixtures `cuda` and
 `cudaz`, which run the two programs."""
+import json
+
 import numpy as np
 import pytest
 
@@ -111,3 +113,18 @@ def test_admm_is_that_of_the_cpu(tiltrecz, cudaz, series, tmp_path, regularizer)
     wanted, _ = run(tiltrecz, tmp_path, series, *options)
     found, _ = run(cudaz, tmp_path, series, *options, kernel="tile")
     assert distance(found, wanted) < 1e-5
+
+
+@pytest.mark.parametrize("geometry", ["plain", "pitch"])
+def test_views_fit_as_on_the_cpu(cuda, cudaz, tiltrec, tiltrecz, series, tmp_path, geometry):
+    """What --json says of each view: residuals, and correlations with the tomogram."""
+    for gpu, cpu, algorithm in ((cuda, tiltrec, "WBP"), (cuda, tiltrec, "SIRT"),
+                                (cudaz, tiltrecz, "CGLS")):
+        found = []
+        for program, more in ((gpu, ["--kernel", "tile"]), (cpu, [])):
+            run(program, tmp_path, series, "-a", algorithm, *ITERATIONS.get(algorithm, []),
+                *GEOMETRIES[geometry], "--json", tmp_path / "r.json", *more)
+            views = json.loads((tmp_path / "r.json").read_text())["views"]["list"]
+            found.append(np.array([[v["correlation"], v["residual"]] for v in views], float))
+        assert np.isfinite(found[1][:, 0]).all()
+        assert np.allclose(*found, atol=1e-4, equal_nan=True)

@@ -9,7 +9,8 @@ from conftest import read_mrc, runner, write_series
 from cuda_programs import (  # noqa: F401: collected here, with the fixtures below
     ITERATIONS, check_stages, distance, run, series, test_admm_is_that_of_the_cpu,
     test_coupled_rays_by_textures, test_slices_are_those_of_the_cpu,
-    test_the_texture_kernel_has_8_bits, test_volumes_are_those_of_the_cpu)
+    test_the_texture_kernel_has_8_bits, test_views_fit_as_on_the_cpu,
+    test_volumes_are_those_of_the_cpu)
 
 MIB = 1 << 20
 # What plans keep free on a device: with so much, little is left for slabs.

@@ -7,7 +7,7 @@ from cuda_programs import (  # noqa: F401: collected here, with the fixtures bel
     GEOMETRIES, ITERATIONS, SLICES, check_stages, distance, run, series,
     test_admm_is_that_of_the_cpu, test_coupled_rays_by_textures,
     test_slices_are_those_of_the_cpu, test_the_texture_kernel_has_8_bits,
-    test_volumes_are_those_of_the_cpu)
+    test_views_fit_as_on_the_cpu, test_volumes_are_those_of_the_cpu)
 from timeline import seconds, share_beside
 
 
