@@ -247,6 +247,8 @@ static tr_status run(tr_setup *s, tr_comm *comm, tr_result *r)
     TR_TRY(comm->ops->agree(comm, tr_setup_files(s)));
     TR_TRY(tr_setup_series(s, comm));
     tr_setup_print(s);
+    if (s->options.try_what)
+        return tr_try_run(s, comm);
     r->checking = tr_now() - r->start;
     void *plan = NULL;
     tr_status status = comm->ops->agree(comm, s->program->method->plan(&s->job, &plan));

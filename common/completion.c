@@ -15,7 +15,7 @@ static value_kind kind_of(const tr_option *row)
     if (row->type == TR_OPT_STRING && row->metavar && strcmp(row->metavar, "FILE") == 0)
         return FILE_NAME;
     if (row->type == TR_OPT_CHOICE || row->type == TR_OPT_WORDS ||
-        strcmp(row->name, "algorithm") == 0)
+        row->type == TR_OPT_WISH || strcmp(row->name, "algorithm") == 0)
         return WORD;
     return OTHER;
 }

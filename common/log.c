@@ -12,7 +12,7 @@
 static struct {
     pthread_mutex_t mutex;
     tr_log_level level;
-    bool speaks, on_terminal, in_colour;
+    bool speaks, on_terminal, in_colour, hushed;
     char program[64];
     tr_log_listener *listener;
     void *listener_self;
@@ -36,6 +36,13 @@ void tr_log_setup(tr_log_level level, bool speaks, const char *program)
         isatty(STDERR_FILENO) && terminal && strcmp(terminal, "dumb") != 0;
     state.in_colour = state.on_terminal && !(no_colour && *no_colour);
     snprintf(state.program, sizeof state.program, "%s", program);
+    pthread_mutex_unlock(&state.mutex);
+}
+
+void tr_log_hush(bool hush)
+{
+    pthread_mutex_lock(&state.mutex);
+    state.hushed = hush && state.level < TR_LOG_VERBOSE;
     pthread_mutex_unlock(&state.mutex);
 }
 
@@ -125,7 +132,7 @@ void tr_info(const char *format, ...)
     va_list arguments;
     va_start(arguments, format);
     if (state.speaks)
-        say(NULL, state.level >= TR_LOG_NORMAL, true, format, arguments);
+        say(NULL, state.level >= TR_LOG_NORMAL && !state.hushed, true, format, arguments);
     va_end(arguments);
 }
 
@@ -259,7 +266,8 @@ static void print_progress(const char *stage, double fraction, double updates,
 void tr_log_progress(const char *stage, double done, double total, double updates,
                      double seconds)
 {
-    if (!state.speaks || state.level < TR_LOG_NORMAL || !(total > 0) || !(done > 0))
+    if (!state.speaks || state.level < TR_LOG_NORMAL || state.hushed || !(total > 0) ||
+        !(done > 0))
         return;
     pthread_mutex_lock(&state.mutex);
     if (done < state.done ||

@@ -15,6 +15,10 @@ typedef enum tr_log_level {
  * that errors begin with ("tiltrec-mpi"). */
 void tr_log_setup(tr_log_level level, bool speaks, const char *program);
 
+/* Nothing but warnings and errors until it is called with false: for parts of a run that
+ * would say the same again and again. With TR_LOG_VERBOSE nothing changes. */
+void tr_log_hush(bool hush);
+
 void tr_info(const char *format, ...) TR_PRINTF(1, 2);    /* level >= NORMAL */
 void tr_verbose(const char *format, ...) TR_PRINTF(1, 2); /* level >= VERBOSE */
 void tr_warn(const char *format, ...) TR_PRINTF(1, 2);    /* always */

@@ -147,55 +147,6 @@ static void suggest_choice(const char *choices, const char *word, char *text, si
     free(copy);
 }
 
-/* ---- lists ---- */
-
-/* Read one "7" or "1-4" at *at and leave *at at the ',' or the end behind it. */
-static bool read_item(const char **at, long *first, long *last)
-{
-    char *end = (char *)*at + strspn(*at, " ");
-    errno = 0;
-    if (!isdigit((unsigned char)*end))
-        return false;
-    *first = *last = strtol(end, &end, 10);
-    if (*end == '-') {
-        if (!isdigit((unsigned char)end[1]))
-            return false;
-        *last = strtol(end + 1, &end, 10);
-    }
-    end += strspn(end, " ");
-    *at = end;
-    return errno == 0 && *first <= *last && (*end == ',' || *end == '\0');
-}
-
-static bool list_is_good(const char *list)
-{
-    long first, last;
-    for (const char *at = list;; at++) {
-        if (!read_item(&at, &first, &last) || first < 1)
-            return false;
-        if (*at == '\0')
-            return true;
-    }
-}
-
-tr_status tr_list_expand(const char *option, const char *list, size_t n, bool *marks)
-{
-    long first, last;
-    for (const char *at = list;; at++) {
-        if (!read_item(&at, &first, &last))
-            return tr_fail(TR_ERR_USAGE,
-                           "%s %s: must be whole numbers and ranges such as 1-4,7,40-41",
-                           option, list);
-        if (first < 1 || (size_t)last > n)
-            return tr_fail(TR_ERR_USAGE, "%s %s: %ld must be from 1 to %zu", option, list,
-                           first < 1 ? first : last, n);
-        for (long k = first; k <= last; k++)
-            marks[k - 1] = true;
-        if (*at == '\0')
-            return TR_OK;
-    }
-}
-
 /* ---- values ---- */
 
 static const char *unit_of(const tr_option *row)
@@ -254,6 +205,7 @@ void tr_option_takes(const tr_option *row, char *text, size_t size)
         [TR_OPT_CHOICE] = "one of",
         [TR_OPT_LIST] = "positive whole numbers and ranges such as 1-4,7,40-41",
         [TR_OPT_WORDS] = "one of",
+        [TR_OPT_WISH] = "a value that is not empty",
     };
     char allowed[512];
     tr_option_allowed(row, allowed, sizeof allowed);
@@ -282,6 +234,7 @@ static tr_status store(const tr_option *row, const char *text, void *target)
         *(bool *)place = good = true;
         break;
     case TR_OPT_STRING:
+    case TR_OPT_WISH:
         *(const char **)place = text;
         good = *text != '\0';
         break;
@@ -306,7 +259,7 @@ static tr_status store(const tr_option *row, const char *text, void *target)
         break;
     case TR_OPT_LIST:
         *(const char **)place = text;
-        good = list_is_good(text);
+        good = tr_list_is_good(text);
         break;
     case TR_OPT_WORDS: /* what stands behind it is taken by take_words */
         ((tr_words *)place)->choice = choice_index(row->choices, text) + 1;
@@ -324,6 +277,7 @@ static tr_status store_default(const tr_option *row, void *target)
         [TR_OPT_PAIR] = 2 * sizeof(double),   [TR_OPT_RANGE] = 2 * sizeof(long),
         [TR_OPT_BYTES] = sizeof(size_t),      [TR_OPT_CHOICE] = sizeof(int),
         [TR_OPT_LIST] = sizeof(const char *), [TR_OPT_WORDS] = sizeof(tr_words),
+        [TR_OPT_WISH] = sizeof(const char *),
     };
     void *place = (char *)target + row->offset;
     memset(place, 0, sizes[row->type]);
@@ -464,6 +418,17 @@ static tr_status take_words(parser *p, match found, const char *text)
     return TR_OK;
 }
 
+/* The value of a TR_OPT_WISH that is not in the same argument. */
+static const char *take_wish(parser *p, const tr_option *row)
+{
+    const char *next = p->next < p->argc ? p->argv[p->next] : "";
+    if (choice_index(row->choices, next) < 0 &&
+        (!strchr(next, '=') || looks_like_option(next)))
+        return row->choices;
+    p->next++;
+    return next;
+}
+
 /* Store the value of a row: the text in the same argument (NULL: none) or the next
  * argument. */
 static tr_status take_option(parser *p, match found, const char *text)
@@ -475,6 +440,8 @@ static tr_status take_option(parser *p, match found, const char *text)
         if (text)
             return bad_value(row, text);
         text = "";
+    } else if (!text && row->type == TR_OPT_WISH) {
+        text = take_wish(p, row);
     } else if (!text) {
         const char *metavar = row->metavar ? row->metavar : "VALUE";
         if (p->next == p->argc)

@@ -17,8 +17,11 @@ typedef enum tr_option_type {
     TR_OPT_BYTES,  /* size_t, "1G", "512M", "4096" (powers of 1024); 0 unset */
     TR_OPT_CHOICE, /* int: the index of the word in `choices`, case ignored */
     TR_OPT_LIST,   /* const char *: "1-4,7,40-41" of positive integers, checked */
-    TR_OPT_WORDS   /* tr_words: a word of `choices` and, as arguments of their own, what
+    TR_OPT_WORDS,  /* tr_words: a word of `choices` and, as arguments of their own, what
                       stands behind it there in capitals: "views frames EVEN ODD" */
+    TR_OPT_WISH    /* const char *; given without a value it is the first word of
+                      `choices`. A value in an argument of its own is one of these words or
+                      has a '=' in it: anything else there is not for this option. */
 } tr_option_type;
 
 enum { TR_MOST_WORDS = 2 };
@@ -116,6 +119,9 @@ void tr_option_allowed(const tr_option *row, char *text, size_t size);
 /* The `length` bytes at text as one finite decimal number, whatever the locale; false,
  * when they are anything else. */
 bool tr_parse_real(const char *text, size_t length, double *value);
+
+/* Whether the text is a TR_OPT_LIST of positive numbers. */
+bool tr_list_is_good(const char *list);
 
 /* Expand a TR_OPT_LIST ("1-4,7") into marks[n], 1-based: marks[k - 1] = true. A number
  * of 0 or beyond n is TR_ERR_USAGE naming it, `option` ("--exclude") and n. */

@@ -225,6 +225,7 @@ static void print_value(FILE *out, const tr_option *row, const void *place)
         break;
     case TR_OPT_STRING:
     case TR_OPT_LIST:
+    case TR_OPT_WISH:
         text = *(const char *const *)place;
         fputs(text ? text : "", out);
         break;

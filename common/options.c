@@ -291,6 +291,18 @@ const tr_option tr_common_options[] = {
      AT(timeline),
      .metavar = "FILE",
      .help = "Write when each stage worked, for chrome://tracing or Perfetto (JSON)"},
+    {.name = "try",
+     .aside = true,
+     .type = TR_OPT_WISH,
+     AT(try_what),
+     .metavar = "[SWEEP]",
+     .choices = "samples",
+     .brief = "Thin slabs instead, to find the geometry with",
+     .help =
+         "Instead of a tomogram, reconstruct three thin slabs (bottom, middle and top "
+         "along the tilt axis) and write a contact sheet of them (PNG). With SWEEP, "
+         "PARAMETER=FROM:TO:STEP, do so for each value, and suggest the best; the "
+         "parameters are tilt-offset, axis-shift, pitch, thickness and z-shift"},
     {.name = "dry-run",
      .aside = true,
      .type = TR_OPT_FLAG,

@@ -226,7 +226,7 @@ tr_status tr_output_open(tr_comm *comm, const tr_output_spec *spec, tr_output **
     o->comm = comm;
     o->spec = *spec;
     o->slot = tr_output_take_slot();
-    tr_status status = open_files(o);
+    tr_status status = spec->take ? TR_OK : open_files(o);
     if (status != TR_OK) {
         tr_output_discard(o);
         return status;
@@ -338,6 +338,8 @@ static tr_status write_planes(tr_output *o, size_t slice, size_t n, float *plane
 
 tr_status tr_output_write(tr_output *o, size_t slice, size_t n, float *planes)
 {
+    if (o->spec.take)
+        return o->spec.take(o->spec.taker, slice, n, planes);
     TR_TRY(write_planes(o, slice, n, planes));
     return note_written(o, slice, n);
 }
@@ -415,7 +417,6 @@ void tr_output_discard(tr_output *o)
 
 size_t tr_output_bytes(const tr_output_spec *spec, size_t n)
 {
-    size_t plane = spec->width * spec->thickness * sizeof(float);
-    size_t lines = n * spec->width * sizeof(float);
-    return plane > lines ? plane : lines;
+    size_t lines = n > spec->thickness ? n : spec->thickness;
+    return lines * spec->width * sizeof(float);
 }

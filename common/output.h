@@ -24,6 +24,10 @@ typedef struct tr_output_spec {
     bool resume;             /* go on from what a run before kept, if it did */
     bool all_at_end; /* all slices are written at once: kept only when all are there */
     size_t to_come;  /* outputs of this size that the disk must hold, with this; 0: 1 */
+    /* If given, no file is made: it gets what tr_output_write gets, and the output is
+     * ended by tr_output_discard. Nothing above but the sizes counts then. */
+    tr_status (*take)(void *taker, size_t slice, size_t n, const float *planes);
+    void *taker;
 } tr_output_spec;
 
 typedef struct tr_output tr_output;

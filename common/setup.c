@@ -64,6 +64,23 @@ static tr_status make_groups(tr_setup *s)
     return TR_OK;
 }
 
+/* A trial has no tomogram: options that only one has would be silently ignored. Slices
+ * are enough for it, if the algorithm can do with them. */
+static tr_status check_trial(tr_setup *s)
+{
+    static const char *const others[] = {"initial", "resume", "timeline", "half-sets",
+                                         "verify",  "report", "json",     "preview"};
+    TR_TRY(tr_try_parse(s->options.try_what, &s->trial));
+    for (size_t k = 0; k < sizeof others / sizeof *others; k++)
+        if (tr_option_given(&s->line, others[k]))
+            return tr_fail(TR_ERR_USAGE,
+                           "--try makes no tomogram; leave out --%s, or --try",
+                           others[k]);
+    if (s->program->few_slices && tr_method_offers(s->program->few_slices, s->algorithm))
+        s->method = s->program->few_slices;
+    return TR_OK;
+}
+
 static tr_status check_options(tr_setup *s)
 {
     tr_options *o = &s->options;
@@ -84,6 +101,8 @@ static tr_status check_options(tr_setup *s)
         return tr_fail(TR_ERR_USAGE,
                        "%s does not start from a volume; --initial is for iterations",
                        s->algorithm->name);
+    if (o->try_what)
+        TR_TRY(check_trial(s));
     return tr_halves_check_options(o);
 }
 
@@ -91,6 +110,7 @@ tr_status tr_setup_parse(tr_setup *s, const tr_program *program, int argc,
                          char *const *argv)
 {
     s->program = program;
+    s->method = program->method;
     int n = 0;
     if (tr_help_asked(argc, argv, &s->help_topic)) { /* whatever else is there */
         s->options.help = true;
@@ -227,6 +247,31 @@ static double subset_shift(const tr_setup *s, size_t n_u)
            (double)n_u / 2.0;
 }
 
+tr_status tr_setup_make_geometry(const tr_setup *s, tr_geometry *geometry)
+{
+    const tr_image_info *info = tr_image_get_info(s->image);
+    const tr_options *o = &s->options;
+    size_t bin = (size_t)o->bin, n_u = info->nx / bin;
+    size_t width = o->width ? (size_t)o->width / bin : n_u;
+    size_t thickness = (size_t)o->thickness / bin;
+    double b = (double)bin;
+    const tr_geometry_spec spec = {
+        .n_views = s->n_views,
+        .tilts = s->tilts,
+        .xtilts = s->xtilts,
+        .tilt_offset = o->tilt_offset,
+        .pitch = o->pitch,
+        .n_u = n_u,
+        .n_v = info->ny / bin,
+        .width = width ? width : 1,
+        .thickness = thickness ? thickness : 1,
+        .axis_shift = (o->axis_shift + subset_shift(s, info->nx)) / b,
+        .x_shift = o->x_shift / b,
+        .z_shift = o->z_shift / b,
+    };
+    return tr_geometry_init(&spec, geometry);
+}
+
 tr_status tr_setup_geometry(tr_setup *s)
 {
     const tr_image_info *info = tr_image_get_info(s->image);
@@ -236,6 +281,8 @@ tr_status tr_setup_geometry(tr_setup *s)
         return tr_fail(TR_ERR_USAGE,
                        "--bin %zu leaves nothing of the %zu x %zu pixels of %s", bin,
                        info->nx, info->ny, s->series_path);
+    if (!o->thickness && o->try_what && s->trial.what == TR_TRY_THICKNESS)
+        o->thickness = (long)s->trial.to;
     if (!o->thickness) {
         o->thickness = (long)(info->nx / 4 / 2 * 2 > 16 ? info->nx / 4 / 2 * 2 : 16);
         tr_warn("no thickness given: taking %ld pixels, a quarter of the image's width; "
@@ -248,27 +295,12 @@ tr_status tr_setup_geometry(tr_setup *s)
                        "a thickness of %ld pixels is too large for images of %zu x %zu "
                        "pixels; it is counted in pixels of the series, not in angstroms",
                        o->thickness, info->nx, info->ny);
-    double b = (double)bin, subset = subset_shift(s, info->nx);
+    double subset = subset_shift(s, info->nx);
     if (subset != 0.0 && !s->half)
         tr_info("the series is part of a larger image: its tilt axis is %g pixels from "
                 "its centre",
                 subset);
-    size_t width = o->width ? (size_t)o->width / bin : n_u;
-    const tr_geometry_spec spec = {
-        .n_views = s->n_views,
-        .tilts = s->tilts,
-        .xtilts = s->xtilts,
-        .tilt_offset = o->tilt_offset,
-        .pitch = o->pitch,
-        .n_u = n_u,
-        .n_v = n_v,
-        .width = width ? width : 1,
-        .thickness = (size_t)o->thickness / bin ? (size_t)o->thickness / bin : 1,
-        .axis_shift = (o->axis_shift + subset) / b,
-        .x_shift = o->x_shift / b,
-        .z_shift = o->z_shift / b,
-    };
-    return tr_geometry_init(&spec, &s->job.geometry);
+    return tr_setup_make_geometry(s, &s->job.geometry);
 }
 
 static tr_status choose_slices(tr_setup *s)
@@ -290,7 +322,7 @@ static tr_status choose_slices(tr_setup *s)
 
 static tr_status check_coupling(const tr_setup *s)
 {
-    if (!s->program->method->whole_volume && tr_option_given(&s->line, "tolerance") &&
+    if (!s->method->whole_volume && tr_option_given(&s->line, "tolerance") &&
         s->job.geometry.xtilt)
         return tr_fail(TR_ERR_UNAVAILABLE,
                        "--tolerance stops slices one by one, but different x-tilts per "
@@ -356,8 +388,7 @@ tr_status tr_setup_open_series(tr_setup *s, tr_comm *comm)
 {
     /* Turning the rays spares resampling the images; but a filter along the rows wants
      * them aligned. */
-    bool in_rays =
-        s->program->method->whole_volume && !(s->algorithm->needs & TR_USES_FILTER);
+    bool in_rays = s->method->whole_volume && !(s->algorithm->needs & TR_USES_FILTER);
     s->job.transforms = in_rays ? s->transforms : NULL;
     const tr_series_spec spec = {
         .views = s->views,

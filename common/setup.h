@@ -5,6 +5,7 @@
 #include "../formats/alignment.h"
 #include "app.h"
 #include "frc.h"
+#include "try.h"
 
 typedef struct tr_setup {
     const tr_program *program;
@@ -12,7 +13,9 @@ typedef struct tr_setup {
     tr_device_options device_options;
     const char *help_topic; /* of --help; NULL: none */
     const tr_algorithm *algorithm;
-    void *params; /* of the algorithm */
+    const tr_method *method; /* the program's, or its method for a few slices */
+    tr_try_spec trial;       /* where options.try_what is given */
+    void *params;            /* of the algorithm */
     tr_option_group *groups;
     size_t n_groups;
     tr_command_line line;
@@ -48,6 +51,10 @@ TR_CHECKED tr_status tr_setup_files(tr_setup *s);
 TR_CHECKED tr_status tr_setup_series(tr_setup *s, tr_comm *comm);
 TR_CHECKED tr_status tr_setup_output(tr_setup *s);
 void tr_setup_free(tr_setup *s);
+
+/* The geometry of the options as they are now, which try changes, of the series at hand;
+ * freed by tr_geometry_free. */
+TR_CHECKED tr_status tr_setup_make_geometry(const tr_setup *s, tr_geometry *geometry);
 
 /* fingerprint.c: all that the voxels depend on, a line "name = value" each; to be freed,
  * NULL when memory is short. After tr_setup_series. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -93,11 +94,25 @@ static tr_status check_file(const tr_setup *s, const written_file *files, size_t
     return check_folder(f->what, f->path, f->option);
 }
 
+/* Of a trial: NAME.png as it is, else NAME_try.png in place of the tomogram. */
+static tr_status name_sheet(tr_setup *s, const char **path)
+{
+    const char *slash = strrchr(*path, '/'), *name = slash ? slash + 1 : *path;
+    const char *dot = strrchr(name, '.');
+    if (dot && strcasecmp(dot, ".png") == 0)
+        return TR_OK;
+    size_t stem = (dot && dot > name ? (size_t)(dot - *path) : strlen(*path));
+    char *sheet = tr_format_string("%.*s_try.png", (int)stem, *path);
+    free(s->default_output);
+    *path = s->default_output = sheet;
+    return sheet ? TR_OK : TR_ERR_MEMORY;
+}
+
 /* The file at this path is the output. */
 static tr_status set_path(tr_setup *s, const char *path)
 {
     const tr_options *o = &s->options;
-    const written_file files[] = {{"output", path, "-o"},
+    const written_file files[] = {{o->try_what ? "contact sheet" : "output", path, "-o"},
                                   {"timeline", o->timeline, "--timeline"},
                                   {"report", o->report, "--report"},
                                   {"result", o->json, "--json"}};
@@ -115,6 +130,8 @@ static tr_status choose_path(tr_setup *s)
     const char *path = s->options.output;
     if (!path)
         path = s->default_output = tr_default_output(s->series_path);
+    if (path && s->options.try_what)
+        TR_TRY(name_sheet(s, &path));
     return path ? set_path(s, path) : TR_ERR_MEMORY;
 }
 
@@ -231,6 +248,8 @@ static tr_status open_initial(tr_setup *s)
 tr_status tr_setup_output(tr_setup *s)
 {
     TR_TRY(choose_path(s));
+    if (s->options.try_what)
+        return TR_OK;
     if (!tr_format_for_output(s->job.output_spec.path))
         return TR_ERR_USAGE;
     TR_TRY(choose_type(s));
@@ -282,6 +301,8 @@ void tr_setup_print(const tr_setup *s)
                    g->xtilt && g->xtilt[k] != 0.0 ? ", with an x-tilt of its own" : "");
     tr_info("%s: %s; %s", s->algorithm->name, text,
             s->job.backend->describe(s->job.device));
+    if (s->options.try_what)
+        return;
     tr_info("tomogram %s: %zu x %zu x %zu, %s, order %s, %g angstroms a voxel", o->path,
             o->width, o->xyz ? o->n_slices : o->thickness,
             o->xyz ? o->thickness : o->n_slices, tr_type_name(o->type),

@@ -1,5 +1,6 @@
 /* tiltrecz-cuda: the whole volume at once, on the NVIDIA GPUs of one machine or many. */
 #include "../common/app.h"
+#include "../tiltrec/slices.h"
 #include "volume.h"
 
 int main(int argc, char **argv)
@@ -10,6 +11,7 @@ int main(int argc, char **argv)
             "reconstruct tomograms from tilt series, the whole volume at once, on GPUs",
         .backend = "cuda",
         .method = &tr_whole_volume,
+        .few_slices = &tr_slices,
         .whole_volume = "tiltrecz-cuda",
         .needs = "CUDA",
         .instead = "tiltrecz-mpi",

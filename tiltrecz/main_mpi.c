@@ -1,5 +1,6 @@
 /* tiltrecz-mpi: the whole volume at once on the CPUs of one machine or many. */
 #include "../common/app.h"
+#include "../tiltrec/slices.h"
 #include "volume.h"
 
 int main(int argc, char **argv)
@@ -10,6 +11,7 @@ int main(int argc, char **argv)
             "reconstruct tomograms from tilt series, the whole volume at once, on CPUs",
         .backend = "cpu",
         .method = &tr_whole_volume,
+        .few_slices = &tr_slices,
         .whole_volume = "tiltrecz-mpi",
     };
     return tr_app_mpi(&program, argc, argv);
