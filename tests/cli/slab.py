@@ -9,7 +9,7 @@ class Slab:
     """Blobs exp(-r^2 / 2 sigma^2) within `thick` pixels, wide enough to fill all views.
     `centre`: height of its middle."""
 
-    def __init__(self, columns, rows, thick, seed=1, centre=0.0, density=0.006, beads=12):
+    def __init__(self, columns, rows, thick, seed=1, centre=0.0, density=0.012, beads=30):
         rng = np.random.default_rng(seed)
         self.size = columns, rows
         n = int(density * 1.5 * columns * 1.3 * rows * thick)
