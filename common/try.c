@@ -95,7 +95,7 @@ static tr_status make_room(trial_run *t)
     size_t n = t->spec->n, highest = 0;
     for (size_t k = 0; k < n; k++) {
         size_t planes = t->geometries[k].thickness;
-        t->n_numbers += TR_TRY_UNITS * (2 + TR_TRY_THIRDS * planes);
+        t->n_numbers += TR_TRY_UNITS * TR_TRY_THIRDS * (2 + planes);
         highest = planes > highest ? planes : highest;
     }
     bool samples = t->spec->what == TR_TRY_SAMPLES;
@@ -110,11 +110,12 @@ static tr_status make_room(trial_run *t)
     double *next = t->numbers;
     for (size_t k = 0; k < n; k++) {
         size_t planes = t->geometries[k].thickness;
-        t->measures[k] = (tr_try_measure){.planes = planes,
-                                          .squares = next,
-                                          .fourths = next + TR_TRY_UNITS,
-                                          .profile = next + 2 * TR_TRY_UNITS};
-        next += TR_TRY_UNITS * (2 + TR_TRY_THIRDS * planes);
+        t->measures[k] =
+            (tr_try_measure){.planes = planes,
+                             .squares = next,
+                             .fourths = next + TR_TRY_UNITS * TR_TRY_THIRDS,
+                             .profile = next + 2 * TR_TRY_UNITS * TR_TRY_THIRDS};
+        next += TR_TRY_UNITS * TR_TRY_THIRDS * (2 + planes);
     }
     return TR_OK;
 }

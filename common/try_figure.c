@@ -94,13 +94,21 @@ void tr_try_profile(const tr_try_measure *m, size_t slab, size_t third, size_t o
 
 /* ---- the figures ---- */
 
-static double sharpness(const tr_try_measure *m, size_t out)
+/* Of a third of the columns, or all. */
+static double sharpness(const tr_try_measure *m, size_t third, size_t out)
 {
     double sum = 0.0, n = 0.0;
     for (size_t u = 0; u < TR_TRY_UNITS; u++) {
-        if (u == out || !(m->squares[u] > 0.0))
+        double squares = 0.0, fourths = 0.0, thirds = 0.0;
+        for (size_t t = 0; t < TR_TRY_THIRDS; t++)
+            if (third == t || third == TR_TRY_THIRDS) {
+                squares += m->squares[u * TR_TRY_THIRDS + t];
+                fourths += m->fourths[u * TR_TRY_THIRDS + t];
+                thirds += 1.0;
+            }
+        if (u == out || !(squares > 0.0))
             continue;
-        sum += log(m->fourths[u] / (m->squares[u] * m->squares[u]));
+        sum += log(thirds * fourths / (squares * squares));
         n += 1.0;
     }
     return n > 0.0 ? sum / n : 0.0;
@@ -130,7 +138,7 @@ static tr_status find_curve(tr_try_kind kind, const tr_try_measure *measures, si
         return TR_ERR_MEMORY;
     for (size_t k = 0; k < n; k++)
         curve[k] = kind == TR_TRY_SHARP
-                       ? sharpness(&measures[k], out)
+                       ? sharpness(&measures[k], TR_TRY_THIRDS, out)
                        : flatness(&measures[k], kind == TR_TRY_LEVEL, out, profile);
     free(profile);
     return TR_OK;
@@ -177,6 +185,21 @@ static double standard_error(const double estimates[TR_TRY_UNITS])
     return sqrt((n - 1.0) / n * squares);
 }
 
+/* Of the mean of the best values of the thirds of the columns, in steps; `curve` has room
+ * for n values. */
+static double error_of_thirds(const tr_try_measure *measures, size_t n, double *curve)
+{
+    double sum = 0.0, squares = 0.0, thirds = TR_TRY_THIRDS;
+    for (size_t third = 0; third < TR_TRY_THIRDS; third++) {
+        for (size_t k = 0; k < n; k++)
+            curve[k] = sharpness(&measures[k], third, TR_TRY_UNITS);
+        double best = vertex(curve, n, highest(curve, n));
+        sum += best;
+        squares += best * best;
+    }
+    return sqrt(fmax(squares - sum * sum / thirds, 0.0) / (thirds * (thirds - 1.0)));
+}
+
 tr_status tr_try_judge(tr_try_kind kind, const tr_try_measure *measures, size_t n,
                        double from, double step, double *figure, tr_try_verdict *verdict)
 {
@@ -192,12 +215,14 @@ tr_status tr_try_judge(tr_try_kind kind, const tr_try_measure *measures, size_t 
         values[u] = vertex(without, n, highest(without, n));
         rises[u] = rise(without, n, best);
     }
+    double error = standard_error(rises), of_value = standard_error(values);
+    if (kind == TR_TRY_SHARP)
+        of_value = fmax(of_value, error_of_thirds(measures, n, without));
     free(without);
-    double error = standard_error(rises);
     *verdict = (tr_try_verdict){
         .best = best,
         .value = from + step * vertex(figure, n, best),
-        .error = step * standard_error(values),
+        .error = step * of_value,
         .sigma = error > 0.0 ? rise(figure, n, best) / error : 0.0,
     };
     return status;

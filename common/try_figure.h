@@ -30,7 +30,10 @@
  * in one place makes one. So the figure is the kurtosis <d^4> / <d^2>^2 of the
  * band-passed density of each slice, the geometric mean over the units. It is 3 for
  * noise. Only columns that all views see at any shift count, or views that enter at the
- * sides would speak louder than the arcs. */
+ * sides would speak louder than the arcs. It is made for many small things. The round
+ * sides of one large body draw together to a point at the wrong shift, but the left side
+ * at one and the right side at the opposite one: so the thirds of the columns are judged
+ * apart, and where they disagree, that is the error. */
 #ifndef TR_TRY_FIGURE_H
 #define TR_TRY_FIGURE_H
 
@@ -47,7 +50,7 @@ enum {
 typedef struct tr_try_measure {
     size_t planes;
     size_t columns;            /* that are looked at, in equal thirds */
-    double *squares, *fourths; /* [unit] means of d^2 and d^4, for sharpness */
+    double *squares, *fourths; /* [unit][third] means of d^2 and d^4, for sharpness */
     double *profile;           /* [unit][third][planes] means of |d|, for flatness */
 } tr_try_measure;
 
@@ -80,7 +83,8 @@ TR_CHECKED tr_status tr_try_find_contrast(const tr_try_measure *m, bool level,
 typedef struct tr_try_verdict {
     size_t best;         /* index of the highest figure */
     double value, error; /* the vertex of the parabola through it and its neighbours, and
-                            its standard error; with an end as best, that value */
+                            its standard error; with an end as best, that value.
+                            Of the sharpness: from the thirds, if that is larger */
     double sigma;        /* the best figure above the mean of all, in standard errors */
 } tr_try_verdict;
 

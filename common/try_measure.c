@@ -90,21 +90,32 @@ void tr_try_eye_free(tr_try_eye *eye)
     free(eye->scratch[1]);
 }
 
+/* The columns of a third. */
+static void columns_of(const tr_try_eye *eye, size_t third, size_t *from, size_t *end)
+{
+    size_t columns = eye->end - eye->first;
+    *from = eye->first + columns * third / TR_TRY_THIRDS;
+    *end = eye->first + columns * (third + 1) / TR_TRY_THIRDS;
+}
+
 static void measure_sharpness(tr_try_eye *eye, size_t unit, const float *plane)
 {
-    double squares = 0.0, fourths = 0.0;
     tr_band_pass(plane, eye->width, eye->planes, SHARP_SIDE, SHARP_LARGE, SHARP_LARGE,
                  eye->scratch, eye->band);
-    for (size_t z = 0; z < eye->planes; z++)
-        for (size_t x = eye->first; x < eye->end; x++) {
-            double d = eye->band[z * eye->width + x], square = d * d;
-            squares += square;
-            fourths += square * square;
-        }
-    double n =
-        (double)eye->planes * (double)(eye->end - eye->first) * (double)eye->per_part;
-    eye->measure->squares[unit] += squares / n;
-    eye->measure->fourths[unit] += fourths / n;
+    for (size_t third = 0; third < TR_TRY_THIRDS; third++) {
+        double squares = 0.0, fourths = 0.0;
+        size_t from, end;
+        columns_of(eye, third, &from, &end);
+        for (size_t z = 0; z < eye->planes; z++)
+            for (size_t x = from; x < end; x++) {
+                double d = eye->band[z * eye->width + x], square = d * d;
+                squares += square;
+                fourths += square * square;
+            }
+        double n = (double)eye->planes * (double)(end - from) * (double)eye->per_part;
+        eye->measure->squares[unit * TR_TRY_THIRDS + third] += squares / n;
+        eye->measure->fourths[unit * TR_TRY_THIRDS + third] += fourths / n;
+    }
 }
 
 /* Planes where the smoothing reaches beyond the volume are noisier: they take the value
@@ -122,13 +133,12 @@ static void mend_ends(double *profile, size_t n, size_t reach)
  * subtracted along z but along x, so that the ends of the profile are like the rest. */
 static void measure_flatness(tr_try_eye *eye, size_t unit)
 {
-    size_t columns = eye->end - eye->first;
     size_t large = (11 * eye->flat_side / 3) | 1;
     tr_band_pass(eye->part, eye->width, eye->planes, eye->flat_side, large, 1,
                  eye->scratch, eye->band);
     for (size_t third = 0; third < TR_TRY_THIRDS; third++) {
-        size_t from = eye->first + columns * third / TR_TRY_THIRDS;
-        size_t end = eye->first + columns * (third + 1) / TR_TRY_THIRDS;
+        size_t from, end;
+        columns_of(eye, third, &from, &end);
         double *profile =
             eye->measure->profile + (unit * TR_TRY_THIRDS + third) * eye->measure->planes;
         for (size_t z = 0; z < eye->planes; z++) {

@@ -6,7 +6,7 @@
 #include "log.h"
 #include "mem.h"
 
-/* Twenty series of pure noise reached 5.6 standard errors of contrast, and a rise of 1.9
+/* Twelve series of pure noise reached 5.6 standard errors of contrast, and a rise of 1.9
  * of flatness and 2.7 of sharpness. */
 static const double LEAST_CONTRAST = 1.03, LEAST_CONTRAST_SIGMA = 6.0;
 static const double LEAST_RISE[] = {
@@ -57,6 +57,8 @@ static void print_table(const tr_try_spec *spec, tr_try_kind kind, const double 
 static bool doubt(const tr_try_spec *spec, tr_try_kind kind, const tr_try_verdict *v)
 {
     double range = tr_try_value(spec, spec->n - 1) - spec->from;
+    /* Small things that are sharp at all say so to about a pixel. */
+    double most = kind == TR_TRY_SHARP ? largest(spec->step, 1.0) : range / 6.0;
     const char *name = tr_try_name(spec->what), *unit = tr_try_unit(spec->what);
     if (v->sigma < LEAST_RISE[kind]) {
         tr_warn("inconclusive: the figure rises by only %.1f standard errors over its "
@@ -69,7 +71,7 @@ static bool doubt(const tr_try_spec *spec, tr_try_kind kind, const tr_try_verdic
                 "with --try %s=%g:%g:%g",
                 v->value, unit, name, from,
                 low ? v->value + spec->step : v->value + range, spec->step);
-    } else if (v->error > range / 4.0) {
+    } else if (v->error > most) {
         tr_warn("inconclusive: the parts of the slabs disagree: the best value is %.2f "
                 "+-%.2f %s; look at the sheet",
                 v->value, v->error, unit);

@@ -31,16 +31,22 @@ class Slab:
         z = self.y * np.sin(g) + self.z * np.cos(g)
         u = (columns - 1) / 2 + shift + (self.x - shift) * np.cos(t) - z * np.sin(t)
         v = (rows - 1) / 2 + self.y * np.cos(g) - self.z * np.sin(g)
-        across = np.exp(-(np.arange(columns) - u[:, None]) ** 2 / (2 * sigma ** 2))
-        along = np.exp(-(np.arange(rows) - v[:, None]) ** 2 / (2 * sigma ** 2))
-        chord = self.weight * sigma * np.sqrt(2 * np.pi)
-        return (chord[:, None] * along).astype(np.float32).T @ across.astype(np.float32)
+        seen = (abs(u - columns / 2) < columns / 2 + 4) & (abs(v - rows / 2) < rows / 2 + 4)
+        u, v = u[seen, None].astype(np.float32), v[seen, None].astype(np.float32)
+        across = np.exp((np.arange(columns, dtype=np.float32) - u) ** 2 / (-2 * sigma ** 2))
+        along = np.exp((np.arange(rows, dtype=np.float32) - v) ** 2 / (-2 * sigma ** 2))
+        chord = self.weight[seen, None].astype(np.float32) * sigma * np.sqrt(2 * np.pi)
+        return (along * chord.astype(np.float32)).T @ across
 
-    def series(self, offset=0.0, pitch=0.0, shift=0.0, snr=None, seed=1):
-        """Views at ANGLES, with noise of the variance of the views over `snr`. With an
-        `offset` the true angles are that much larger than those the series comes with."""
-        views = np.stack([self.project(a + offset, pitch, shift) for a in ANGLES])
-        if snr:
-            sigma = np.sqrt(views.var() / snr)
-            views = views + sigma * np.random.default_rng(seed).standard_normal(views.shape)
-        return views.astype(np.float32)
+    def series(self, offset=0.0, pitch=0.0, shift=0.0):
+        """Views at ANGLES. With an `offset` the true angles are that much larger than
+        those the series comes with."""
+        return np.stack([self.project(a + offset, pitch, shift) for a in ANGLES])
+
+
+def with_noise(views, snr, seed=1):
+    """With noise of the variance of the views over `snr`; None: without."""
+    if not snr:
+        return views
+    noise = np.random.default_rng(seed).standard_normal(views.shape, np.float32)
+    return views + np.float32(np.sqrt(views.var(dtype=np.float64) / snr)) * noise

@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 from conftest import read_mrc, write_series
-from slab import ANGLES, Slab
+from slab import ANGLES, Slab, with_noise
 
 SIZE, THICK, VOLUME = 128, 28, 60
 
@@ -21,14 +21,16 @@ def specimen():
 @pytest.fixture(scope="module")
 def planted(specimen, tmp_path_factory):
     """planted(snr, offset=3) -> the folder of such a series; made once."""
-    made = {}
+    clean, made = {}, {}
 
     def make(snr=None, **geometry):
-        key = (snr, *geometry.items())
-        if key not in made:
-            made[key] = tmp_path_factory.mktemp("planted")
-            write_series(made[key], specimen.series(snr=snr, **geometry), ANGLES)
-        return made[key]
+        key = (*geometry.items(),)
+        if key not in clean:
+            clean[key] = specimen.series(**geometry)
+        if (snr, key) not in made:
+            made[snr, key] = tmp_path_factory.mktemp("planted")
+            write_series(made[snr, key], with_noise(clean[key], snr), ANGLES)
+        return made[snr, key]
     return make
 
 
@@ -142,7 +144,7 @@ def test_the_thickness_is_found(tiltrec, planted):
 
 def test_a_specimen_off_the_middle_is_moved_there(tiltrec, tmp_path):
     high = Slab(96, 96, 20, centre=8)
-    write_series(tmp_path, high.series(snr=1), ANGLES)
+    write_series(tmp_path, with_noise(high.series(), 1), ANGLES)
     done = tiltrec("--try", "z-shift=-10:10:5", "-T", 52, cwd=tmp_path)
     assert abs(suggestion(done.stderr, "z-shift") + 8) < 1.5
     done = tiltrec("--try", "thickness=16:64:16", cwd=tmp_path)
@@ -173,6 +175,13 @@ def test_a_best_value_at_the_end_is_inconclusive(tiltrec, planted):
     done = tiltrec("--try", "axis-shift=-8:2:1", "-T", VOLUME, cwd=planted(1, shift=4))
     assert "at the end of the range; go on with --try axis-shift=1:12:1" in done.stderr
     assert "suggested" not in done.stderr
+
+
+def test_one_large_body_is_inconclusive(tiltrec, shared_data, tmp_path):
+    """Its left and its right side draw together at opposite shifts."""
+    done = tiltrec("--try", "axis-shift=-16:16:2", "-T", 64, "-o", tmp_path / "needle.png",
+                   shared_data / "needle" / "needle.ali", cwd=tmp_path)
+    assert "warning: inconclusive: " in done.stderr and "suggested" not in done.stderr
 
 
 # ---- the sheet, the programs, the ranks ----
@@ -230,7 +239,7 @@ def test_a_dry_run_writes_nothing(tiltrec, planted):
 # ---- one clear sentence ----
 
 @pytest.mark.parametrize("arguments, said", [
-    ("--try tilt=1:2:1", "no tilt to try; did you mean tilt-offset?"),
+    ("--try tiltoffset=1:2:1", "no tiltoffset to try; did you mean tilt-offset?"),
     ("--try x-shift=1:2:1", "there are tilt-offset, axis-shift, pitch"),
     ("--try tilt-offset=1:2", "must be PARAMETER=FROM:TO:STEP"),
     ("--try tilt-offset=1:2:x", "must be PARAMETER=FROM:TO:STEP"),
@@ -246,7 +255,7 @@ def test_a_dry_run_writes_nothing(tiltrec, planted):
     ("--try -o s.png.mrc/x", "s.png.mrc"),
 ])
 def test_wrong_wishes(bench, arguments, said):
-    bench.stack("s.mrc", np.ones((7, 16, 16)) * np.arange(16))
+    bench.stack("s.mrc", np.tile(np.arange(16, dtype=np.float32), (7, 16, 1)))
     done = bench.run(f"{arguments} s.mrc", check=False)
     assert done.returncode in (1, 2) and said in done.stderr
     assert done.stderr.count("error: ") == 1 and not list(bench.folder.glob("*.png"))
