@@ -176,7 +176,8 @@ void tr_option_allowed(const tr_option *row, char *text, size_t size)
     limit_text(row, row->min, low);
     limit_text(row, row->max, high);
     snprintf(text, size, "%s", "");
-    if (row->type == TR_OPT_CHOICE || row->type == TR_OPT_WORDS) {
+    if (row->type == TR_OPT_CHOICE || row->type == TR_OPT_WORDS ||
+        row->type == TR_OPT_WISH) {
         size_t n = 0;
         for (const char *c = row->choices; *c && n + 3 < size; c++)
             n += (size_t)snprintf(text + n, size - n,

@@ -45,7 +45,7 @@ typedef struct tr_options {
     bool preview;
     double checkpoint; /* minutes; 0: never */
     bool resume;
-    const char *try_what;  /* --try; NULL: not given */
+    const char *try_what; /* --try; NULL: not given */
     bool dry_run, quiet, verbose, version, help;
     /* hidden from --help: print the generated pages, or the completion for a shell */
     bool man, markdown;

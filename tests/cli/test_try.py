@@ -239,7 +239,7 @@ def test_a_dry_run_writes_nothing(tiltrec, planted):
 # ---- one clear sentence ----
 
 @pytest.mark.parametrize("arguments, said", [
-    ("--try tiltoffset=1:2:1", "no tiltoffset to try; did you mean tilt-offset?"),
+    ("--try tiltoffset=1:2:1", "no tiltoffset to try; did you mean tilt-offset; there are"),
     ("--try x-shift=1:2:1", "there are tilt-offset, axis-shift, pitch"),
     ("--try tilt-offset=1:2", "must be PARAMETER=FROM:TO:STEP"),
     ("--try tilt-offset=1:2:x", "must be PARAMETER=FROM:TO:STEP"),
