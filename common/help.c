@@ -180,7 +180,7 @@ static void explain_row(FILE *out, const tr_setup *s, const row_list *list,
     fprintf(out, "\n  ");
     tr_print_wrapped(out, row->help, 2, columns);
     fputc('\n', out);
-    if (row->type != TR_OPT_STRING) {
+    if (row->type != TR_OPT_STRING && row->type != TR_OPT_WISH) {
         fprintf(out, "  takes    ");
         tr_print_wrapped(out, takes, INDENT, columns);
     }

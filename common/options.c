@@ -105,8 +105,7 @@ const tr_option tr_common_options[] = {
      .type = TR_OPT_FLAG,
      AT(preview),
      .help = "Write the three central sections as pictures beside the tomogram: "
-             "its name with _xy.png, _xz.png and _yz.png",
-     .brief = "Pictures of the three central sections (PNG)"},
+             "its name with _xy.png, _xz.png and _yz.png"},
 
     {.section = "Geometry",
      .name = "thickness",
