@@ -10,12 +10,14 @@ typedef enum value_kind { NO_VALUE, TOPIC, FILE_NAME, WORD, OTHER } value_kind;
 
 static value_kind kind_of(const tr_option *row)
 {
+    if (row->type == TR_OPT_WISH) /* what follows may as well be the series */
+        return NO_VALUE;
     if (row->type == TR_OPT_FLAG)
         return row->metavar ? TOPIC : NO_VALUE;
     if (row->type == TR_OPT_STRING && row->metavar && strcmp(row->metavar, "FILE") == 0)
         return FILE_NAME;
     if (row->type == TR_OPT_CHOICE || row->type == TR_OPT_WORDS ||
-        row->type == TR_OPT_WISH || strcmp(row->name, "algorithm") == 0)
+        strcmp(row->name, "algorithm") == 0)
         return WORD;
     return OTHER;
 }
@@ -267,7 +269,7 @@ static void print_zsh(FILE *out, const tr_setup *s)
                 zsh_row(out, s, &s->groups[g].rows[r]);
         fputs(") ;;\n", out);
     }
-    fputs("esac\n_arguments -S : $common $own '1:SERIES:_files'\n", out);
+    fputs("esac\n_arguments -S : $common $own '*:SERIES:_files'\n", out);
 }
 
 /* ---- fish ---- */

@@ -139,6 +139,7 @@ KEYS = [
     ("two", ["two words.mrc"]),
     ("--thickness ser", ["--thickness", "ser"]),  # a number has no files
     ("--mode=ui", ["--mode=uint16"]),
+    ("--try series_", ["--try", "series_ali.mrc"]),  # its value may be left out
     ("-a sir", ["-a", "SIRT"]),
     ("-a SIRT --acc", ["-a", "SIRT", "--accelerate"]),
 ]
@@ -176,6 +177,7 @@ def test_fish(build_dir, folder, words, offered, others):
 
 def test_fish_files(build_dir, folder):
     need("fish")
+    assert "series_ali.mrc" in fish(build_dir, "--try ser", folder)
     assert "series.tlt" in fish(build_dir, "--tilts ser", folder)
     assert "series_ali.mrc" in fish(build_dir, "ser", folder)
     assert fish(build_dir, "--mode=ui", folder) == ["--mode=uint16"]
@@ -203,4 +205,5 @@ def test_every_row_is_there(build_dir, tmp_path, program, shell):
             if row.group not in ("", "device"):
                 entry += f" -n '__{program.replace('-', '_')}_runs {row.group}'"
             assert entry + " " in text
-        assert option_table.words(row) in text
+        if not row.metavar.startswith("["):  # whose value may be left out
+            assert option_table.words(row) in text
