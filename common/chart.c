@@ -29,6 +29,18 @@ double tr_chart_step(double low, double high, int wanted)
     return power * (m > 5.0 ? 10.0 : m > 2.0 ? 5.0 : m > 1.0 ? 2.0 : 1.0);
 }
 
+/* Multiples of a step: so many from that one on. */
+typedef struct ticks {
+    double first;
+    int n;
+} ticks;
+
+static ticks ticks_within(double low, double high, double step)
+{
+    double first = ceil(low / step - 1e-9), last = floor(high / step + 1e-9);
+    return (ticks){first + 0.0, (int)fmin(last - first, 100.0) + 1}; /* no -0 */
+}
+
 static bool shown(const tr_chart *c, size_t k)
 {
     return isfinite(c->x[k]) && isfinite(c->y[k]) && (!c->log_y || c->y[k] > 0.0);
@@ -73,9 +85,9 @@ static axes make_axes(const tr_chart *c)
 static void x_axis(FILE *out, const tr_chart *c, const axes *a)
 {
     double step = c->x_step > 0.0 ? c->x_step : tr_chart_step(a->x0, a->x1, 6);
-    for (double x = ceil(a->x0 / step - 1e-9) * step; x <= a->x1 + 1e-9 * step;
-         x += step) {
-        double at = to_x(a, x), value = fabs(x) < 1e-9 * step ? 0.0 : x;
+    ticks t = ticks_within(a->x0, a->x1, step);
+    for (int k = 0; k < t.n; k++) {
+        double value = (t.first + k) * step, at = to_x(a, value);
         fprintf(out,
                 "<line class='grid' x1='%.1f' x2='%.1f' y1='%d' y2='%d'/>"
                 "<text x='%.1f' y='%d' text-anchor='middle'>%g</text>\n",
@@ -115,9 +127,9 @@ static void y_axis(FILE *out, const tr_chart *c, const axes *a)
         double low = a->log_y ? pow(10.0, a->y0) : a->y0;
         double high = a->log_y ? pow(10.0, a->y1) : a->y1;
         double step = tr_chart_step(low, high, 5);
-        for (double y = ceil(low / step - 1e-9) * step; y <= high + 1e-9 * step;
-             y += step)
-            y_tick(out, a, fabs(y) < 1e-9 * step ? 0.0 : y);
+        ticks t = ticks_within(low, high, step);
+        for (int k = 0; k < t.n; k++)
+            y_tick(out, a, (t.first + k) * step);
     }
     fprintf(out, "<text transform='translate(15 %d) rotate(-90)' text-anchor='middle'>",
             (TOP + HEIGHT - BOTTOM) / 2);

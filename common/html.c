@@ -33,7 +33,7 @@ void tr_html_text(FILE *out, const char *text)
         else if (n == 1 && ((unsigned char)*c < ' ' || *c == 127))
             fprintf(out, "\\x%02x", (unsigned)(unsigned char)*c);
         else
-            fwrite(c, 1, n, out);
+            (void)fwrite(c, 1, n, out);
         c += n ? n : 1;
     }
 }
@@ -64,6 +64,6 @@ void tr_html_base64(FILE *out, const uint8_t *bytes, size_t n)
             four[3] = '=';
         if (left < 2)
             four[2] = '=';
-        fwrite(four, 1, sizeof four, out);
+        (void)fwrite(four, 1, sizeof four, out);
     }
 }

@@ -32,7 +32,7 @@ static void print_text(FILE *out, const char *text)
         else if (n == 1 && ((unsigned char)*c < ' ' || *c == 127))
             fprintf(out, "\\u%04x", (unsigned)(unsigned char)*c);
         else
-            fwrite(c, 1, n, out);
+            (void)fwrite(c, 1, n, out);
         c += n ? n : 1;
     }
     fputc('"', out);

@@ -42,10 +42,9 @@ typedef struct tr_options {
     const char *timeline;  /* --timeline FILE */
     const char *report;    /* --report FILE */
     const char *json;      /* --json FILE */
-    bool preview;
-    double checkpoint; /* minutes; 0: never */
-    bool resume;
-    const char *try_what; /* --try; NULL: not given */
+    const char *try_what;  /* --try; NULL: not given */
+    double checkpoint;     /* minutes; 0: never */
+    bool preview, resume;
     bool dry_run, quiet, verbose, version, help;
     /* hidden from --help: print the generated pages, or the completion for a shell */
     bool man, markdown;

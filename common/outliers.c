@@ -35,7 +35,7 @@ double tr_median(double *values, size_t n)
 /* What the neighbours of point i say of it. */
 static double expect(const point *p, size_t n, size_t i)
 {
-    double slopes[2 * SIDE * 2 * SIDE], values[2 * SIDE];
+    double slopes[2 * SIDE * 2 * SIDE], values[2 * SIDE] = {0};
     size_t near[2 * SIDE], m = 0, pairs = 0;
     for (size_t k = i > SIDE ? i - SIDE : 0; k < n && k <= i + SIDE; k++)
         if (k != i)

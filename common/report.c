@@ -276,7 +276,7 @@ static tr_status put_page(FILE *out, const tr_result *r)
         const char *close = strstr(open, "}}");
         if (!close)
             break;
-        fwrite(page, 1, (size_t)(open - page), out);
+        (void)fwrite(page, 1, (size_t)(open - page), out);
         TR_TRY(put_part(out, r, open + 2, (size_t)(close - open - 2)));
         page = close + 2;
     }

@@ -17,10 +17,10 @@ void tr_report_convergence(FILE *out, const tr_result *r)
     const tr_history *h = &r->setup->job.history;
     if (!h->n || h->data_squares <= 0.0)
         return;
-    double *x = tr_calloc("a chart", 2 * h->n, sizeof *x), *y = x + h->n,
-           least = INFINITY;
+    double *x = tr_calloc("a chart", 2 * h->n, sizeof *x), *y, least = INFINITY;
     if (!x)
         return;
+    y = x + h->n;
     for (size_t k = 0; k < h->n; k++) {
         x[k] = (double)k + 1.0;
         y[k] = sqrt(fmax(h->squares[k], 0.0) / h->data_squares);
@@ -86,7 +86,7 @@ static void name_bad_views(FILE *out, const tr_result *r)
 static void put_view_chart(FILE *out, const tr_result *r, bool residual)
 {
     size_t n = r->n_views;
-    double *x = tr_calloc("a chart", 2 * n, sizeof *x), *y = x + n;
+    double *x = tr_calloc("a chart", 2 * n, sizeof *x), *y = x ? x + n : NULL;
     bool *bad = tr_calloc("a chart", n, sizeof *bad);
     size_t *number = tr_calloc("a chart", n, sizeof *number);
     double low = INFINITY, high = -INFINITY;
@@ -111,6 +111,7 @@ static void put_view_chart(FILE *out, const tr_result *r, bool residual)
         .name = number,
         .name_prefix = "view ",
         .dots = true,
+        .x_step = high - low > 75.0 ? 30.0 : 0.0,
         .x_low = NAN,
         .x_high = NAN,
         .y_low = residual ? 0.0 : NAN,
