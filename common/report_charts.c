@@ -1,6 +1,7 @@
 /* The curves of the report, each with the sentences that say how to read it. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "chart.h"
 #include "html.h"
@@ -114,7 +115,7 @@ static void put_view_chart(FILE *out, const tr_result *r, bool residual)
         .x_step = high - low > 75.0 ? 30.0 : 0.0,
         .x_low = NAN,
         .x_high = NAN,
-        .y_low = residual ? 0.0 : NAN,
+        .y_low = residual ? 0.0 : 0.8,
         .y_high = residual ? NAN : 1.0};
     if (x && bad && number)
         tr_chart_svg(out, &chart);
@@ -161,6 +162,15 @@ void tr_report_views(FILE *out, const tr_result *r)
     fputs("</section>\n", out);
 }
 
+/* "31.2 A" of a plain text, with the letter that angstroms have. */
+static void put_crossing(FILE *out, const char *text)
+{
+    size_t length = strlen(text);
+    bool angstroms = length > 2 && strcmp(text + length - 2, " A") == 0;
+    tr_html_print(out, "%.*s%s", (int)(angstroms ? length - 1 : length), text,
+                  angstroms ? "\303\205" : "");
+}
+
 static void put_curve(FILE *out, const tr_frc *frc, const tr_frc_curve *c)
 {
     char title[96], text[2][64];
@@ -183,10 +193,11 @@ static void put_curve(FILE *out, const tr_frc *frc, const tr_frc_curve *c)
                             .x_unit = "\303\205"};
     for (size_t k = 0; k < TR_FRC_THRESHOLDS; k++)
         tr_frc_crossing_text(frc, c, k, text[k], sizeof text[k]);
-    fputs("<h3>", out);
-    tr_html_print(out, "%s sections: %s at 0.5, %s at 0.143", c->plane, text[TR_FRC_HALF],
-                  text[TR_FRC_SEVENTH]);
-    fputs("</h3>\n", out);
+    fprintf(out, "<h3>%s sections: ", c->plane);
+    put_crossing(out, text[TR_FRC_HALF]);
+    fputs(" at 0.5, ", out);
+    put_crossing(out, text[TR_FRC_SEVENTH]);
+    fputs(" at 0.143</h3>\n", out);
     tr_chart_svg(out, &chart);
 }
 
