@@ -126,14 +126,20 @@ static double flatness(const tr_try_measure *m, bool level, size_t out, double *
     return sum / (double)(end - first);
 }
 
-/* Of all geometries, without the unit `out`. */
-static tr_status find_curve(tr_try_kind kind, const tr_try_measure *measures, size_t n,
-                            size_t out, double *curve)
+static size_t most_planes(const tr_try_measure *measures, size_t n)
 {
     size_t planes = 0;
     for (size_t k = 0; k < n; k++)
         planes = measures[k].planes > planes ? measures[k].planes : planes;
-    double *profile = tr_calloc("a profile", 2 * planes + 1, sizeof *profile);
+    return planes;
+}
+
+/* Of all geometries, without the unit `out`. */
+static tr_status find_curve(tr_try_kind kind, const tr_try_measure *measures, size_t n,
+                            size_t out, double *curve)
+{
+    double *profile =
+        tr_calloc("a profile", 2 * most_planes(measures, n) + 1, sizeof *profile);
     if (!profile)
         return TR_ERR_MEMORY;
     for (size_t k = 0; k < n; k++)
@@ -185,19 +191,39 @@ static double standard_error(const double estimates[TR_TRY_UNITS])
     return sqrt((n - 1.0) / n * squares);
 }
 
-/* Of the mean of the best values of the thirds of the columns, in steps; `curve` has room
- * for n values. */
-static double error_of_thirds(const tr_try_measure *measures, size_t n, double *curve)
+/* What a third of the slabs or of the columns has to say by itself: where something is
+ * wrong throughout a slab, its parts agree and the jackknife does not notice. */
+static double figure_of_group(tr_try_kind kind, const tr_try_measure *m, size_t group,
+                              double *profile)
 {
-    double sum = 0.0, squares = 0.0, thirds = TR_TRY_THIRDS;
-    for (size_t third = 0; third < TR_TRY_THIRDS; third++) {
+    if (kind == TR_TRY_SHARP)
+        return sharpness(m, group, TR_TRY_UNITS);
+    bool level = kind == TR_TRY_LEVEL;
+    tr_try_profile(m, level ? TR_TRY_SLABS : group, level ? group : TR_TRY_THIRDS,
+                   TR_TRY_UNITS, profile);
+    return tr_try_find_band(profile, m->planes, profile + m->planes).gain;
+}
+
+/* The standard error of the mean of three groups' best values, in steps. */
+static tr_status find_error_of_groups(tr_try_kind kind, const tr_try_measure *measures,
+                                      size_t n, double *error)
+{
+    enum { GROUPS = 3 }; /* slabs, or thirds */
+    size_t planes = most_planes(measures, n);
+    double *curve = tr_calloc("a profile", n + 2 * planes + 1, sizeof *curve);
+    if (!curve)
+        return TR_ERR_MEMORY;
+    double sum = 0.0, squares = 0.0, groups = GROUPS;
+    for (size_t group = 0; group < GROUPS; group++) {
         for (size_t k = 0; k < n; k++)
-            curve[k] = sharpness(&measures[k], third, TR_TRY_UNITS);
+            curve[k] = figure_of_group(kind, &measures[k], group, curve + n);
         double best = vertex(curve, n, highest(curve, n));
         sum += best;
         squares += best * best;
     }
-    return sqrt(fmax(squares - sum * sum / thirds, 0.0) / (thirds * (thirds - 1.0)));
+    free(curve);
+    *error = sqrt(fmax(squares - sum * sum / groups, 0.0) / (groups * (groups - 1.0)));
+    return TR_OK;
 }
 
 tr_status tr_try_judge(tr_try_kind kind, const tr_try_measure *measures, size_t n,
@@ -215,14 +241,14 @@ tr_status tr_try_judge(tr_try_kind kind, const tr_try_measure *measures, size_t 
         values[u] = vertex(without, n, highest(without, n));
         rises[u] = rise(without, n, best);
     }
-    double error = standard_error(rises), of_value = standard_error(values);
-    if (kind == TR_TRY_SHARP)
-        of_value = fmax(of_value, error_of_thirds(measures, n, without));
     free(without);
+    double error = standard_error(rises), of_groups = 0.0;
+    if (status == TR_OK)
+        status = find_error_of_groups(kind, measures, n, &of_groups);
     *verdict = (tr_try_verdict){
         .best = best,
         .value = from + step * vertex(figure, n, best),
-        .error = step * of_value,
+        .error = step * fmax(standard_error(values), of_groups),
         .sigma = error > 0.0 ? rise(figure, n, best) / error : 0.0,
     };
     return status;

@@ -83,8 +83,9 @@ TR_CHECKED tr_status tr_try_find_contrast(const tr_try_measure *m, bool level,
 typedef struct tr_try_verdict {
     size_t best;         /* index of the highest figure */
     double value, error; /* the vertex of the parabola through it and its neighbours, and
-                            its standard error; with an end as best, that value.
-                            Of the sharpness: from the thirds, if that is larger */
+                            its standard error, the larger one of the jackknife's
+                            and that of the three slabs' (flat) or thirds' (level, sharp)
+                            best values; with an end as best, that value */
     double sigma;        /* the best figure above the mean of all, in standard errors */
 } tr_try_verdict;
 
