@@ -58,7 +58,7 @@ static bool doubt(const tr_try_spec *spec, tr_try_kind kind, const tr_try_verdic
 {
     double range = tr_try_value(spec, spec->n - 1) - spec->from;
     /* Small things that are sharp at all say so to about a pixel. */
-    double most = kind == TR_TRY_SHARP ? largest(spec->step, 1.0) : range / 6.0;
+    double most = largest(spec->step, kind == TR_TRY_SHARP ? 1.0 : range / 6.0);
     const char *name = tr_try_name(spec->what), *unit = tr_try_unit(spec->what);
     if (v->sigma < LEAST_RISE[kind]) {
         tr_warn("inconclusive: the figure rises by only %.1f standard errors over its "

@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import read_mrc, write_series
+from conftest import read_mrc, runner, write_series
 from slab import ANGLES, Slab, with_noise
 
 SIZE, THICK, VOLUME = 128, 28, 60
@@ -214,6 +214,17 @@ def test_ranks_and_programs_agree(tiltrec, tiltrecz, planted, what):
         sheets.append((folder / "r.png").read_bytes())
     assert said[0] and all(s == said[0] for s in said)
     assert all(s == sheets[0] for s in sheets)
+
+
+def test_gpu_programs_by_emulation(build_dir, tiltrec, planted):
+    folder = planted(1, offset=3)
+    arguments = ("--try", "tilt-offset=1:5:2", "-T", VOLUME)
+    figures = table(tiltrec(*arguments, cwd=folder).stderr)
+    for name in ("tiltrec-cudaemu", "tiltrecz-cudaemu"):
+        emulated = runner(build_dir, f"tests/cudaemu/{name}")(*arguments, cwd=folder)
+        said = table(emulated.stderr)
+        assert said.keys() == figures.keys()
+        assert all(abs(said[v] - figures[v]) < 2e-3 for v in said)
 
 
 def test_an_algorithm_of_whole_volumes(tiltrecz, planted):
