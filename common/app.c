@@ -174,6 +174,8 @@ static bool was_made(const tr_setup *s)
         return false;
     tr_info("going on after all slices of %s, which an earlier run wrote",
             s->job.output_spec.path);
+    if (s->program->method->forget)
+        s->program->method->forget(&s->job);
     return true;
 }
 

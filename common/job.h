@@ -54,6 +54,9 @@ typedef struct tr_method {
     tr_status (*plan)(const tr_job *job, void **plan);
     /* Reconstruct this rank's share into job->output. */
     tr_status (*run)(tr_job *job, const void *plan);
+    /* An earlier run has made it all: remove what it kept of this rank's work beside the
+     * output. NULL where nothing is. */
+    void (*forget)(const tr_job *job);
 } tr_method;
 
 /* Whether programs of this method can run the algorithm. */

@@ -200,3 +200,15 @@ void tr_volume_saver_free(tr_volume_saver *s, bool remove)
     free(s->any);
     free(s);
 }
+
+void tr_volume_saver_forget(const tr_job *job)
+{
+    tr_volume_saver s = {.job = job};
+    bool known = make_paths(&s) == TR_OK;
+    for (int g = 0; g < GENERATIONS; g++) {
+        if (known)
+            unlink(s.path[g]);
+        free(s.path[g]);
+    }
+    free(s.any);
+}

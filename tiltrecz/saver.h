@@ -13,5 +13,8 @@ TR_CHECKED tr_status tr_volume_saver_new(const tr_job *job, tr_volume_saver **sa
 const tr_saver *tr_volume_saver_ops(const tr_volume_saver *saver);
 /* With `remove`, the checkpoints go: the tomogram is there. NULL is fine. */
 void tr_volume_saver_free(tr_volume_saver *saver, bool remove);
+/* Remove the checkpoints that a run before left when it ended after the tomogram was
+ * complete. */
+void tr_volume_saver_forget(const tr_job *job);
 
 #endif

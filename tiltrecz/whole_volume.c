@@ -172,5 +172,7 @@ static tr_status volume_run(tr_job *job, const void *plan)
     return status;
 }
 
-const tr_method tr_whole_volume = {
-    .whole_volume = true, .plan = tr_volume_plan_make, .run = volume_run};
+const tr_method tr_whole_volume = {.whole_volume = true,
+                                   .plan = tr_volume_plan_make,
+                                   .run = volume_run,
+                                   .forget = tr_volume_saver_forget};

@@ -436,6 +436,28 @@ def test_going_on(place, work, op, what, path):
     print(work, op, what, path, dict(outcomes))
 
 
+@pytest.mark.parametrize("program, op, step", [
+    (SLICES, "rename", 1), (VOLUME, "rename", 2), (VOLUME, "sync", 7)])
+def test_half_sets_go_on(place, program, op, step):
+    """A process killed at any step, also between two of the three names."""
+    arguments = [*PLAIN, "-a", "SIRT", "-i", "2", *SOONEST, "--half-sets", "views"]
+    expected = place.reference(program, arguments)
+    assert sorted(expected) == ["o.mrc", "o_EVN.mrc", "o_ODD.mrc"]
+    outcomes = Counter()
+    for k in range(1, 200, step):
+        place.clear()
+        status, said, happened = place.run(program, arguments, f"{op}:{k}:KILL", ".mrc")
+        if not happened:
+            break
+        assert status == -signal.SIGKILL, said
+        outcomes[sum(name in expected for name in place.left())] += 1
+        status, said, _ = place.run(program, [*arguments, "--resume"])
+        assert status == 0, (k, said)
+        assert place.left() == expected, (k, place.left().keys(), said)
+    print(program, op, dict(outcomes))
+    assert outcomes[0] and (op != "rename" or step > 1 or outcomes[1] and outcomes[2])
+
+
 # ---- several processes ----
 
 @pytest.mark.parametrize("rank", [0, 1])
