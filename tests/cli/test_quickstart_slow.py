@@ -25,3 +25,4 @@ def test_quickstart(build_dir, tmp_path):
         for section in ("xy", "xz"):
             assert (tmp_path / "out" / f"cell_{name}_{section}.png").stat().st_size > 1000
     assert sirt > wbp > 0.2
+    assert "No view stands out." in (tmp_path / "out" / "cell_sirt.html").read_text()
