@@ -107,7 +107,7 @@ static tr_status read_named(const tr_setup *s, tr_transform *transforms)
                              "%s has no alignment of view %zu; give it as --tilts, too, "
                              "or leave the view out with --exclude",
                              path, s->views[k] + 1);
-    if (status == TR_OK) {
+    if (status == TR_OK && a.transforms) {
         memcpy(transforms, a.transforms, a.n_views * sizeof *transforms);
         say_how_it_is_aligned(s, path, &a);
     }

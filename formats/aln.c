@@ -110,7 +110,7 @@ static tr_status read_header(aln_reader *r, char *line)
 
 static tr_status read_view(aln_reader *r, char *line)
 {
-    double numbers[COLUMNS];
+    double numbers[COLUMNS] = {0};
     TR_TRY(read_numbers(&r->text, line, COLUMNS, numbers));
     section view = {.row = {.line = r->text.line,
                             .rotation = numbers[1],

@@ -48,8 +48,9 @@ static char *next_word(char **rest)
     char *word = *rest + strspn(*rest, " \t\r\f\v");
     if (*word == '\0' || *word == '#')
         return NULL;
-    char quote = *word == '"' || *word == '\'' ? *word : '\0';
-    word += quote != '\0';
+    char quote = '\0';
+    if (*word == '"' || *word == '\'')
+        quote = *word++;
     char *end = quote ? strchrnul(word, quote) : word + strcspn(word, " \t\r\f\v");
     *rest = *end ? end + 1 : end;
     *end = '\0';
@@ -205,6 +206,7 @@ static bool has_sections(const table *t, int names)
 {
     if (names < 0)
         return false;
+    TR_ASSERT(t->cells); /* it has rows */
     const char *first = strchr(t->cells[names], '@');
     for (size_t k = 0; k < t->n_rows; k++) {
         const char *name = t->cells[k * t->n_columns + (size_t)names];
