@@ -162,6 +162,7 @@ static tr_status compare_sections(const comparison *c, const tr_frc_spec *spec)
 {
     size_t each = c->kind.nx * c->kind.ny * sizeof(float) +
                   2 * spectrum_size(&c->kind) * sizeof(fftwf_complex);
+    TR_ASSERT(each > 0);
     size_t fit = spec->memory / each;
     int workers = fit < (size_t)spec->threads ? (int)fit : spec->threads;
     workers = workers > 0 ? workers : 1;

@@ -136,6 +136,7 @@ static tr_statistics total(const tr_output *o, const conversion *c)
 {
     double n = (double)tr_output_section_samples(o) * (double)o->volume.nz;
     section_sums all = {.min = INFINITY, .max = -INFINITY};
+    TR_ASSERT(c->sums); /* agreed on */
     for (size_t k = 0; k < o->volume.nz; k++) {
         all.min = fmin(all.min, c->sums[k].min);
         all.max = fmax(all.max, c->sums[k].max);

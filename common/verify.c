@@ -48,6 +48,7 @@ tr_status tr_verify_compare(tr_comm *comm, const char *name, double *found,
                             size_t *unknown)
 {
     size_t first = 0, wrong = 0, without = 0;
+    TR_ASSERT(found);
     TR_TRY(comm->ops->sum(comm, found, n_slices));
     for (size_t k = n_slices; k-- > 0;) {
         if (isnan(written[k].check))

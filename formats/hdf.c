@@ -338,8 +338,8 @@ static tr_status open_one(hdf_state *hdf, size_t number, size_t n, uint64_t file
                           tr_image_info *info)
 {
     char name[64];
-    size_t size[3];
-    tr_type type;
+    size_t size[3] = {0};
+    tr_type type = TR_FLOAT32;
     snprintf(name, sizeof name, "/MDF/images/%zu", number);
     hid_t group = H5Gopen2(hdf->file, name, H5P_DEFAULT);
     hid_t dataset = group < 0 ? -1 : H5Dopen2(group, "image", H5P_DEFAULT);

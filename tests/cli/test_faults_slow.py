@@ -23,6 +23,7 @@ from conftest import MPI_ENVIRONMENT, program_command, write_series
 VIEWS, ROWS, COLUMNS = 7, 12, 16
 EARLIER = b"of an earlier run"
 SOONEST = ["--checkpoint", "1e-9"]  # minutes: everything is kept
+COPIES = 30  # of lines of the log
 SECONDS = 30  # within which every rank has ended
 
 
@@ -175,9 +176,10 @@ HDF = ["s.mrc", "-T", "16", "--quiet", "-o", "o.hdf"]
     (VOLUME, [*PLAIN, "-a", "ADMM", "-i", "2", "--pitch", "4", "--positive"])],
     ids=["WBP", "SIRT", "hdf", "CGLS", "ADMM"])
 def test_memory(place, program, arguments, onwards):
-    """Every allocation of the program, not those of the libraries of MPI and HDF5."""
+    """Every allocation of the program, not those of the libraries of MPI and HDF5. Harmless
+    are the copies of what is printed, for --json, which says how many it lacks."""
     outcomes = place.sweep(program, arguments, "alloc", "ENOMEM", onwards=onwards)
-    assert outcomes["failed"] > 80 and outcomes["harmless"] <= 1
+    assert outcomes["failed"] > 80 and outcomes["harmless"] <= COPIES
 
 
 def test_memory_for_what_is_found_in_the_folder(place, tmp_path):
@@ -189,7 +191,7 @@ def test_memory_for_what_is_found_in_the_folder(place, tmp_path):
         "$tilt\nInputProjections s.mrc\nTHICKNESS 16\nOFFSET 3\nTILTFILE s.tlt\n")
     own.inputs = own.contents()
     outcomes = own.sweep(SLICES, ["--quiet", "-o", "o.mrc"], "alloc", "ENOMEM")
-    assert outcomes["failed"] > 100 and outcomes["harmless"] <= 1
+    assert outcomes["failed"] > 100 and outcomes["harmless"] <= COPIES
 
 
 def test_memory_for_the_timeline(place):
