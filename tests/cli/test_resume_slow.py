@@ -10,6 +10,7 @@ import pytest
 from conftest import MPI_ENVIRONMENT, program_command, read_mrc, write_series
 
 TILTS = np.linspace(-60, 60, 31)
+RECORD, DONE = 48, 40  # bytes of a record of the journal, and where it says that it is done
 OPTIONS = ["-T", 40, "--memory", "70M"]  # slabs of 16 rows
 WORK = {"SIRT": ["-a", "SIRT", "-i", 60], "SART": ["-a", "SART", "-i", 12], "WBP": []}
 
@@ -30,8 +31,8 @@ def slices_done(journal):
         return 0
     fingerprint, slices, sections = struct.unpack("<QQQ", data[8:32])
     records = data[32 + fingerprint + 8 * sections:]
-    return sum(struct.unpack("<I", records[40 * k + 32:40 * k + 36])[0] == 1
-               for k in range(len(records) // 40))
+    return sum(struct.unpack_from("<I", records, RECORD * k + DONE)[0] == 1
+               for k in range(len(records) // RECORD))
 
 
 def interrupt(build_dir, folder, options, number, at_least=17, **how):
@@ -205,8 +206,8 @@ def test_a_damaged_journal_is_not_believed(build_dir, tiltrec, series, tmp_path)
     assert interrupt(build_dir, tmp_path, options, signal.SIGTERM) is not None
     journal = tmp_path / ".rec.mrc.journal"
     data = bytearray(journal.read_bytes())
-    start = len(data) - 230 * 40
-    data[start + 40 * 3 + 5] ^= 4
+    start = len(data) - 230 * RECORD
+    data[start + RECORD * 3 + 5] ^= 4
     journal.write_bytes(data)
     said = tiltrec("-o", "rec.mrc", "--resume", *options, cwd=tmp_path).stderr
     assert "going on after 3 slices" in said
