@@ -11,7 +11,7 @@
 #include "halves.h"
 #include "help.h"
 #include "log.h"
-#include "result.h"
+#include "report/result.h"
 
 /* ---- help, version, manual ---- */
 

@@ -5,7 +5,7 @@
 #include "../formats/alignment.h"
 #include "app.h"
 #include "frc.h"
-#include "try.h"
+#include "try/try.h"
 
 typedef struct tr_setup {
     const tr_program *program;

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "common/outliers.h"
+#include "common/report/outliers.h"
 
 enum { N = 41 };
 

@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "common/try_figure.h"
-#include "common/try_measure.h"
+#include "common/try/try_figure.h"
+#include "common/try/try_measure.h"
 
 static double hash_01(unsigned k)
 {

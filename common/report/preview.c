@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../formats/png.h"
-#include "log.h"
-#include "mem.h"
-#include "picture.h"
+#include "../../formats/png.h"
+#include "../log.h"
+#include "../mem.h"
+#include "../picture.h"
 #include "tomogram.h"
 
 static const char *const endings[] = {"xy", "xz", "yz"};

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "mem.h"
+#include "../mem.h"
 
 enum { SIDE = 6, FEWEST = 7 };
 

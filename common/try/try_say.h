@@ -3,8 +3,8 @@
 #ifndef TR_TRY_SAY_H
 #define TR_TRY_SAY_H
 
-#include "geometry.h"
-#include "options.h"
+#include "../geometry.h"
+#include "../options.h"
 #include "try.h"
 #include "try_figure.h"
 #include "try_sheet.h"

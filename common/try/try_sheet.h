@@ -2,7 +2,7 @@
 #ifndef TR_TRY_SHEET_H
 #define TR_TRY_SHEET_H
 
-#include "err.h"
+#include "../err.h"
 
 typedef struct tr_sheet_layout {
     size_t n_panels, n_strips;     /* strips of a panel lie one above the other */

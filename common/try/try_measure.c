@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mem.h"
+#include "../mem.h"
 
 /* For beads and filaments of a few pixels; sharpness is measured on these alone. */
 enum { SHARP_SIDE = 3, SHARP_LARGE = 11 };

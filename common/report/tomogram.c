@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mem.h"
-#include "picture.h"
+#include "../mem.h"
+#include "../picture.h"
 
 tr_status tr_tomogram_open(const tr_output_spec *spec, tr_tomogram *t)
 {

@@ -5,7 +5,7 @@
 
 #include "chart.h"
 #include "html.h"
-#include "mem.h"
+#include "../mem.h"
 #include "report.h"
 
 static void open_card(FILE *out, const char *id, const char *title)

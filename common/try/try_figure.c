@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mem.h"
+#include "../mem.h"
 
 /* ---- the band ---- */
 

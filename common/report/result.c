@@ -7,10 +7,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../formats/file_io.h"
+#include "../../formats/file_io.h"
 #include "agreement.h"
-#include "log.h"
-#include "mem.h"
+#include "../log.h"
+#include "../mem.h"
 #include "outliers.h"
 #include "preview.h"
 #include "report.h"

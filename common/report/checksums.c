@@ -6,8 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../formats/sha256.h"
-#include "mem.h"
+#include "../../formats/sha256.h"
+#include "../mem.h"
 #include "result.h"
 
 typedef struct tr_checksums {

@@ -3,8 +3,8 @@
 #ifndef TR_TRY_RUN_H
 #define TR_TRY_RUN_H
 
-#include "comm.h"
-#include "err.h"
+#include "../comm.h"
+#include "../err.h"
 
 typedef enum tr_try_what {
     TR_TRY_SAMPLES, /* the geometry as given */

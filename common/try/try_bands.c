@@ -2,8 +2,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "log.h"
-#include "mem.h"
+#include "../log.h"
+#include "../mem.h"
 #include "try_say.h"
 
 static const double DEGREES = 180.0 / 3.14159265358979323846;

@@ -4,10 +4,10 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "../formats/png.h"
+#include "../../formats/png.h"
 #include "html.h"
-#include "mem.h"
-#include "picture.h"
+#include "../mem.h"
+#include "../picture.h"
 #include "report.h"
 #include "tomogram.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "halves.h"
+#include "../halves.h"
 #include "json.h"
 #include "result.h"
 

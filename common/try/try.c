@@ -4,9 +4,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "log.h"
-#include "mem.h"
-#include "setup.h"
+#include "../log.h"
+#include "../mem.h"
+#include "../setup.h"
 #include "try_figure.h"
 #include "try_measure.h"
 #include "try_say.h"

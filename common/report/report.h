@@ -1,4 +1,4 @@
-/* --report: the page. Its frame, style and script are report_page.html; what a run found
+/* --report: the page. Its frame, style and script are page.html; what a run found
  * out is put in where the frame says "{{name}}". */
 #ifndef TR_REPORT_H
 #define TR_REPORT_H
@@ -27,7 +27,7 @@ void tr_report_frc(FILE *out, const tr_result *r);
 /* report_geometry.c */
 void tr_report_geometry(FILE *out, const tr_result *r);
 
-/* The frame, made of report_page.html when the program is built. */
+/* The frame, made of page.html when the program is built. */
 extern const char tr_report_page[];
 
 #endif

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "../formats/file_io.h"
+#include "../../formats/file_io.h"
 #include "html.h"
 
 static const double DEGREES = 180.0 / 3.14159265358979323846;

@@ -3,8 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "log.h"
-#include "mem.h"
+#include "../log.h"
+#include "../mem.h"
 
 /* Twelve series of pure noise reached 5.6 standard errors of contrast, and a rise of 1.9
  * of flatness and 2.7 of sharpness. */

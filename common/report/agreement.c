@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "mem.h"
+#include "../mem.h"
 #include "tomogram.h"
 
 enum { MOST_ROWS = 16, MARGIN = 2 };

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "options.h"
+#include "../options.h"
 #include "try.h"
 
 enum { LEAST_VALUES = 3, MOST_VALUES = 99 };

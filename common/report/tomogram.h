@@ -4,7 +4,7 @@
 #ifndef TR_TOMOGRAM_H
 #define TR_TOMOGRAM_H
 
-#include "output.h"
+#include "../output.h"
 
 enum { TR_X, TR_Y, TR_Z };
 

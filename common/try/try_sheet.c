@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../formats/png.h"
+#include "../../formats/png.h"
 #include "glyphs.h"
-#include "mem.h"
-#include "picture.h"
+#include "../mem.h"
+#include "../picture.h"
 
 enum {
     SHEET_WIDTH = 1800, /* about what a screen shows */

@@ -37,7 +37,7 @@
 #ifndef TR_TRY_FIGURE_H
 #define TR_TRY_FIGURE_H
 
-#include "err.h"
+#include "../err.h"
 
 enum {
     TR_TRY_SLABS = 3,
