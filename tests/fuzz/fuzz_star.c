@@ -1,33 +1,7 @@
-/* RELION's STAR files. The first three bytes are the columns, rows and views of the
- * series. */
-#include <math.h>
-
-#include "../../formats/alignment.h"
-#include "fuzz.h"
+/* RELION's STAR files. */
+#include "fuzz_alignment.h"
 
 int FUZZ_ENTRY(const uint8_t *data, size_t size)
 {
-    if (size < 3 || !data[0] || !data[1] || !data[2])
-        return -1;
-    const tr_aligned_series series = {.path = "dir/TS_1.mrc",
-                                      .nx = data[0],
-                                      .ny = data[1],
-                                      .nz = data[2],
-                                      .pixel = 2.5};
-    fuzz_file file = fuzz_file_make(data + 3, size - 3);
-    tr_alignment a = {0};
-    (void)tr_alignment_probe(file.path);
-    tr_status status = tr_star_read(file.path, &series, &a);
-    fuzz_check_status(status);
-    FUZZ_REQUIRE(status != TR_OK || (a.n_views == series.nz && a.n_used > 0));
-    for (size_t k = 0; status == TR_OK && k < a.n_views; k++) {
-        if (!a.used[k])
-            continue;
-        FUZZ_REQUIRE(fabs(a.tilt[k]) <= 360 && (!a.xtilt || fabs(a.xtilt[k]) <= 360));
-        const tr_transform *t = a.transforms ? &a.transforms[k] : NULL;
-        FUZZ_REQUIRE(!t || fabs(t->a11 * t->a22 - t->a12 * t->a21 - 1) < 1e-6);
-    }
-    tr_alignment_free(&a);
-    fuzz_file_remove(&file);
-    return 0;
+    return fuzz_alignment(tr_star_read, data, size);
 }
