@@ -124,11 +124,13 @@ static tr_status make_room(trial_run *t)
  * about the axis that turns inside the images. */
 static void choose_columns(const trial_run *t, const tr_geometry *g, tr_try_eye *eye)
 {
-    double middle = (double)(g->width / 2), shift = 0.0, lean = 0.0;
+    size_t centre = g->width / 2;
+    double middle = (double)centre, shift = 0.0, lean = 0.0;
     for (size_t k = 0; k < t->spec->n; k++) {
         const tr_geometry *other = &t->geometries[k];
         shift = fmax(shift, fabs(other->axis_u + 0.5 - (double)g->n_u / 2.0));
-        lean = fmax(lean, fabs(other->axis_z + 0.5 - (double)(other->thickness / 2)));
+        size_t plane = other->thickness / 2;
+        lean = fmax(lean, fabs(other->axis_z + 0.5 - (double)plane));
     }
     double radius = (double)g->n_u / 2.0, height = (double)g->thickness / 2.0 + lean;
     double half = sqrt(fmax(radius * radius - height * height, 0.0)) - shift - 2.0;
@@ -224,6 +226,7 @@ static tr_status reconstruct_slabs(trial_run *t, taker *w)
 
 static tr_status try_value(trial_run *t, size_t k)
 {
+    TR_ASSERT(t->geometries);
     const tr_geometry *g = &t->geometries[k];
     taker w = {.t = t, .value = k};
     tr_status status = tr_try_eye_new(g->width, g->thickness, &w.eye);

@@ -130,12 +130,14 @@ static void label_panels(const tr_try_findings *f, tr_sheet_panel *panels)
         tr_sheet_panel *p = &panels[k];
         bool samples = f->spec->what == TR_TRY_SAMPLES;
         p->height = f->geometries[samples ? 0 : k].thickness;
-        size_t first = f->slab_first[samples ? TR_TRY_SLABS - 1 - k : 0];
-        if (samples)
-            snprintf(p->label, sizeof p->label, "%s: slices %zu-%zu", slabs[k], first,
-                     first + f->slab_slices - 1);
-        else
+        if (!samples) {
             snprintf(p->label, sizeof p->label, "%g", tr_try_value(f->spec, k));
+            continue;
+        }
+        TR_ASSERT(k < TR_TRY_SLABS);
+        size_t first = f->slab_first[TR_TRY_SLABS - 1 - k];
+        snprintf(p->label, sizeof p->label, "%s: slices %zu-%zu", slabs[k], first,
+                 first + f->slab_slices - 1);
     }
 }
 
