@@ -32,13 +32,24 @@ static tr_status cannot(const char *path, const char *what)
                    errno ? strerror(errno) : "it is cut short");
 }
 
+static char *fresh_name(const char *path) { return tr_format_string("%s.new", path); }
+
+void tr_checkpoint_remove(const char *path)
+{
+    char *fresh = fresh_name(path);
+    if (fresh)
+        unlink(fresh);
+    unlink(path);
+    free(fresh);
+}
+
 static tr_checkpoint *new_checkpoint(const char *path, bool fresh)
 {
     tr_checkpoint *c = tr_calloc("a checkpoint", 1, sizeof *c);
     if (!c)
         return NULL;
     c->path = tr_strdup(path);
-    c->fresh = fresh ? tr_format_string("%s.new", path) : NULL;
+    c->fresh = fresh ? fresh_name(path) : NULL;
     if (c->path && (c->fresh || !fresh))
         return c;
     tr_checkpoint_abandon(c);

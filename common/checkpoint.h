@@ -27,4 +27,7 @@ TR_CHECKED tr_status tr_checkpoint_open(const char *path, tr_checkpoint **checkp
 TR_CHECKED tr_status tr_checkpoint_get(tr_checkpoint *checkpoint, void *data,
                                        size_t bytes);
 
+/* Remove the file, and what a process that was killed left of one that it was writing. */
+void tr_checkpoint_remove(const char *path);
+
 #endif

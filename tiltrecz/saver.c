@@ -3,7 +3,6 @@
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "../common/checkpoint.h"
 #include "../common/log.h"
@@ -194,7 +193,7 @@ void tr_volume_saver_free(tr_volume_saver *s, bool remove)
     tr_checkpoint_abandon(s->file);
     for (int g = 0; g < GENERATIONS; g++) {
         if (remove && s->path[g])
-            unlink(s->path[g]);
+            tr_checkpoint_remove(s->path[g]);
         free(s->path[g]);
     }
     free(s->any);
@@ -207,7 +206,7 @@ void tr_volume_saver_forget(const tr_job *job)
     bool known = make_paths(&s) == TR_OK;
     for (int g = 0; g < GENERATIONS; g++) {
         if (known)
-            unlink(s.path[g]);
+            tr_checkpoint_remove(s.path[g]);
         free(s.path[g]);
     }
     free(s.any);
