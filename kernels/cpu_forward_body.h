@@ -276,10 +276,11 @@ static void project_bundle(const tr_slab *s, const tr_ray *ray, const bundle *b,
 }
 
 /* What fell on the guards left the image. */
-static void clear_guard_lanes(const tr_slab *s, size_t lanes, float *p)
+static void clear_guards(const tr_slab *s, size_t lanes, float *p)
 {
     memset(p, 0, lanes * sizeof *p);
-    memset(p + (s->n_u + 1) * s->rows, 0, lanes * sizeof *p);
+    for (size_t guard = s->n_u + 1; guard <= s->n_u + 2; guard++)
+        memset(p + guard * s->rows, 0, lanes * sizeof *p);
 }
 
 static void project_task(const tr_slab *s, const forward_task *t, const float *x,
@@ -298,8 +299,8 @@ static void project_task(const tr_slab *s, const forward_task *t, const float *x
         }
     }
     for (size_t k = 0; k < t->n_views; k++)
-        clear_guard_lanes(s, t->lanes,
-                          p + t->views[k] * (s->n_u + TR_GUARDS) * s->rows + t->lane);
+        clear_guards(s, t->lanes,
+                     p + t->views[k] * (s->n_u + TR_GUARDS) * s->rows + t->lane);
 }
 
 /* Views in as few groups as the cache allows, each copies the volume, and the same number

@@ -171,13 +171,6 @@ static void clear_view(const tr_slab *s, float *p)
     memset(p, 0, (s->n_u + TR_GUARDS) * s->rows * sizeof *p);
 }
 
-/* What fell on the guards left the image. */
-static void clear_guards(const tr_slab *s, float *p)
-{
-    memset(p, 0, s->rows * sizeof *p);
-    memset(p + (s->n_u + 1) * s->rows, 0, 2 * s->rows * sizeof *p);
-}
-
 static void project_shifted(const tr_slab *s, const tr_subset *views, const float *x,
                             float *p, int threads)
 {
@@ -186,7 +179,7 @@ static void project_shifted(const tr_slab *s, const tr_subset *views, const floa
         size_t view = view_at(views, k);
         float *to = p + view * (s->n_u + TR_GUARDS) * s->rows;
         project_shifted_view(s, &s->rays[view], x, to);
-        clear_guards(s, to);
+        clear_guards(s, s->rows, to);
     }
 }
 
