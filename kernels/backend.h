@@ -3,7 +3,9 @@
  * Data layout. y (the image row, along the tilt axis) is the lane axis and runs
  * fastest, because every row has the same ray geometry:
  *   projections  P[view][column + 1][row]   n_views x (n_u + 3) lines of `rows` floats
- *   volume       V[z][x][row]               n_z x n_x lines of `rows` floats
+ *   volume       V[z][x][row]               n_z x n_x lines of `rows` floats,
+ *                then C[z][cell][row]       n_z x 2 outer lines: what lies outside the
+ *                field (outer_body.h), the cells of a plane in order of x
  * A projection has one guard column left of the image and two right of it. A ray
  * that leaves the image reads the guard: 0 where such a view must not contribute, the
  * fill value where it must. The guards of a vector of algorithms are always 0 except
@@ -32,12 +34,13 @@ typedef struct tr_ray {
     double u0, ux, uy, uz, v0, vx, vy, vz;
 } tr_ray;
 
-/* Sizes and one ray per view (owned by whoever made the slab). `p_rows`, the lanes of
+/* Sizes and one ray per view (owned by whoever made the slab). With `outer` cells on each
+ * side of a row, all rays need ux > 0. `p_rows`, the lanes of
  * projections, equals `rows`, those of the volume, where rows are independent; otherwise
  * the lanes needed beyond the volume's are there as well, and reads outside
  * [0, p_rows - 1] are held at its ends. */
 typedef struct tr_slab {
-    size_t n_views, n_u, n_x, n_z, rows, p_rows;
+    size_t n_views, n_u, n_x, n_z, rows, p_rows, outer;
     const tr_ray *rays;
 } tr_slab;
 
@@ -45,7 +48,22 @@ static inline size_t tr_projection_lines(const tr_slab *s)
 {
     return s->n_views * (s->n_u + TR_GUARDS);
 }
-static inline size_t tr_volume_lines(const tr_slab *s) { return s->n_z * s->n_x; }
+/* Without the cells outside the field, which follow; and with them. */
+static inline size_t tr_core_lines(const tr_slab *s) { return s->n_z * s->n_x; }
+static inline size_t tr_volume_lines(const tr_slab *s)
+{
+    return s->n_z * (s->n_x + 2 * s->outer);
+}
+
+/* With the cells outside the field, a row has so many voxels, and voxel i of them in
+ * plane z is this line of a volume. */
+static inline size_t tr_all_columns(const tr_slab *s) { return s->n_x + 2 * s->outer; }
+static inline size_t tr_line_at(const tr_slab *s, size_t z, size_t i)
+{
+    if (i >= s->outer && i < s->outer + s->n_x)
+        return z * s->n_x + i - s->outer;
+    return tr_core_lines(s) + z * 2 * s->outer + (i < s->outer ? i : i - s->n_x);
+}
 
 /* A vector of `lines` lines of `rows` floats: a volume, projections, or with rows = 1
  * one weight per line. `data` is the backend's memory. */
@@ -143,6 +161,12 @@ typedef struct tr_backend {
                             tr_vec *y); /* y += a w x */
     /* y = 1/y where y > tiny, else 0 */
     tr_status (*invert_guarded)(void *state, float tiny, tr_vec *y);
+    /* Row by row, one value of host memory for each: sums[r] = the sum of w x y over row
+     * r, w having one factor per line (rows = 1; NULL: 1); y += a[r] x; y *= a[r]. */
+    tr_status (*row_dots)(void *state, const tr_vec *w, const tr_vec *x, const tr_vec *y,
+                          double *sums);
+    tr_status (*axpy_rows)(void *state, const float *a, const tr_vec *x, tr_vec *y);
+    tr_status (*scale_rows)(void *state, const float *a, tr_vec *y);
     /* Per row over the subset's lines of projections, host memory: sums[r] += sum of
      * squares; and y[line][r] *= mask[r]. */
     tr_status (*row_squares)(void *state, const tr_slab *slab, const tr_subset *views,

@@ -308,6 +308,56 @@ static size_t subset_count(const tr_slab *slab, const tr_subset *views)
     return views ? views->n : slab->n_views;
 }
 
+/* Lines of the vector that one task takes: sums over lines are added up by these parts,
+ * so the threads do not show in the result. */
+enum { PART_LINES = 256 };
+
+static tr_status cpu_row_dots(void *state, const tr_vec *w, const tr_vec *x,
+                              const tr_vec *y, double *sums)
+{
+    size_t rows = x->rows, parts = (x->lines + PART_LINES - 1) / PART_LINES;
+    TR_ASSERT(length(x) == length(y) && (!w || (w->rows == 1 && w->lines == x->lines)));
+    double *part = calloc(parts * rows + 1, sizeof *part);
+    if (!part)
+        return tr_fail(TR_ERR_MEMORY, "not enough memory for scalar products");
+#pragma omp parallel for schedule(static) num_threads(threads_of(state))
+    for (size_t k = 0; k < parts; k++) {
+        size_t end =
+            x->lines - k * PART_LINES < PART_LINES ? x->lines : (k + 1) * PART_LINES;
+        for (size_t l = k * PART_LINES; l < end; l++) {
+            double weight = w ? w->data[l] : 1.0;
+            const float *a = x->data + l * rows, *b = y->data + l * rows;
+            for (size_t r = 0; r < rows; r++)
+                part[k * rows + r] += weight * a[r] * b[r];
+        }
+    }
+    memset(sums, 0, rows * sizeof *sums);
+    for (size_t k = 0; k < parts; k++)
+        for (size_t r = 0; r < rows; r++)
+            sums[r] += part[k * rows + r];
+    free(part);
+    return TR_OK;
+}
+
+static tr_status cpu_axpy_rows(void *state, const float *a, const tr_vec *x, tr_vec *y)
+{
+    TR_ASSERT(length(x) == length(y));
+#pragma omp parallel for schedule(static) num_threads(threads_of(state))
+    for (size_t l = 0; l < y->lines; l++)
+        for (size_t r = 0; r < y->rows; r++)
+            y->data[l * y->rows + r] += a[r] * x->data[l * y->rows + r];
+    return TR_OK;
+}
+
+static tr_status cpu_scale_rows(void *state, const float *a, tr_vec *y)
+{
+#pragma omp parallel for schedule(static) num_threads(threads_of(state))
+    for (size_t l = 0; l < y->lines; l++)
+        for (size_t r = 0; r < y->rows; r++)
+            y->data[l * y->rows + r] *= a[r];
+    return TR_OK;
+}
+
 /* One thread per vector of rows: every row is summed in the same order always. */
 static tr_status cpu_row_squares(void *state, const tr_slab *slab, const tr_subset *views,
                                  const tr_vec *p, double *sums)
@@ -365,6 +415,8 @@ static tr_status cpu_project(void *state, const tr_slab *slab, const tr_subset *
     (is_general(slab, views)
          ? cpu->projectors->project_general
          : cpu->projectors->project)(slab, views, x->data, p->data, cpu->threads);
+    if (slab->outer)
+        cpu->projectors->project_outer(slab, views, x->data, p->data, cpu->threads);
     return TR_OK;
 }
 
@@ -375,6 +427,8 @@ static tr_status cpu_backproject(void *state, const tr_slab *slab, const tr_subs
     (is_general(slab, views)
          ? cpu->projectors->backproject_general
          : cpu->projectors->backproject)(slab, views, p->data, x->data, cpu->threads);
+    if (slab->outer)
+        cpu->projectors->backproject_outer(slab, views, p->data, x->data, cpu->threads);
     return TR_OK;
 }
 
@@ -405,6 +459,9 @@ const tr_backend tr_backend_cpu = {
     .mul_lines = cpu_mul_lines,
     .axpy_lines = cpu_axpy_lines,
     .invert_guarded = cpu_invert_guarded,
+    .row_dots = cpu_row_dots,
+    .axpy_rows = cpu_axpy_rows,
+    .scale_rows = cpu_scale_rows,
     .row_squares = cpu_row_squares,
     .mask_rows = cpu_mask_rows,
     .grad = tr_cpu_grad,

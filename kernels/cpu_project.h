@@ -16,6 +16,12 @@ typedef struct tr_projectors {
                             float *p, int threads);
     void (*backproject_general)(const tr_slab *slab, const tr_subset *views,
                                 const float *p, float *x, int threads);
+    /* What lies outside the field: p += its projection; and the cells become the adjoint
+     * of p. Any rays with ux > 0. */
+    void (*project_outer)(const tr_slab *slab, const tr_subset *views, const float *x,
+                          float *p, int threads);
+    void (*backproject_outer)(const tr_slab *slab, const tr_subset *views, const float *p,
+                              float *x, int threads);
 } tr_projectors;
 
 extern const tr_projectors tr_projectors_baseline, tr_projectors_avx2,

@@ -9,10 +9,10 @@
 
 static int threads_of(void *state) { return ((const tr_cpu *)state)->threads; }
 
-/* Line (z, x) of a volume. */
+/* Line (z, x) of a volume, x counting the cells outside the field as well. */
 static float *line_of(const tr_slab *s, const tr_vec *v, size_t z, size_t x)
 {
-    return v->data + (z * s->n_x + x) * s->rows;
+    return v->data + tr_line_at(s, z, x) * s->rows;
 }
 
 /* to = b - a on n lanes, 0 on the others; b NULL: 0 everywhere. */
@@ -30,16 +30,17 @@ tr_status tr_cpu_grad(void *state, const tr_slab *s, size_t n, const tr_vec *x,
     TR_ASSERT(n > 0 && n <= s->rows);
 #pragma omp parallel for schedule(static) num_threads(threads_of(state))
     for (size_t z = 0; z < s->n_z; z++)
-        for (size_t i = 0; i < s->n_x; i++) {
+        for (size_t i = 0; i < tr_all_columns(s); i++) {
             const float *at = line_of(s, x, z, i);
-            const float *right = i + 1 < s->n_x ? line_of(s, x, z, i + 1) : NULL;
+            const float *right =
+                i + 1 < tr_all_columns(s) ? line_of(s, x, z, i + 1) : NULL;
             const float *over = z + 1 < s->n_z ? line_of(s, x, z + 1, i) : NULL;
             subtract(right, at, n, s->rows, line_of(s, gx, z, i));
             subtract(over, at, n, s->rows, line_of(s, gz, z, i));
             float *along = line_of(s, gy, z, i);
             subtract(at + 1, at, n - 1, s->rows, along);
             if (above)
-                along[n - 1] = above[z * s->n_x + i] - at[n - 1];
+                along[n - 1] = above[tr_line_at(s, z, i)] - at[n - 1];
         }
     return TR_OK;
 }
@@ -51,10 +52,10 @@ tr_status tr_cpu_grad_adjoint(void *state, const tr_slab *s, size_t n, const tr_
     TR_ASSERT(n > 0 && n <= s->rows);
 #pragma omp parallel for schedule(static) num_threads(threads_of(state))
     for (size_t z = 0; z < s->n_z; z++)
-        for (size_t i = 0; i < s->n_x; i++) {
+        for (size_t i = 0; i < tr_all_columns(s); i++) {
             float *to = line_of(s, y, z, i);
             const float *along = line_of(s, gy, z, i);
-            to[0] = (below ? below[z * s->n_x + i] : 0.0f) - along[0];
+            to[0] = (below ? below[tr_line_at(s, z, i)] : 0.0f) - along[0];
             for (size_t r = 1; r < n; r++)
                 to[r] = along[r - 1] - along[r];
             memset(to + n, 0, (s->rows - n) * sizeof *to);
@@ -62,8 +63,9 @@ tr_status tr_cpu_grad_adjoint(void *state, const tr_slab *s, size_t n, const tr_
              * its start; the last one of an axis does not exist. */
             const float *const ends[] = {i ? line_of(s, gx, z, i - 1) : NULL,
                                          z ? line_of(s, gz, z - 1, i) : NULL};
-            const float *const starts[] = {i + 1 < s->n_x ? line_of(s, gx, z, i) : NULL,
-                                           z + 1 < s->n_z ? line_of(s, gz, z, i) : NULL};
+            const float *const starts[] = {
+                i + 1 < tr_all_columns(s) ? line_of(s, gx, z, i) : NULL,
+                z + 1 < s->n_z ? line_of(s, gz, z, i) : NULL};
             for (int k = 0; k < 2; k++) {
                 for (size_t r = 0; ends[k] && r < n; r++)
                     to[r] += ends[k][r];
@@ -171,7 +173,8 @@ tr_status tr_cpu_haar(void *state, const tr_slab *s, size_t n, int levels, bool 
         pair_rows(state, n, x);
     for (int k = 0; k < levels; k++) {
         int level = inverse ? levels - 1 - k : k;
-        size_t step = (size_t)1 << level, n_x = s->n_x >> level, n_z = s->n_z >> level;
+        size_t step = (size_t)1 << level, n_x = tr_all_columns(s) >> level,
+               n_z = s->n_z >> level;
         pair_along(state, s, x, step, n_x, n_z, !inverse);
         pair_along(state, s, x, step, n_x, n_z, inverse);
     }

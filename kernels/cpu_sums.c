@@ -3,7 +3,62 @@
 #include <string.h>
 
 #include "cpu_state.h"
-#include "ray_body.h"
+#include "outer_body.h"
+
+/* Cells that are all 1 have steps at the core only. */
+static void add_outer_row_sums(const tr_slab *s, const tr_ray *ray, double *sums)
+{
+    double steps[s->n_u + TR_OUTER_SPARE], sum = 0.0;
+    memset(steps, 0, sizeof steps);
+    for (size_t iz = 0; iz < s->n_z; iz++)
+        for (int right = 0; right < 2; right++) {
+            double base = ray->u0 + ray->uz * (double)iz;
+            const tr_outer_span span = tr_outer_find(right, (int)s->outer, (double)s->n_x,
+                                                     (double)s->n_u, base, ray->ux);
+            steps[0] += span.entering >= 0 ? 1.0 / ray->ux : 0.0;
+            if (span.first > 0 || span.end == 0)
+                continue;
+            double c = base + ray->ux * tr_outer_position(right, 0, (double)s->n_x);
+            const tr_outer_taps t = tr_outer_step(c, (right ? 1.0 : -1.0) / ray->ux);
+            for (int i = 0; i < 3; i++)
+                steps[t.at + i] += t.weight[i];
+        }
+    for (size_t i = 0; i < s->n_u + TR_OUTER_LEFT; i++) {
+        sum += steps[i];
+        if (i >= TR_OUTER_LEFT)
+            sums[i - TR_OUTER_LEFT] += sum;
+    }
+}
+
+/* Of a step at place `at` of the list, the columns that see it. */
+static double seen_by(const tr_slab *s, size_t at)
+{
+    size_t hidden = at > TR_OUTER_LEFT ? at - TR_OUTER_LEFT : 0;
+    return hidden < s->n_u ? (double)(s->n_u - hidden) : 0.0;
+}
+
+static void add_outer_col_sums(const tr_slab *s, const tr_ray *ray, size_t iz,
+                               float *cells)
+{
+    double base = ray->u0 + ray->uz * (double)iz;
+    for (int right = 0; right < 2; right++) {
+        const tr_outer_span span = tr_outer_find(right, (int)s->outer, (double)s->n_x,
+                                                 (double)s->n_u, base, ray->ux);
+        if (span.entering >= 0)
+            cells[tr_outer_line(right, (size_t)span.entering, s->outer)] +=
+                (float)((double)s->n_u / ray->ux);
+        for (int k = span.first; k < span.end; k++) {
+            double c = base + ray->ux * tr_outer_position(right, k, (double)s->n_x);
+            const tr_outer_taps t = tr_outer_step(c, (right ? 1.0 : -1.0) / ray->ux);
+            double sum = 0.0;
+            for (int i = 0; i < 3; i++)
+                sum += t.weight[i] * seen_by(s, (size_t)(t.at + i));
+            cells[tr_outer_line(right, (size_t)k, s->outer)] += (float)sum;
+            if (k)
+                cells[tr_outer_line(right, (size_t)k - 1, s->outer)] -= (float)sum;
+        }
+    }
+}
 
 tr_status tr_cpu_row_sums(void *state, const tr_slab *slab, const tr_subset *views,
                           tr_vec *p)
@@ -27,6 +82,8 @@ tr_status tr_cpu_row_sums(void *state, const tr_slab *slab, const tr_subset *vie
                 sums[column + 1] += fraction;
             }
         }
+        if (slab->outer)
+            add_outer_row_sums(slab, ray, sums + 1);
         sums[0] = sums[slab->n_u + 1] = sums[slab->n_u + 2] = 0.0;
         for (size_t c = 0; c < columns; c++)
             p->data[view * columns + c] = (float)sums[c];
@@ -56,6 +113,10 @@ tr_status tr_cpu_col_sums(void *state, const tr_slab *slab, const tr_subset *vie
                 sums[ix] += (float)(inside < 1.0 ? inside : 1.0);
             }
         }
+        float *cells = x->data + tr_core_lines(slab) + iz * 2 * slab->outer;
+        memset(cells, 0, 2 * slab->outer * sizeof *cells);
+        for (size_t k = 0; slab->outer && k < n; k++)
+            add_outer_col_sums(slab, &slab->rays[views ? views->views[k] : k], iz, cells);
     }
     return TR_OK;
 }

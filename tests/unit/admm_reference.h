@@ -72,7 +72,13 @@ static problem *make_problem(void)
     assert_int_equal(tr_geometry_init(&spec, &p->geometry), TR_OK);
     for (size_t i = 0; i < VIEWS; i++)
         p->rays[i] = tr_geometry_direct_ray(&p->geometry, i, NULL, 0, 0);
-    p->slab = (tr_slab){VIEWS, N_U, N_X, N_Z, LANES, LANES, p->rays};
+    p->slab = (tr_slab){.n_views = VIEWS,
+                        .n_u = N_U,
+                        .n_x = N_X,
+                        .n_z = N_Z,
+                        .rows = LANES,
+                        .p_rows = LANES,
+                        .rays = p->rays};
     reference_pairs(&p->slab, fill_matrix, p);
     for (int c = 0; c < COLUMNS; c++) {
         double sum = 0.0;
