@@ -61,21 +61,22 @@ static void find_window(const tr_job *job, tr_volume_plan *p)
 
 static size_t up(size_t n) { return (n + TR_LANES - 1) / TR_LANES * TR_LANES; }
 
-/* The rows y' and planes z' that the output is made from. Rows outside the image would
+/* The rows y' that the output is made from, and the planes z' of all slices, so that a
+ * row's result does not depend on which of them are wanted. Rows outside the image would
  * repeat the one at its edge: that stands for them when the output is written. */
 static void find_frame(const tr_job *job, tr_volume_plan *p)
 {
     const tr_geometry *g = &job->geometry;
-    tr_frame_box box =
-        tr_geometry_box(g, job->first_slice, job->first_slice + job->output_spec.n_slices,
-                        0, g->thickness);
+    size_t slice = job->first_slice, end_slice = slice + job->output_spec.n_slices;
+    tr_frame_box all = tr_geometry_box(g, 0, g->n_v, 0, g->thickness);
+    tr_frame_box box = tr_geometry_box(g, slice, end_slice, 0, g->thickness);
     long n_v = (long)g->n_v, first = box.row, end = first + (long)box.rows;
     first = first < 0 ? 0 : first < n_v ? first : n_v - 1;
     end = end < first + 1 ? first + 1 : end < n_v ? end : n_v;
     p->all_first = (size_t)first;
     p->all_rows = (size_t)(end - first);
-    p->z0 = box.z0;
-    p->planes = box.planes;
+    p->z0 = all.z0;
+    p->planes = all.planes;
 }
 
 static void share(const tr_job *job, tr_volume_plan *p)
