@@ -291,9 +291,9 @@ def test_slices_of_a_pitched_volume_are_those_of_the_whole(tiltrecz, rough, tmp_
     """Also where there are more processes than slices."""
     options = ["-a", algorithm, *ITERATIONS.get(algorithm, []), "--pitch", 6]
     whole = run(tiltrecz, tmp_path, rough, *options, thickness=13)
-    for first, last in (5, 22), (5, 6):
+    for first, last, ranks in (5, 22, 3), (5, 5, 2):
         part = run(tiltrecz, tmp_path, rough, *options, "--slices", f"{first}:{last}",
-                   thickness=13, ranks=3)
+                   thickness=13, ranks=ranks)
         assert np.array_equal(part, whole[first:last + 1])
 
 
