@@ -326,12 +326,14 @@ def test_initial_of_some_slices(tiltrecz, dense, tmp_path):
     assert largest(found, wanted if problem.frame else wanted[4:8]) < 1e-4
 
 
+@pytest.mark.parametrize("more", [[], ["--xtilts", "s.xtilt"]], ids=["pitch", "x-tilts"])
 @pytest.mark.parametrize("algorithm", SHARED)
-def test_rows_far_outside_the_images(tiltrecz, rough, tmp_path, algorithm):
+def test_rows_far_outside_the_images(tiltrecz, rough, tmp_path, algorithm, more):
     """Of the upper slices of a volume that is moved far up all rays miss the images; what
     they read there does not depend on which process has them."""
+    np.savetxt(tmp_path / "s.xtilt", np.arange(9) / 2 - 2)
     options = ["-a", algorithm, *ITERATIONS.get(algorithm, []), "--pitch", -25,
-               "--z-shift", 60]
+               "--z-shift", 60, *more]
     alone = run(tiltrecz, tmp_path, rough, *options, thickness=8)
     shared = run(tiltrecz, tmp_path, rough, *options, thickness=8, ranks=5)
     assert largest(shared, alone) < 1e-5
@@ -423,9 +425,11 @@ def processes_of(parent, name):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc to find ranks in")
-@pytest.mark.parametrize("which", [0, 2])
-def test_the_loss_of_a_rank_ends_the_others(build_dir, rough, tmp_path, which):
-    arguments = ["-a", "SIRT", "-i", 100000, "--pitch", 6, "-T", 13, "-o", "rec.mrc", rough]
+@pytest.mark.parametrize("which, geometry", [(0, ["--pitch", 6]), (0, ["--xtilts", "s.xtilt"]),
+                                             (2, ["--xtilts", "s.xtilt"])])
+def test_the_loss_of_a_rank_ends_the_others(build_dir, rough, tmp_path, which, geometry):
+    np.savetxt(tmp_path / "s.xtilt", np.arange(9))
+    arguments = ["-a", "SIRT", "-i", 100000, *geometry, "-T", 13, "-o", "rec.mrc", rough]
     before = set(os.listdir(tmp_path))
     launcher = subprocess.Popen(
         program_command(build_dir, arguments, ranks=3, program="tiltrecz-mpi"),
