@@ -143,7 +143,11 @@ size_t tr_geometry_reach(const tr_geometry *g)
 
 void tr_geometry_rays(const tr_geometry *g, long row, size_t rows, tr_ray *rays)
 {
-    double z0 = tr_geometry_plane0(g, row, rows);
+    tr_geometry_rays_from(g, tr_geometry_plane0(g, row, rows), rays);
+}
+
+void tr_geometry_rays_from(const tr_geometry *g, double z0, tr_ray *rays)
+{
     for (size_t i = 0; i < g->n_views; i++) {
         double xtilt = g->xtilt ? g->xtilt[i] : 0.0;
         double ux = cos(g->tilt[i]), uz = -sin(g->tilt[i]) / cos(xtilt);
@@ -187,6 +191,8 @@ bool tr_geometry_rows_independent(const tr_geometry *g)
     return g->pitch == 0.0 && !g->xtilt;
 }
 
+bool tr_geometry_frame_independent(const tr_geometry *g) { return !g->xtilt; }
+
 void tr_geometry_locate(const tr_geometry *g, double slice, double iz, double *row,
                         double *z)
 {
@@ -220,6 +226,25 @@ void tr_geometry_rows_of_slices(const tr_geometry *g, size_t slice0, size_t slic
     }
     *first = (long)floor(low);
     *end = (long)floor(high) + 2;
+}
+
+tr_frame_box tr_geometry_box(const tr_geometry *g, size_t slice0, size_t slice1,
+                             size_t iz0, size_t iz1)
+{
+    double low[2] = {INFINITY, INFINITY}, high[2] = {-INFINITY, -INFINITY};
+    for (int corner = 0; corner < 4; corner++) {
+        double at[2];
+        tr_geometry_locate(g, (double)(corner & 1 ? slice1 - 1 : slice0),
+                           (double)(corner & 2 ? iz1 - 1 : iz0), &at[0], &at[1]);
+        for (int axis = 0; axis < 2; axis++) {
+            low[axis] = fmin(low[axis], at[axis]);
+            high[axis] = fmax(high[axis], at[axis]);
+        }
+    }
+    return (tr_frame_box){.row = (long)floor(low[0]),
+                          .rows = (size_t)(floor(high[0]) - floor(low[0])) + 2,
+                          .z0 = floor(low[1]),
+                          .planes = (size_t)(floor(high[1]) - floor(low[1])) + 2};
 }
 
 bool tr_geometry_image_map(const tr_geometry *g, size_t view, double m[6])

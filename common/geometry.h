@@ -58,8 +58,10 @@ size_t tr_geometry_reach(const tr_geometry *g);
 size_t tr_geometry_planes(const tr_geometry *g, size_t rows);
 double tr_geometry_plane0(const tr_geometry *g, long row, size_t rows);
 
-/* One ray per view for that slab, into rays[n_views]. */
+/* One ray per view for that slab, into rays[n_views]; and for one of any rows whose plane
+ * 0 is at z' = z0. */
 void tr_geometry_rays(const tr_geometry *g, long row, size_t rows, tr_ray *rays);
+void tr_geometry_rays_from(const tr_geometry *g, double z0, tr_ray *rays);
 
 /* The ray of one view straight through the volume as it is written, pitch and x-tilt in
  * the ray itself: lane r is slice first_slice + r, plane iz that of the output, and the
@@ -71,10 +73,27 @@ tr_ray tr_geometry_direct_ray(const tr_geometry *g, size_t view, const double *t
 /* Whether such rays keep every slice to itself and its own image row. */
 bool tr_geometry_rows_independent(const tr_geometry *g);
 
+/* Whether rows of the frame (x, y', z') are: no view has an x-tilt of its own. */
+bool tr_geometry_frame_independent(const tr_geometry *g);
+
 /* The rows [*first, *end) that output slices [slice0, slice1) are made from; at pitch 0
  * the slices themselves. May lie outside the image. */
 void tr_geometry_rows_of_slices(const tr_geometry *g, size_t slice0, size_t slice1,
                                 long *first, long *end);
+
+/* A box of the frame (x, y', z'): rows [row, row + rows), which may lie outside the
+ * image, and planes at z' = z0, z0 + 1, ... */
+typedef struct tr_frame_box {
+    long row;
+    size_t rows;
+    double z0; /* a whole number */
+    size_t planes;
+} tr_frame_box;
+
+/* The smallest one that output slices [slice0, slice1) from plane iz0 to before iz1 are
+ * interpolated from, at a pitch; neither range is empty. */
+tr_frame_box tr_geometry_box(const tr_geometry *g, size_t slice0, size_t slice1,
+                             size_t iz0, size_t iz1);
 
 /* Where voxel plane iz of output slice y lies: row y' + centre and z'. */
 void tr_geometry_locate(const tr_geometry *g, double slice, double iz, double *row,

@@ -1,10 +1,9 @@
 /* From slabs of rows (y', z') to output slices (y, s): a transposition at pitch 0, an
  * interpolation otherwise. Runs in the writer's thread. */
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "../common/mem.h"
+#include "../common/resample.h"
 #include "../common/transpose.h"
 #include "slices.h"
 
@@ -66,53 +65,19 @@ static void transpose_group(const tr_composer *c, size_t n)
     tr_lines_to_slices(from, c->plan->lanes, n, g->width * g->thickness, c->planes);
 }
 
-/* The four voxels of a slab pair around one position, x = 0. */
-typedef struct four_taps {
-    const float *at[4];
-    float weight[4];
-} four_taps;
-
-static four_taps find_taps(const tr_composer *c, double slice, size_t iz)
+static tr_frame_row find_row(const void *composer, long row)
 {
-    const tr_geometry *g = &c->job->geometry;
-    size_t lines = g->width * c->plan->lanes;
-    double row, z;
-    tr_geometry_locate(g, slice, (double)iz, &row, &z);
-    double whole = floor(row);
-    float up = (float)(row - whole);
-    four_taps t;
-    for (int i = 0; i < 2; i++) {
-        const tr_slab_volume *slab;
-        const float *start = row_start(c, (long)whole + i, &slab);
-        double plane = floor(z - slab->z0);
-        float high = (float)(z - slab->z0 - plane);
-        float side = i ? up : 1.0f - up;
-        TR_ASSERT(plane >= 0.0 && plane + 1.0 < (double)c->plan->planes);
-        for (int j = 0; j < 2; j++) {
-            t.at[2 * i + j] = start + ((size_t)plane + (size_t)j) * lines;
-            t.weight[2 * i + j] = side * (j ? high : 1.0f - high);
-        }
-    }
-    return t;
+    const tr_composer *c = composer;
+    const tr_slab_volume *slab;
+    const float *start = row_start(c, row, &slab);
+    return (tr_frame_row){start, c->plan->lanes, c->plan->planes, slab->z0};
 }
 
 static void resample_group(const tr_composer *c, size_t n)
 {
     const tr_geometry *g = &c->job->geometry;
-    size_t plane = g->width * g->thickness, lanes = c->plan->lanes;
-    for (size_t iz = 0; iz < g->thickness; iz++) {
-        four_taps taps[n];
-        for (size_t k = 0; k < n; k++)
-            taps[k] = find_taps(c, (double)(c->job->first_slice + c->next + k), iz);
-        float *to = c->planes + iz * g->width;
-        for (size_t ix = 0; ix < g->width; ix++)
-            for (size_t k = 0; k < n; k++) {
-                float sum = 0.0f;
-                for (int i = 0; i < 4; i++)
-                    sum += taps[k].weight[i] * taps[k].at[i][ix * lanes];
-                to[k * plane + ix] = sum;
-            }
-    }
+    tr_resample_slices(g, find_row, c, c->job->first_slice + c->next, n, 0, g->thickness,
+                       c->planes);
 }
 
 /* How many of the next slices the held slabs suffice for, at most a group. */

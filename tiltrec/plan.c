@@ -5,6 +5,7 @@
 #include "../common/log.h"
 #include "../common/mem.h"
 #include "../common/partition.h"
+#include "../common/resample.h"
 #include "slices.h"
 
 enum {
@@ -89,7 +90,7 @@ static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *p
     size_t before = b.total;
     (void)add(&b, 1, tr_output_bytes(&job->output_spec, p->group));
     (void)add(&b, 1, tr_series_read_bytes(job->series, p->lanes));
-    (void)add(&b, 1, job->initial ? tr_initial_bytes(job, p) : 0);
+    (void)add(&b, 1, job->initial ? tr_initial_bytes(job, p->lanes, p->planes) : 0);
     (void)add(&b, (size_t)job->threads,
               tr_fbp_length(g->n_u) * TR_LANES * 2 * sizeof(float));
     /* Row and column sums, and those that are kept. */

@@ -9,6 +9,7 @@
 #include "../common/log.h"
 #include "../common/mem.h"
 #include "../common/queue.h"
+#include "../common/resample.h"
 #include "sums.h"
 
 /* Buffers on their way round: filled by one stage, emptied by the next. */
@@ -238,11 +239,12 @@ static const tr_linop_ops slice_ops = {
 static tr_status load_initial(const pipeline *p, const tr_slab_volume *volume)
 {
     const tr_job *job = p->job;
+    const tr_slice_plan *plan = p->plan;
+    const tr_frame_box box = {volume->row - (long)plan->halo, plan->core + 2 * plan->halo,
+                              volume->z0, plan->planes};
     if (!p->initial)
-        return tr_initial_load(job, p->plan, volume);
-    tr_slab_volume staging = *volume;
-    staging.data = p->initial;
-    TR_TRY(tr_initial_load(job, p->plan, &staging));
+        return tr_initial_load(job, &box, plan->lanes, volume->data);
+    TR_TRY(tr_initial_load(job, &box, plan->lanes, p->initial));
     return job->backend->upload(job->device, p->initial, volume->data, volume_floats(p));
 }
 

@@ -49,9 +49,4 @@ void tr_composer_free(tr_composer *composer);
 TR_CHECKED tr_status tr_composer_add(tr_composer *composer, tr_slab_volume *slab,
                                      tr_slab_volume **done, size_t *n_done);
 
-/* Fill a slab with the initial volume. */
-TR_CHECKED tr_status tr_initial_load(const tr_job *job, const tr_slice_plan *plan,
-                                     const tr_slab_volume *slab);
-size_t tr_initial_bytes(const tr_job *job, const tr_slice_plan *plan);
-
 #endif

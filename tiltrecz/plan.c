@@ -61,13 +61,35 @@ static void find_window(const tr_job *job, tr_volume_plan *p)
 
 static size_t up(size_t n) { return (n + TR_LANES - 1) / TR_LANES * TR_LANES; }
 
+/* The rows y' that the output is made from, and the planes z' of all slices, so that a
+ * row's result does not depend on which of them are wanted. Rows outside the image would
+ * repeat the one at its edge: that stands for them when the output is written. */
+static void find_frame(const tr_job *job, tr_volume_plan *p)
+{
+    const tr_geometry *g = &job->geometry;
+    size_t slice = job->first_slice, end_slice = slice + job->output_spec.n_slices;
+    tr_frame_box all = tr_geometry_box(g, 0, g->n_v, 0, g->thickness);
+    tr_frame_box box = tr_geometry_box(g, slice, end_slice, 0, g->thickness);
+    long n_v = (long)g->n_v, first = box.row, end = first + (long)box.rows;
+    first = first < 0 ? 0 : first < n_v ? first : n_v - 1;
+    end = end < first + 1 ? first + 1 : end < n_v ? end : n_v;
+    p->all_first = (size_t)first;
+    p->all_rows = (size_t)(end - first);
+    p->z0 = all.z0;
+    p->planes = all.planes;
+}
+
 static void share(const tr_job *job, tr_volume_plan *p)
 {
     const tr_geometry *g = &job->geometry;
-    p->coupled = !tr_geometry_rows_independent(g) || job->transforms;
+    p->coupled = !tr_geometry_frame_independent(g) || job->transforms;
+    p->pitched = g->pitch != 0.0 && !p->coupled;
+    p->planes = g->thickness;
     /* Independent slices can be left out; coupled ones are all needed. */
     p->all_first = p->coupled ? 0 : job->first_slice;
     p->all_rows = p->coupled ? g->n_v : job->output_spec.n_slices;
+    if (p->pitched)
+        find_frame(job, p);
     tr_volume_share(p, job->comm, job->comm->rank, &p->first, &p->rows);
     p->lanes = up(p->rows);
     p->window_first = (long)p->first;
@@ -95,6 +117,14 @@ static tr_status count_device(const tr_job *job, tr_volume_plan *p,
     return TR_OK;
 }
 
+/* Slices on their way to or from a file. */
+static size_t group_bytes(const tr_job *job, const tr_volume_plan *p)
+{
+    const tr_geometry *g = &job->geometry;
+    return p->pitched ? tr_pitched_bytes(job, p)
+                      : 2 * TR_LANES * g->width * g->thickness * sizeof(float);
+}
+
 static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts *n)
 {
     const tr_geometry *g = &job->geometry;
@@ -107,15 +137,14 @@ static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts
         n->projections += n->projections > 1;
     }
     TR_TRY(tr_size_product("the volume", &n->volume_bytes, 3,
-                           (size_t[]){g->thickness, g->width, line}));
+                           (size_t[]){p->planes, g->width, line}));
     TR_TRY(tr_size_product("the projections", &n->projection_bytes, 3,
                            (size_t[]){g->n_views, g->n_u + TR_GUARDS, line}));
     TR_TRY(tr_size_product("the volumes", &volumes, 2,
                            (size_t[]){n->volumes, n->volume_bytes}));
     TR_TRY(tr_size_product("the projections", &projections, 2,
                            (size_t[]){n->projections, n->projection_bytes}));
-    n->rest = FIXED + tr_volume_operator_bytes(job, p) +
-              2 * TR_LANES * g->width * g->thickness * sizeof(float) +
+    n->rest = FIXED + tr_volume_operator_bytes(job, p) + group_bytes(job, p) +
               tr_output_bytes(&job->output_spec, TR_LANES) +
               tr_series_read_bytes(job->series, p->rows) +
               (n->volume_bytes + n->projection_bytes) / (p->lanes ? p->lanes : 1) * 2 +
@@ -183,18 +212,20 @@ tr_status tr_volume_plan_make(const tr_job *job, void **plan)
     vector_counts n;
     share(job, &p);
     if (!p.rows)
-        return tr_fail(
-            TR_ERR_USAGE,
-            "%d processes for %zu slices, which are shared out in pairs: start "
-            "at most %zu with mpiexec -n",
-            job->comm->size, p.all_rows, (p.all_rows + 1) / 2);
+        return tr_fail(TR_ERR_USAGE,
+                       "%d processes for %zu %s, which are shared out in pairs: start "
+                       "at most %zu with mpiexec -n",
+                       job->comm->size, p.all_rows, p.pitched ? "rows" : "slices",
+                       (p.all_rows + 1) / 2);
     TR_TRY(count_bytes(job, &p, &n));
     if (p.bytes > job->memory)
         return refuse(job, &p, &n);
-    tr_info("plan: %zu slices of %zu x %zu voxels on %d process%s, %zu on rank 0%s",
-            p.all_rows, job->geometry.width, job->geometry.thickness, job->comm->size,
-            job->comm->size == 1 ? "" : "es", p.rows,
-            p.coupled ? "; rays cross slices, rows are exchanged" : "");
+    tr_info("plan: %zu %s of %zu x %zu voxels on %d process%s, %zu on rank 0%s",
+            p.all_rows, p.pitched ? "pitched rows" : "slices", job->geometry.width,
+            p.planes, job->comm->size, job->comm->size == 1 ? "" : "es", p.rows,
+            p.coupled   ? "; rays cross slices, rows are exchanged"
+            : p.pitched ? "; slices are interpolated from them at the end"
+                        : "");
     print_memory(job, &p, &n);
     tr_volume_plan *copy = malloc(sizeof *copy);
     if (!copy)

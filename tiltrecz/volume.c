@@ -393,12 +393,14 @@ static tr_status build(tr_volume_operator *op)
     bool complete =
         op->rays && op->theirs && op->mine && op->send_counts && op->recv_counts;
     TR_TRY(job->comm->ops->agree(job->comm, complete ? TR_OK : TR_ERR_MEMORY));
-    for (size_t i = 0; i < g->n_views; i++)
+    if (p->pitched)
+        tr_geometry_rays_from(g, p->z0, op->rays);
+    for (size_t i = 0; i < g->n_views && !p->pitched; i++)
         op->rays[i] = tr_volume_ray(job, i, p->first, p->window_first);
     op->shape = (tr_slab){.n_views = g->n_views,
                           .n_u = g->n_u,
                           .n_x = g->width,
-                          .n_z = g->thickness,
+                          .n_z = p->planes,
                           .rows = p->lanes,
                           .p_rows = p->lanes,
                           .rays = op->rays};
@@ -456,8 +458,7 @@ void tr_volume_operator_free(tr_volume_operator *op)
 size_t tr_volume_operator_bytes(const tr_job *job, const tr_volume_plan *p)
 {
     const tr_geometry *g = &job->geometry;
-    size_t row =
-        g->width * g->thickness * sizeof(float); /* a neighbour's, and its copy */
+    size_t row = g->width * p->planes * sizeof(float); /* a neighbour's, and its copy */
     if (!p->coupled)
         return 2 * row;
     size_t view = (g->n_u + TR_GUARDS) * p->window_lanes * sizeof(float);

@@ -1,7 +1,9 @@
 /* The volume method: the whole volume at once, its rows of y shared out over the
  * processes, projections likewise by image rows; no process holds all of it. Rays may
- * leave their row (pitch, x-tilts, rotation within the image): the image rows a process
- * needs beyond its own come from the others. */
+ * leave their row (x-tilts of single views, rotation within the image): the image rows a
+ * process needs beyond its own come from the others. With a pitch and nothing else, rows
+ * are those of the frame (x, y', z') of common/geometry.h, independent of each other, and
+ * the output's slices are interpolated from them at the end. */
 #ifndef TR_VOLUME_H
 #define TR_VOLUME_H
 
@@ -12,7 +14,10 @@ extern const tr_method tr_whole_volume;
 /* How the volume is shared and what a process holds. */
 typedef struct tr_volume_plan {
     bool coupled;               /* rays leave their row */
-    size_t first, rows;         /* this process's slices of the volume, and image rows */
+    bool pitched;               /* rows are y' instead of slices */
+    size_t planes;              /* of a row: the thickness, or those of the frame, */
+    double z0;                  /* plane 0 at this z' */
+    size_t first, rows;         /* this process's rows of the volume, and image rows */
     size_t all_first, all_rows; /* those of all processes */
     size_t lanes;               /* rows, rounded up to whole vectors */
     long window_first;  /* image rows this process's rays read and write: may lie */
@@ -30,6 +35,15 @@ void tr_volume_share(const tr_volume_plan *plan, const tr_comm *comm, int rank,
 
 /* tr_method's plan for this method; *plan is a tr_volume_plan. */
 TR_CHECKED tr_status tr_volume_plan_make(const tr_job *job, void **plan);
+
+/* pitched.c, for a pitched volume: this process's rows of the initial volume into x; all
+ * of its rows to the output, which takes rows of other processes (collective); and the
+ * bytes that either takes. */
+TR_CHECKED tr_status tr_pitched_load_initial(const tr_job *job,
+                                             const tr_volume_plan *plan, const tr_vec *x);
+TR_CHECKED tr_status tr_pitched_write(tr_job *job, const tr_volume_plan *plan,
+                                      const tr_vec *x);
+size_t tr_pitched_bytes(const tr_job *job, const tr_volume_plan *plan);
 
 /* The ray of a view for slices from `slice` on and image rows from `row` on. */
 tr_ray tr_volume_ray(const tr_job *job, size_t view, size_t slice, long row);

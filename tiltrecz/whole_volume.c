@@ -124,7 +124,8 @@ static tr_status reconstruct(tr_job *job, const tr_volume_plan *p, const tr_lino
     if (status == TR_OK)
         status = job->backend->fill(job->device, x, 0.0f);
     if (status == TR_OK && job->initial)
-        status = load_initial(job, p, x);
+        status =
+            p->pitched ? tr_pitched_load_initial(job, p, x) : load_initial(job, p, x);
     /* From here on the processes work in step. */
     TR_TRY(job->comm->ops->agree(job->comm, status));
     tr_context context = {.A = A,
@@ -137,7 +138,7 @@ static tr_status reconstruct(tr_job *job, const tr_volume_plan *p, const tr_lino
     if (job->backend->own_memory)
         tr_verbose("%s", job->backend->describe(job->device));
     if (status == TR_OK)
-        status = write_volume(job, p, x);
+        status = p->pitched ? tr_pitched_write(job, p, x) : write_volume(job, p, x);
     if (status == TR_OK)
         status = tr_output_flush(job->output);
     /* The others do not come here, but wait for this one somewhere in the algorithm. */

@@ -216,7 +216,7 @@ static tr_status reconstruct_slabs(trial_run *t, taker *w)
     const tr_geometry *g = &t->geometries[w->value];
     size_t n = t->slab_slices;
     bool together = t->s->method->whole_volume && /* all slices are needed for one */
-                    (!tr_geometry_rows_independent(g) || t->s->job.transforms);
+                    (!tr_geometry_frame_independent(g) || t->s->job.transforms);
     if (together)
         return reconstruct(t, w, t->slab_first[0], t->slab_first[TR_TRY_SLABS - 1] + n);
     for (size_t slab = 0; slab < TR_TRY_SLABS; slab++)

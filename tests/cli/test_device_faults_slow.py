@@ -18,8 +18,10 @@ DATA, MEMORY = 1, 4  # exit statuses
 LOST = ["kernel", "launch", "cudaMemcpyAsync", "cudaMemsetAsync", "cudaStreamSynchronize",
         "cudaStreamCreateWithFlags", "cudaMemGetInfo", "cudaSetDevice"]
 SLICES = ("tiltrec", ["-a", "SIRT", "-i", "2"])
-VOLUME = ("tiltrecz", ["-a", "CGLS", "-i", "2", "--pitch", "4"])
-WORK = pytest.mark.parametrize("work", [SLICES, VOLUME], ids=["slices", "volume"])
+VOLUME = ("tiltrecz", ["-a", "CGLS", "-i", "2", "--pitch", "4", "--xtilts", "x.xtilt"])
+PITCHED = ("tiltrecz", ["-a", "CGLS", "-i", "2", "--pitch", "4"])
+WORK = pytest.mark.parametrize("work", [SLICES, VOLUME, PITCHED],
+                               ids=["slices", "volume", "pitched"])
 # Only in one process; the others would wait for it for ever.
 ON_RANK = ('if [ "${PMI_RANK:-$OMPI_COMM_WORLD_RANK}" != %d ]; then unset CUDAEMU_FAIL; fi; '
            'exec "$@"')
@@ -32,6 +34,7 @@ class Device:
         self.folder.mkdir()
         data = np.random.default_rng(1).normal(10, 1, (7, 40, 16)).astype(np.float32)
         write_series(self.folder, data, 20.0 * np.arange(7) - 60, name="s.mrc")
+        np.savetxt(self.folder / "x.xtilt", np.arange(7) - 3)
         self.inputs = {path.name for path in self.folder.iterdir()}
 
     def left(self):
@@ -100,8 +103,8 @@ def device(tmp_path_factory, build_dir):
 
 @WORK
 def test_lost(device, work, sanitized):
-    step = (20 if sanitized else 11) if work is VOLUME else 5 if sanitized else 2
-    assert device.sweep(work, LOST, step) > 20
+    step = 11 if work is VOLUME else 2
+    assert device.sweep(work, LOST, 2 * step if sanitized else step) > 20
 
 
 @WORK
@@ -116,18 +119,19 @@ def test_no_memory(device, work, onwards):
 @pytest.mark.parametrize("rank", [0, 1])
 def test_lost_by_one_process(device, work, rank, sanitized):
     """The others may be anywhere in the algorithm, and must not wait there."""
-    assert device.sweep(work, ["kernel", "cudaMallocHost"], 61 if sanitized else 29, ranks=2,
-                        rank=rank) > 1
+    step = 29 if work is VOLUME else 11
+    assert device.sweep(work, ["kernel", "cudaMallocHost"], 2 * step if sanitized else step,
+                        ranks=2, rank=rank) > 1
 
 
 @WORK
 def test_going_on(device, work, sanitized):
     """What was kept before the device was lost counts."""
     keep = ["--checkpoint", "1e-9"]  # minutes: everything is kept
-    memory = "" if work is VOLUME else SMALL
+    memory = SMALL if work is SLICES else ""
     assert device.run(work, memory=memory)[0] == 0
     expected, kept = (device.folder / "o.mrc").read_bytes(), 0
-    for k in range(1, 1000, 7 if work is SLICES else 60 if sanitized else 25):
+    for k in range(1, 1000, 7 if work is not VOLUME else 60 if sanitized else 25):
         status, said = device.run(work, f"kernel:{k}", keep, memory=memory)
         if status == 0:
             break

@@ -42,6 +42,7 @@ class Place:
         series = write_series(self.folder, data, tilts, name="s.mrc")
         # Other angles, to be taken by nobody.
         np.savetxt(self.folder / "s.rawtlt", tilts + 5, "%g")
+        np.savetxt(self.folder / "x.xtilt", np.arange(VIEWS) - 3)
         for name in "z.mrc.gz", "h.hdf":
             shutil.copy(self.folder / "s.tlt", self.folder / name[:1]).rename(
                 self.folder / f"{name[:1]}.tlt")
@@ -164,6 +165,7 @@ def place(tmp_path_factory, build_dir, sanitized):
 
 
 SLICES, VOLUME = "tiltrec-mpi", "tiltrecz-mpi"
+COUPLED = ["--pitch", "4", "--xtilts", "x.xtilt"]
 PLAIN = ["s.mrc", "-T", "16", "--quiet", "-o", "o.mrc"]
 HDF = ["s.mrc", "-T", "16", "--quiet", "-o", "o.hdf"]
 
@@ -175,8 +177,8 @@ HDF = ["s.mrc", "-T", "16", "--quiet", "-o", "o.hdf"]
     (SLICES, PLAIN),
     (SLICES, [*PLAIN, "-a", "SIRT", "-i", "2", "--bin", "2", "--mode", "byte"]),
     (SLICES, [*HDF, "--pitch", "4", "--order", "xyz"]),
-    (VOLUME, [*PLAIN, "-a", "CGLS", "-i", "2"]),
-    (VOLUME, [*PLAIN, "-a", "ADMM", "-i", "2", "--pitch", "4", "--positive"])],
+    (VOLUME, [*PLAIN, "-a", "CGLS", "-i", "2", "--pitch", "4"]),
+    (VOLUME, [*PLAIN, "-a", "ADMM", "-i", "2", *COUPLED, "--positive"])],
     ids=["WBP", "SIRT", "hdf", "CGLS", "ADMM"])
 def test_memory(place, program, arguments, onwards):
     """Every allocation (or of so many one) of the program, not those of the libraries of MPI and HDF5. Harmless
@@ -468,7 +470,8 @@ def test_half_sets_go_on(place, program, op, step):
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize("program, more", [
     (SLICES, ["-a", "SIRT", "-i", "2", "--mode", "byte"]),
-    (VOLUME, ["-a", "CGLS", "-i", "3", "--pitch", "4"])], ids=["slices", "volume"])
+    (VOLUME, ["-a", "CGLS", "-i", "3", "--pitch", "4"]),
+    (VOLUME, ["-a", "CGLS", "-i", "3", *COUPLED])], ids=["slices", "pitched", "volume"])
 @pytest.mark.parametrize("op, path, calls", [
     ("open", "s.mrc", [1]), ("read", "s.mrc", [1, 3, 6]), ("tick", "", [1, 6, 12, 16]),
     ("mpi", "", [1, 4, 9, 12]), ("write", "o.mrc", [1, 3, 7]), ("rename", "o.mrc", [1])])
@@ -492,7 +495,8 @@ def test_killed_rank(place, program, more, op, path, calls, rank):
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize("program, more, step", [
     (SLICES, ["-a", "SIRT", "-i", "2", "--mode", "byte"], 1),
-    (VOLUME, ["-a", "CGLS", "-i", "2", "--pitch", "4"], 3)], ids=["slices", "volume"])
+    (VOLUME, ["-a", "CGLS", "-i", "2", "--pitch", "4"], 1),
+    (VOLUME, ["-a", "CGLS", "-i", "2", *COUPLED], 3)], ids=["slices", "pitched", "volume"])
 def test_memory_of_one_rank(place, program, more, step, rank):
     """The others neither wait for it nor speak too."""
     outcomes = place.sweep(program, [*PLAIN, *more], "alloc", "ENOMEM", ranks=2, rank=rank,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, read_mrc, runner, write_series
-from volume_reference import direct_matrix
+from volume_reference import Frame, direct_matrix
 
 CHAPTER = ROOT / "manual" / "write-your-own-algorithm.md"
 TILTS = [-55, -31, -8, 12.5, 40, 61]
@@ -52,15 +52,18 @@ def landweber(a, b, iterations, step):
         r = b - a @ x
         norms.append(np.linalg.norm(r) / np.linalg.norm(b))
         x = x + step * a.T @ r
-    return x.reshape(SHAPE["n_v"], SHAPE["thickness"], SHAPE["n_u"]), norms
+    return x, norms
 
 
 @pytest.mark.parametrize("step, pitch", [(0, 0), (0, 6), (0.01, 6)])
 def test_equals_numpy(example, tmp_path, step, pitch):
     views = np.random.default_rng(0).normal(1, 1, (6, 9, 14)).astype(np.float32)
     series = write_series(tmp_path, views, TILTS)
-    a = direct_matrix(TILTS, **SHAPE, xtilts=pitch)
-    expected, norms = landweber(a, views.ravel().astype(float), 30, step)
+    frame = Frame(pitch, **SHAPE)
+    a = frame.matrix(TILTS) if pitch else direct_matrix(TILTS, **SHAPE)
+    x, norms = landweber(a, views.ravel().astype(float), 30, step)
+    expected = frame.slices(x) if pitch else x.reshape(
+        SHAPE["n_v"], SHAPE["thickness"], SHAPE["n_u"])
     for ranks in (1, 2):
         said = example("-a", "landweber", "-i", 30, "--step", step, "--pitch", pitch, "-T", 6,
                        "-o", "rec.mrc", series, cwd=tmp_path, ranks=ranks).stderr

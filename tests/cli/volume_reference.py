@@ -8,6 +8,8 @@ in the file to the aligned one:  aligned - c = (a11 a12; a21 a22) (given - c) + 
 """
 import numpy as np
 
+from reference import Geometry
+
 
 def hat(distance):
     return np.maximum(0, 1 - np.abs(distance))
@@ -42,6 +44,63 @@ def direct_matrix(tilts, n_u, n_v, thickness, **maps):
         rows = hat(v - np.arange(n_v)[:, None])
         views.append((rows[:, None] * columns[None]).reshape(n_v * n_u, -1))
     return np.concatenate(views)
+
+
+def between(at, n):
+    """For linear interpolation among n items, held at the ends: the two neighbours of each
+    position, and the share of the second."""
+    at = np.clip(at, 0, n - 1)
+    first = np.floor(at).astype(int)
+    return first, np.minimum(first + 1, n - 1), at - first
+
+
+def bilinear(values, at, heights):
+    """values[i][j][x] at fractional positions i = at, j = heights; held at the ends."""
+    i, next_i, up = between(at, values.shape[0])
+    j, next_j, high = between(heights, values.shape[1])
+    up, high = up[..., None], high[..., None]
+    return ((1 - up) * ((1 - high) * values[i, j] + high * values[i, next_j])
+            + up * ((1 - high) * values[next_i, j] + high * values[next_i, next_j]))
+
+
+class Frame:
+    """The frame (x, y', z') in which a volume of n_v slices is computed at a pitch, where
+    only slices first to last are wanted (none: all). Its values are [row y'][plane z'][x];
+    rows are those of the image that the wanted slices need, planes whole z' of all."""
+
+    def __init__(self, pitch, n_u, n_v, thickness, wanted=None):
+        self.n_u, self.n_v, self.sine, self.cosine = (
+            n_u, n_v, np.sin(np.radians(pitch)), np.cos(np.radians(pitch)))
+        self.first, last = wanted or (0, n_v - 1)
+        self.middle, self.axis = n_v / 2 - 0.5, thickness // 2 - 0.5
+        s = np.arange(thickness) - self.axis
+        every = (np.arange(n_v) - self.middle)[:, None]
+        height = every * self.sine + s * self.cosine
+        self.z = np.arange(np.floor(height.min()), np.floor(height.max()) + 2)
+        y = every[self.first:last + 1]
+        self.row_at = y * self.cosine - s * self.sine + self.middle
+        self.height_at = y * self.sine + s * self.cosine
+        self.rows = np.arange(max(int(np.floor(self.row_at.min())), 0),
+                              min(int(np.floor(self.row_at.max())) + 1, n_v - 1) + 1)
+        self.shape = len(self.rows), len(self.z), n_u
+
+    def matrix(self, tilts):
+        """A[view, row, column][row, z', x], a block for each row."""
+        one = Geometry(tilts, self.n_u, len(self.z), z=self.z).matrix()
+        n = len(self.rows)
+        return np.einsum("rs,vcp->vrcsp", np.eye(n), one).reshape(len(tilts) * n * self.n_u,
+                                                                  -1)
+
+    def slices(self, x):
+        """The wanted slices [y][s][x] of values of the frame."""
+        return bilinear(x.reshape(self.shape), self.row_at - self.rows[0],
+                        self.height_at - self.z[0])
+
+    def values(self, slices):
+        """The values of the frame where the wanted slices are given."""
+        y, z = (self.rows - self.middle)[:, None], self.z
+        return bilinear(slices, y * self.cosine + z * self.sine + self.middle - self.first,
+                        z * self.cosine - y * self.sine + self.axis)
 
 
 def bpt(views, tilts, thickness, **maps):

@@ -159,6 +159,55 @@ static void test_blocks_cover(void **state)
     }
 }
 
+/* A box holds what its voxels are interpolated from, and nothing that none needs; a box
+ * of part of them lies within. */
+static void test_box(void **state)
+{
+    (void)state;
+    const double pitches[] = {0.7, 6, -13.5, 40};
+    for (int k = 0; k < 4; k++) {
+        tr_geometry g = make(pitches[k], NULL);
+        tr_frame_box all = tr_geometry_box(&g, 0, 90, 0, 35);
+        tr_frame_box box = tr_geometry_box(&g, 20, 40, 7, 30);
+        double low = INFINITY, high = -INFINITY;
+        for (size_t slice = 20; slice < 40; slice++)
+            for (size_t iz = 7; iz < 30; iz++) {
+                double row, z;
+                tr_geometry_locate(&g, (double)slice, (double)iz, &row, &z);
+                assert_true(row >= (double)box.row && z >= box.z0);
+                assert_true(floor(row) + 1 < (double)box.row + (double)box.rows);
+                assert_true(floor(z) + 1 < box.z0 + (double)box.planes);
+                low = fmin(low, z);
+                high = fmax(high, z);
+            }
+        assert_true(box.z0 == floor(low));
+        assert_int_equal(box.planes, floor(high) + 2 - floor(low));
+        assert_true(all.row <= box.row && all.z0 <= box.z0);
+        assert_true(all.z0 + (double)all.planes >= box.z0 + (double)box.planes);
+        long first, end;
+        tr_geometry_rows_of_slices(&g, 0, 90, &first, &end);
+        assert_true(all.row == first && all.row + (long)all.rows == end);
+        tr_geometry_free(&g);
+    }
+}
+
+/* The rays of a box are those of a block whose planes begin there. */
+static void test_rays_from(void **state)
+{
+    (void)state;
+    tr_geometry g = make(6, NULL);
+    tr_ray block[N], box[N];
+    tr_geometry_rays(&g, 16, 32, block);
+    tr_geometry_rays_from(&g, tr_geometry_plane0(&g, 16, 32) - 3, box);
+    for (int i = 0; i < N; i++) {
+        assert_true(fabs(box[i].u0 + 3 * box[i].uz - block[i].u0) < 1e-9);
+        assert_true(box[i].ux == block[i].ux && box[i].uz == block[i].uz);
+        assert_true(box[i].uy == 0 && box[i].v0 == 0 && box[i].vx == 0 &&
+                    box[i].vy == 1 && box[i].vz == 0);
+    }
+    tr_geometry_free(&g);
+}
+
 static void test_locate_inverse(void **state)
 {
     (void)state;
@@ -275,7 +324,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_points),       cmocka_unit_test(test_constant_xtilts),
-        cmocka_unit_test(test_blocks_cover), cmocka_unit_test(test_locate_inverse),
+        cmocka_unit_test(test_blocks_cover), cmocka_unit_test(test_box),
+        cmocka_unit_test(test_rays_from),    cmocka_unit_test(test_locate_inverse),
         cmocka_unit_test(test_view_weights), cmocka_unit_test(test_partition),
         cmocka_unit_test(test_filters),      cmocka_unit_test(test_refusals),
     };
