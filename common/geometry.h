@@ -31,6 +31,7 @@ typedef struct tr_geometry_spec {
 
 typedef struct tr_geometry {
     size_t n_views, n_u, n_v, width, thickness;
+    size_t outer;          /* cells beyond the width on each side (common/outside.h) */
     double *tilt;          /* radians, offset included, kept off +-90 degrees */
     double *xtilt;         /* radians beyond the pitch, per view; NULL when all are 0 */
     double pitch;          /* radians, the mean x-tilt included */

@@ -196,6 +196,9 @@ tr_status tr_halves_series(tr_setup *s, tr_comm *comm)
         tr_setup *half = &s->halves[k];
         half->job.options = s->job.options;
         half->job.transforms = s->job.transforms ? half->transforms : NULL;
+        half->job.noise = s->job.noise;
+        half->job.outside = s->job.outside;
+        half->job.geometry.outer = s->job.geometry.outer;
         half->job.output_spec.every = s->job.output_spec.every;
         half->job.output_spec.resume = s->job.output_spec.resume;
         if (half->part)

@@ -5,6 +5,7 @@
 #include "algorithms/algorithm.h"
 #include "comm.h"
 #include "geometry.h"
+#include "noise.h"
 #include "options.h"
 #include "output.h"
 #include "series.h"
@@ -32,6 +33,9 @@ typedef struct tr_job {
     const void *params;
     tr_geometry geometry;
     tr_series *series;
+    tr_noise noise;   /* of the series, where the algorithm wants to know */
+    bool outside;     /* the specimen goes on beyond the field */
+    bool until_noise; /* iterations end when the residual has reached the noise */
     const tr_options *options;
     const tr_transform *transforms; /* for the rays, one per view; NULL where the series
                                        has applied them, or there are none */

@@ -64,6 +64,15 @@ const tr_option tr_common_options[] = {
      AT(initial),
      .metavar = "FILE",
      .help = "Tomogram from which an iterative algorithm starts, instead of zero"},
+    {.name = "outside",
+     .type = TR_OPT_CHOICE,
+     AT(outside),
+     .metavar = "WHAT",
+     .fallback = "auto",
+     .choices = "auto continue zero",
+     .help = "What iterative algorithms take to be outside the field of view: the "
+             "specimen goes on (densities that are found as well, and not written), or "
+             "nothing; auto decides from how strong the views' edges are"},
     {.name = "imod-com",
      .aside = true,
      .type = TR_OPT_STRING,

@@ -43,6 +43,7 @@ typedef struct tr_options {
     const char *report;    /* --report FILE */
     const char *json;      /* --json FILE */
     const char *try_what;  /* --try; NULL: not given */
+    int outside;           /* a tr_outside_choice */
     double checkpoint;     /* minutes; 0: never */
     bool preview, resume;
     bool dry_run, quiet, verbose, version, help;

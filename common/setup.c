@@ -11,6 +11,7 @@
 #include "help.h"
 #include "log.h"
 #include "mem.h"
+#include "outside.h"
 
 /* ---- the command line ---- */
 
@@ -269,7 +270,9 @@ tr_status tr_setup_make_geometry(const tr_setup *s, tr_geometry *geometry)
         .x_shift = o->x_shift / b,
         .z_shift = o->z_shift / b,
     };
-    return tr_geometry_init(&spec, geometry);
+    TR_TRY(tr_geometry_init(&spec, geometry));
+    geometry->outer = s->job.outside ? tr_outside_cells(geometry) : 0;
+    return TR_OK;
 }
 
 tr_status tr_setup_geometry(tr_setup *s)
@@ -322,6 +325,13 @@ static tr_status choose_slices(tr_setup *s)
 
 static tr_status check_coupling(const tr_setup *s)
 {
+    if (!s->method->whole_volume && (s->algorithm->needs & TR_NEEDS_OWN_ROWS) &&
+        s->job.geometry.xtilt)
+        return tr_fail(TR_ERR_UNAVAILABLE,
+                       "%s solves every row by itself, but different x-tilts per view "
+                       "couple the rows; use %s, which holds the whole volume, or leave "
+                       "out --xtilts",
+                       s->algorithm->name, s->program->whole_volume);
     if (!s->method->whole_volume && tr_option_given(&s->line, "tolerance") &&
         s->job.geometry.xtilt)
         return tr_fail(TR_ERR_UNAVAILABLE,
@@ -405,10 +415,25 @@ tr_status tr_setup_open_series(tr_setup *s, tr_comm *comm)
     return tr_series_open(comm, s->image, &spec, &s->job.series);
 }
 
+static tr_status measure_series(tr_setup *s, tr_comm *comm)
+{
+    tr_job *job = &s->job;
+    if (!(s->algorithm->needs & TR_COVERS_OUTSIDE))
+        return TR_OK;
+    TR_TRY(tr_noise_measure(comm, job->series, &job->geometry, &job->noise));
+    job->until_noise = tr_algorithm_iterations(s->algorithm, s->params) &&
+                       (s->algorithm->needs & TR_STOPS_AT_NOISE) &&
+                       !tr_option_given(&s->line, "iterations") &&
+                       !tr_option_given(&s->line, "tolerance") && job->noise.sigma > 0.0;
+    return comm->ops->agree(
+        comm, tr_outside_decide(job, (tr_outside_choice)s->options.outside));
+}
+
 tr_status tr_setup_series(tr_setup *s, tr_comm *comm)
 {
     s->job.options = &s->options;
     TR_TRY(tr_setup_open_series(s, comm));
+    TR_TRY(measure_series(s, comm));
     s->fingerprint = tr_setup_fingerprint(s);
     TR_TRY(comm->ops->agree(
         comm,

@@ -22,6 +22,7 @@ static void print_inputs(FILE *out, const tr_setup *s)
     fprintf(out, "transforms = %08lx\n",
             check(s->transforms, s->n_views, sizeof *s->transforms));
     fprintf(out, "axis = %.17g\n", g->axis_u);
+    fprintf(out, "cells outside = %zu\n", g->outer);
     struct stat initial;
     if (s->options.initial && stat(s->options.initial, &initial) == 0)
         fprintf(out, "initial volume = %lld bytes of %lld\n", (long long)initial.st_size,

@@ -316,7 +316,8 @@ static tr_status cpu_row_dots(void *state, const tr_vec *w, const tr_vec *x,
                               const tr_vec *y, double *sums)
 {
     size_t rows = x->rows, parts = (x->lines + PART_LINES - 1) / PART_LINES;
-    TR_ASSERT(length(x) == length(y) && (!w || (w->rows == 1 && w->lines == x->lines)));
+    TR_ASSERT(length(x) == length(y) && (!w || (w->lines == x->lines && (w->rows == 1 || w->rows == rows))));
+    const float one = 1.0f;
     double *part = calloc(parts * rows + 1, sizeof *part);
     if (!part)
         return tr_fail(TR_ERR_MEMORY, "not enough memory for scalar products");
@@ -325,10 +326,11 @@ static tr_status cpu_row_dots(void *state, const tr_vec *w, const tr_vec *x,
         size_t end =
             x->lines - k * PART_LINES < PART_LINES ? x->lines : (k + 1) * PART_LINES;
         for (size_t l = k * PART_LINES; l < end; l++) {
-            double weight = w ? w->data[l] : 1.0;
+            const float *factor = w ? w->data + l * w->rows : &one;
+            size_t step = w && w->rows > 1;
             const float *a = x->data + l * rows, *b = y->data + l * rows;
             for (size_t r = 0; r < rows; r++)
-                part[k * rows + r] += weight * a[r] * b[r];
+                part[k * rows + r] += (double)factor[r * step] * a[r] * b[r];
         }
     }
     memset(sums, 0, rows * sizeof *sums);

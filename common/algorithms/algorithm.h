@@ -13,7 +13,10 @@ typedef struct tr_context tr_context;
 enum {
     TR_USES_INITIAL = 1,      /* it starts from a volume */
     TR_USES_FILTER = 2,       /* it filters along the images' rows */
-    TR_NEEDS_WHOLE_VOLUME = 4 /* it cannot work slab by slab */
+    TR_NEEDS_WHOLE_VOLUME = 4, /* it cannot work slab by slab */
+    TR_NEEDS_OWN_ROWS = 8,     /* slab by slab, only where rows are independent */
+    TR_COVERS_OUTSIDE = 16,    /* its model knows what is outside the field */
+    TR_STOPS_AT_NOISE = 32     /* it can stop when the residual is that of noise */
 };
 
 typedef struct tr_algorithm {
@@ -50,6 +53,9 @@ static inline void tr_algorithm_workspace(const tr_algorithm *a, const void *par
         a->workspace(params, volumes, projections);
 }
 
+/* Its number of iterations within params, or NULL if it has none. */
+long *tr_algorithm_iterations(const tr_algorithm *algorithm, void *params);
+
 /* ---- what run() works with ---- */
 
 /* The residual of each iteration, added up over slabs: what the run's closing table
@@ -58,6 +64,7 @@ typedef struct tr_history {
     size_t n;
     double *squares;
     double data_squares; /* of b */
+    double values;       /* how many that are */
     /* Of each view, when n_views is set and these are made beforehand: |r|^2 in the last
      * iteration, and |b|^2; 0 where the algorithm has no residual. */
     size_t n_views;
@@ -85,6 +92,7 @@ struct tr_context {
     const tr_saver *saver; /* NULL: nothing is kept */
     bool starts_at_zero;   /* x is 0 on entry: the first projection is known */
     double tolerance;      /* stop at |b - A x| <= tolerance |b|; 0: never */
+    double stop_at;        /* and at a residual with this standard deviation; 0: never */
     bool rows_together;    /* for the volume as a whole, not row by row */
     tr_history *history;
     /* private to context.c */
@@ -120,6 +128,10 @@ TR_CHECKED tr_status tr_residual_add(tr_context *c, const tr_vec *data,
 /* The iteration is over: *done when no row is left to improve. */
 TR_CHECKED tr_status tr_residual_end(tr_context *c, bool *done);
 
+/* Whether the residual that was added last is down to stop_at: iterations before this one
+ * were enough. Collective. */
+TR_CHECKED tr_status tr_residual_enough(tr_context *c, bool *enough);
+
 /* What an algorithm goes on from after an iteration, besides b: vectors, with as many
  * values as their shapes say, and numbers. */
 typedef struct tr_state {
@@ -135,6 +147,11 @@ TR_CHECKED tr_status tr_resume(tr_context *c, const tr_state *state, long *itera
 /* After iteration `iteration`, counted from 1, if another one follows: keeps the state
  * when it is time. TR_ERR_STOPPED when the run is to stop. */
 TR_CHECKED tr_status tr_save(tr_context *c, const tr_state *state, long iteration);
+
+/* Row by row, sums[r] = the sum of w x y over row r; where rays leave their rows, the sum
+ * over all rows and processes in each of them. w: one factor per line, or per value. */
+TR_CHECKED tr_status tr_row_dots(const tr_context *c, const tr_vec *w, const tr_vec *x,
+                                 const tr_vec *y, double *sums);
 
 /* The scalar product, over all processes. */
 TR_CHECKED tr_status tr_dot(const tr_context *c, const tr_vec *x, const tr_vec *y,

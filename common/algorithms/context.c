@@ -61,6 +61,21 @@ tr_status tr_dot(const tr_context *c, const tr_vec *x, const tr_vec *y, double *
     return total(c, sum, 1);
 }
 
+tr_status tr_row_dots(const tr_context *c, const tr_vec *w, const tr_vec *x,
+                      const tr_vec *y, double *sums)
+{
+    TR_TRY(TR_VECTOR(c, row_dots, w, x, y, sums));
+    if (!c->A->coupled)
+        return TR_OK;
+    double sum = 0.0;
+    for (size_t r = 0; r < c->A->n_rows; r++)
+        sum += sums[c->A->first_row + r];
+    TR_TRY(total(c, &sum, 1));
+    for (size_t r = 0; r < x->rows; r++)
+        sums[r] = sum;
+    return TR_OK;
+}
+
 void tr_context_next(tr_context *c)
 {
     if (c->n_kept < c->n_owned)
@@ -148,6 +163,8 @@ static tr_status begin_rows(tr_context *c, const tr_vec *data)
     TR_TRY(TR_VECTOR(c, row_squares, c->A->slab, NULL, data, c->row_data));
     for (size_t r = c->A->first_row; r < c->A->first_row + c->A->n_rows; r++)
         c->history->data_squares += c->row_data[r];
+    c->history->values +=
+        (double)(c->A->n_rows * c->A->slab->n_u * c->A->slab->n_views);
     return TR_OK;
 }
 
@@ -163,6 +180,20 @@ tr_status tr_residual_add(tr_context *c, const tr_vec *data, const tr_subset *vi
         TR_TRY(measure_views(c, views, r, c->view_now));
     if (c->tolerance > 0.0 && !c->rows_together)
         TR_TRY(TR_VECTOR(c, mask_rows, c->A->slab, views, c->row_active, r));
+    return TR_OK;
+}
+
+tr_status tr_residual_enough(tr_context *c, bool *enough)
+{
+    const tr_linop *A = c->A;
+    double sums[2] = {0.0, (double)(A->n_rows * A->slab->n_u * A->slab->n_views)};
+    *enough = false;
+    if (!(c->stop_at > 0.0))
+        return TR_OK;
+    for (size_t r = A->first_row; r < A->first_row + A->n_rows; r++)
+        sums[0] += c->row_now[r];
+    TR_TRY(total(c, sums, 2));
+    *enough = c->iteration > 0 && sums[0] <= c->stop_at * c->stop_at * sums[1];
     return TR_OK;
 }
 
@@ -248,6 +279,7 @@ static tr_status transfer_history(tr_context *c, transfer_bytes *move)
         TR_TRY(new_rows(c));
     TR_TRY(move(saver, c->history->squares, c->history->n * sizeof *c->history->squares));
     TR_TRY(move(saver, &c->history->data_squares, sizeof c->history->data_squares));
+    TR_TRY(move(saver, &c->history->values, sizeof c->history->values));
     TR_TRY(move(saver, c->row_data, 3 * rows * sizeof *c->row_data));
     return move(saver, c->row_active, rows * sizeof *c->row_active);
 }

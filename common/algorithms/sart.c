@@ -102,7 +102,10 @@ static tr_status iterate(tr_context *c, const tr_stationary *p, const size_t *or
         for (size_t i = 0; i < c->A->slab->n_views; i++)
             TR_TRY(step(c, p, order[i], k == 0 && i == 0 && c->starts_at_zero, &R, &C, b,
                         &r, &gradient, x));
+        bool enough;
+        TR_TRY(tr_residual_enough(c, &enough));
         TR_TRY(tr_residual_end(c, &done));
+        done = done || enough;
     }
     return TR_OK;
 }
@@ -126,7 +129,7 @@ const tr_algorithm tr_algorithm_sart = {
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .params_size = sizeof(tr_stationary),
-    .needs = TR_USES_INITIAL,
+    .needs = TR_USES_INITIAL | TR_COVERS_OUTSIDE | TR_STOPS_AT_NOISE,
     .volumes = 1,
     .projections = 1,
     .applications = applications,

@@ -98,6 +98,9 @@ static tr_status run_plain(tr_context *c, const tr_stationary *p, tr_vec *b, tr_
             TR_TRY(TR_VECTOR(c, xpay, b, -1.0f, &r));
         }
         TR_TRY(tr_residual_add(c, b, NULL, &r));
+        TR_TRY(tr_residual_enough(c, &done));
+        if (done)
+            break;
         TR_TRY(TR_VECTOR(c, mul_lines, &R, &r));
         TR_TRY(TR_ADJOINT(c, NULL, &r, &gradient));
         TR_TRY(TR_VECTOR(c, axpy_lines, (float)p->relaxation, &C, &gradient, x));
@@ -121,7 +124,7 @@ const tr_algorithm tr_algorithm_sirt = {
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .params_size = sizeof(sirt_params),
-    .needs = TR_USES_INITIAL,
+    .needs = TR_USES_INITIAL | TR_COVERS_OUTSIDE | TR_STOPS_AT_NOISE,
     .workspace = workspace,
     .applications = applications,
     .describe = describe,
