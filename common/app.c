@@ -64,12 +64,41 @@ static void print_residuals(const tr_job *job)
     }
 }
 
+/* What the residuals say beside the noise: where fewer iterations would do, and where the
+ * model cannot be right. squares[k] is what k iterations left. */
+static void judge_residuals(const tr_job *job)
+{
+    const tr_history *h = &job->history;
+    double sigma = job->noise.sigma, deviation = job->noise.deviation;
+    if (!(sigma > 0.0) || !(h->values > 0.0) || h->n < 2)
+        return;
+    for (size_t k = 1; k < h->n; k++)
+        if (h->squares[k] <= sigma * sigma * h->values) {
+            tr_info("the residual has reached the noise: iteration %zu of %zu would do",
+                    k, h->n);
+            return;
+        }
+    double last = sqrt(fmax(h->squares[h->n - 1], 0.0) / h->values);
+    tr_info("before the last iteration the residual was %.1f times the noise",
+            last / sigma);
+    if (h->n < 8)
+        return;
+    double before = sqrt(fmax(h->squares[h->n - 4], 0.0) / h->values);
+    if (last > 3.0 * sigma && last > 0.2 * deviation && last > 0.98 * before)
+        tr_warn(
+            "the residual levels off at %.2f of the views' deviation, %.1f times the "
+            "noise, so the model does not fit the views; likely causes: a specimen "
+            "beyond the field (--outside continue), the alignment, the thickness (-T), "
+            "very bright or dark pixels",
+            last / deviation, last / sigma);
+}
+
 /* The residuals and updates of all ranks; the ranks may have stopped at different
  * iterations. */
 static tr_status gather(tr_job *job, double *updates)
 {
-    enum { ITERATIONS = 0, UPDATES = 1 };
-    double longest = 0.0, total[2] = {0};
+    enum { DATA, UPDATES, VALUES, TOTALS };
+    double longest = 0.0, total[TOTALS];
     double *each = calloc((size_t)job->comm->size, sizeof *each);
     if (!each)
         return tr_fail(TR_ERR_MEMORY, "not enough memory for a table");
@@ -88,11 +117,13 @@ static tr_status gather(tr_job *job, double *updates)
     free(job->history.squares);
     job->history.squares = squares;
     job->history.n = n;
-    total[ITERATIONS] = job->history.data_squares;
+    total[DATA] = job->history.data_squares;
+    total[VALUES] = job->history.values;
     total[UPDATES] = job->updates;
     TR_TRY(job->comm->ops->sum(job->comm, squares, n));
-    TR_TRY(job->comm->ops->sum(job->comm, total, 2));
-    job->history.data_squares = total[ITERATIONS];
+    TR_TRY(job->comm->ops->sum(job->comm, total, TOTALS));
+    job->history.data_squares = total[DATA];
+    job->history.values = total[VALUES];
     *updates = total[UPDATES];
     return TR_OK;
 }
@@ -164,6 +195,7 @@ static tr_status make_volume(tr_setup *s, const void *plan, tr_result *r)
     if (s->half || s->halves) /* it will not be made again */
         TR_TRY(job->comm->ops->agree(job->comm, tr_output_flush(job->output)));
     print_residuals(job);
+    judge_residuals(job);
     return tr_output_measure(job->output);
 }
 
@@ -222,6 +254,8 @@ static tr_status reconstruct(tr_setup *s, tr_comm *comm, const void *plan, tr_re
 {
     tr_job *job = &s->job;
     TR_TRY(tr_result_prepare(r, job));
+    if (job->until_noise && s->program->method->settle)
+        TR_TRY(comm->ops->agree(comm, s->program->method->settle(job, plan)));
     TR_TRY(open_outputs(s, comm));
     double begun = tr_now();
     if (s->options.timeline && !(job->timeline = tr_timeline_new(begun)))

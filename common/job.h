@@ -30,7 +30,7 @@ typedef struct tr_job {
     int threads;
     size_t memory; /* bytes this process may use */
     const tr_algorithm *algorithm;
-    const void *params;
+    void *params; /* the setup's; `settle` may choose the number of iterations */
     tr_geometry geometry;
     tr_series *series;
     tr_noise noise;   /* of the series, where the algorithm wants to know */
@@ -56,6 +56,9 @@ typedef struct tr_method {
     /* Work out the memory and print the plan (tr_info); TR_ERR_MEMORY, with what would
      * help, when it does not fit. *plan is freed by the caller. */
     tr_status (*plan)(const tr_job *job, void **plan);
+    /* Where job->until_noise: choose the number of iterations for all slices, into
+     * job->params. NULL where `run` stops by itself. The same on every rank. */
+    tr_status (*settle)(tr_job *job, const void *plan);
     /* Reconstruct this rank's share into job->output. */
     tr_status (*run)(tr_job *job, const void *plan);
     /* An earlier run has made it all: remove what it kept of this rank's work beside the

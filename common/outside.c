@@ -50,7 +50,8 @@ tr_status tr_outside_decide(tr_job *job, tr_outside_choice choice)
 {
     const char *why_not = obstacle(job);
     bool goes_on = job->noise.edges >= ISOLATED;
-    job->outside = choice == TR_OUTSIDE_CONTINUE || (choice == TR_OUTSIDE_AUTO && goes_on);
+    job->outside =
+        choice == TR_OUTSIDE_CONTINUE || (choice == TR_OUTSIDE_AUTO && goes_on);
     if (job->outside && why_not && choice == TR_OUTSIDE_CONTINUE)
         return tr_fail(TR_ERR_UNAVAILABLE,
                        "--outside continue is not possible here, because %s; use "
@@ -75,8 +76,9 @@ void tr_outside_print(const tr_job *job)
             n->sigma, n->deviation > 0.0 ? n->sigma / n->deviation : 0.0, n->edges,
             n->edges < ISOLATED ? "is isolated" : "goes on beyond the field");
     if (cells)
-        tr_info("outside the field: %zu cells 4 to %.0f pixels wide on each side of a row",
-                cells, tr_outer_edge((int)cells) - tr_outer_edge((int)cells - 1));
+        tr_info(
+            "outside the field: %zu cells 4 to %.0f pixels wide on each side of a row",
+            cells, tr_outer_edge((int)cells) - tr_outer_edge((int)cells - 1));
     else
         tr_info("outside the field: zero");
 }

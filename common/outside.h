@@ -16,9 +16,9 @@ typedef enum tr_outside_choice {
 size_t tr_outside_cells(const tr_geometry *g);
 
 /* Decide for the job, whose series is open: job->outside and the cells of its geometry.
- * auto continues where job->noise says that the edges are as strong as the middle. Errors:
- * TR_ERR_UNAVAILABLE where `continue` is asked for and rays leave their row, or tilts go
- * beyond 80 degrees. */
+ * auto continues where job->noise says that the edges are as strong as the middle.
+ * Errors: TR_ERR_UNAVAILABLE where `continue` is asked for and rays leave their row, or
+ * tilts go beyond 80 degrees. */
 TR_CHECKED tr_status tr_outside_decide(tr_job *job, tr_outside_choice choice);
 
 /* Say what was measured and decided. */

@@ -11,6 +11,7 @@
 #include "halves.h"
 #include "log.h"
 #include "mem.h"
+#include "outside.h"
 #include "setup.h"
 
 bool tr_same_file(const char *a, const char *b)
@@ -202,6 +203,15 @@ static tr_status set_header(tr_setup *s)
     return TR_OK;
 }
 
+/* Iterations that end at the noise are so many at most. */
+static void describe_algorithm(const tr_setup *s, char *text, size_t size)
+{
+    char rest[200] = "";
+    s->algorithm->describe(s->params, rest, sizeof rest);
+    snprintf(text, size, "%s%s", s->job.until_noise ? "until the noise, at most " : "",
+             rest);
+}
+
 static void set_labels(tr_setup *s)
 {
     tr_output_spec *spec = &s->job.output_spec;
@@ -285,7 +295,7 @@ void tr_setup_print(const tr_setup *s)
         high = fmax(high, g->tilt[k]);
     }
     char text[256] = "";
-    s->algorithm->describe(s->params, text, sizeof text);
+    describe_algorithm(s, text, sizeof text);
     tr_info(
         "series %s: %zu of %zu views of %zu x %zu pixels, %s %s, %g angstroms a pixel",
         s->series_path, g->n_views, info->nz, info->nx, info->ny, info->format,
@@ -309,5 +319,7 @@ void tr_setup_print(const tr_setup *s)
             o->xyz ? "xyz (rotated about x from IMOD's native order, hand kept)"
                    : "xzy (IMOD's native: columns x, rows thickness, sections y)",
             o->pixel);
+    if (s->algorithm->needs & TR_COVERS_OUTSIDE)
+        tr_outside_print(&s->job);
     tr_halves_print(s);
 }

@@ -162,7 +162,8 @@ typedef struct tr_backend {
     /* y = 1/y where y > tiny, else 0 */
     tr_status (*invert_guarded)(void *state, float tiny, tr_vec *y);
     /* Row by row, one value of host memory for each: sums[r] = the sum of w x y over row
-     * r, w having one factor per line (rows = 1) or per value, or being NULL for 1; y += a[r] x; y *= a[r]. */
+     * r, w having one factor per line (rows = 1) or per value, or being NULL for 1; y +=
+     * a[r] x; y *= a[r]. */
     tr_status (*row_dots)(void *state, const tr_vec *w, const tr_vec *x, const tr_vec *y,
                           double *sums);
     tr_status (*axpy_rows)(void *state, const float *a, const tr_vec *x, tr_vec *y);

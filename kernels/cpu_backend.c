@@ -316,7 +316,8 @@ static tr_status cpu_row_dots(void *state, const tr_vec *w, const tr_vec *x,
                               const tr_vec *y, double *sums)
 {
     size_t rows = x->rows, parts = (x->lines + PART_LINES - 1) / PART_LINES;
-    TR_ASSERT(length(x) == length(y) && (!w || (w->lines == x->lines && (w->rows == 1 || w->rows == rows))));
+    TR_ASSERT(length(x) == length(y) &&
+              (!w || (w->lines == x->lines && (w->rows == 1 || w->rows == rows))));
     const float one = 1.0f;
     double *part = calloc(parts * rows + 1, sizeof *part);
     if (!part)

@@ -67,7 +67,7 @@ static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *p
     const tr_geometry *g = &job->geometry;
     size_t line = p->lanes * sizeof(float), volume, projection;
     TR_TRY(tr_size_product("a slab of the volume", &volume, 3,
-                           (size_t[]){p->planes, g->width, line}));
+                           (size_t[]){p->planes, g->width + 2 * g->outer, line}));
     TR_TRY(tr_size_product("a slab of projections", &projection, 3,
                            (size_t[]){g->n_views, g->n_u + TR_GUARDS, line}));
     budget b = {0};
@@ -214,6 +214,13 @@ bool tr_slices_shrink(const tr_job *job, tr_slice_plan *p)
     if (job->geometry.pitch != 0.0 || p->core <= TR_LANES)
         return false;
     return try_core(job, round_up(p->core / 2, TR_LANES), p, &part) == TR_OK;
+}
+
+void tr_slices_cut(size_t core, tr_slice_plan *p)
+{
+    p->core = core;
+    p->lanes = round_up(core + 2 * p->halo, TR_LANES);
+    p->n_slabs = 1;
 }
 
 void tr_slices_skip(const tr_job *job, tr_slice_plan *p, size_t n)

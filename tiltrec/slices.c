@@ -8,6 +8,7 @@
 
 #include "../common/log.h"
 #include "../common/mem.h"
+#include "../common/outside.h"
 #include "../common/queue.h"
 #include "../common/resample.h"
 #include "sums.h"
@@ -125,6 +126,13 @@ static size_t projection_floats(const pipeline *p)
 
 static size_t volume_floats(const pipeline *p)
 {
+    const tr_geometry *g = &p->job->geometry;
+    return p->plan->planes * (g->width + 2 * g->outer) * p->plan->lanes;
+}
+
+/* Without what lies outside the field: what is written. */
+static size_t core_floats(const pipeline *p)
+{
     return p->plan->planes * p->job->geometry.width * p->plan->lanes;
 }
 
@@ -162,7 +170,7 @@ static void *download_slabs(void *argument)
             return NULL;
         double start = tr_now();
         tr_status status =
-            job->backend->download(job->device, from->data, to->data, volume_floats(p));
+            job->backend->download(job->device, from->data, to->data, core_floats(p));
         tr_job_spent(job, TR_STAGE_DOWNLOAD, start);
         if (status != TR_OK) {
             stop(p, status);
@@ -188,7 +196,7 @@ static tr_status count(const tr_linop *A, const tr_subset *views, double start,
         status =
             A->backend->wait(A->device); /* so that the seconds are the stage's own */
     tr_job_spent(job, TR_STAGE_PROJECT, start);
-    job->updates += n * (double)tr_volume_lines(s) * (double)s->rows;
+    job->updates += n * (double)tr_core_lines(s) * (double)s->rows;
     return status;
 }
 
@@ -242,9 +250,12 @@ static tr_status load_initial(const pipeline *p, const tr_slab_volume *volume)
     const tr_slice_plan *plan = p->plan;
     const tr_frame_box box = {volume->row - (long)plan->halo, plan->core + 2 * plan->halo,
                               volume->z0, plan->planes};
+    float *lines = p->initial ? p->initial : volume->data;
+    TR_TRY(tr_initial_load(job, &box, plan->lanes, lines));
+    tr_outside_repeat(plan->planes, job->geometry.width, job->geometry.outer, plan->lanes,
+                      lines);
     if (!p->initial)
-        return tr_initial_load(job, &box, plan->lanes, volume->data);
-    TR_TRY(tr_initial_load(job, &box, plan->lanes, p->initial));
+        return TR_OK;
     return job->backend->upload(job->device, p->initial, volume->data, volume_floats(p));
 }
 
@@ -263,6 +274,7 @@ static tr_status reconstruct(pipeline *p, float *projections, tr_slab_volume *vo
                         .n_z = plan->planes,
                         .rows = plan->lanes,
                         .p_rows = plan->lanes,
+                        .outer = g->outer,
                         .rays = p->rays};
     tr_vec b = {projections, tr_projection_lines(&p->slab), plan->lanes};
     tr_vec x = {volume->data, tr_volume_lines(&p->slab), plan->lanes};
@@ -289,6 +301,7 @@ static tr_status reconstruct(pipeline *p, float *projections, tr_slab_volume *vo
     p->context.A = &p->A;
     p->context.starts_at_zero = !job->initial;
     p->context.history = &job->history;
+    p->context.sigma = job->noise.sigma;
     tr_status status = job->algorithm->run(&p->context, job->params, &b, &x);
     tr_context_next(&p->context);
     return status == TR_OK ? job->backend->wait(job->device) : status;
@@ -487,4 +500,69 @@ static tr_status slices_run(tr_job *job, const void *plan)
     return status;
 }
 
-const tr_method tr_slices = {.plan = tr_slices_plan, .run = slices_run};
+/* ---- how many iterations ---- */
+
+enum { MIDDLE_ROWS = 16 };
+
+/* Reconstruct a slab of the middle rows, whatever the memory, until the residual has
+ * reached the noise. */
+static tr_status try_middle(pipeline *p)
+{
+    tr_job *job = p->job;
+    const tr_backend *backend = job->backend;
+    const tr_slice_plan *plan = p->plan;
+    long middle = ((long)job->geometry.n_v - (long)plan->core) / 2;
+    tr_slab_volume *volume = backend->own_memory ? p->device_volumes : p->volumes;
+    float *projections = p->projections[0];
+    volume->row = middle > 0 ? middle : 0;
+    TR_TRY(tr_series_read(job->series, &job->geometry, volume->row - (long)plan->halo,
+                          plan->core + 2 * plan->halo, plan->lanes, projections));
+    if (backend->own_memory) {
+        TR_TRY(backend->upload(job->device, projections, p->device_projections[0],
+                               projection_floats(p)));
+        projections = p->device_projections[0];
+    }
+    p->context.stop_at = job->noise.sigma;
+    return reconstruct(p, projections, volume);
+}
+
+static tr_status slices_settle(tr_job *job, const void *plan)
+{
+    tr_slice_plan small = *(const tr_slice_plan *)plan;
+    long *iterations = tr_algorithm_iterations(job->algorithm, job->params);
+    long most = *iterations;
+    small.first = 0;
+    small.slices = job->geometry.n_v;
+    if (job->geometry.pitch == 0.0)
+        tr_slices_cut(MIDDLE_ROWS, &small);
+    pipeline p = {.job = job, .plan = &small};
+    pthread_mutex_init(&p.lock, NULL);
+    tr_history own = job->history;
+    job->history = (tr_history){0};
+    tr_status status = make_buffers(&p);
+    if (status == TR_OK)
+        status = try_middle(&p);
+    if (status == TR_OK)
+        *iterations = job->history.n ? (long)job->history.n : 1;
+    tr_history_free(&job->history);
+    job->history = own;
+    job->updates = 0.0;
+    if (p.context.A)
+        tr_context_end(&p.context);
+    if (job->backend->own_memory)
+        free_device_buffers(&p);
+    free_host_buffers(&p);
+    pthread_mutex_destroy(&p.lock);
+    if (status == TR_OK && *iterations < most)
+        tr_info("iterations: %ld of at most %ld, where the residual of the middle rows "
+                "reaches the noise",
+                *iterations, most);
+    else if (status == TR_OK)
+        tr_info("iterations: all %ld; the residual of the middle rows stays above the "
+                "noise",
+                most);
+    return status;
+}
+
+const tr_method tr_slices = {
+    .plan = tr_slices_plan, .settle = slices_settle, .run = slices_run};

@@ -31,6 +31,9 @@ TR_CHECKED tr_status tr_slices_plan(const tr_job *job, void **plan);
  * plan counted on. False where slabs cannot be smaller. */
 TR_CHECKED bool tr_slices_shrink(const tr_job *job, tr_slice_plan *plan);
 
+/* The same with slabs of `core` rows, fewer than planned. */
+void tr_slices_cut(size_t core, tr_slice_plan *plan);
+
 /* The same without the first n slices of this process's share. */
 void tr_slices_skip(const tr_job *job, tr_slice_plan *plan, size_t n);
 

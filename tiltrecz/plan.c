@@ -137,7 +137,7 @@ static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts
         n->projections += n->projections > 1;
     }
     TR_TRY(tr_size_product("the volume", &n->volume_bytes, 3,
-                           (size_t[]){p->planes, g->width, line}));
+                           (size_t[]){p->planes, g->width + 2 * g->outer, line}));
     TR_TRY(tr_size_product("the projections", &n->projection_bytes, 3,
                            (size_t[]){g->n_views, g->n_u + TR_GUARDS, line}));
     TR_TRY(tr_size_product("the volumes", &volumes, 2,

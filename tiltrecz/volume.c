@@ -175,7 +175,7 @@ static tr_status finish_pass(const tr_linop *A, const tr_subset *views, double s
         status =
             A->backend->wait(A->device); /* so that the seconds are the stage's own */
     tr_job_spent(job, TR_STAGE_PROJECT, start);
-    job->updates += (double)count_views(A, views) * (double)tr_volume_lines(A->slab) *
+    job->updates += (double)count_views(A, views) * (double)tr_core_lines(A->slab) *
                     (double)op->plan->rows;
     tr_log_progress(job->algorithm->name, job->updates,
                     fmax(op->total_updates, job->updates), job->updates,
@@ -403,6 +403,7 @@ static tr_status build(tr_volume_operator *op)
                           .n_z = p->planes,
                           .rows = p->lanes,
                           .p_rows = p->lanes,
+                          .outer = g->outer,
                           .rays = op->rays};
     op->slab = op->shape;
     op->slab.p_rows = p->window_lanes;
@@ -417,8 +418,8 @@ static tr_status build(tr_volume_operator *op)
     double passes = job->algorithm->applications
                         ? (double)job->algorithm->applications(job->params, g->n_views)
                         : 1.0;
-    op->total_updates = passes * (double)g->n_views *
-                        (double)tr_volume_lines(&op->shape) * (double)p->rows;
+    op->total_updates =
+        passes * (double)g->n_views * (double)tr_core_lines(&op->shape) * (double)p->rows;
     return p->coupled ? job->comm->ops->agree(job->comm, make_window(op)) : TR_OK;
 }
 
@@ -458,7 +459,8 @@ void tr_volume_operator_free(tr_volume_operator *op)
 size_t tr_volume_operator_bytes(const tr_job *job, const tr_volume_plan *p)
 {
     const tr_geometry *g = &job->geometry;
-    size_t row = g->width * p->planes * sizeof(float); /* a neighbour's, and its copy */
+    size_t row = (g->width + 2 * g->outer) * p->planes *
+                 sizeof(float); /* a neighbour's, and its copy */
     if (!p->coupled)
         return 2 * row;
     size_t view = (g->n_u + TR_GUARDS) * p->window_lanes * sizeof(float);

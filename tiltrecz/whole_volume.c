@@ -93,6 +93,26 @@ static tr_status load_initial(const tr_job *job, const tr_volume_plan *p, tr_vec
     return status;
 }
 
+/* What lies outside the field begins as the volume's outermost columns. */
+static tr_status repeat_edges(const tr_job *job, const tr_volume_plan *p, tr_vec *x)
+{
+    size_t cells = job->geometry.outer, width = job->geometry.width;
+    float *host =
+        tr_calloc("the initial volume", (2 * cells + 1) * x->rows, sizeof *host);
+    tr_status status = host ? TR_OK : TR_ERR_MEMORY;
+    for (size_t z = 0; z < p->planes && cells && status == TR_OK; z++) {
+        for (size_t k = 0; k < 2 * cells && status == TR_OK; k++) {
+            const tr_rows edge = {z * width + (k < cells ? 0 : width - 1), 1, 0, x->rows};
+            status = job->backend->get_rows(job->device, x, &edge, host + k * x->rows);
+        }
+        const tr_rows there = {p->planes * width + z * 2 * cells, 2 * cells, 0, x->rows};
+        if (status == TR_OK)
+            status = job->backend->put_rows(job->device, &there, host, false, x);
+    }
+    free(host);
+    return status;
+}
+
 static tr_status write_volume(tr_job *job, const tr_volume_plan *p, const tr_vec *x)
 {
     slice_group g;
@@ -126,12 +146,16 @@ static tr_status reconstruct(tr_job *job, const tr_volume_plan *p, const tr_lino
     if (status == TR_OK && job->initial)
         status =
             p->pitched ? tr_pitched_load_initial(job, p, x) : load_initial(job, p, x);
+    if (status == TR_OK && job->initial)
+        status = repeat_edges(job, p, x);
     /* From here on the processes work in step. */
     TR_TRY(job->comm->ops->agree(job->comm, status));
     tr_context context = {.A = A,
                           .saver = saver,
                           .starts_at_zero = !job->initial,
                           .rows_together = p->coupled,
+                          .sigma = job->noise.sigma,
+                          .stop_at = job->until_noise ? job->noise.sigma : 0.0,
                           .history = &job->history};
     status = job->algorithm->run(&context, job->params, b, x);
     tr_context_end(&context);

@@ -1,5 +1,6 @@
 #include "algorithm.h"
 
+#include <string.h>
 #include <strings.h>
 
 #define TR_ALGORITHM(name) extern const tr_algorithm name;
@@ -22,5 +23,13 @@ const tr_algorithm *tr_algorithm_find(const char *name)
     for (size_t k = 0; (a = tr_algorithm_at(k)); k++)
         if (strcasecmp(a->name, name) == 0)
             return a;
+    return NULL;
+}
+
+long *tr_algorithm_iterations(const tr_algorithm *algorithm, void *params)
+{
+    for (size_t k = 0; k < algorithm->n_options; k++)
+        if (strcmp(algorithm->options[k].name, "iterations") == 0)
+            return (long *)((char *)params + algorithm->options[k].offset);
     return NULL;
 }

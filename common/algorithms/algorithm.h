@@ -11,8 +11,8 @@ typedef struct tr_context tr_context;
 
 /* Bits of `needs`. */
 enum {
-    TR_USES_INITIAL = 1,      /* it starts from a volume */
-    TR_USES_FILTER = 2,       /* it filters along the images' rows */
+    TR_USES_INITIAL = 1,       /* it starts from a volume */
+    TR_USES_FILTER = 2,        /* it filters along the images' rows */
     TR_NEEDS_WHOLE_VOLUME = 4, /* it cannot work slab by slab */
     TR_NEEDS_OWN_ROWS = 8,     /* slab by slab, only where rows are independent */
     TR_COVERS_OUTSIDE = 16,    /* its model knows what is outside the field */
@@ -93,6 +93,7 @@ struct tr_context {
     bool starts_at_zero;   /* x is 0 on entry: the first projection is known */
     double tolerance;      /* stop at |b - A x| <= tolerance |b|; 0: never */
     double stop_at;        /* and at a residual with this standard deviation; 0: never */
+    double sigma;          /* of the noise in b; 0: not known */
     bool rows_together;    /* for the volume as a whole, not row by row */
     tr_history *history;
     /* private to context.c */

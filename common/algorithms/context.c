@@ -163,8 +163,7 @@ static tr_status begin_rows(tr_context *c, const tr_vec *data)
     TR_TRY(TR_VECTOR(c, row_squares, c->A->slab, NULL, data, c->row_data));
     for (size_t r = c->A->first_row; r < c->A->first_row + c->A->n_rows; r++)
         c->history->data_squares += c->row_data[r];
-    c->history->values +=
-        (double)(c->A->n_rows * c->A->slab->n_u * c->A->slab->n_views);
+    c->history->values += (double)(c->A->n_rows * c->A->slab->n_u * c->A->slab->n_views);
     return TR_OK;
 }
 

@@ -114,8 +114,10 @@ static tr_status run_plain(tr_context *c, const tr_stationary *p, tr_vec *b, tr_
 static tr_status run(tr_context *c, const void *params, tr_vec *b, tr_vec *x)
 {
     const sirt_params *p = params;
-    return p->accelerate == CHEBYSHEV ? tr_sirt_chebyshev(c, &p->step, b, x)
-                                      : run_plain(c, &p->step, b, x);
+    /* Chebyshev polynomials make one number of iterations, which must be known. */
+    return p->accelerate == CHEBYSHEV && !(c->stop_at > 0.0)
+               ? tr_sirt_chebyshev(c, &p->step, b, x)
+               : run_plain(c, &p->step, b, x);
 }
 
 const tr_algorithm tr_algorithm_sirt = {
