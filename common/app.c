@@ -72,7 +72,9 @@ static void judge_residuals(const tr_job *job)
     double sigma = job->noise.sigma, deviation = job->noise.deviation;
     if (!(sigma > 0.0) || !(h->values > 0.0) || h->n < 2)
         return;
-    for (size_t k = 1; k < h->n; k++)
+    bool stops = (job->algorithm->needs & TR_STOPS_AT_NOISE) && !job->until_noise &&
+                 tr_noise_is_strong(&job->noise);
+    for (size_t k = 1; k < h->n && stops; k++)
         if (h->squares[k] <= sigma * sigma * h->values) {
             tr_info("the residual has reached the noise: iteration %zu of %zu would do",
                     k, h->n);

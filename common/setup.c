@@ -424,7 +424,8 @@ static tr_status measure_series(tr_setup *s, tr_comm *comm)
     job->until_noise = tr_algorithm_iterations(s->algorithm, s->params) &&
                        (s->algorithm->needs & TR_STOPS_AT_NOISE) &&
                        !tr_option_given(&s->line, "iterations") &&
-                       !tr_option_given(&s->line, "tolerance") && job->noise.sigma > 0.0;
+                       !tr_option_given(&s->line, "tolerance") &&
+                       tr_noise_is_strong(&job->noise);
     return comm->ops->agree(
         comm, tr_outside_decide(job, (tr_outside_choice)s->options.outside));
 }

@@ -66,6 +66,16 @@ bool tr_cuda_texture_fits(const tr_cuda *c, const tr_slab *s);
 tr_status tr_cuda_texture_backproject(tr_cuda *c, const tr_slab *s,
                                       const tr_subset *views, const tr_cuda_rays *rays,
                                       bool general, const float *p, float *x);
+/* cuda_outer.cu: cells outside the field, for independent rows without shifts: what they
+ * add to views and to row sums, and the cells, which the others leave alone. */
+tr_status tr_cuda_outer_project(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
+                                const float *x, float *p);
+tr_status tr_cuda_outer_backproject(tr_cuda *c, const tr_slab *s,
+                                    const tr_cuda_rays *rays, const float *p, float *x);
+tr_status tr_cuda_outer_row_sums(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
+                                 float *p);
+tr_status tr_cuda_outer_col_sums(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
+                                 float *x);
 /* cuda_general.cu: coupled rays, and backprojection of shifted, independent rows. */
 tr_status tr_cuda_general_backproject(tr_cuda *c, const tr_slab *s,
                                       const tr_cuda_rays *rays, bool shifted,

@@ -20,17 +20,29 @@ static tr_cuda_shape over_volume(const tr_cuda *c, size_t n_x, size_t n_z, size_
 
 namespace
 {
+/* n_x counts the cells outside the field as well. */
 struct sizes {
-    size_t n_x, n_z, rows, n;
+    size_t n_x, n_z, rows, n, outer;
 };
+
+/* tr_line_at, on the device. */
+__device__ size_t line_at(const sizes &s, size_t z, size_t x)
+{
+    size_t core = s.n_x - 2 * s.outer;
+    if (x >= s.outer && x < s.outer + core)
+        return z * core + x - s.outer;
+    return core * s.n_z + z * 2 * s.outer + (x < s.outer ? x : x - core);
+}
 
 __global__ void grad(sizes s, const float *v, const float *above, float *gx, float *gy,
                      float *gz)
 {
     TR_EACH_LINE(x, z, s.n_x, s.n_z)
     {
-        size_t line = z * s.n_x + x, at = line * s.rows;
+        size_t line = line_at(s, z, x), at = line * s.rows;
         bool right = x + 1 < s.n_x, over = z + 1 < s.n_z;
+        size_t beside = right ? line_at(s, z, x + 1) * s.rows : at;
+        size_t higher = over ? line_at(s, z + 1, x) * s.rows : at;
         for (size_t r = threadIdx.x; r < s.rows; r += blockDim.x) {
             bool used = r < s.n;
             float here = v[at + r], next = here;
@@ -38,9 +50,9 @@ __global__ void grad(sizes s, const float *v, const float *above, float *gx, flo
                 next = v[at + r + 1];
             else if (used && above)
                 next = above[line];
-            gx[at + r] = used && right ? v[at + s.rows + r] - here : 0.0f;
+            gx[at + r] = used && right ? v[beside + r] - here : 0.0f;
             gy[at + r] = used ? next - here : 0.0f;
-            gz[at + r] = used && over ? v[at + s.n_x * s.rows + r] - here : 0.0f;
+            gz[at + r] = used && over ? v[higher + r] - here : 0.0f;
         }
     }
 }
@@ -52,18 +64,20 @@ __global__ void grad_adjoint(sizes s, const float *gx, const float *gy, const fl
 {
     TR_EACH_LINE(x, z, s.n_x, s.n_z)
     {
-        size_t line = z * s.n_x + x, at = line * s.rows, plane = s.n_x * s.rows;
+        size_t line = line_at(s, z, x), at = line * s.rows;
+        size_t beside = x ? line_at(s, z, x - 1) * s.rows : at;
+        size_t lower = z ? line_at(s, z - 1, x) * s.rows : at;
         for (size_t r = threadIdx.x; r < s.rows; r += blockDim.x) {
             float sum = 0.0f;
             if (r < s.n) {
                 float before = r ? gy[at + r - 1] : below ? below[line] : 0.0f;
                 sum = before - gy[at + r];
                 if (x)
-                    sum += gx[at - s.rows + r];
+                    sum += gx[beside + r];
                 if (x + 1 < s.n_x)
                     sum -= gx[at + r];
                 if (z)
-                    sum += gz[at - plane + r];
+                    sum += gz[lower + r];
                 if (z + 1 < s.n_z)
                     sum -= gz[at + r];
             }
@@ -94,16 +108,18 @@ __device__ void turn_pair(float *a, float *b)
     *b = root * difference;
 }
 
-/* The pairs of lines `apart`, the first of a pair at multiples of (step_x, step_z) lines
- * and planes: pairs_x x pairs_z of them. */
+/* The pairs of lines apart_x along x and apart_z along z, the first of a pair at
+ * multiples of (step_x, step_z) lines and planes: pairs_x x pairs_z of them. */
 __global__ void pair_lines(sizes s, size_t pairs_x, size_t pairs_z, size_t step_x,
-                           size_t step_z, size_t apart, float *v)
+                           size_t step_z, size_t apart_x, size_t apart_z, float *v)
 {
     TR_EACH_LINE(x, z, pairs_x, pairs_z)
     {
-        float *at = v + (z * step_z * s.n_x + x * step_x) * s.rows;
+        size_t first_x = x * step_x, first_z = z * step_z;
+        float *a = v + line_at(s, first_z, first_x) * s.rows;
+        float *b = v + line_at(s, first_z + apart_z, first_x + apart_x) * s.rows;
         for (size_t r = threadIdx.x; r < s.rows; r += blockDim.x)
-            turn_pair(at + r, at + apart * s.rows + r);
+            turn_pair(a + r, b + r);
     }
 }
 
@@ -116,7 +132,10 @@ __global__ void pair_rows(size_t lines, size_t rows, size_t pairs, float *v)
 }
 } // namespace
 
-static sizes sizes_of(const tr_slab *s, size_t n) { return {s->n_x, s->n_z, s->rows, n}; }
+static sizes sizes_of(const tr_slab *s, size_t n)
+{
+    return {tr_all_columns(s), s->n_z, s->rows, n, s->outer};
+}
 
 /* One value per line, from the host; NULL stays NULL. */
 static tr_status put_line_values(tr_cuda *c, const tr_slab *s, const float *host,
@@ -137,7 +156,7 @@ tr_status tr_cuda_grad(void *state, const tr_slab *s, size_t n, const tr_vec *x,
     const float *next;
     TR_ASSERT(n > 0 && n <= s->rows);
     TR_TRY(put_line_values(c, s, above, &next));
-    tr_cuda_shape shape = over_volume(c, s->n_x, s->n_z, s->rows);
+    tr_cuda_shape shape = over_volume(c, tr_all_columns(s), s->n_z, s->rows);
     TR_LAUNCH(grad, shape.grid, shape.block, 0, c->compute, sizes_of(s, n), x->data, next,
               gx->data, gy->data, gz->data);
     return tr_cuda_launched("grad");
@@ -151,7 +170,7 @@ tr_status tr_cuda_grad_adjoint(void *state, const tr_slab *s, size_t n, const tr
     const float *before;
     TR_ASSERT(n > 0 && n <= s->rows);
     TR_TRY(put_line_values(c, s, below, &before));
-    tr_cuda_shape shape = over_volume(c, s->n_x, s->n_z, s->rows);
+    tr_cuda_shape shape = over_volume(c, tr_all_columns(s), s->n_z, s->rows);
     TR_LAUNCH(grad_adjoint, shape.grid, shape.block, 0, c->compute, sizes_of(s, n),
               gx->data, gy->data, gz->data, before, y->data);
     return tr_cuda_launched("grad_adjoint");
@@ -177,7 +196,7 @@ static tr_status pair_along(const tr_cuda *c, const tr_slab *s, tr_vec *v, size_
     tr_cuda_shape shape = over_volume(c, pairs_x, pairs_z, s->rows);
     TR_LAUNCH(pair_lines, shape.grid, shape.block, 0, c->compute, sizes_of(s, s->rows),
               pairs_x, pairs_z, along_x ? 2 * step : step, along_x ? step : 2 * step,
-              along_x ? step : step * s->n_x, v->data);
+              along_x ? step : 0, along_x ? 0 : step, v->data);
     return tr_cuda_launched("pair_lines");
 }
 
@@ -200,7 +219,8 @@ tr_status tr_cuda_haar(void *state, const tr_slab *s, size_t n, int levels, bool
         TR_TRY(turn_rows(c, n, x));
     for (int k = 0; k < levels; k++) {
         int level = inverse ? levels - 1 - k : k;
-        size_t step = (size_t)1 << level, n_x = s->n_x >> level, n_z = s->n_z >> level;
+        size_t step = (size_t)1 << level, n_x = tr_all_columns(s) >> level,
+               n_z = s->n_z >> level;
         TR_TRY(pair_along(c, s, x, step, n_x, n_z, !inverse));
         TR_TRY(pair_along(c, s, x, step, n_x, n_z, inverse));
     }

@@ -301,6 +301,41 @@ __global__ void add_parts(size_t n_parts, size_t rows, double *parts)
     parts[r] = sum;
 }
 
+/* Sums of w x y over LINE_CHUNK lines: part[chunk][row]. w has w_rows values a line, or
+ * is NULL. */
+__global__ void row_dots(size_t lines, size_t rows, size_t w_rows, const float *w,
+                         const float *x, const float *y, double *parts)
+{
+    TR_SHARED(double, sums);
+    size_t r = (size_t)blockIdx.y * WARP + threadIdx.x;
+    size_t begin = (size_t)blockIdx.x * LINE_CHUNK;
+    size_t end = begin + LINE_CHUNK < lines ? begin + LINE_CHUNK : lines;
+    double sum = 0.0;
+    for (size_t l = begin + threadIdx.y; r < rows && l < end; l += PER_WARP) {
+        double weight = w ? w[w_rows == 1 ? l : l * rows + r] : 1.0;
+        sum += weight * x[l * rows + r] * y[l * rows + r];
+    }
+    sums[threadIdx.y * WARP + threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y == 0 && r < rows) {
+        for (unsigned k = 1; k < PER_WARP; k++)
+            sum += sums[k * WARP + threadIdx.x];
+        parts[blockIdx.x * rows + r] = sum;
+    }
+}
+
+/* y = a y, or y + a x where there is an x. */
+__global__ void by_row(size_t lines, size_t rows, const float *a, const float *x,
+                       float *y)
+{
+    size_t step = (size_t)gridDim.x * blockDim.y;
+    for (size_t l = (size_t)blockIdx.x * blockDim.y + threadIdx.y; l < lines; l += step)
+        for (size_t r = threadIdx.x; r < rows; r += blockDim.x) {
+            size_t i = l * rows + r;
+            y[i] = x ? y[i] + a[r] * x[i] : y[i] * a[r];
+        }
+}
+
 /* A block works on lines of one view. */
 __global__ void mask_rows(size_t lines, size_t rows, const unsigned *views,
                           const float *mask, float *p)
@@ -341,6 +376,46 @@ tr_status tr_cuda_row_squares(void *state, const tr_slab *slab, const tr_subset 
         sums[r] += host[r];
     free(host);
     return status;
+}
+
+tr_status tr_cuda_row_dots(void *state, const tr_vec *w, const tr_vec *x, const tr_vec *y,
+                           double *sums)
+{
+    tr_cuda *c = (tr_cuda *)state;
+    size_t rows = x->rows, chunks = (x->lines + LINE_CHUNK - 1) / LINE_CHUNK;
+    void *parts;
+    TR_ASSERT(length(x) == length(y) && (!w || w->lines == x->lines));
+    TR_TRY(
+        tr_cuda_scratch(c, TR_SCRATCH_PARTS, (chunks + 1) * rows * sizeof *sums, &parts));
+    TR_LAUNCH(row_dots, dim3((unsigned)chunks, (unsigned)((rows + WARP - 1) / WARP)),
+              dim3(WARP, PER_WARP), THREADS * sizeof *sums, c->compute, x->lines, rows,
+              w ? w->rows : 0, w ? (const float *)w->data : NULL, x->data, y->data,
+              (double *)parts);
+    TR_LAUNCH(add_parts, (unsigned)((rows + THREADS - 1) / THREADS), THREADS, 0,
+              c->compute, chunks, rows, (double *)parts);
+    TR_TRY(tr_cuda_launched("row_dots"));
+    return tr_cuda_get(c, parts, sums, rows * sizeof *sums);
+}
+
+static tr_status change_by_row(tr_cuda *c, const float *a, const float *x, tr_vec *y)
+{
+    void *factors;
+    TR_TRY(tr_cuda_put(c, TR_SCRATCH_ROWS, a, y->rows * sizeof *a, &factors));
+    tr_cuda_shape shape = tr_cuda_lines(c, y->lines, y->rows);
+    TR_LAUNCH(by_row, shape.grid, shape.block, 0, c->compute, y->lines, y->rows,
+              (const float *)factors, x, y->data);
+    return tr_cuda_launched("by_row");
+}
+
+tr_status tr_cuda_axpy_rows(void *state, const float *a, const tr_vec *x, tr_vec *y)
+{
+    TR_ASSERT(length(x) == length(y));
+    return change_by_row((tr_cuda *)state, a, x->data, y);
+}
+
+tr_status tr_cuda_scale_rows(void *state, const float *a, tr_vec *y)
+{
+    return change_by_row((tr_cuda *)state, a, NULL, y);
 }
 
 tr_status tr_cuda_mask_rows(void *state, const tr_slab *slab, const tr_subset *views,

@@ -31,7 +31,7 @@ class Case:
         self.series = write_series(folder, self.views, TILTS)
 
     def run(self, *options, **how):
-        self.said = self.tiltrec("-T", self.thickness, "-o", "rec.mrc", *options,
+        self.said = self.tiltrec("-T", self.thickness, "-o", "rec.mrc", "--outside", "zero", *options,
                                  self.series, cwd=self.folder, **how).stderr
         return read_mrc(self.folder / "rec.mrc")
 

@@ -355,7 +355,7 @@ def test_pitch_with_xtilts_beyond_range(bench):
                   "+-75")
 
 
-@pytest.mark.parametrize("algorithm", ["ADMM", "admm", "CGLS"])
+@pytest.mark.parametrize("algorithm", ["ADMM", "admm"])
 def test_algorithm_of_whole_volumes(bench, algorithm):
     bench.refused(f"s.mrc -a {algorithm}", UNAVAILABLE, algorithm.upper(), "tiltrecz-mpi")
 

@@ -29,9 +29,9 @@ def names(folder):
     return {path.name for path in folder.iterdir()}
 
 
-def test_two_words_in_a_folder(tiltrec, folder, views):
+def test_a_few_words_in_a_folder(tiltrec, folder, views):
     before = names(folder)
-    said = tiltrec("-a", "SIRT", "-i", 30, cwd=folder).stderr
+    said = tiltrec("-a", "SIRT", "-i", 30, "--outside", "zero", cwd=folder).stderr
     assert names(folder) - before == {"series_rec.mrc"}
     assert "series_ali.mrc" in said and "series.tlt" in said
     assert "no thickness given: taking 16 pixels" in said

@@ -29,7 +29,7 @@ def test_the_first_screen_is_a_screen(say, program):
                  "-o, --output", "--dry-run", "SIRT", f"man {program}"):
         assert part in done.stdout
     assert ("--device" in done.stdout) == (program in option_table.GPU)
-    assert ("CGLS" in done.stdout) == program.startswith("tiltrecz")
+    assert ("ADMM" in done.stdout) == program.startswith("tiltrecz")
 
 
 def test_short_and_late_and_on_ranks(say):

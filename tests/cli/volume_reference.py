@@ -117,24 +117,27 @@ def bpt(views, tilts, thickness, **maps):
     return total.reshape(n_v, thickness, n_u) / len(tilts)
 
 
-def cgls(a, b, iterations, x=None):
-    """Conjugate gradients on A'A x = A'b: all iterates, and the norm of b - A x before
-    each iteration over that of b."""
+def cgls(a, b, iterations, weights, owners, x=None):
+    """Conjugate gradients in the metric of SIRT's weights (of data, of unknowns), each
+    group of rows with scalars of its own; owners: the group of each datum and of each
+    unknown. All iterates, and |b - A x| of each group before each iteration."""
+    rows, columns = weights
+    of_b, of_x = owners
     x = np.zeros(a.shape[1]) if x is None else x.astype(float)
     r = b - a @ x
-    s = a.T @ r
-    d, gamma = s, s @ s
+    d, before = np.zeros(a.shape[1]), None
     iterates, norms = [], []
     for _ in range(iterations):
-        norms.append(np.linalg.norm(r) / np.linalg.norm(b))
+        norms.append(np.sqrt(np.bincount(of_b, r * r)))
+        g = a.T @ (rows * r)
+        gamma = np.bincount(of_x, columns * g * g)
+        d = columns * g + (0 if before is None else (gamma / before)[of_x] * d)
         q = a @ d
-        alpha = gamma / (q @ q)
-        x, r = x + alpha * d, r - alpha * q
-        s = a.T @ r
-        gamma, before = s @ s, gamma
-        d = s + gamma / before * d
+        alpha = gamma / np.bincount(of_b, rows * q * q)
+        x, r = x + alpha[of_x] * d, r - alpha[of_b] * q
+        before = gamma
         iterates.append(x)
-    return iterates, norms
+    return iterates, np.array(norms)
 
 
 class Blobs:

@@ -350,7 +350,7 @@ static void test_history(void **state)
     problem *p = make_problem();
     double x[VOXELS], d[COLUMNS][ROWS];
     for (int from_x = 0; from_x < 2; from_x++)
-        for (int n = 0; n < 3; n++) {
+        for (int n = from_x ? 0 : 1; n < 3; n++) { /* of a layer before, if not from x */
             char options[40];
             for (int i = 0; i < VOXELS; i++)
                 x[i] = from_x ? (float)truth(i / 6 % 8, i % 6, i % 11) : 0.0;
