@@ -56,7 +56,7 @@ tr_status tr_geometry_init(const tr_geometry_spec *spec, tr_geometry *g)
         pitch = 0.0;
     if (!(fabs(pitch) <= 75.0))
         return tr_fail(TR_ERR_USAGE,
-                       "a pitch of %g degrees (the mean x-tilt of %g included) is beyond "
+                       "a pitch of %g degrees (%g of it from the x-tilts) is beyond "
                        "+-75 degrees",
                        pitch, mean_xtilt);
     *g = (tr_geometry){

@@ -21,7 +21,7 @@
 typedef struct tr_geometry_spec {
     size_t n_views;
     const double *tilts;       /* degrees, one per view */
-    const double *xtilts;      /* degrees, one per view, or NULL */
+    const double *xtilts;      /* degrees, one per view, added to the pitch; or NULL */
     double tilt_offset, pitch; /* degrees */
     size_t n_u, n_v;           /* columns and rows of an image */
     size_t width, thickness;

@@ -50,7 +50,8 @@ const tr_option tr_common_options[] = {
      .type = TR_OPT_STRING,
      AT(xtilts),
      .metavar = "FILE",
-     .help = "Tilt about the x axis of each view, in degrees"},
+     .help = "Tilt about the x axis of each view in degrees (IMOD's .xtilt), subtracted "
+             "from the pitch"},
     {.name = "transforms",
      .aside = true,
      .type = TR_OPT_STRING,

@@ -212,10 +212,13 @@ static tr_status read_xtilts(tr_setup *s)
     s->xtilts = tr_calloc("the x-tilts", n, sizeof *s->xtilts);
     if (!s->xtilts)
         return TR_ERR_MEMORY;
-    if (s->options.xtilts)
+    if (s->options.xtilts) {
         TR_TRY(tr_angles_read(s->options.xtilts, n, s->xtilts));
-    else
+        for (size_t i = 0; i < n; i++) /* IMOD turns by XAXISTILT - XTILTFILE */
+            s->xtilts[i] = 0.0 - s->xtilts[i];
+    } else {
         memcpy(s->xtilts, s->alignment.xtilt, n * sizeof *s->xtilts);
+    }
     keep_chosen(s, s->xtilts);
     return TR_OK;
 }

@@ -31,7 +31,8 @@ typedef struct tr_setup {
     tr_image *image;
     size_t *views; /* sections used, from 0 */
     size_t n_views;
-    double *tilts, *xtilts;   /* of the views used, degrees; xtilts may be NULL */
+    double *tilts;            /* of the views used, degrees */
+    double *xtilts;           /* of the views used, added to the pitch; or NULL */
     tr_transform *transforms; /* of the views used, or NULL */
     char *fingerprint;
     tr_job job;

@@ -21,7 +21,7 @@ typedef struct tr_alignment {
     size_t n_views, n_used;
     bool *used;
     double *tilt;             /* degrees */
-    double *xtilt;            /* degrees, as --xtilts; NULL: the file has none but 0 */
+    double *xtilt;            /* degrees, adds to pitch; NULL: the file has only 0 */
     tr_transform *transforms; /* as in an .xf; NULL: the file has no alignment */
     double rotation;          /* mean of the used views, degrees */
     double scale;             /* pixels of the series for one of the aligned images */

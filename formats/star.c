@@ -2,7 +2,7 @@
  * that names such files (tomograms.star, aligned_tilt_series.star). Of a view are read
  *   _rlnTomoYTilt, or before alignment _rlnTomoNominalStageTiltAngle: the tilt;
  *   _rlnTomoXTilt: a tilt about x before it, of a z axis against that of IMOD's slices,
- *     so with the other sign than IMOD's x-tilt;
+ *     so with the other sign than the pitch (IMOD's XAXISTILT);
  *   _rlnTomoZRot, _rlnTomoXShiftAngst, _rlnTomoYShiftAngst: as in alignment.h;
  *   _rlnMicrographName: where it is NN@file in all rows and of one file, NN is the
  *     section, from 1; otherwise rows are the views in their order.

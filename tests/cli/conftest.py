@@ -157,6 +157,12 @@ def write_series(folder, data, tilts, name="s_ali.mrc", **options):
     return path
 
 
+def write_xtilts(path, rotations):
+    """An .xtilt for views rotated about x by these angles, as --pitch rotates: IMOD subtracts
+    its angles from the pitch."""
+    np.savetxt(path, 0 - np.asarray(rotations, float))
+
+
 def difference(a, b):
     """Of a from b: the largest, as a fraction of b's range."""
     assert a.shape == b.shape

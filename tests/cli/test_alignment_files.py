@@ -240,6 +240,15 @@ def test_alignment_of_relion(run, xtilt):
         assert agreement(**wrong) < right - 0.03, wrong
 
 
+def test_x_tilts_of_relion_are_those_of_imod(run, raw, tmp_path):
+    """rlnTomoXTilt of +6 is an .xtilt of +6, and a pitch of -6."""
+    found, _ = run(raw, {"a/x.star": star(star_rows(NAMES, xtilt=6.0))}, "-t", "a/x.star")
+    np.savetxt(tmp_path / "six.xtilt", np.full(len(TILTS), 6.0))
+    for options in (["--pitch", -6], ["--xtilts", tmp_path / "six.xtilt"]):
+        same, _ = run(raw, {"a/x.star": star(star_rows(NAMES))}, "-t", "a/x.star", *options)
+        assert np.array_equal(same, found)
+
+
 def test_relion_agrees_with_aretomo(run, raw):
     """RELION copies ROT and TILT, and TX and TY times the pixel."""
     ours, _ = run(raw, {"a/x.star": star(star_rows(NAMES))}, "-t", "a/x.star")

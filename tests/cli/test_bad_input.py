@@ -350,9 +350,9 @@ def test_thickness_zero(bench, ranks):
 
 
 def test_pitch_with_xtilts_beyond_range(bench):
-    bench.text("s.xtilt", "30\n" * VIEWS)
+    bench.text("s.xtilt", "-30\n" * VIEWS)
     bench.refused("s.mrc -T 16 --pitch 50 --xtilts s.xtilt", USAGE, "pitch of 80 degrees",
-                  "+-75")
+                  "30 of it from the x-tilts", "+-75")
 
 
 @pytest.mark.parametrize("algorithm", ["ADMM", "admm"])

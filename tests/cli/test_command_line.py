@@ -142,6 +142,8 @@ $if (-e ./savework) ./savework
     ("SHIFT 5.0 -3.0", ["--x-shift", 2.5, "--z-shift", -1.5]),
     ("XAXISTILT 7.5", ["--pitch", 7.5]),
     ("XTILTFILE series.xtilt", ["--xtilts", "series.xtilt"]),
+    ("XTILTFILE series.xtilt", ["--pitch", -4]),
+    ("XAXISTILT 7.5\nXTILTFILE series.xtilt", ["--pitch", 3.5]),
     ("EXCLUDELIST 1,3-4", ["--exclude", "1,3-4"]),
     ("EXCLUDELIST2 9", ["--exclude", "9"]),
     ("SLICE 4 21", ["--slices", "2:10"]),

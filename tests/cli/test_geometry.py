@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import reference
-from conftest import ROOT, correlation, difference, read_mrc, write_series
+from conftest import ROOT, correlation, difference, read_mrc, write_series, write_xtilts
 from reference import Geometry
 
 sys.path.insert(0, str(ROOT / "examples"))
@@ -79,16 +79,17 @@ def test_the_right_pitch_makes_the_phantom_upright(tiltrec, pitched_phantom, tmp
 # ---- x-tilts ----
 
 def test_equal_x_tilts_are_a_pitch(tiltrec, pitched_phantom, tmp_path):
+    """Of the other sign: IMOD's tilt turns by XAXISTILT - XTILTFILE."""
     np.savetxt(tmp_path / "five.xtilt", np.full(31, 5.0))
     np.savetxt(tmp_path / "nine.xtilt", np.full(31, 9.0))
     files = []
-    for options in (["--pitch", 9], ["--xtilts", "nine.xtilt"],
-                    ["--xtilts", "five.xtilt", "--pitch", 4]):
+    for options in (["--pitch", -9], ["--xtilts", "nine.xtilt"],
+                    ["--xtilts", "five.xtilt", "--pitch", -4]):
         run(tiltrec, tmp_path, "WBP", "-T", 24, *options, pitched_phantom.series)
         files.append((tmp_path / "rec.mrc").read_bytes())
     data = [f[1024:] for f in files]
     assert data[0] == data[1] == data[2]
-    run(tiltrec, tmp_path, "WBP", "-T", 24, "--pitch", 5, pitched_phantom.series)
+    run(tiltrec, tmp_path, "WBP", "-T", 24, "--pitch", 9, pitched_phantom.series)
     assert (tmp_path / "rec.mrc").read_bytes()[1024:] != data[0]
 
 
@@ -105,8 +106,8 @@ def wobbling(tmp_path_factory):
         views = [cell.project(t, x, nx, ny, 0.0)
                  for t, x in zip(np.radians(tilts), np.radians(angles))]
         write_series(folder, np.stack(views), tilts, name=f"{name}_ali.mrc")
-        np.savetxt(folder / f"{name}.xtilt", angles)
-    np.savetxt(folder / "wrong.xtilt", 6 - xtilts)
+        write_xtilts(folder / f"{name}.xtilt", angles)
+    write_xtilts(folder / "wrong.xtilt", 6 - xtilts)
     return folder, cell.voxels(nx, ny, nz)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from conftest import (MPI_ENVIRONMENT, correlation, program_command, read_mrc, write_mrc,
-                      write_series)
+                      write_series, write_xtilts)
 import reference
 from reference import Geometry, inverse, inverse_lengths
 from volume_reference import Blobs, Frame, bpt, cgls, direct_matrix, rotations
@@ -169,7 +169,7 @@ def dense(request, tmp_path):
     tilts = [12.5, -61, 3.2, 55.5, -40.1, -8, 31, 44.4, -25.75]
     views = np.random.default_rng(2).normal(1, 1, (9, 11, 14)).astype(np.float32)
     series = write_series(tmp_path, views, tilts)
-    np.savetxt(tmp_path / "s.xtilt", np.broadcast_to(maps.get("xtilts", 0), 9))
+    write_xtilts(tmp_path / "s.xtilt", np.broadcast_to(maps.get("xtilts", 0), 9))
     np.savetxt(tmp_path / "s.xf", maps.get("transforms", rotations([0] * 9)))
     return series, options, lambda **more: Dense(tilts, maps, views, **more)
 
@@ -180,7 +180,7 @@ def dense(request, tmp_path):
 def test_bpt_equals_interpolation(tiltrecz, rough, tmp_path, xtilts, ranks):
     """Also of voxels that views show beyond an edge of theirs."""
     views, tilts = read_mrc(rough), np.loadtxt(rough.with_suffix(".tlt"))
-    np.savetxt(tmp_path / "s.xtilt", np.broadcast_to(xtilts, 9))
+    write_xtilts(tmp_path / "s.xtilt", np.broadcast_to(xtilts, 9))
     found = run(tiltrecz, tmp_path, rough, "-a", "BPT", "--xtilts", "s.xtilt",
                 thickness=13, ranks=ranks)
     if np.ndim(xtilts) == 0 and xtilts:
@@ -251,7 +251,7 @@ def test_the_geometry_of_each_view_restores_the_object(tiltrecz, tmp_path, maps,
     blobs = Blobs(48, 48, 24, finest=1.7)
     # Quadratic images, so that a turned one shows all of the object.
     series = write_series(tmp_path, blobs.views(tilts, 48, 48, **maps), tilts)
-    np.savetxt(tmp_path / "s.xtilt", np.broadcast_to(maps.get("xtilts", 0), 31))
+    write_xtilts(tmp_path / "s.xtilt", np.broadcast_to(maps.get("xtilts", 0), 31))
     np.savetxt(tmp_path / "s.xf", maps.get("transforms", rotations([0] * 31)))
     known, ignored = (correlation(run(tiltrecz, tmp_path, series, "-a", "SIRT", "-i", 15,
                                       *options, thickness=24), blobs.volume())
