@@ -1,0 +1,114 @@
+"""Tomograms of a specimen that goes on beyond the field, as every cryo specimen does,
+against the truth."""
+import re
+
+import numpy as np
+import pytest
+
+from conftest import read_mrc, write_series
+from specimen import field_correlation, make_slab
+
+# Clean and with noise as strong as the views' deviation: what each should reach, and the
+# correlation that WBP has.
+LEAST = {"SIRT": (0.78, 0.63), "CGLS": (0.78, 0.63), "ADMM": (0.90, 0.88)}
+
+
+@pytest.fixture(scope="module", params=[0, 1], ids=["clean", "noisy"])
+def slab(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("slab")
+    views, tilts, truth = make_slab(256, 48, 96, 80, 3, request.param)
+    return request.param, write_series(folder, views, tilts), truth
+
+
+def correlation_of(program, folder, slab, *options):
+    _, series, truth = slab
+    said = program("-T", 96, "-o", "rec.mrc", *options, series, cwd=folder).stderr
+    return field_correlation(read_mrc(folder / "rec.mrc"), truth), said
+
+
+@pytest.mark.parametrize("algorithm", LEAST)
+def test_the_field_is_right(tiltrec, tiltrecz, slab, tmp_path, algorithm):
+    program = tiltrecz if algorithm == "ADMM" else tiltrec
+    found, said = correlation_of(program, tmp_path, slab, "-a", algorithm)
+    filtered, _ = correlation_of(tiltrec, tmp_path, slab, "-a", "WBP")
+    assert found > LEAST[algorithm][slab[0]]
+    assert found > filtered - 0.03
+    assert "goes on beyond the field" in said
+
+
+def test_zero_outside_is_worse_and_said_to_be(tiltrec, slab, tmp_path):
+    options = ["-a", "SIRT", "-i", 30]
+    found, said = correlation_of(tiltrec, tmp_path, slab, *options, "--outside", "zero")
+    right, _ = correlation_of(tiltrec, tmp_path, slab, *options, "--outside", "continue")
+    assert found < right - 0.2
+    assert slab[0] or "levels off" in said
+
+
+def test_noise_is_measured_and_stops_iterations(tiltrec, tiltrecz, tmp_path):
+    """That of white noise is known; both programs stop near each other, never late."""
+    views, tilts, truth = make_slab(128, 32, 64, 50, 5)
+    sigma = views.std(axis=(1, 2)).mean()
+    views += np.float32(sigma) * np.random.default_rng(1).normal(size=views.shape)
+    series = write_series(tmp_path, views, tilts)
+    counts = []
+    for program in tiltrec, tiltrecz:
+        said = program("-a", "SIRT", "-T", 64, "-o", "rec.mrc", series, cwd=tmp_path).stderr
+        measured = float(re.search(r"noise: (\S+) a pixel", said).group(1))
+        assert measured == pytest.approx(sigma, rel=0.1)
+        counts.append(len(re.findall(r"\d+: \d\.\d{6}", said)))
+    assert 2 <= min(counts) and max(counts) <= 15
+    said = tiltrec("-a", "SIRT", "-i", 30, "-T", 64, "-o", "rec.mrc", series,
+                   cwd=tmp_path).stderr
+    would_do = int(re.search(r"iteration (\d+) of 30 would do", said).group(1))
+    assert abs(would_do - counts[0]) <= 2
+
+
+def test_an_isolated_body_is_known(tiltrec, tmp_path):
+    x, y = np.arange(64) - 31.5, np.arange(24) - 11.5
+    disk = np.exp(-(x ** 2 + y[:, None] ** 2) / 50)
+    series = write_series(tmp_path, np.float32([disk] * 9), np.linspace(-60, 60, 9))
+    options = ["-a", "SIRT", "-i", 2, "-T", 24, series]
+    said = tiltrec("-o", "auto.mrc", *options, cwd=tmp_path).stderr
+    assert "is isolated" in said and "outside the field: zero" in said
+    tiltrec("-o", "zero.mrc", "--outside", "zero", *options, cwd=tmp_path)
+    assert np.array_equal(read_mrc(tmp_path / "auto.mrc"), read_mrc(tmp_path / "zero.mrc"))
+
+
+def test_continue_is_refused_where_rays_leave_their_row(tiltrec, tmp_path):
+    views, tilts, _ = make_slab(32, 16, 16, 12, 1, tilts=np.arange(-40, 41, 10.0))
+    series = write_series(tmp_path, views, tilts)
+    np.savetxt(tmp_path / "s.xtilt", np.arange(9.0))
+    options = ["-a", "SIRT", "-i", 1, "-T", 16, "--xtilts", "s.xtilt", "-o", "rec.mrc"]
+    done = tiltrec(*options, "--outside", "continue", series, cwd=tmp_path, check=False)
+    assert done.returncode == 3 and "--outside continue is not possible" in done.stderr
+    assert not (tmp_path / "rec.mrc").exists()
+    done = tiltrec(*options, series, cwd=tmp_path)
+    assert "nothing is taken to be there" in done.stderr
+
+
+@pytest.mark.parametrize("algorithm", ["SIRT", "CGLS"])
+def test_bytes_depend_on_nothing_but_the_data(tiltrec, tmp_path, algorithm):
+    views, tilts, _ = make_slab(64, 40, 32, 24, 2, 1)
+    series = write_series(tmp_path, views, tilts)
+    found = []
+    for ranks, threads, memory in (1, 1, "1G"), (1, 2, "70M"), (3, 1, "1G"):
+        tiltrec("-a", algorithm, "-T", 32, "--memory", memory, "-o", "rec.mrc", series,
+                cwd=tmp_path, ranks=ranks, threads=threads)
+        found.append(read_mrc(tmp_path / "rec.mrc"))
+    assert all(np.array_equal(one, found[0]) for one in found[1:])
+
+
+@pytest.mark.parametrize("algorithm", ["SIRT", "SART", "CGLS", "ADMM"])
+def test_the_programs_agree(tiltrec, tiltrecz, tmp_path, algorithm):
+    """Also on processes; rows are independent, so the answer is one."""
+    views, tilts, _ = make_slab(64, 20, 32, 24, 2, 0.3)
+    series = write_series(tmp_path, views, tilts)
+    options = ["-a", algorithm, "-i", 3, "-T", 32, "-o", "rec.mrc", series]
+    found = []
+    for program, ranks in (tiltrec, 1), (tiltrecz, 1), (tiltrecz, 3):
+        if program is tiltrec and algorithm == "ADMM":
+            continue
+        program(*options, cwd=tmp_path, ranks=ranks)
+        found.append(read_mrc(tmp_path / "rec.mrc"))
+    for one in found[1:]:
+        assert np.abs(one - found[0]).max() < 2e-4 * np.ptp(found[0])
