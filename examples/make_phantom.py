@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""Make a synthetic tilt series of a small cell, with the truth to compare with.
+"""Make a synthetic tilt series of a specimen, with the truth to compare with.
 
 The cell is a list of ellipsoids, so its projections are exact line integrals and owe
 nothing to a voxel grid: an outer membrane (the difference of two ellipsoids) around
 cytoplasm, vesicles, ribosomes of two lobes, and gold beads beside the cell. It lies
 wholly within the volume. Dense matter is bright, as in a cryo-ET series whose contrast
 has been inverted; the vitreous ice around the cell is the zero level.
+
+--specimen slab is what a microscope sees: a layer 0.8 NZ thick, full of vesicles and
+ribosomes, which goes on beyond the field of view on all sides, as far as any view
+reaches; above and below it is nothing. A lamella is the same, milled at an angle.
 
 For the tilt angle t and the pitch g, with the coordinates (x, y, s) of a voxel taken from
 the volume's centre, x = column - (NX - 1)/2 - SHIFT and so on,
@@ -43,6 +47,12 @@ class Phantom:
 
     def __init__(self):
         self.ellipsoids = []
+        self.layers = []  # (density, thickness, normal), without end, through the centre
+
+    def add_layer(self, density, thickness, angle):
+        """Its normal is in the plane of x and s, `angle` (radians) from s."""
+        normal = np.array([-np.sin(angle), 0, np.cos(angle)])
+        self.layers.append((density, thickness, normal))
 
     def add(self, density, centre, axes, turn=np.eye(3)):
         matrix = turn @ np.diag(1.0 / np.square(axes)) @ turn.T
@@ -62,6 +72,8 @@ class Phantom:
         fine = np.zeros((2 * ny, 2 * nx), np.float32)
         u = (np.arange(2 * nx) + 0.5) / 2 - nx / 2
         v = (np.arange(2 * ny) + 0.5) / 2 - ny / 2
+        for density, thickness, normal in self.layers:
+            fine += np.float32(density * thickness / abs(normal @ to_view[2]))
         for density, centre, matrix in self.ellipsoids:
             a = to_view @ matrix @ to_view.T
             u0, v0, _ = to_view @ (centre - [shift, 0, 0]) + [shift, 0, 0]
@@ -70,6 +82,8 @@ class Phantom:
             half = np.sqrt(np.diag(np.linalg.inv(b)))
             i0, i1 = np.searchsorted(u, [u0 - half[0], u0 + half[0]])
             j0, j1 = np.searchsorted(v, [v0 - half[1], v0 + half[1]])
+            if i0 == i1 or j0 == j1:
+                continue
             du = (u[i0:i1] - u0).astype(np.float32)
             dv = (v[j0:j1] - v0).astype(np.float32)[:, None]
             w = 1 - (b[0, 0] * du * du + 2 * b[0, 1] * du * dv + b[1, 1] * dv * dv)
@@ -83,6 +97,10 @@ class Phantom:
         steps = (np.arange(4, dtype=np.float32) - 1.5) / 4
         points = np.array(np.meshgrid(steps, steps, steps)).reshape(3, 1, 64)
         volume = np.zeros((ny, nz, nx), np.float32)
+        x, z = np.arange(nx) - (nx - 1) / 2, (np.arange(nz) - (nz - 1) / 2)[:, None]
+        for density, thickness, normal in self.layers:
+            height = np.abs(normal[0] * x + normal[2] * z)
+            volume += np.float32(density * np.clip((thickness + 1) / 2 - height, 0, 1))
         for density, centre, matrix in self.ellipsoids:
             matrix = matrix.astype(np.float32)
             half = np.sqrt(np.diag(np.linalg.inv(matrix))) + 1
@@ -92,6 +110,8 @@ class Phantom:
                 i0, i1 = np.searchsorted(at, [middle - reach, middle + reach])
                 grid.append((slice(i0, i1), (at[i0:i1] - middle).astype(np.float32)))
             (xs, x), (ys, y), (zs, z) = grid
+            if min(len(x), len(y), len(z)) == 0:
+                continue
             for row, dy in zip(range(ys.start, ys.stop), y):
                 p = np.stack(np.broadcast_arrays(x[None, :], dy, z[:, None]))
                 gradient = np.tensordot(matrix, p, 1)
@@ -149,6 +169,61 @@ def make_cell(nx, ny, nz, seed):
     return phantom
 
 
+def make_slab(nx, ny, nz, seed, angle=0.0, steepest=60.0):
+    """A layer full of vesicles, ribosomes and a few gold beads, as far as views tilted to
+    +-steepest degrees reach; `angle` in degrees. Sizes in pixels."""
+    rng = np.random.default_rng(seed)
+    nm = 10 * nx / FIELD
+    phantom = Phantom()
+    thickness, beta = 0.8 * nz, np.radians(angle)
+    phantom.add_layer(0.3, thickness, beta)
+    turn = np.array([[np.cos(beta), 0, -np.sin(beta)], [0, 1, 0],
+                     [np.sin(beta), 0, np.cos(beta)]])
+    tilt = np.radians(min(abs(steepest) + abs(angle), 80))
+    box = np.array([(nx + nz * np.sin(tilt)) / np.cos(tilt) / 2 + 30 * nm,
+                    ny / 2 + 30 * nm, thickness / 2])
+    cells = {}  # what is placed, by squares in x and y as wide as the largest
+    side = 2 * 36 * nm + 2
+
+    def place(radius):
+        """A free place for a ball, or None where ten tries find none."""
+        for _ in range(10):
+            at = rng.uniform(-1, 1, 3) * (box - [0, 0, min(radius + 2, 0.9 * box[2])])
+            i, j = (int(np.floor(k / side)) for k in at[:2])
+            near = [b for di in (-1, 0, 1) for dj in (-1, 0, 1)
+                    for b in cells.get((i + di, j + dj), [])]
+            if all(np.linalg.norm(at - c) > radius + r + 1 for c, r in near):
+                cells.setdefault((i, j), []).append((at, radius))
+                return turn @ at
+        return None
+
+    fields = 4 * box[0] * box[1] / (nx * nx)  # in fields of view nx x nx
+    for _ in range(int(10 * fields)):
+        radius = min(rng.uniform(22, 36) * nm, 0.35 * nz)
+        if (at := place(radius)) is not None:
+            axes = radius * rng.uniform(0.8, 1.0, 3)
+            phantom.add_shell(0.7, -0.2, at, axes, min(6 * nm, 0.4 * axes.min()),
+                              rotation(rng))
+    for _ in range(int(6 * fields)):
+        if (at := place(6 * nm)) is not None:
+            phantom.add(5.0, at, [6 * nm] * 3)
+    for _ in range(int(200 * fields)):
+        if (at := place(13 * nm)) is not None:
+            own = rotation(rng)
+            phantom.add(0.9, at - own @ [0, 0, 3 * nm], np.array([11, 10, 8]) * nm, own)
+            phantom.add(0.6, at + own @ [0, 0, 8 * nm], np.array([9, 6, 5]) * nm, own)
+    return phantom
+
+
+def noise_of_dose(series, dose, pixel, contrast=0.05):
+    """Standard deviation of the noise in a view that gets its share of `dose` electrons
+    per square angstrom. N electrons a pixel have a relative deviation of 1 / sqrt(N);
+    the specimen's is taken to be `contrast`."""
+    electrons = dose / len(series) * pixel ** 2
+    deviation = np.sqrt(series.var(axis=(1, 2), dtype=np.float64).mean())
+    return deviation / contrast / np.sqrt(electrons)
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     add = parser.add_argument
@@ -162,12 +237,28 @@ def parse_arguments():
         help="columns from the images' centre to the tilt axis (default 0)")
     add("--snr", type=float, default=3,
         help="variance of the clean series over that of the noise (default 3)")
+    add("--dose", type=float,
+        help="electrons per square angstrom in all views together: noise of that dose, for "
+             "a specimen whose views vary by 5 per cent, instead of --snr")
     add("--noise-free", action="store_true", help="add no noise")
+    add("--specimen", choices=["cell", "slab", "lamella"], default="cell",
+        help="an isolated cell (default), or a layer that goes on beyond the field")
+    add("--lamella-angle", type=float, default=8,
+        help="of a lamella to the images' plane at tilt 0, in degrees (default 8)")
     add("--seed", type=int, default=1, help="of the cell and the noise (default 1)")
     add("--out-prefix", default="cell", help="how the files' names begin (default cell)")
     arguments = parser.parse_args()
     if min(arguments.size) < 16 or arguments.views < 1 or not arguments.snr > 0:
         parser.error("needs at least 16 pixels each way, one view, and an SNR above 0")
+    if arguments.dose is not None and not arguments.dose > 0:
+        parser.error(f"--dose {arguments.dose:g}: must be above 0 electrons per square "
+                     "angstrom")
+    if not abs(arguments.lamella_angle) <= 30:
+        parser.error(f"--lamella-angle {arguments.lamella_angle:g}: must be from -30 to 30 "
+                     "degrees")
+    if arguments.specimen != "cell" and max(map(abs, arguments.range)) > 75:
+        parser.error(f"a {arguments.specimen} without end cannot be seen beyond 75 degrees; "
+                     "--range says otherwise")
     return arguments
 
 
@@ -175,19 +266,26 @@ def main():
     a = parse_arguments()
     nx, ny, nz = a.size
     pixel = FIELD / nx
-    phantom = make_cell(nx, ny, nz, a.seed)
+    if a.specimen == "cell":
+        phantom = make_cell(nx, ny, nz, a.seed)
+    else:
+        angle = a.lamella_angle if a.specimen == "lamella" else 0.0
+        phantom = make_slab(nx, ny, nz, a.seed, angle, max(map(abs, a.range)))
     angles = np.round(np.linspace(*a.range, a.views), 2)
     pitch = np.radians(a.pitch)
     series = np.stack([phantom.project(t, pitch, nx, ny, a.axis_shift)
                        for t in np.radians(angles)])
     if not a.noise_free:
-        sigma = np.sqrt(series.var(dtype=np.float64) / a.snr)
+        sigma = (noise_of_dose(series, a.dose, pixel) if a.dose else
+                 np.sqrt(series.var(axis=(1, 2), dtype=np.float64).mean() / a.snr)
+                 if a.specimen != "cell" else
+                 np.sqrt(series.var(dtype=np.float64) / a.snr))
         noise = np.random.default_rng(a.seed).standard_normal(series.shape, np.float32)
         series += np.float32(sigma) * noise
-    mrc.write(a.out_prefix + "_ali.mrc", series, pixel, "Synthetic tilt series of a cell")
+    mrc.write(a.out_prefix + "_ali.mrc", series, pixel, f"Synthetic tilt series of a {a.specimen}")
     np.savetxt(a.out_prefix + ".tlt", angles, "%.2f")
     mrc.write(a.out_prefix + "_truth.mrc", phantom.voxels(nx, ny, nz), pixel,
-              "The synthetic cell itself: sections y, rows thickness, columns x")
+              f"The synthetic {a.specimen} itself: sections y, rows thickness, columns x")
     print(f"{len(phantom.ellipsoids)} ellipsoids, {a.views} views of {nx} x {ny}, "
           f"{angles[0]:g} to {angles[-1]:g} degrees, pixel {pixel:.4g} A")
 

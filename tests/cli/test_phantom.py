@@ -111,3 +111,37 @@ def test_compare_fails_below_the_floor(phantom, tmp_path):
     assert compare(phantom.truth).stdout == "1.0000\n"
     assert compare(phantom.truth).returncode == 0
     assert compare(noise).returncode != 0
+
+
+# ---- specimens that go on beyond the field ----
+
+@pytest.mark.parametrize("kind", ["slab", "lamella"])
+def test_a_slab_goes_on_beyond_the_field(make_phantom, kind):
+    """The views are projections of a truth that is as thick at the field's edges, and what
+    crosses the middle at 0 degrees is the truth's own sum along the thickness."""
+    made = make_phantom("--specimen", kind, "--size", 64, 40, 48, "--views", 5,
+                        "--noise-free", "--lamella-angle", -5)
+    views, truth = read_mrc(made.series), read_mrc(made.truth)
+    assert np.abs(views[2] - truth.sum(axis=1)).mean() < 0.1 * views[2].std()
+    assert np.corrcoef(views[2].ravel(), truth.sum(axis=1).ravel())[0, 1] > 0.99
+    mean = views.mean(axis=1)
+    assert np.all(mean[:, [0, 1, -2, -1]] > 0.6 * mean.mean(axis=1, keepdims=True))
+    slope = 0 if kind == "slab" else np.tan(np.radians(-5))
+    filled = truth.mean(axis=0) > 0.15
+    heights = (filled * (np.arange(48)[:, None] - 23.5)).sum(axis=0) / filled.sum(axis=0)
+    assert np.polyfit(np.arange(64) - 31.5, heights, 1)[0] == pytest.approx(slope, abs=0.02)
+    # A layer without end is longer by 1 / cos of its angle to the beam.
+    layer = np.cos(np.radians(np.array([-60, 0, 60]) + (0 if kind == "slab" else -5)))
+    longer = mean[[0, 2, 4]].mean(axis=1) * layer
+    assert longer == pytest.approx(longer.mean(), rel=0.1)
+
+
+def test_noise_by_dose(make_phantom):
+    """Four times the dose, half the noise; as the electrons of a pixel say."""
+    options = ["--specimen", "slab", "--size", 64, 40, 32, "--views", 5]
+    clean = read_mrc(make_phantom(*options, "--noise-free").series)
+    deviation = np.sqrt(clean.var(axis=(1, 2)).mean())
+    for dose in 0.01, 0.04:
+        noise = read_mrc(make_phantom(*options, "--dose", dose).series) - clean
+        electrons = dose / 5 * (4000 / 64) ** 2
+        assert noise.std() == pytest.approx(deviation / 0.05 / np.sqrt(electrons), rel=0.03)

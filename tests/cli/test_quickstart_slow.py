@@ -16,13 +16,13 @@ def test_quickstart(build_dir, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     wbp, sirt = (float(re.search(rf"^  {name} +([\d.]+)$", done.stdout, re.M)[1])
                  for name in ("WBP", "SIRT"))
-    truth = read_mrc(tmp_path / "out" / "cell_truth.mrc")
+    truth = read_mrc(tmp_path / "out" / "slab_truth.mrc")
     inner = tuple(slice(n // 16, n - n // 16) for n in truth.shape)
     for name, said in (("wbp", wbp), ("sirt", sirt)):
-        volume = read_mrc(tmp_path / "out" / f"cell_{name}.mrc")
+        volume = read_mrc(tmp_path / "out" / f"slab_{name}.mrc")
         measured = np.corrcoef(truth[inner].ravel(), volume[inner].ravel())[0, 1]
         assert said == pytest.approx(measured, abs=1e-4)
         for section in ("xy", "xz"):
-            assert (tmp_path / "out" / f"cell_{name}_{section}.png").stat().st_size > 1000
+            assert (tmp_path / "out" / f"slab_{name}_{section}.png").stat().st_size > 1000
     assert sirt > wbp > 0.2
-    assert "No view stands out." in (tmp_path / "out" / "cell_sirt.html").read_text()
+    assert "No view stands out." in (tmp_path / "out" / "slab_sirt.html").read_text()
