@@ -258,6 +258,9 @@ static constexpr tr_backend make_table()
     table.mul_lines = tr_cuda_mul_lines;
     table.axpy_lines = tr_cuda_axpy_lines;
     table.invert_guarded = tr_cuda_invert_guarded;
+    table.row_dots = tr_cuda_row_dots;
+    table.axpy_rows = tr_cuda_axpy_rows;
+    table.scale_rows = tr_cuda_scale_rows;
     table.row_squares = tr_cuda_row_squares;
     table.mask_rows = tr_cuda_mask_rows;
     table.grad = tr_cuda_grad;

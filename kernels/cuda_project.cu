@@ -27,10 +27,12 @@ static ray_kind find_kind(const tr_slab *s, const tr_subset *views)
     for (size_t k = 0; k < tr_cuda_view_count(s, views); k++) {
         const tr_ray *ray = &s->rays[tr_cuda_view_at(views, k)];
         if (ray->uy != 0.0 || ray->vx != 0.0 || ray->vy != 1.0)
-            return GENERAL;
+            kind = GENERAL;
         if (kind == INDEPENDENT && (ray->v0 != 0.0 || ray->vz != 0.0))
             kind = SHIFTED;
+        TR_ASSERT(!s->outer || ray->ux > 0.0);
     }
+    TR_ASSERT(!s->outer || kind == INDEPENDENT);
     return kind;
 }
 
@@ -132,7 +134,7 @@ static tr_status time_kernel(const call *k, tr_kernel kernel, const tr_slab *sla
     TR_CUDA("measure the time", cudaEventSynchronize(events[1]));
     TR_CUDA("measure the time",
             cudaEventElapsedTime(&milliseconds, events[0], events[1]));
-    double updates = (double)tr_volume_lines(slab) * (double)slab->rows * k->rays->n;
+    double updates = (double)tr_core_lines(slab) * (double)slab->rows * k->rays->n;
     *gups = updates / (milliseconds > 1e-3 ? milliseconds : 1e-3) * 1e-6;
     return TR_OK;
 }
@@ -162,8 +164,7 @@ static tr_status choose_kernel(const call *k)
 {
     tr_cuda *c = k->c;
     double tile = 0.0, texture = 0.0;
-    double updates =
-        (double)tr_volume_lines(k->slab) * (double)k->slab->rows * k->rays->n;
+    double updates = (double)tr_core_lines(k->slab) * (double)k->slab->rows * k->rays->n;
     c->kernel = TR_KERNEL_TILE;
     c->chosen = true;
     if (updates < least_updates || !tr_cuda_texture_fits(c, k->slab))
@@ -214,6 +215,21 @@ static bool with_texture(const call *k, bool general, tr_status *status)
     return false;
 }
 
+static tr_status backproject_core(const call *k)
+{
+    tr_cuda *c = k->c;
+    ray_kind kind = find_kind(k->slab, k->views);
+    bool tile = kind == INDEPENDENT && tr_cuda_tile_fits(k->slab, k->views);
+    if (tile && c->kernel == TR_KERNEL_AUTO)
+        TR_TRY(choose_kernel(k));
+    tr_status status = TR_OK;
+    if (kind != SHIFTED && with_texture(k, kind == GENERAL, &status))
+        return status;
+    if (tile)
+        return run_kernel(k, TR_KERNEL_TILE, k->slab);
+    return tr_cuda_general_backproject(c, k->slab, k->rays, kind == SHIFTED, k->p, k->x);
+}
+
 tr_status tr_cuda_backproject(void *state, const tr_slab *slab, const tr_subset *views,
                               const tr_vec *p, tr_vec *x)
 {
@@ -223,16 +239,10 @@ tr_status tr_cuda_backproject(void *state, const tr_slab *slab, const tr_subset 
         return tr_cuda_fill(c, x, 0.0f);
     TR_TRY(get_rays(c, slab, views, &rays));
     const call k = {c, slab, views, &rays, p->data, x->data};
-    ray_kind kind = find_kind(slab, views);
-    bool tile = kind == INDEPENDENT && tr_cuda_tile_fits(slab, views);
-    if (tile && c->kernel == TR_KERNEL_AUTO)
-        TR_TRY(choose_kernel(&k));
-    tr_status status = TR_OK;
-    if (kind != SHIFTED && with_texture(&k, kind == GENERAL, &status))
-        return status;
-    if (tile)
-        return run_kernel(&k, TR_KERNEL_TILE, slab);
-    return tr_cuda_general_backproject(c, slab, &rays, kind == SHIFTED, p->data, x->data);
+    TR_TRY(backproject_core(&k));
+    if (!slab->outer)
+        return TR_OK;
+    return tr_cuda_outer_backproject(c, slab, &rays, p->data, x->data);
 }
 
 tr_status tr_cuda_project(void *state, const tr_slab *slab, const tr_subset *views,
@@ -252,7 +262,10 @@ tr_status tr_cuda_project(void *state, const tr_slab *slab, const tr_subset *vie
         TR_CUDA("clear a view",
                 cudaMemsetAsync(p->data + tr_cuda_view_at(views, k) * view, 0,
                                 view * sizeof *p->data, c->compute));
-    return tr_cuda_tile_project(c, slab, &rays, kind == SHIFTED, x->data, p->data);
+    TR_TRY(tr_cuda_tile_project(c, slab, &rays, kind == SHIFTED, x->data, p->data));
+    if (!slab->outer)
+        return TR_OK;
+    return tr_cuda_outer_project(c, slab, &rays, x->data, p->data);
 }
 
 /* ---- sums: of the geometry only, in double, each by one thread ---- */
@@ -340,19 +353,21 @@ tr_status tr_cuda_row_sums(void *state, const tr_slab *slab, const tr_subset *vi
     TR_TRY(get_rays(c, slab, views, &rays));
     TR_LAUNCH(sum_rows, dim3(tr_cuda_blocks(c, lines, SUM_THREADS)), dim3(SUM_THREADS), 0,
               c->compute, tr_cuda_slab_of(slab), rays, p->data);
-    return tr_cuda_launched("sum_rows");
+    TR_TRY(tr_cuda_launched("sum_rows"));
+    return slab->outer ? tr_cuda_outer_row_sums(c, slab, &rays, p->data) : TR_OK;
 }
 
 tr_status tr_cuda_col_sums(void *state, const tr_slab *slab, const tr_subset *views,
                            tr_vec *x)
 {
     tr_cuda *c = (tr_cuda *)state;
-    size_t lines = tr_volume_lines(slab);
+    size_t lines = tr_core_lines(slab);
     tr_cuda_rays rays;
     if (tr_cuda_view_count(slab, views) == 0)
         return tr_cuda_fill(c, x, 0.0f);
     TR_TRY(get_rays(c, slab, views, &rays));
     TR_LAUNCH(sum_columns, dim3(tr_cuda_blocks(c, lines, SUM_THREADS)), dim3(SUM_THREADS),
               0, c->compute, tr_cuda_slab_of(slab), rays, x->data);
-    return tr_cuda_launched("sum_columns");
+    TR_TRY(tr_cuda_launched("sum_columns"));
+    return slab->outer ? tr_cuda_outer_col_sums(c, slab, &rays, x->data) : TR_OK;
 }

@@ -72,5 +72,15 @@ tr_status tr_cuda_general_backproject(tr_cuda *c, const tr_slab *s,
                                       const float *p, float *x);
 tr_status tr_cuda_general_project(tr_cuda *c, const tr_slab *s, const tr_subset *views,
                                   const tr_cuda_rays *rays, const float *x, float *p);
+/* cuda_outer.cu: the cells outside the field, independent rows, ux > 0. P += their
+ * projection, or their row sums; the cells of x become the adjoint, or the sums. */
+tr_status tr_cuda_outer_project(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
+                                const float *x, float *p);
+tr_status tr_cuda_outer_backproject(tr_cuda *c, const tr_slab *s,
+                                    const tr_cuda_rays *rays, const float *p, float *x);
+tr_status tr_cuda_outer_row_sums(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
+                                 float *p);
+tr_status tr_cuda_outer_col_sums(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
+                                 float *x);
 
 #endif

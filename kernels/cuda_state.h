@@ -112,6 +112,10 @@ tr_status tr_cuda_mul_lines(void *state, const tr_vec *w, tr_vec *y);
 tr_status tr_cuda_axpy_lines(void *state, float a, const tr_vec *w, const tr_vec *x,
                              tr_vec *y);
 tr_status tr_cuda_invert_guarded(void *state, float tiny, tr_vec *y);
+tr_status tr_cuda_row_dots(void *state, const tr_vec *w, const tr_vec *x, const tr_vec *y,
+                           double *sums);
+tr_status tr_cuda_axpy_rows(void *state, const float *a, const tr_vec *x, tr_vec *y);
+tr_status tr_cuda_scale_rows(void *state, const float *a, tr_vec *y);
 tr_status tr_cuda_row_squares(void *state, const tr_slab *slab, const tr_subset *views,
                               const tr_vec *p, double *sums);
 tr_status tr_cuda_mask_rows(void *state, const tr_slab *slab, const tr_subset *views,

@@ -3,7 +3,7 @@
 #include "../../kernels/outer_body.h"
 #include "backend_fixture.h"
 
-enum { VIEWS = 9, ROWS = 32 };
+enum { VIEWS = 9, ROWS = 48 };
 
 typedef struct outer_case {
     const char *name;
@@ -15,6 +15,7 @@ static const outer_case cases[] = {
     {"plain", 40, 40, 12, 12, 60, 0},
     {"wide volume", 31, 50, 7, 8, 60, 0.3},
     {"narrow volume", 45, 20, 17, 12, 70, -2.6},
+    {"thick volume", 40, 24, 70, 8, 60, 0},
     {"shifted out of the image", 24, 24, 5, 16, 60, 70},
     {"shifted the other way", 24, 24, 5, 16, 60, -70},
 };
