@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "../common/err.h"
+#include "host_device.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -49,16 +50,19 @@ static inline size_t tr_projection_lines(const tr_slab *s)
     return s->n_views * (s->n_u + TR_GUARDS);
 }
 /* Without the cells outside the field, which follow; and with them. */
-static inline size_t tr_core_lines(const tr_slab *s) { return s->n_z * s->n_x; }
-static inline size_t tr_volume_lines(const tr_slab *s)
+TR_HD static inline size_t tr_core_lines(const tr_slab *s) { return s->n_z * s->n_x; }
+TR_HD static inline size_t tr_volume_lines(const tr_slab *s)
 {
     return s->n_z * (s->n_x + 2 * s->outer);
 }
 
 /* With the cells outside the field, a row has so many voxels, and voxel i of them in
  * plane z is this line of a volume. */
-static inline size_t tr_all_columns(const tr_slab *s) { return s->n_x + 2 * s->outer; }
-static inline size_t tr_line_at(const tr_slab *s, size_t z, size_t i)
+TR_HD static inline size_t tr_all_columns(const tr_slab *s)
+{
+    return s->n_x + 2 * s->outer;
+}
+TR_HD static inline size_t tr_line_at(const tr_slab *s, size_t z, size_t i)
 {
     if (i >= s->outer && i < s->outer + s->n_x)
         return z * s->n_x + i - s->outer;

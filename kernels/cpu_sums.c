@@ -30,13 +30,6 @@ static void add_outer_row_sums(const tr_slab *s, const tr_ray *ray, double *sums
     }
 }
 
-/* Of a step at place `at` of the list, the columns that see it. */
-static double seen_by(const tr_slab *s, size_t at)
-{
-    size_t hidden = at > TR_OUTER_LEFT ? at - TR_OUTER_LEFT : 0;
-    return hidden < s->n_u ? (double)(s->n_u - hidden) : 0.0;
-}
-
 static void add_outer_col_sums(const tr_slab *s, const tr_ray *ray, size_t iz,
                                float *cells)
 {
@@ -52,7 +45,7 @@ static void add_outer_col_sums(const tr_slab *s, const tr_ray *ray, size_t iz,
             const tr_outer_taps t = tr_outer_step(c, (right ? 1.0 : -1.0) / ray->ux);
             double sum = 0.0;
             for (int i = 0; i < 3; i++)
-                sum += t.weight[i] * seen_by(s, (size_t)(t.at + i));
+                sum += t.weight[i] * tr_outer_seen_by((size_t)(t.at + i), s->n_u);
             cells[tr_outer_line(right, (size_t)k, s->outer)] += (float)sum;
             if (k)
                 cells[tr_outer_line(right, (size_t)k - 1, s->outer)] -= (float)sum;

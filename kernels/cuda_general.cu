@@ -341,7 +341,7 @@ tr_status find_scale(tr_cuda *c, const tr_slab *s, const float *x, fixed_point *
     *fixed = (fixed_point *)memory;
     double *sums = (double *)(*fixed + 1);
     TR_LAUNCH(sum_absolute, dim3(SUM_BLOCKS), dim3(THREADS), sizeof(sum_memory),
-              c->compute, x, tr_volume_lines(s) * s->rows, sums);
+              c->compute, x, tr_core_lines(s) * s->rows, sums);
     TR_TRY(tr_cuda_launched("sum_absolute"));
     TR_LAUNCH(choose_scale, dim3(1), dim3(THREADS), sizeof(sum_memory), c->compute, sums,
               *fixed);

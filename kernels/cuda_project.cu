@@ -27,10 +27,12 @@ static ray_kind find_kind(const tr_slab *s, const tr_subset *views)
     for (size_t k = 0; k < tr_cuda_view_count(s, views); k++) {
         const tr_ray *ray = &s->rays[tr_cuda_view_at(views, k)];
         if (ray->uy != 0.0 || ray->vx != 0.0 || ray->vy != 1.0)
-            return GENERAL;
+            kind = GENERAL;
         if (kind == INDEPENDENT && (ray->v0 != 0.0 || ray->vz != 0.0))
             kind = SHIFTED;
+        TR_ASSERT(!s->outer || ray->ux > 0.0);
     }
+    TR_ASSERT(!s->outer || kind == INDEPENDENT);
     return kind;
 }
 
@@ -213,19 +215,19 @@ static bool with_texture(const call *k, bool general, tr_status *status)
     return false;
 }
 
-static tr_status backproject_core(const call *k, ray_kind kind)
+static tr_status backproject_core(const call *k)
 {
     tr_cuda *c = k->c;
-    const tr_slab *slab = k->slab;
-    bool tile = kind == INDEPENDENT && tr_cuda_tile_fits(slab, k->views);
+    ray_kind kind = find_kind(k->slab, k->views);
+    bool tile = kind == INDEPENDENT && tr_cuda_tile_fits(k->slab, k->views);
     if (tile && c->kernel == TR_KERNEL_AUTO)
         TR_TRY(choose_kernel(k));
     tr_status status = TR_OK;
     if (kind != SHIFTED && with_texture(k, kind == GENERAL, &status))
         return status;
     if (tile)
-        return run_kernel(k, TR_KERNEL_TILE, slab);
-    return tr_cuda_general_backproject(c, slab, k->rays, kind == SHIFTED, k->p, k->x);
+        return run_kernel(k, TR_KERNEL_TILE, k->slab);
+    return tr_cuda_general_backproject(c, k->slab, k->rays, kind == SHIFTED, k->p, k->x);
 }
 
 tr_status tr_cuda_backproject(void *state, const tr_slab *slab, const tr_subset *views,
@@ -237,11 +239,10 @@ tr_status tr_cuda_backproject(void *state, const tr_slab *slab, const tr_subset 
         return tr_cuda_fill(c, x, 0.0f);
     TR_TRY(get_rays(c, slab, views, &rays));
     const call k = {c, slab, views, &rays, p->data, x->data};
-    ray_kind kind = find_kind(slab, views);
-    TR_ASSERT(!slab->outer || kind == INDEPENDENT);
-    TR_TRY(backproject_core(&k, kind));
-    return slab->outer ? tr_cuda_outer_backproject(c, slab, &rays, p->data, x->data)
-                       : TR_OK;
+    TR_TRY(backproject_core(&k));
+    if (!slab->outer)
+        return TR_OK;
+    return tr_cuda_outer_backproject(c, slab, &rays, p->data, x->data);
 }
 
 tr_status tr_cuda_project(void *state, const tr_slab *slab, const tr_subset *views,
@@ -261,9 +262,10 @@ tr_status tr_cuda_project(void *state, const tr_slab *slab, const tr_subset *vie
         TR_CUDA("clear a view",
                 cudaMemsetAsync(p->data + tr_cuda_view_at(views, k) * view, 0,
                                 view * sizeof *p->data, c->compute));
-    TR_ASSERT(!slab->outer || kind == INDEPENDENT);
     TR_TRY(tr_cuda_tile_project(c, slab, &rays, kind == SHIFTED, x->data, p->data));
-    return slab->outer ? tr_cuda_outer_project(c, slab, &rays, x->data, p->data) : TR_OK;
+    if (!slab->outer)
+        return TR_OK;
+    return tr_cuda_outer_project(c, slab, &rays, x->data, p->data);
 }
 
 /* ---- sums: of the geometry only, in double, each by one thread ---- */

@@ -66,8 +66,14 @@ bool tr_cuda_texture_fits(const tr_cuda *c, const tr_slab *s);
 tr_status tr_cuda_texture_backproject(tr_cuda *c, const tr_slab *s,
                                       const tr_subset *views, const tr_cuda_rays *rays,
                                       bool general, const float *p, float *x);
-/* cuda_outer.cu: cells outside the field, for independent rows without shifts: what they
- * add to views and to row sums, and the cells, which the others leave alone. */
+/* cuda_general.cu: coupled rays, and backprojection of shifted, independent rows. */
+tr_status tr_cuda_general_backproject(tr_cuda *c, const tr_slab *s,
+                                      const tr_cuda_rays *rays, bool shifted,
+                                      const float *p, float *x);
+tr_status tr_cuda_general_project(tr_cuda *c, const tr_slab *s, const tr_subset *views,
+                                  const tr_cuda_rays *rays, const float *x, float *p);
+/* cuda_outer.cu: the cells outside the field, independent rows, ux > 0. P += their
+ * projection, or their row sums; the cells of x become the adjoint, or the sums. */
 tr_status tr_cuda_outer_project(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
                                 const float *x, float *p);
 tr_status tr_cuda_outer_backproject(tr_cuda *c, const tr_slab *s,
@@ -76,11 +82,5 @@ tr_status tr_cuda_outer_row_sums(tr_cuda *c, const tr_slab *s, const tr_cuda_ray
                                  float *p);
 tr_status tr_cuda_outer_col_sums(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
                                  float *x);
-/* cuda_general.cu: coupled rays, and backprojection of shifted, independent rows. */
-tr_status tr_cuda_general_backproject(tr_cuda *c, const tr_slab *s,
-                                      const tr_cuda_rays *rays, bool shifted,
-                                      const float *p, float *x);
-tr_status tr_cuda_general_project(tr_cuda *c, const tr_slab *s, const tr_subset *views,
-                                  const tr_cuda_rays *rays, const float *x, float *p);
 
 #endif

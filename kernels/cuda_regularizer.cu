@@ -3,8 +3,9 @@
 
 enum { THREADS = 256 };
 
-/* A thread's place in a volume of n_x x n_z lines: threads in x along a line, threads in
- * y and the grid's x over the lines of a plane, the grid's y over planes. */
+/* A thread's place in a volume of n_x x n_z lines, cells outside the field as well:
+ * threads in x along a line, threads in y and the grid's x over the lines of a plane, the
+ * grid's y over planes. */
 static tr_cuda_shape over_volume(const tr_cuda *c, size_t n_x, size_t n_z, size_t rows)
 {
     const unsigned most = 65535;
@@ -20,64 +21,57 @@ static tr_cuda_shape over_volume(const tr_cuda *c, size_t n_x, size_t n_z, size_
 
 namespace
 {
-/* n_x counts the cells outside the field as well. */
-struct sizes {
-    size_t n_x, n_z, rows, n, outer;
-};
-
-/* tr_line_at, on the device. */
-__device__ size_t line_at(const sizes &s, size_t z, size_t x)
+/* Where line (z, x) begins; x counts the cells outside the field as well. */
+__device__ inline size_t line_start(const tr_slab *s, size_t z, size_t x)
 {
-    size_t core = s.n_x - 2 * s.outer;
-    if (x >= s.outer && x < s.outer + core)
-        return z * core + x - s.outer;
-    return core * s.n_z + z * 2 * s.outer + (x < s.outer ? x : x - core);
+    return tr_line_at(s, z, x) * s->rows;
 }
 
-__global__ void grad(sizes s, const float *v, const float *above, float *gx, float *gy,
-                     float *gz)
+__global__ void grad(tr_slab s, size_t n, const float *v, const float *above, float *gx,
+                     float *gy, float *gz)
 {
-    TR_EACH_LINE(x, z, s.n_x, s.n_z)
+    const size_t columns = tr_all_columns(&s);
+    TR_EACH_LINE(x, z, columns, s.n_z)
     {
-        size_t line = line_at(s, z, x), at = line * s.rows;
-        bool right = x + 1 < s.n_x, over = z + 1 < s.n_z;
-        size_t beside = right ? line_at(s, z, x + 1) * s.rows : at;
-        size_t higher = over ? line_at(s, z + 1, x) * s.rows : at;
+        size_t line = tr_line_at(&s, z, x), at = line * s.rows;
+        size_t right = x + 1 < columns ? line_start(&s, z, x + 1) : at;
+        size_t over = z + 1 < s.n_z ? line_start(&s, z + 1, x) : at;
         for (size_t r = threadIdx.x; r < s.rows; r += blockDim.x) {
-            bool used = r < s.n;
+            bool used = r < n;
             float here = v[at + r], next = here;
-            if (r + 1 < s.n)
+            if (r + 1 < n)
                 next = v[at + r + 1];
             else if (used && above)
                 next = above[line];
-            gx[at + r] = used && right ? v[beside + r] - here : 0.0f;
+            gx[at + r] = used && right != at ? v[right + r] - here : 0.0f;
             gy[at + r] = used ? next - here : 0.0f;
-            gz[at + r] = used && over ? v[higher + r] - here : 0.0f;
+            gz[at + r] = used && over != at ? v[over + r] - here : 0.0f;
         }
     }
 }
 
 /* Every difference counts for the voxel at its end, and against the one at its start; the
  * last one of an axis does not exist. */
-__global__ void grad_adjoint(sizes s, const float *gx, const float *gy, const float *gz,
-                             const float *below, float *y)
+__global__ void grad_adjoint(tr_slab s, size_t n, const float *gx, const float *gy,
+                             const float *gz, const float *below, float *y)
 {
-    TR_EACH_LINE(x, z, s.n_x, s.n_z)
+    const size_t columns = tr_all_columns(&s);
+    TR_EACH_LINE(x, z, columns, s.n_z)
     {
-        size_t line = line_at(s, z, x), at = line * s.rows;
-        size_t beside = x ? line_at(s, z, x - 1) * s.rows : at;
-        size_t lower = z ? line_at(s, z - 1, x) * s.rows : at;
+        size_t line = tr_line_at(&s, z, x), at = line * s.rows;
+        size_t left = x ? line_start(&s, z, x - 1) : at;
+        size_t under = z ? line_start(&s, z - 1, x) : at;
         for (size_t r = threadIdx.x; r < s.rows; r += blockDim.x) {
             float sum = 0.0f;
-            if (r < s.n) {
+            if (r < n) {
                 float before = r ? gy[at + r - 1] : below ? below[line] : 0.0f;
                 sum = before - gy[at + r];
                 if (x)
-                    sum += gx[beside + r];
-                if (x + 1 < s.n_x)
+                    sum += gx[left + r];
+                if (x + 1 < columns)
                     sum -= gx[at + r];
                 if (z)
-                    sum += gz[lower + r];
+                    sum += gz[under + r];
                 if (z + 1 < s.n_z)
                     sum -= gz[at + r];
             }
@@ -108,16 +102,18 @@ __device__ void turn_pair(float *a, float *b)
     *b = root * difference;
 }
 
-/* The pairs of lines apart_x along x and apart_z along z, the first of a pair at
- * multiples of (step_x, step_z) lines and planes: pairs_x x pairs_z of them. */
-__global__ void pair_lines(sizes s, size_t pairs_x, size_t pairs_z, size_t step_x,
-                           size_t step_z, size_t apart_x, size_t apart_z, float *v)
+/* Pairs of lines at a distance of `step` along x or z, the first of a pair at multiples
+ * of twice that there and of `step` on the other axis: pairs_x x pairs_z of them. */
+__global__ void pair_lines(tr_slab s, size_t pairs_x, size_t pairs_z, size_t step,
+                           bool along_x, float *v)
 {
+    const size_t step_x = along_x ? 2 * step : step, step_z = along_x ? step : 2 * step;
     TR_EACH_LINE(x, z, pairs_x, pairs_z)
     {
-        size_t first_x = x * step_x, first_z = z * step_z;
-        float *a = v + line_at(s, first_z, first_x) * s.rows;
-        float *b = v + line_at(s, first_z + apart_z, first_x + apart_x) * s.rows;
+        size_t at_z = z * step_z, at_x = x * step_x;
+        float *a = v + line_start(&s, at_z, at_x);
+        float *b = v + line_start(&s, along_x ? at_z : at_z + step,
+                                  along_x ? at_x + step : at_x);
         for (size_t r = threadIdx.x; r < s.rows; r += blockDim.x)
             turn_pair(a + r, b + r);
     }
@@ -131,11 +127,6 @@ __global__ void pair_rows(size_t lines, size_t rows, size_t pairs, float *v)
             turn_pair(v + l * rows + 2 * k, v + l * rows + 2 * k + 1);
 }
 } // namespace
-
-static sizes sizes_of(const tr_slab *s, size_t n)
-{
-    return {tr_all_columns(s), s->n_z, s->rows, n, s->outer};
-}
 
 /* One value per line, from the host; NULL stays NULL. */
 static tr_status put_line_values(tr_cuda *c, const tr_slab *s, const float *host,
@@ -157,7 +148,7 @@ tr_status tr_cuda_grad(void *state, const tr_slab *s, size_t n, const tr_vec *x,
     TR_ASSERT(n > 0 && n <= s->rows);
     TR_TRY(put_line_values(c, s, above, &next));
     tr_cuda_shape shape = over_volume(c, tr_all_columns(s), s->n_z, s->rows);
-    TR_LAUNCH(grad, shape.grid, shape.block, 0, c->compute, sizes_of(s, n), x->data, next,
+    TR_LAUNCH(grad, shape.grid, shape.block, 0, c->compute, *s, n, x->data, next,
               gx->data, gy->data, gz->data);
     return tr_cuda_launched("grad");
 }
@@ -171,8 +162,8 @@ tr_status tr_cuda_grad_adjoint(void *state, const tr_slab *s, size_t n, const tr
     TR_ASSERT(n > 0 && n <= s->rows);
     TR_TRY(put_line_values(c, s, below, &before));
     tr_cuda_shape shape = over_volume(c, tr_all_columns(s), s->n_z, s->rows);
-    TR_LAUNCH(grad_adjoint, shape.grid, shape.block, 0, c->compute, sizes_of(s, n),
-              gx->data, gy->data, gz->data, before, y->data);
+    TR_LAUNCH(grad_adjoint, shape.grid, shape.block, 0, c->compute, *s, n, gx->data,
+              gy->data, gz->data, before, y->data);
     return tr_cuda_launched("grad_adjoint");
 }
 
@@ -194,9 +185,8 @@ static tr_status pair_along(const tr_cuda *c, const tr_slab *s, tr_vec *v, size_
     if (pairs_x == 0 || pairs_z == 0)
         return TR_OK;
     tr_cuda_shape shape = over_volume(c, pairs_x, pairs_z, s->rows);
-    TR_LAUNCH(pair_lines, shape.grid, shape.block, 0, c->compute, sizes_of(s, s->rows),
-              pairs_x, pairs_z, along_x ? 2 * step : step, along_x ? step : 2 * step,
-              along_x ? step : 0, along_x ? 0 : step, v->data);
+    TR_LAUNCH(pair_lines, shape.grid, shape.block, 0, c->compute, *s, pairs_x, pairs_z,
+              step, along_x, v->data);
     return tr_cuda_launched("pair_lines");
 }
 

@@ -8,7 +8,8 @@
 enum {
     THREADS = 256,
     MOST_PARTS = 2048, /* partial sums, which the host adds */
-    LINE_CHUNK = 256,  /* lines whose squares are summed at a time */
+    LINE_CHUNK = 256,  /* lines that are summed up row by row at a time, */
+    MOST_CHUNKS = 512, /* or more lines than that */
     WARP = 32,
     PER_WARP = THREADS / WARP
 };
@@ -99,6 +100,19 @@ __global__ void each_line(size_t lines, size_t n_quads, F f, const float *w,
             y4[i] = on_four(f, make_float4(v, v, v, v), x4[i], y4[i]);
     }
 }
+
+/* The same with one w per row. */
+template <class F>
+__global__ void each_row(size_t lines, size_t n_quads, F f, const float4 *w,
+                         const float4 *x, float4 *y)
+{
+    size_t step = (size_t)gridDim.x * blockDim.y;
+    for (size_t l = (size_t)blockIdx.x * blockDim.y + threadIdx.y; l < lines; l += step)
+        for (size_t i = threadIdx.x; i < n_quads; i += blockDim.x) {
+            size_t at = l * n_quads + i;
+            y[at] = on_four(f, w[i], x[at], y[at]);
+        }
+}
 } // namespace
 
 /* y = f(w, x, y), w and x NULL where f does not use them. */
@@ -174,6 +188,32 @@ tr_status tr_cuda_axpy_lines(void *state, float a, const tr_vec *w, const tr_vec
                              tr_vec *y)
 {
     return apply(state, "axpy_lines", add_weighted{a}, w, x, y);
+}
+
+/* y = f(w[r], x, y), w from the host. */
+template <class F>
+static tr_status apply_rows(void *state, const char *what, F f, const float *w,
+                            const tr_vec *x, tr_vec *y)
+{
+    tr_cuda *c = (tr_cuda *)state;
+    void *factors;
+    TR_ASSERT(length(x) == length(y) && y->rows % 4 == 0);
+    TR_TRY(tr_cuda_put(c, TR_SCRATCH_ROWS, w, y->rows * sizeof *w, &factors));
+    tr_cuda_shape shape = tr_cuda_lines(c, y->lines, y->rows / 4);
+    auto *kernel = each_row<F>;
+    TR_LAUNCH(kernel, shape.grid, shape.block, 0, c->compute, y->lines, y->rows / 4, f,
+              (const float4 *)factors, (const float4 *)x->data, (float4 *)y->data);
+    return tr_cuda_launched(what);
+}
+
+tr_status tr_cuda_axpy_rows(void *state, const float *a, const tr_vec *x, tr_vec *y)
+{
+    return apply_rows(state, "axpy_rows", add_weighted{1.0f}, a, x, y);
+}
+
+tr_status tr_cuda_scale_rows(void *state, const float *a, tr_vec *y)
+{
+    return apply_rows(state, "scale_rows", multiply{}, a, y, y);
 }
 
 /* ---- sums over whole vectors ---- */
@@ -262,10 +302,38 @@ tr_status tr_cuda_sum_lengths(void *state, const tr_vec *gx, const tr_vec *gy,
     return sum_up(state, vector_length{}, length(gx), gx->data, gy->data, gz->data, sum);
 }
 
-/* ---- rows of projections ---- */
+/* ---- sums row by row ---- */
 
 namespace
 {
+/* The sum of a block's PER_WARP terms for each of WARP rows to where threads with
+ * threadIdx.y = 0 are told, in the same order always. */
+__device__ void sum_block(double sum, double *sums, double *to)
+{
+    sums[threadIdx.y * WARP + threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y != 0 || !to)
+        return;
+    for (unsigned k = 1; k < PER_WARP; k++)
+        sum += sums[k * WARP + threadIdx.x];
+    *to = sum;
+}
+
+/* Products over `chunk` lines, of WARP rows: part[chunk][row]. */
+__global__ void row_dots(size_t lines, size_t rows, size_t chunk, size_t w_rows,
+                         const float *w, const float *x, const float *y, double *parts)
+{
+    TR_SHARED(double, sums);
+    size_t r = (size_t)blockIdx.y * WARP + threadIdx.x, begin = blockIdx.x * chunk;
+    size_t end = begin + chunk < lines ? begin + chunk : lines;
+    double sum = 0.0;
+    for (size_t l = begin + threadIdx.y; r < rows && l < end; l += PER_WARP) {
+        double product = (double)x[l * rows + r] * y[l * rows + r];
+        sum += w ? w[w_rows == 1 ? l : l * rows + r] * product : product;
+    }
+    sum_block(sum, sums, r < rows ? parts + blockIdx.x * rows + r : NULL);
+}
+
 /* Sums of squares over LINE_CHUNK lines of one view, of WARP rows:
  * part[view][chunk][row]. Each row is summed in the same order always. */
 __global__ void row_squares(size_t lines, size_t rows, unsigned chunks,
@@ -280,13 +348,7 @@ __global__ void row_squares(size_t lines, size_t rows, unsigned chunks,
     if (r < rows)
         for (size_t l = begin + threadIdx.y; l < end; l += PER_WARP)
             sum += (double)from[l * rows] * from[l * rows];
-    sums[threadIdx.y * WARP + threadIdx.x] = sum;
-    __syncthreads();
-    if (threadIdx.y == 0 && r < rows) {
-        for (unsigned k = 1; k < PER_WARP; k++)
-            sum += sums[k * WARP + threadIdx.x];
-        parts[blockIdx.x * rows + r] = sum;
-    }
+    sum_block(sum, sums, r < rows ? parts + blockIdx.x * rows + r : NULL);
 }
 
 /* The first line of parts becomes the sum of all. */
@@ -300,53 +362,29 @@ __global__ void add_parts(size_t n_parts, size_t rows, double *parts)
         sum += parts[k * rows + r];
     parts[r] = sum;
 }
-
-/* Sums of w x y over LINE_CHUNK lines: part[chunk][row]. w has w_rows values a line, or
- * is NULL. */
-__global__ void row_dots(size_t lines, size_t rows, size_t w_rows, const float *w,
-                         const float *x, const float *y, double *parts)
-{
-    TR_SHARED(double, sums);
-    size_t r = (size_t)blockIdx.y * WARP + threadIdx.x;
-    size_t begin = (size_t)blockIdx.x * LINE_CHUNK;
-    size_t end = begin + LINE_CHUNK < lines ? begin + LINE_CHUNK : lines;
-    double sum = 0.0;
-    for (size_t l = begin + threadIdx.y; r < rows && l < end; l += PER_WARP) {
-        double weight = w ? w[w_rows == 1 ? l : l * rows + r] : 1.0;
-        sum += weight * x[l * rows + r] * y[l * rows + r];
-    }
-    sums[threadIdx.y * WARP + threadIdx.x] = sum;
-    __syncthreads();
-    if (threadIdx.y == 0 && r < rows) {
-        for (unsigned k = 1; k < PER_WARP; k++)
-            sum += sums[k * WARP + threadIdx.x];
-        parts[blockIdx.x * rows + r] = sum;
-    }
-}
-
-/* y = a y, or y + a x where there is an x. */
-__global__ void by_row(size_t lines, size_t rows, const float *a, const float *x,
-                       float *y)
-{
-    size_t step = (size_t)gridDim.x * blockDim.y;
-    for (size_t l = (size_t)blockIdx.x * blockDim.y + threadIdx.y; l < lines; l += step)
-        for (size_t r = threadIdx.x; r < rows; r += blockDim.x) {
-            size_t i = l * rows + r;
-            y[i] = x ? y[i] + a[r] * x[i] : y[i] * a[r];
-        }
-}
-
-/* A block works on lines of one view. */
-__global__ void mask_rows(size_t lines, size_t rows, const unsigned *views,
-                          const float *mask, float *p)
-{
-    float *to = p + views[blockIdx.y] * lines * rows;
-    size_t step = (size_t)gridDim.x * blockDim.y;
-    for (size_t l = (size_t)blockIdx.x * blockDim.y + threadIdx.y; l < lines; l += step)
-        for (size_t r = threadIdx.x; r < rows; r += blockDim.x)
-            to[l * rows + r] *= mask[r];
-}
 } // namespace
+
+tr_status tr_cuda_row_dots(void *state, const tr_vec *w, const tr_vec *x, const tr_vec *y,
+                           double *sums)
+{
+    tr_cuda *c = (tr_cuda *)state;
+    size_t rows = x->rows, lines = x->lines;
+    size_t chunk = (lines + MOST_CHUNKS - 1) / MOST_CHUNKS;
+    chunk = chunk > LINE_CHUNK ? chunk : (size_t)LINE_CHUNK;
+    size_t n_parts = lines ? (lines + chunk - 1) / chunk : 1; /* one sets it to 0 */
+    void *parts;
+    TR_ASSERT(length(x) == length(y) &&
+              (!w || (w->lines == lines && (w->rows == 1 || w->rows == rows))));
+    TR_TRY(tr_cuda_scratch(c, TR_SCRATCH_PARTS, n_parts * rows * sizeof *sums, &parts));
+    TR_LAUNCH(row_dots, dim3((unsigned)n_parts, (unsigned)((rows + WARP - 1) / WARP)),
+              dim3(WARP, PER_WARP), THREADS * sizeof *sums, c->compute, lines, rows,
+              chunk, w ? w->rows : 0, w ? w->data : NULL, x->data, y->data,
+              (double *)parts);
+    TR_LAUNCH(add_parts, (unsigned)((rows + THREADS - 1) / THREADS), THREADS, 0,
+              c->compute, n_parts, rows, (double *)parts);
+    TR_TRY(tr_cuda_launched("row_dots"));
+    return tr_cuda_get(c, parts, sums, rows * sizeof *sums);
+}
 
 tr_status tr_cuda_row_squares(void *state, const tr_slab *slab, const tr_subset *views,
                               const tr_vec *p, double *sums)
@@ -378,45 +416,21 @@ tr_status tr_cuda_row_squares(void *state, const tr_slab *slab, const tr_subset 
     return status;
 }
 
-tr_status tr_cuda_row_dots(void *state, const tr_vec *w, const tr_vec *x, const tr_vec *y,
-                           double *sums)
-{
-    tr_cuda *c = (tr_cuda *)state;
-    size_t rows = x->rows, chunks = (x->lines + LINE_CHUNK - 1) / LINE_CHUNK;
-    void *parts;
-    TR_ASSERT(length(x) == length(y) && (!w || w->lines == x->lines));
-    TR_TRY(
-        tr_cuda_scratch(c, TR_SCRATCH_PARTS, (chunks + 1) * rows * sizeof *sums, &parts));
-    TR_LAUNCH(row_dots, dim3((unsigned)chunks, (unsigned)((rows + WARP - 1) / WARP)),
-              dim3(WARP, PER_WARP), THREADS * sizeof *sums, c->compute, x->lines, rows,
-              w ? w->rows : 0, w ? (const float *)w->data : NULL, x->data, y->data,
-              (double *)parts);
-    TR_LAUNCH(add_parts, (unsigned)((rows + THREADS - 1) / THREADS), THREADS, 0,
-              c->compute, chunks, rows, (double *)parts);
-    TR_TRY(tr_cuda_launched("row_dots"));
-    return tr_cuda_get(c, parts, sums, rows * sizeof *sums);
-}
+/* ---- rows of projections ---- */
 
-static tr_status change_by_row(tr_cuda *c, const float *a, const float *x, tr_vec *y)
+namespace
 {
-    void *factors;
-    TR_TRY(tr_cuda_put(c, TR_SCRATCH_ROWS, a, y->rows * sizeof *a, &factors));
-    tr_cuda_shape shape = tr_cuda_lines(c, y->lines, y->rows);
-    TR_LAUNCH(by_row, shape.grid, shape.block, 0, c->compute, y->lines, y->rows,
-              (const float *)factors, x, y->data);
-    return tr_cuda_launched("by_row");
-}
-
-tr_status tr_cuda_axpy_rows(void *state, const float *a, const tr_vec *x, tr_vec *y)
+/* A block works on lines of one view. */
+__global__ void mask_rows(size_t lines, size_t rows, const unsigned *views,
+                          const float *mask, float *p)
 {
-    TR_ASSERT(length(x) == length(y));
-    return change_by_row((tr_cuda *)state, a, x->data, y);
+    float *to = p + views[blockIdx.y] * lines * rows;
+    size_t step = (size_t)gridDim.x * blockDim.y;
+    for (size_t l = (size_t)blockIdx.x * blockDim.y + threadIdx.y; l < lines; l += step)
+        for (size_t r = threadIdx.x; r < rows; r += blockDim.x)
+            to[l * rows + r] *= mask[r];
 }
-
-tr_status tr_cuda_scale_rows(void *state, const float *a, tr_vec *y)
-{
-    return change_by_row((tr_cuda *)state, a, NULL, y);
-}
+} // namespace
 
 tr_status tr_cuda_mask_rows(void *state, const tr_slab *slab, const tr_subset *views,
                             const float *mask, tr_vec *p)

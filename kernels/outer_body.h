@@ -20,8 +20,9 @@
 #include "ray_body.h"
 
 /* Steps further left than LEFT columns before the image are seen by all of it. The list
- * of steps has room for those and for what a step at the last column adds beyond it. */
-enum { TR_OUTER_LEFT = 3, TR_OUTER_SPARE = 5 };
+ * of steps has room for those, for what a step at the last column adds beyond it, and for
+ * one more, because a step just before the image's end may be rounded to it. */
+enum { TR_OUTER_LEFT = 3, TR_OUTER_SPARE = 6 };
 
 /* Pixels from the core to the inner end of cell k: cells are 4, 4, 4, 4, 8, 8, 8, 8, 16,
  * ... wide. */
@@ -94,6 +95,13 @@ TR_HD static inline tr_outer_taps tr_outer_step(double c, double height)
     t.weight[1] = (float)(height * (1.0 - first - last));
     t.weight[2] = (float)(height * last);
     return t;
+}
+
+/* How many columns see a step at this place of the list. */
+TR_HD static inline double tr_outer_seen_by(size_t at, size_t n_u)
+{
+    size_t hidden = at > TR_OUTER_LEFT ? at - TR_OUTER_LEFT : 0;
+    return hidden < n_u ? (double)(n_u - hidden) : 0.0;
 }
 
 #endif

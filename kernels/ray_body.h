@@ -3,11 +3,7 @@
 #ifndef TR_RAY_BODY_H
 #define TR_RAY_BODY_H
 
-#ifdef __CUDACC__
-#define TR_HD __host__ __device__
-#else
-#define TR_HD
-#endif
+#include "host_device.h"
 
 /* The two columns of P a voxel touches: line `column` (0 is the left guard) with weight
  * 1 - fraction, and the next with weight fraction. Rays outside the image land wholly

@@ -79,8 +79,7 @@ static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *p
     budget device = {0};
     if (own) {
         /* What the slabs are copied to; a texture holds the projections once more. */
-        (void)add(&device, TR_SLAB_QUEUE + work_projections + 1 + (g->outer > 0),
-                  projection);
+        (void)add(&device, TR_SLAB_QUEUE + work_projections + 1, projection);
         (void)add(&device, TR_SLAB_QUEUE + work_volumes, volume);
         (void)add(&device, 1, DEVICE_FIXED);
         if (job->initial)

@@ -110,8 +110,7 @@ static tr_status count_device(const tr_job *job, tr_volume_plan *p,
 {
     size_t vectors = p->bytes - n->rest, available;
     TR_TRY(job->backend->available(job->device, &available));
-    p->device_bytes = vectors + tr_volume_operator_bytes(job, p) + DEVICE_FIXED +
-                      (job->geometry.outer ? n->projection_bytes : 0);
+    p->device_bytes = vectors + tr_volume_operator_bytes(job, p) + DEVICE_FIXED;
     p->excess = p->device_bytes > available ? p->device_bytes - available : 0;
     /* The projections are read into host memory first. */
     p->bytes = n->rest + n->projection_bytes + p->excess;

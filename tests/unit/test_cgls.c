@@ -61,10 +61,8 @@ static tr_status col_sums(const tr_linop *A, const tr_subset *views, tr_vec *x)
     return TR_OK;
 }
 
-static const tr_linop_ops ops = {.forward = forward,
-                                 .adjoint = adjoint,
-                                 .row_sums = row_sums,
-                                 .col_sums = col_sums};
+static const tr_linop_ops ops = {
+    .forward = forward, .adjoint = adjoint, .row_sums = row_sums, .col_sums = col_sums};
 static const tr_slab slab = {
     .n_views = 1, .n_u = N_U, .n_x = N_X, .n_z = 1, .rows = ROWS, .p_rows = ROWS};
 

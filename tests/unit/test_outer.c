@@ -3,7 +3,7 @@
 #include "../../kernels/outer_body.h"
 #include "backend_fixture.h"
 
-enum { VIEWS = 9, ROWS = 32 };
+enum { VIEWS = 9, ROWS = 48 };
 
 typedef struct outer_case {
     const char *name;
@@ -15,6 +15,7 @@ static const outer_case cases[] = {
     {"plain", 40, 40, 12, 12, 60, 0},
     {"wide volume", 31, 50, 7, 8, 60, 0.3},
     {"narrow volume", 45, 20, 17, 12, 70, -2.6},
+    {"thick volume", 40, 24, 70, 8, 60, 0},
     {"shifted out of the image", 24, 24, 5, 16, 60, 70},
     {"shifted the other way", 24, 24, 5, 16, 60, -70},
 };
@@ -257,6 +258,14 @@ static void test_rows(void **state)
         assert_true(fabs(sums[r] - right) < 1e-9 * LINES);
         assert_true(fabs(plain[r] - unweighted) < 1e-9 * LINES);
         a[r] = (float)r - 3.0f;
+    }
+    assert_int_equal(f.backend->row_dots(f.device, &y.on, &x.on, &y.on, sums), TR_OK);
+    for (size_t r = 0; r < ROWS; r++) { /* a weight for each value */
+        double right = 0.0;
+        for (size_t l = 0; l < LINES; l++)
+            right += (double)x.host[l * ROWS + r] * y.host[l * ROWS + r] *
+                     y.host[l * ROWS + r];
+        assert_true(fabs(sums[r] - right) < 1e-9 * LINES);
     }
     memcpy(z.host, y.host, y.n * sizeof *y.host);
     to_device(&f, &z);

@@ -1,5 +1,6 @@
 /* Differences, their adjoint, shrinkage and the Haar transform against references in
- * double precision, whole and in two shares of the rows. */
+ * double precision, whole and in two shares of the rows; and with cells outside the field
+ * as without. */
 #include "backend_fixture.h"
 
 /* Odd lengths, so that the Haar transform leaves something over at every level; the last
@@ -347,6 +348,112 @@ static void test_shares_and_threads(void **state)
     }
 }
 
+/* ---- cells outside the field ---- */
+
+/* As many lines in the same order along x, but lying elsewhere. */
+static const tr_slab celled = {
+    .n_x = N_X - 8, .n_z = N_Z, .rows = ROWS, .p_rows = ROWS, .outer = 4};
+
+static size_t celled_line(size_t line)
+{
+    return tr_line_at(&celled, line / N_X, line % N_X);
+}
+
+/* The volume `plain` (or one value per line, rows = 1) as the celled slab has it. */
+static void move_lines(const float *plain, size_t rows, float *to)
+{
+    for (size_t l = 0; l < LINES; l++)
+        memcpy(to + celled_line(l) * rows, plain + l * rows, rows * sizeof *plain);
+}
+
+static vec celled_copy(const fixture *f, const vec *plain)
+{
+    vec v = new_volume(f, 0, 0);
+    move_lines(plain->host, ROWS, v.host);
+    to_device(f, &v);
+    return v;
+}
+
+static void check_same(const fixture *f, const vec *plain, const vec *got)
+{
+    to_host(f, plain);
+    to_host(f, got);
+    for (size_t l = 0; l < LINES; l++)
+        assert_memory_equal(plain->host + l * ROWS, got->host + celled_line(l) * ROWS,
+                            ROWS * sizeof *plain->host);
+}
+
+/* v: x, its three differences, and their adjoint, all of the given slab. */
+static void differences(const fixture *f, const tr_slab *s, const float *row, vec v[5])
+{
+    assert_int_equal(
+        f->backend->grad(f->device, s, N, &v[0].on, row, &v[1].on, &v[2].on, &v[3].on),
+        TR_OK);
+    assert_int_equal(f->backend->grad_adjoint(f->device, s, N, &v[1].on, &v[2].on,
+                                              &v[3].on, row, &v[4].on),
+                     TR_OK);
+}
+
+static void test_cells(void **state)
+{
+    (void)state;
+    fixture f = open_first(2);
+    float row[LINES], celled_row[LINES];
+    vec plain[5] = {new_volume(&f, 12, N)}, got[5] = {celled_copy(&f, &plain[0])};
+    random_row(row, 2);
+    move_lines(row, 1, celled_row);
+    for (int k = 1; k < 5; k++) {
+        plain[k] = new_volume(&f, 0, 0);
+        got[k] = new_volume(&f, 0, 0);
+    }
+    differences(&f, &slab, row, plain);
+    differences(&f, &celled, celled_row, got);
+    for (int k = 1; k < 5; k++)
+        check_same(&f, &plain[k], &got[k]);
+    for (int inverse = 0; inverse < 2; inverse++) {
+        vec *v[] = {&plain[0], &got[0]};
+        for (int k = 0; k < 2; k++)
+            assert_int_equal(f.backend->haar(f.device, k ? &celled : &slab, N, LEVELS,
+                                             inverse, &v[k]->on),
+                             TR_OK);
+        check_same(&f, &plain[0], &got[0]);
+    }
+    free_vecs(&f, plain, 5);
+    free_vecs(&f, got, 5);
+    close_backend(&f);
+}
+
+/* The adjoint of the differences, and that the Haar transform keeps lengths. */
+static void test_cells_adjoint(void **state)
+{
+    (void)state;
+    fixture f = open_first(2);
+    float none[LINES] = {0};
+    vec v[5] = {new_volume(&f, 13, N)}, y = new_volume(&f, 0, 0);
+    vec g[3] = {new_volume(&f, 14, N), new_volume(&f, 15, N), new_volume(&f, 16, N)};
+    for (int k = 1; k < 5; k++)
+        v[k] = new_volume(&f, 0, 0);
+    differences(&f, &celled, none, v);
+    assert_int_equal(f.backend->grad_adjoint(f.device, &celled, N, &g[0].on, &g[1].on,
+                                             &g[2].on, NULL, &y.on),
+                     TR_OK);
+    to_host_all(&f, v, 5);
+    to_host(&f, &y);
+    double forward = 0.0, squares = host_dot(&v[0], &v[0]);
+    for (int k = 0; k < 3; k++)
+        forward += host_dot(&v[k + 1], &g[k]);
+    assert_true(fabs(forward) > 1.0);
+    CLOSE(host_dot(&v[0], &y), forward, 1e-6 * squares);
+    assert_int_equal(f.backend->haar(f.device, &celled, N, LEVELS, false, &v[0].on),
+                     TR_OK);
+    to_host(&f, &v[0]);
+    CLOSE(host_dot(&v[0], &v[0]), squares, 1e-6 * squares);
+    free_vecs(&f, v, 5);
+    free_vecs(&f, g, 3);
+    free_vec(&f, &y);
+    close_backend(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -356,6 +463,8 @@ int main(void)
         cmocka_unit_test(test_haar),
         cmocka_unit_test(test_haar_of_a_block),
         cmocka_unit_test(test_shares_and_threads),
+        cmocka_unit_test(test_cells),
+        cmocka_unit_test(test_cells_adjoint),
     };
     int missing = backend_missing();
     return missing ? missing : cmocka_run_group_tests(tests, NULL, NULL);
