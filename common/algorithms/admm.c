@@ -214,17 +214,12 @@ static tr_status sum_data(admm *a, const tr_vec *b, layer_sums *s)
  * into a gradient of about g sigma, g = sqrt(2/3 sum of cos^2 tilt) / thickness: so much
  * must total variation hold back, and where there is next to no noise, some of what the
  * views cannot tell: 0.15 of the deviation that the best homogeneous layer leaves in
- * them. The 0.15 is from trials on slabs, wedges and a ball with noise of 0.03 to 3 times
- * the views' deviation. Of l1 and Haar: from the deviation of the views, after trials on
- * synthetic cells. */
+ * them. The 0.15 and the factors of l1 and Haar are from trials on slabs, wedges and
+ * balls with noise of 0.03 to 3 times the views' deviation. */
 static double choose_lambda(const admm *a, const layer_sums *s)
 {
-    static const double factor[] = {0.0, 1.0, 1.5};
+    static const double factor[] = {1.0, 8.0, 4.0};
     const tr_linop *A = a->c->A;
-    double views = (double)A->slab->n_views, mean = s->b / s->n;
-    if (a->reg.kind != TR_REG_TV)
-        return factor[a->reg.kind] * sqrt(fmax(s->bb / s->n - mean * mean, 0.0)) *
-               sqrt(views) / fmax(sqrt(s->aa / s->n), 1e-3);
     double squares = 0.0, sigma = a->c->sigma;
     for (size_t v = 0; v < A->slab->n_views; v++)
         squares += cos(A->tilt[v]) * cos(A->tilt[v]);
@@ -232,7 +227,7 @@ static double choose_lambda(const admm *a, const layer_sums *s)
     double left = s->bb - 2.0 * a->layer * s->ab + a->layer * a->layer * s->aa;
     double left_mean = (s->b - a->layer * s->a) / s->n;
     double rest = fmax(left / s->n - left_mean * left_mean - sigma * sigma, 0.0);
-    return g * sqrt(sigma * sigma + 0.15 * 0.15 * rest);
+    return factor[a->reg.kind] * g * sqrt(sigma * sigma + 0.15 * 0.15 * rest);
 }
 
 /* Lambda, rho and the layer. The spectrum of A^T R A ends near n_views; the factors of

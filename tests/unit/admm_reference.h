@@ -25,7 +25,6 @@ typedef struct problem {
     double A[COLUMNS][LINES], R[COLUMNS]; /* of one row */
     double b[COLUMNS][ROWS];
     double factors[LINES][LINES]; /* of 1 + TAU A^T R A */
-    double mean_row_sum;
 } problem;
 
 static void fill_matrix(void *data, size_t voxel, size_t sample, double weight)
@@ -85,7 +84,6 @@ static problem *make_problem(void)
         for (int l = 0; l < LINES; l++)
             sum += p->A[c][l];
         p->R[c] = sum > 1e-3 ? 1.0 / sum : 0.0;
-        p->mean_row_sum += sum / COLUMNS;
         for (int r = 0; r < ROWS; r++) {
             for (int l = 0; l < LINES; l++)
                 p->b[c][r] += p->A[c][l] * truth(l % N_X, l / N_X, r);
