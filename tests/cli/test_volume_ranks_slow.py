@@ -15,7 +15,7 @@ def release_only(sanitized):
 
 
 OPTIONS = {"BPT": [], "WBP": [], "FBP": [], "SIRT": ["-i", 5], "SART": ["-i", 2],
-           "CGLS": ["-i", 5], "ADMM": ["-i", 3, "--cg", 3, "--regularizer", "tv"]}
+           "CGLS": ["-i", 5], "ADMM": ["-i", 3, "--cg", 3, "--regularizer", "tv", "--lambda", 0.01]}
 GEOMETRIES = {
     "pitch 0": [], "pitch 6": ["--pitch", 6],
     "x-tilts": ["--xtilts", "s.xtilt", "--pitch", 6],
