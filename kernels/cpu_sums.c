@@ -45,7 +45,7 @@ static void add_outer_col_sums(const tr_slab *s, const tr_ray *ray, size_t iz,
             const tr_outer_taps t = tr_outer_step(c, (right ? 1.0 : -1.0) / ray->ux);
             double sum = 0.0;
             for (int i = 0; i < 3; i++)
-                sum += t.weight[i] * tr_outer_seen_by((size_t)(t.at + i), s->n_u);
+                sum += t.weight[i] * tr_outer_seen_by((size_t)t.at + (size_t)i, s->n_u);
             cells[tr_outer_line(right, (size_t)k, s->outer)] += (float)sum;
             if (k)
                 cells[tr_outer_line(right, (size_t)k - 1, s->outer)] -= (float)sum;

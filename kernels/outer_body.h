@@ -28,7 +28,7 @@ enum { TR_OUTER_LEFT = 3, TR_OUTER_SPARE = 6 };
  * ... wide. */
 TR_HD static inline double tr_outer_edge(int k)
 {
-    return 4.0 * (double)(1ll << (k / 4)) * (double)(4 + k % 4) - 16.0;
+    return 4.0 * (double)(1LL << (k / 4)) * (double)(4 + k % 4) - 16.0;
 }
 
 /* The voxel position (core voxels lie at 0 .. n_x - 1) of cell k's inner end. */
