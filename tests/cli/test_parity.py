@@ -58,6 +58,17 @@ def test_without_tilt_com_only_the_scale_differs(tiltrec, parity, shared_data, t
     assert difference(read_mrc(tmp_path / "com.mrc"), ours) < 0.002
 
 
+@pytest.mark.parametrize("pitch, xtilt, same", [(0, -6, True), (10, 4, True), (0, 6, False)])
+def test_x_tilts_have_the_sign_of_imod(tiltrec, parity, shared_data, pitch, xtilt, same):
+    """To IMOD, an x-tilt of +6 in every view is what an XAXISTILT of -6 is."""
+    (parity / "x.com").write_text(TILT_COM + f"XTILTFILE x.xtilt\nXAXISTILT {pitch}\n")
+    (parity / "x.xtilt").write_text(f"{xtilt}\n" * 41)
+    tiltrec("--imod-com", "x.com", cwd=parity)
+    imod = read_mrc(shared_data / "imod_parity" / "imod_wbp_pitch6.mrc")
+    found = correlation(read_mrc(parity / "com_rec.mrc"), imod)
+    assert found >= 0.999 if same else found < 0.9
+
+
 def test_other_signs_do_not_agree(tiltrec, parity, shared_data, tmp_path):
     """What a wrong pitch or shift costs: the correlations above tell."""
     imod = read_mrc(shared_data / "imod_parity" / "imod_wbp_pitch6.mrc")
