@@ -169,7 +169,7 @@ def make_cell(nx, ny, nz, seed):
     return phantom
 
 
-def make_slab(nx, ny, nz, seed, angle=0.0, steepest=60.0):
+def make_slab(nx, ny, nz, seed, angle=0.0, steepest=60.0, shift=0.0):
     """A layer full of vesicles, ribosomes and a few gold beads, as far as views tilted to
     +-steepest degrees reach; `angle` in degrees. Sizes in pixels."""
     rng = np.random.default_rng(seed)
@@ -180,7 +180,7 @@ def make_slab(nx, ny, nz, seed, angle=0.0, steepest=60.0):
     turn = np.array([[np.cos(beta), 0, -np.sin(beta)], [0, 1, 0],
                      [np.sin(beta), 0, np.cos(beta)]])
     tilt = np.radians(min(abs(steepest) + abs(angle), 80))
-    box = np.array([(nx + nz * np.sin(tilt)) / np.cos(tilt) / 2 + 30 * nm,
+    box = np.array([(nx + 2 * abs(shift) + nz * np.sin(tilt)) / np.cos(tilt) / 2 + 30 * nm,
                     ny / 2 + 30 * nm, thickness / 2])
     cells = {}  # what is placed, by squares in x and y as wide as the largest
     side = 2 * 36 * nm + 2
@@ -256,9 +256,12 @@ def parse_arguments():
     if not abs(arguments.lamella_angle) <= 30:
         parser.error(f"--lamella-angle {arguments.lamella_angle:g}: must be from -30 to 30 "
                      "degrees")
-    if arguments.specimen != "cell" and max(map(abs, arguments.range)) > 75:
-        parser.error(f"a {arguments.specimen} without end cannot be seen beyond 75 degrees; "
-                     "--range says otherwise")
+    steepest = max(map(abs, arguments.range))
+    if arguments.specimen == "lamella":
+        steepest += abs(arguments.lamella_angle)
+    if arguments.specimen != "cell" and steepest > 75:
+        parser.error(f"a {arguments.specimen} without end cannot be seen at {steepest:g} "
+                     "degrees from its normal, beyond 75; make --range smaller")
     return arguments
 
 
@@ -270,7 +273,8 @@ def main():
         phantom = make_cell(nx, ny, nz, a.seed)
     else:
         angle = a.lamella_angle if a.specimen == "lamella" else 0.0
-        phantom = make_slab(nx, ny, nz, a.seed, angle, max(map(abs, a.range)))
+        phantom = make_slab(nx, ny, nz, a.seed, angle, max(map(abs, a.range)),
+                            a.axis_shift)
     angles = np.round(np.linspace(*a.range, a.views), 2)
     pitch = np.radians(a.pitch)
     series = np.stack([phantom.project(t, pitch, nx, ny, a.axis_shift)

@@ -145,3 +145,11 @@ def test_noise_by_dose(make_phantom):
         noise = read_mrc(make_phantom(*options, "--dose", dose).series) - clean
         electrons = dose / 5 * (4000 / 64) ** 2
         assert noise.std() == pytest.approx(deviation / 0.05 / np.sqrt(electrons), rel=0.03)
+
+
+def test_a_layer_is_not_seen_edge_on(tmp_path):
+    done = subprocess.run([sys.executable, ROOT / "examples" / "make_phantom.py",
+                           "--specimen", "lamella", "--lamella-angle", "15", "--range",
+                           "-70", "70"], cwd=tmp_path, text=True, capture_output=True)
+    assert done.returncode == 2 and "at 85 degrees from its normal" in done.stderr
+    assert not list(tmp_path.iterdir())
