@@ -9,7 +9,7 @@ enum {
     BANDS = 8,
     ROWS = 32,
     APART = 3,            /* pixels, of the second differences */
-    MOST_VALUES = 1 << 16 /* of a view, from which the median is taken */
+    MOST_VALUES = 1 << 13 /* of a view, from which the median is taken */
 };
 
 /* Sums over one view, and the values of |D b|. */

@@ -71,6 +71,17 @@ static void sum_steps(const tr_slab *s, const outer_task *t, const float *steps,
     }
 }
 
+/* Lanes of a task: what is found out about rays serves all of them, but the list of steps
+ * should stay in the second-level cache, and on the stack. */
+static size_t task_lanes(const tr_slab *s)
+{
+    enum { MOST_FLOATS = 1 << 16 };
+    size_t lanes = 64;
+    while (lanes > TR_LANES && (s->n_u + TR_OUTER_SPARE) * lanes > MOST_FLOATS)
+        lanes /= 2;
+    return min_size(lanes, s->rows);
+}
+
 static size_t steps_floats(const tr_slab *s, size_t lanes)
 {
     return (s->n_u + TR_OUTER_SPARE) * lanes;
@@ -79,12 +90,14 @@ static size_t steps_floats(const tr_slab *s, size_t lanes)
 static void project_outer(const tr_slab *s, const tr_subset *views, const float *x,
                           float *p, int threads)
 {
-    size_t chunks = s->rows / TR_LANES, n = view_count(s, views);
+    size_t lanes = task_lanes(s), n = view_count(s, views);
+    size_t chunks = (s->rows + lanes - 1) / lanes;
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (size_t task = 0; task < n * chunks; task++) {
-        const outer_task t = {task % chunks * TR_LANES, TR_LANES, 0, s->n_z};
+        size_t lane = task % chunks * lanes;
+        const outer_task t = {lane, min_size(lanes, s->rows - lane), 0, s->n_z};
         size_t view = view_at(views, task / chunks);
-        float steps[steps_floats(s, TR_LANES)] __attribute__((aligned(64)));
+        float steps[steps_floats(s, t.lanes)] __attribute__((aligned(64)));
         memset(steps, 0, sizeof steps);
         for (size_t iz = 0; iz < s->n_z; iz++)
             for (int right = 0; right < 2; right++)
@@ -141,7 +154,7 @@ static void gather_steps(const tr_slab *s, const tr_ray *ray, size_t iz, bool ri
 static void backproject_outer_task(const tr_slab *s, const tr_subset *views,
                                    const outer_task *t, const float *p, float *x)
 {
-    float seen[steps_floats(s, TR_LANES)] __attribute__((aligned(64)));
+    float seen[steps_floats(s, t->lanes)] __attribute__((aligned(64)));
     for (size_t iz = t->first_plane; iz < t->end_plane; iz++)
         for (size_t l = 0; l < 2 * s->outer; l++)
             memset(x + (tr_core_lines(s) + iz * 2 * s->outer + l) * s->rows + t->lane, 0,
@@ -160,12 +173,13 @@ static void backproject_outer_task(const tr_slab *s, const tr_subset *views,
 static void backproject_outer(const tr_slab *s, const tr_subset *views, const float *p,
                               float *x, int threads)
 {
-    size_t chunks = s->rows / TR_LANES, parts = ((size_t)threads + chunks - 1) / chunks;
+    size_t lanes = task_lanes(s), chunks = (s->rows + lanes - 1) / lanes;
+    size_t parts = ((size_t)threads + chunks - 1) / chunks;
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (size_t task = 0; task < chunks * parts; task++) {
-        size_t part = task / chunks;
-        const outer_task t = {task % chunks * TR_LANES, TR_LANES, s->n_z * part / parts,
-                              s->n_z * (part + 1) / parts};
+        size_t part = task / chunks, lane = task % chunks * lanes;
+        const outer_task t = {lane, min_size(lanes, s->rows - lane),
+                              s->n_z * part / parts, s->n_z * (part + 1) / parts};
         backproject_outer_task(s, views, &t, p, x);
     }
 }
