@@ -216,16 +216,9 @@ void tr_geometry_rows_of_slices(const tr_geometry *g, size_t slice0, size_t slic
     *end = (long)slice1;
     if (g->pitch == 0.0)
         return;
-    double low = INFINITY, high = -INFINITY,
-           planes[2] = {0.0, (double)g->thickness - 1.0};
-    for (int k = 0; k < 4; k++) {
-        double row, z, slice = k % 2 ? (double)slice1 - 1.0 : (double)slice0;
-        tr_geometry_locate(g, slice, planes[k / 2], &row, &z);
-        low = fmin(low, row);
-        high = fmax(high, row);
-    }
-    *first = (long)floor(low);
-    *end = (long)floor(high) + 2;
+    tr_frame_box box = tr_geometry_box(g, slice0, slice1, 0, g->thickness);
+    *first = box.row;
+    *end = box.row + (long)box.rows;
 }
 
 tr_frame_box tr_geometry_box(const tr_geometry *g, size_t slice0, size_t slice1,

@@ -22,13 +22,6 @@ static inline tr_outer_span find_span(const tr_slab *s, const tr_ray *ray, bool 
                          ray->ux);
 }
 
-static inline tr_outer_taps find_step(const tr_slab *s, const tr_ray *ray, bool right,
-                                      int k, double base)
-{
-    double c = base + ray->ux * tr_outer_position(right, k, (double)s->n_x);
-    return tr_outer_step(c, (right ? 1.0 : -1.0) / ray->ux);
-}
-
 /* The steps of one plane and side to the list. The cell nearest to the core steps down to
  * 0 there, for the core is projected by itself. */
 static void add_steps(const tr_slab *s, const tr_ray *ray, size_t iz, bool right,
@@ -43,7 +36,8 @@ static void add_steps(const tr_slab *s, const tr_ray *ray, size_t iz, bool right
             *(vec *)(steps + r) += height * *(const vec *)(cell + r);
     }
     for (int k = span.first; k < span.end; k++) {
-        const tr_outer_taps taps = find_step(s, ray, right, k, base);
+        const tr_outer_taps taps =
+            tr_outer_step_at(right, k, (double)s->n_x, base, ray->ux);
         const float *cell = cell_at(s, x, iz, right, k, t->lane);
         const float *inner = k ? cell_at(s, x, iz, right, k - 1, t->lane) : NULL;
         float *to = steps + (size_t)taps.at * t->lanes;
@@ -136,7 +130,8 @@ static void gather_steps(const tr_slab *s, const tr_ray *ray, size_t iz, bool ri
             *(vec *)(cell + r) += height * *(const vec *)(seen + r);
     }
     for (int k = span.first; k < span.end; k++) {
-        const tr_outer_taps taps = find_step(s, ray, right, k, base);
+        const tr_outer_taps taps =
+            tr_outer_step_at(right, k, (double)s->n_x, base, ray->ux);
         float *cell = cell_at(s, x, iz, right, k, t->lane);
         float *inner = k ? cell_at(s, x, iz, right, k - 1, t->lane) : NULL;
         const float *from = seen + (size_t)taps.at * t->lanes;

@@ -18,8 +18,8 @@ static void add_outer_row_sums(const tr_slab *s, const tr_ray *ray, double *sums
             steps[0] += span.entering >= 0 ? 1.0 / ray->ux : 0.0;
             if (span.first > 0 || span.end == 0)
                 continue;
-            double c = base + ray->ux * tr_outer_position(right, 0, (double)s->n_x);
-            const tr_outer_taps t = tr_outer_step(c, (right ? 1.0 : -1.0) / ray->ux);
+            const tr_outer_taps t =
+                tr_outer_step_at(right, 0, (double)s->n_x, base, ray->ux);
             for (int i = 0; i < 3; i++)
                 steps[t.at + i] += t.weight[i];
         }
@@ -41,8 +41,8 @@ static void add_outer_col_sums(const tr_slab *s, const tr_ray *ray, size_t iz,
             cells[tr_outer_line(right, (size_t)span.entering, s->outer)] +=
                 (float)((double)s->n_u / ray->ux);
         for (int k = span.first; k < span.end; k++) {
-            double c = base + ray->ux * tr_outer_position(right, k, (double)s->n_x);
-            const tr_outer_taps t = tr_outer_step(c, (right ? 1.0 : -1.0) / ray->ux);
+            const tr_outer_taps t =
+                tr_outer_step_at(right, k, (double)s->n_x, base, ray->ux);
             double sum = 0.0;
             for (int i = 0; i < 3; i++)
                 sum += t.weight[i] * tr_outer_seen_by((size_t)t.at + (size_t)i, s->n_u);

@@ -104,4 +104,12 @@ TR_HD static inline double tr_outer_seen_by(size_t at, size_t n_u)
     return hidden < n_u ? (double)(n_u - hidden) : 0.0;
 }
 
+/* The step at the inner end of cell k, from 0 before the cell to 1 in it. */
+TR_HD static inline tr_outer_taps tr_outer_step_at(bool right, int k, double n_x,
+                                                   double base, double ux)
+{
+    return tr_outer_step(base + ux * tr_outer_position(right, k, n_x),
+                         (right ? 1.0 : -1.0) / ux);
+}
+
 #endif

@@ -478,6 +478,16 @@ static tr_status run_threads(pipeline *p)
     return p->status == TR_OK ? TR_OK : tr_fail(p->status, "%s", p->sentence);
 }
 
+static void end_pipeline(pipeline *p)
+{
+    if (p->context.A)
+        tr_context_end(&p->context);
+    if (p->job->backend->own_memory)
+        free_device_buffers(p);
+    free_host_buffers(p);
+    pthread_mutex_destroy(&p->lock);
+}
+
 static tr_status slices_run(tr_job *job, const void *plan)
 {
     tr_slice_plan own_plan = *(const tr_slice_plan *)plan;
@@ -491,12 +501,7 @@ static tr_status slices_run(tr_job *job, const void *plan)
     tr_status status = make_buffers(&p);
     if (status == TR_OK)
         status = run_threads(&p);
-    if (p.context.A)
-        tr_context_end(&p.context);
-    if (job->backend->own_memory)
-        free_device_buffers(&p);
-    free_host_buffers(&p);
-    pthread_mutex_destroy(&p.lock);
+    end_pipeline(&p);
     return status;
 }
 
@@ -547,12 +552,7 @@ static tr_status slices_settle(tr_job *job, const void *plan)
     tr_history_free(&job->history);
     job->history = own;
     job->updates = 0.0;
-    if (p.context.A)
-        tr_context_end(&p.context);
-    if (job->backend->own_memory)
-        free_device_buffers(&p);
-    free_host_buffers(&p);
-    pthread_mutex_destroy(&p.lock);
+    end_pipeline(&p);
     if (status == TR_OK && *iterations < most)
         tr_info("iterations: %ld of at most %ld, where the residual of the middle rows "
                 "reaches the noise",

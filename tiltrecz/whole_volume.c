@@ -3,6 +3,7 @@
 
 #include "../common/log.h"
 #include "../common/mem.h"
+#include "../common/outside.h"
 #include "../common/transpose.h"
 #include "saver.h"
 #include "volume.h"
@@ -93,21 +94,24 @@ static tr_status load_initial(const tr_job *job, const tr_volume_plan *p, tr_vec
     return status;
 }
 
-/* What lies outside the field begins as the volume's outermost columns. */
+/* What lies outside the field begins as the volume's outermost columns: to the cells of a
+ * plane, these are a core of two columns. */
 static tr_status repeat_edges(const tr_job *job, const tr_volume_plan *p, tr_vec *x)
 {
-    size_t cells = job->geometry.outer, width = job->geometry.width;
-    float *host =
-        tr_calloc("the initial volume", (2 * cells + 1) * x->rows, sizeof *host);
+    size_t cells = job->geometry.outer, width = job->geometry.width, rows = x->rows;
+    float *host = tr_calloc("the initial volume", (2 * cells + 2) * rows, sizeof *host);
     tr_status status = host ? TR_OK : TR_ERR_MEMORY;
     for (size_t z = 0; z < p->planes && cells && status == TR_OK; z++) {
-        for (size_t k = 0; k < 2 * cells && status == TR_OK; k++) {
-            const tr_rows edge = {z * width + (k < cells ? 0 : width - 1), 1, 0, x->rows};
-            status = job->backend->get_rows(job->device, x, &edge, host + k * x->rows);
-        }
-        const tr_rows there = {p->planes * width + z * 2 * cells, 2 * cells, 0, x->rows};
+        const tr_rows left = {z * width, 1, 0, rows},
+                      right = {z * width + width - 1, 1, 0, rows},
+                      beyond = {p->planes * width + z * 2 * cells, 2 * cells, 0, rows};
+        status = job->backend->get_rows(job->device, x, &left, host);
         if (status == TR_OK)
-            status = job->backend->put_rows(job->device, &there, host, false, x);
+            status = job->backend->get_rows(job->device, x, &right, host + rows);
+        tr_outside_repeat(1, 2, cells, rows, host);
+        if (status == TR_OK)
+            status =
+                job->backend->put_rows(job->device, &beyond, host + 2 * rows, false, x);
     }
     free(host);
     return status;

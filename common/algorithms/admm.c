@@ -178,8 +178,8 @@ static tr_status norm(const admm *a, const tr_vec *x, double *length)
 
 /* ---- before the first iteration ---- */
 
-/* Sums over the data and the row sums a = A 1, of which `lines` of b and R are: over all
- * processes. */
+/* Of all processes: sums over the n values of the data b and over a = A 1, and of their
+ * squares and products. */
 typedef struct layer_sums {
     double b, bb, ab, a, aa, n;
 } layer_sums;

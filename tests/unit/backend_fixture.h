@@ -172,4 +172,28 @@ static inline double host_dot(const vec *a, const vec *b)
     return (double)sum;
 }
 
+/* <A x, y> = <x, A^T y> over the subset's views for this x and random projections y. */
+static inline void expect_adjoint(const fixture *f, const tr_slab *s,
+                                  const tr_subset *views, const vec *x, double tolerance,
+                                  const char *name)
+{
+    const tr_backend *b = f->backend;
+    vec back = new_vec(f, x->on.lines, x->on.rows);
+    vec p = new_vec(f, tr_projection_lines(s), s->p_rows);
+    vec ax = new_vec(f, p.on.lines, p.on.rows);
+    memset(ax.host, 0, ax.n * sizeof *ax.host); /* views of no subset stay so */
+    to_device(f, &ax);
+    randomize_projections(f, s, &p, 2);
+    assert_int_equal(b->project(f->device, s, views, &x->on, &ax.on), TR_OK);
+    assert_int_equal(b->backproject(f->device, s, views, &p.on, &back.on), TR_OK);
+    to_host(f, &ax);
+    to_host(f, &back);
+    double forward = host_dot(&ax, &p), adjoint = host_dot(x, &back);
+    if (!(fabs(forward - adjoint) <= tolerance * fabs(forward)) || !(forward > 0.0))
+        fail_msg("%s: <Ax, y> = %.12g but <x, A^T y> = %.12g", name, forward, adjoint);
+    free_vec(f, &back);
+    free_vec(f, &p);
+    free_vec(f, &ax);
+}
+
 #endif
