@@ -184,6 +184,33 @@ static tr_status open_outputs(tr_setup *s, tr_comm *comm)
     return TR_OK;
 }
 
+/* Where `run` stops by itself, the number of iterations is known now. It holds for the
+ * half sets as well. */
+static void settle_afterwards(tr_setup *s)
+{
+    long *iterations = tr_algorithm_iterations(s->algorithm, s->params);
+    long most = iterations ? *iterations : 0, done = (long)s->job.history.n;
+    if (!s->job.until_noise || s->program->method->settle || done < 1)
+        return;
+    if (done < most)
+        tr_info("iterations: %ld of at most %ld, where the residual reaches the noise",
+                done, most);
+    else
+        tr_info("iterations: all %ld; the residual stays above the noise", most);
+    *iterations = done < most ? done : most;
+}
+
+/* The labels say how many iterations it became. */
+static void relabel(tr_setup *s)
+{
+    for (size_t k = 0; s->job.until_noise && k < tr_halves_volumes(s); k++) {
+        tr_setup *one = tr_halves_volume(s, k);
+        tr_setup_labels(one);
+        tr_output_relabel(one->job.output, one->job.output_spec.labels,
+                          one->job.output_spec.n_labels);
+    }
+}
+
 /* One tomogram, but for its name, by this plan. */
 static tr_status make_volume(tr_setup *s, const void *plan, tr_result *r)
 {
@@ -191,6 +218,7 @@ static tr_status make_volume(tr_setup *s, const void *plan, tr_result *r)
     double own = 0.0;
     TR_TRY(s->program->method->run(job, plan));
     TR_TRY(gather(job, &own));
+    settle_afterwards(s);
     r->updates += own;
     if (!s->half)
         TR_TRY(tr_result_gather(r, job));
@@ -262,10 +290,13 @@ static tr_status reconstruct(tr_setup *s, tr_comm *comm, const void *plan, tr_re
     double begun = tr_now();
     if (s->options.timeline && !(job->timeline = tr_timeline_new(begun)))
         return TR_ERR_MEMORY;
-    if (was_made(s))
+    /* A number of iterations that only `run` finds is found again. */
+    bool known = !job->until_noise || s->program->method->settle;
+    if (known && was_made(s))
         TR_TRY(tr_output_measure(job->output));
     else
         TR_TRY(make_volume(s, plan, r));
+    relabel(s);
     for (size_t k = 0; s->halves && k < TR_HALVES; k++)
         TR_TRY(make_half(s, comm, &s->halves[k], r));
     r->running = tr_now() - begun;

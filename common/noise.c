@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "mem.h"
+#include "statistics.h"
 
 enum {
     BANDS = 8,
@@ -16,22 +17,8 @@ enum {
 typedef struct view_sums {
     double sum, squares, edge_squares;
     size_t n, n_edge, n_values;
-    float *values;
+    double *values;
 } view_sums;
-
-static int by_value(const void *a, const void *b)
-{
-    float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(float *values, size_t n)
-{
-    if (!n)
-        return 0.0;
-    qsort(values, n, sizeof *values, by_value);
-    return n % 2 ? values[n / 2] : (values[n / 2 - 1] + (double)values[n / 2]) / 2.0;
-}
 
 static void add_pixels(const float *view, size_t n_u, size_t rows, view_sums *v)
 {
@@ -89,7 +76,7 @@ static void sum_up(view_sums *views, size_t n_views, tr_noise *noise)
     double variance = 0.0, square = 0.0, edge = 0.0, deviation = 0.0;
     for (size_t k = 0; k < n_views; k++) {
         view_sums *v = &views[k];
-        double sigma = median(v->values, v->n_values) / (6.0 * 0.6745);
+        double sigma = tr_median(v->values, v->n_values) / (6.0 * 0.6745);
         double mean = v->sum / (double)v->n, mean_square = v->squares / (double)v->n;
         variance += sigma * sigma / (double)n_views;
         deviation += fmax(mean_square - mean * mean, 0.0) / (double)n_views;
@@ -106,7 +93,7 @@ static tr_status measure(tr_series *series, const tr_geometry *g, tr_noise *nois
     size_t n = g->n_views;
     float *slab =
         tr_calloc("rows of the views", n * (g->n_u + TR_GUARDS) * ROWS, sizeof *slab);
-    float *values = tr_calloc("differences", n * MOST_VALUES, sizeof *values);
+    double *values = tr_calloc("differences", n * MOST_VALUES, sizeof *values);
     view_sums *views = tr_calloc("sums of the views", n, sizeof *views);
     tr_status status = slab && values && views ? TR_OK : TR_ERR_MEMORY;
     for (size_t k = 0; status == TR_OK && k < n; k++)

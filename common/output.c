@@ -177,6 +177,12 @@ static void describe_volume(tr_output *o)
     memcpy(o->volume.labels, s->labels, sizeof s->labels);
 }
 
+void tr_output_relabel(tr_output *o, const char (*labels)[TR_LABEL_LENGTH + 1], size_t n)
+{
+    o->volume.n_labels = n;
+    memcpy(o->volume.labels, labels, n * sizeof *labels);
+}
+
 static tr_status prepare(tr_output *o)
 {
     const char *path = o->spec.path, *slash = strrchr(path, '/');

@@ -38,6 +38,10 @@ typedef struct tr_output tr_output;
 TR_CHECKED tr_status tr_output_open(tr_comm *comm, const tr_output_spec *spec,
                                     tr_output **output);
 
+/* Other labels than those of the spec, before the end: n of them, at most TR_LABELS. */
+void tr_output_relabel(tr_output *output, const char (*labels)[TR_LABEL_LENGTH + 1],
+                       size_t n);
+
 /* How many of the n slices from `first` on a run before has written, without a gap: they
  * count as written by this process now. */
 size_t tr_output_skip(tr_output *output, size_t first, size_t n);

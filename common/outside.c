@@ -6,16 +6,17 @@
 
 #include "../kernels/outer_body.h"
 #include "log.h"
+#include "mem.h"
 
 static const double ISOLATED = 0.25; /* edges below this: nothing goes on */
 static const double STEEPEST = 80.0 * 3.14159265358979323846 / 180.0;
 enum { MOST_CELLS = 64 };
 
-size_t tr_outside_cells(const tr_geometry *g)
+tr_status tr_outside_cells(const tr_geometry *g, size_t *cells)
 {
-    tr_ray *rays = calloc(g->n_views, sizeof *rays);
+    tr_ray *rays = tr_calloc("rays", g->n_views, sizeof *rays);
     if (!rays)
-        return 0;
+        return TR_ERR_MEMORY;
     double beyond = 0.0, planes = (double)tr_geometry_planes(g, g->n_v);
     tr_geometry_rays(g, 0, g->n_v, rays);
     for (size_t v = 0; v < g->n_views; v++)
@@ -26,10 +27,10 @@ size_t tr_outside_cells(const tr_geometry *g)
             beyond = fmax(beyond, fmax(-0.5 - left, right - (double)g->width + 0.5));
         }
     free(rays);
-    size_t cells = 0;
-    while (beyond > 0.0 && cells < MOST_CELLS && tr_outer_edge((int)cells) < beyond)
-        cells++;
-    return cells;
+    *cells = 0;
+    while (beyond > 0.0 && *cells < MOST_CELLS && tr_outer_edge((int)*cells) < beyond)
+        ++*cells;
+    return TR_OK;
 }
 
 /* Why the cells cannot be used, or NULL. */
@@ -63,8 +64,7 @@ tr_status tr_outside_decide(tr_job *job, tr_outside_choice choice)
                 why_not);
         job->outside = false;
     }
-    job->geometry.outer = job->outside ? tr_outside_cells(&job->geometry) : 0;
-    return TR_OK;
+    return job->outside ? tr_outside_cells(&job->geometry, &job->geometry.outer) : TR_OK;
 }
 
 void tr_outside_print(const tr_job *job)

@@ -12,8 +12,8 @@ typedef enum tr_outside_choice {
 } tr_outside_choice;
 
 /* The cells on each side of a row that rays pass outside the volume's width; 0 where no
- * ray leaves it sideways. */
-size_t tr_outside_cells(const tr_geometry *g);
+ * ray leaves it sideways. Errors: TR_ERR_MEMORY. */
+TR_CHECKED tr_status tr_outside_cells(const tr_geometry *g, size_t *cells);
 
 /* Decide for the job, whose series is open: job->outside and the cells of its geometry.
  * auto continues where job->noise says that the edges are as strong as the middle.

@@ -274,8 +274,7 @@ tr_status tr_setup_make_geometry(const tr_setup *s, tr_geometry *geometry)
         .z_shift = o->z_shift / b,
     };
     TR_TRY(tr_geometry_init(&spec, geometry));
-    geometry->outer = s->job.outside ? tr_outside_cells(geometry) : 0;
-    return TR_OK;
+    return s->job.outside ? tr_outside_cells(geometry, &geometry->outer) : TR_OK;
 }
 
 tr_status tr_setup_geometry(tr_setup *s)

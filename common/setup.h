@@ -51,6 +51,8 @@ TR_CHECKED tr_status tr_setup_backend(tr_setup *s);
 TR_CHECKED tr_status tr_setup_files(tr_setup *s);
 TR_CHECKED tr_status tr_setup_series(tr_setup *s, tr_comm *comm);
 TR_CHECKED tr_status tr_setup_output(tr_setup *s);
+/* The labels of s->job.output_spec anew: the number of iterations is another now. */
+void tr_setup_labels(tr_setup *s);
 void tr_setup_free(tr_setup *s);
 
 /* The geometry of the options as they are now, which try changes, of the series at hand;

@@ -212,7 +212,7 @@ static void describe_algorithm(const tr_setup *s, char *text, size_t size)
              rest);
 }
 
-static void set_labels(tr_setup *s)
+void tr_setup_labels(tr_setup *s)
 {
     tr_output_spec *spec = &s->job.output_spec;
     const tr_image_info *info = tr_image_get_info(s->image);
@@ -264,7 +264,7 @@ tr_status tr_setup_output(tr_setup *s)
         return TR_ERR_USAGE;
     TR_TRY(choose_type(s));
     TR_TRY(set_header(s));
-    set_labels(s);
+    tr_setup_labels(s);
     return open_initial(s);
 }
 
@@ -279,7 +279,7 @@ tr_status tr_setup_half_output(tr_setup *half, const char *suffix)
     if (!half->default_output)
         return TR_ERR_MEMORY;
     TR_TRY(set_path(half, half->default_output));
-    set_labels(half);
+    tr_setup_labels(half);
     return TR_OK;
 }
 

@@ -1,6 +1,7 @@
 #include "statistics.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -81,4 +82,18 @@ tr_statistics tr_slices_total(const tr_slice_sums *sums, size_t n_slices, double
     }
     t.rms = sqrt(squares / (n * (double)n_slices));
     return t;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double tr_median(double *values, size_t n)
+{
+    if (!n)
+        return 0.0;
+    qsort(values, n, sizeof *values, by_number);
+    return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2.0;
 }

@@ -20,4 +20,7 @@ bool tr_all_finite(const float *values, size_t n);
  * not show in the header. */
 tr_statistics tr_slices_total(const tr_slice_sums *sums, size_t n_slices, double n);
 
+/* The middle one of n values, or the mean of the two; sorts them. 0 of none. */
+double tr_median(double *values, size_t n);
+
 #endif

@@ -98,6 +98,7 @@ static const tr_option options[] = {
 
 enum { MAX_WORK = TR_MAX_PARTS + 1, BALANCED = 10 };
 static const double ROUNDING = 3e-7; /* of an objective: its residual is in float */
+static const double NO_GAIN = 1e-5;  /* less of the first objective is nothing gained */
 
 typedef struct admm {
     tr_context *c;
@@ -434,6 +435,7 @@ static tr_status iterate(admm *a, tr_vec *x)
 {
     bool unused;
     TR_TRY(evaluate(a, x));
+    const double at_start = a->objective;
     TR_TRY(minimise_z(a, x, 1.0));
     tr_vec *vectors[4 + 1 + 2 * TR_MAX_PARTS] = {x, a->d, &a->best, &a->work[0],
                                                  &a->work[2]};
@@ -466,6 +468,10 @@ static tr_status iterate(admm *a, tr_vec *x)
         if (fmax(a->primal, a->dual) <= a->p->tolerance)
             break;
     }
+    if (a->c->starts_at_zero && a->lowest > at_start * (1.0 - NO_GAIN))
+        tr_warn("ADMM: with lambda %.6g nothing better than a homogeneous volume was "
+                "found; give a smaller --lambda or more iterations",
+                a->lambda);
     return TR_VECTOR(a->c, copy, &a->best, x);
 }
 

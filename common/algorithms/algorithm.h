@@ -176,6 +176,14 @@ TR_CHECKED tr_status tr_dot(const tr_context *c, const tr_vec *x, const tr_vec *
         .offset = offsetof(P, iterations), .metavar = "N", .fallback = number, .min = 1, \
         .max = 100000, .help = "Number of iterations", .brief = "Number of iterations"   \
     }
+#define TR_OPTION_ITERATIONS_AT_MOST(P, number)                                          \
+    {                                                                                    \
+        .name = "iterations", .letter = 'i', .type = TR_OPT_INT,                         \
+        .offset = offsetof(P, iterations), .metavar = "N", .fallback = number, .min = 1, \
+        .max = 100000, .brief = "Number of iterations",                                  \
+        .help = "Number of iterations; if not given, so many at most, and fewer where "  \
+                "the residual reaches the noise of the views"                            \
+    }
 #define TR_OPTION_RELAXATION(P, number)                                                  \
     {                                                                                    \
         .name = "relaxation", .letter = 'r', .type = TR_OPT_REAL,                        \

@@ -20,7 +20,7 @@ typedef struct cgls_params {
 } cgls_params;
 
 static const tr_option options[] = {
-    TR_OPTION_ITERATIONS(cgls_params, "7"),
+    TR_OPTION_ITERATIONS_AT_MOST(cgls_params, "7"),
     TR_OPTION_TOLERANCE(cgls_params),
 };
 

@@ -11,7 +11,7 @@ typedef struct tr_stationary {
 } tr_stationary;
 
 #define TR_STATIONARY_OPTIONS(number, factor)                                            \
-    TR_OPTION_ITERATIONS(tr_stationary, number),                                         \
+    TR_OPTION_ITERATIONS_AT_MOST(tr_stationary, number),                                 \
         TR_OPTION_RELAXATION(tr_stationary, factor), TR_OPTION_TOLERANCE(tr_stationary), \
         TR_OPTION_POSITIVE(tr_stationary)
 

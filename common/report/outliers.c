@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "../mem.h"
+#include "../statistics.h"
 
 enum { SIDE = 6, FEWEST = 7 };
 
@@ -18,18 +19,6 @@ static int by_angle(const void *a, const void *b)
     if (p->angle != q->angle)
         return p->angle < q->angle ? -1 : 1;
     return (p->at > q->at) - (p->at < q->at);
-}
-
-static int by_number(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-double tr_median(double *values, size_t n)
-{
-    qsort(values, n, sizeof *values, by_number);
-    return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2.0;
 }
 
 /* What the neighbours of point i say of it. */

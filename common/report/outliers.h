@@ -14,7 +14,4 @@
 TR_CHECKED tr_status tr_outliers(const double *angle, const double *value, size_t n,
                                  double least, double least_at_ends, bool *bad);
 
-/* The middle one of n values, or the mean of the two; sorts them. */
-double tr_median(double *values, size_t n);
-
 #endif

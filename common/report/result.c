@@ -11,6 +11,7 @@
 #include "agreement.h"
 #include "../log.h"
 #include "../mem.h"
+#include "../statistics.h"
 #include "outliers.h"
 #include "preview.h"
 #include "report.h"
@@ -179,6 +180,21 @@ static tr_status measure_agreement(tr_result *r, const tr_job *job)
     return status;
 }
 
+static const double PI = 3.14159265358979323846;
+
+/* What linear interpolation leaves, as a root mean square fraction, in the projection of
+ * what is homogeneous: voxels lie cos t apart in the image, so the hat functions add up
+ * to 1 and a wave of amplitude 2 sinc(1 / cos t)^2, in which planes agree where tan t is
+ * whole. */
+static double ripple(double tilt, double planes)
+{
+    double d = fmax(cos(tilt), 1e-3), phase = PI * tan(tilt);
+    double sinc = sin(PI / d) / (PI / d);
+    double step = planes * sin(phase);
+    double together = fabs(step) > 1e-9 ? fabs(sin(planes * phase) / step) : 1.0;
+    return sqrt(2.0) * sinc * sinc * together;
+}
+
 /* Marks views as bad by one figure: a residual as it is, a correlation by what it is
  * short of 1. How much worse than expected counts at least is a part of the typical
  * value; more at the ends, where residuals rise. */
@@ -195,6 +211,11 @@ static tr_status mark_bad(tr_result *r, bool by_residual, double *work, bool *ba
     double typical = fabs(tr_median(sorted, n));
     TR_TRY(tr_outliers(angle, value, n, (by_residual ? 0.08 : 0.1) * typical,
                        (by_residual ? 0.5 : 0.3) * typical, bad));
+    /* A residual that may be the projector's own does not count. */
+    for (size_t k = 0; k < n && by_residual; k++)
+        bad[k] =
+            bad[k] && ripple(r->views[k].tilt * PI / 180.0,
+                             (double)r->setup->job.geometry.thickness) < 0.25 * value[k];
     for (size_t k = 0; k < n; k++)
         r->views[k].bad |= bad[k];
     return TR_OK;

@@ -142,4 +142,17 @@ def test_the_objective_logged_is_that_of_the_result(tiltrecz, series, tmp_path, 
     found = read_mrc(tmp_path / "rec.mrc").ravel().astype(float)
     problem = Problem(a, b, regularizer, weight, False)
     assert problem.value(found) == pytest.approx(values[-1], rel=1e-5)
-    assert problem.value(found) < 0.9 * problem.value(0 * found)
+    # Zero is the minimum of l1 where no voxel's gradient there exceeds the weight.
+    flat = regularizer == "l1" and np.abs(a.T @ (problem.rows * b)).max() <= weight
+    assert ("nothing better than a homogeneous volume was found" in said) == flat
+    assert flat or problem.value(found) < 0.9 * problem.value(0 * found)
+
+
+def test_a_weight_that_leaves_nothing_is_said(tiltrecz, series, tmp_path):
+    a, b, path = series({})
+    problem = Problem(a, b, "l1", 1, False)
+    limit = np.abs(a.T @ (problem.rows * b)).max()
+    for factor in 0.9, 1.1:
+        said = tiltrecz("-a", "ADMM", "--regularizer", "l1", "--lambda", factor * limit, "-i",
+                        100, "-T", SHAPE[1], "-o", "rec.mrc", path, cwd=tmp_path).stderr
+        assert ("nothing better than a homogeneous volume" in said) == (factor > 1)

@@ -6,9 +6,12 @@ import signal
 import subprocess
 import time
 
+import mrcfile
+import numpy as np
 import pytest
 
 from conftest import MPI_ENVIRONMENT, program_command, read_mrc, runner, write_mrc, write_series
+from specimen import make_slab
 from test_half_sets import DATA, TILTS, USAGE, list_of, noisy
 
 WORK = {"tiltrec-mpi": ["-a", "SIRT", "-i", 30, "--memory", "66M"],  # 8 slabs
@@ -111,3 +114,32 @@ def test_a_half_that_is_worth_nothing_takes_all_along(tiltrec, tiltrecz, tmp_pat
         assert "rec_ODD.mrc: voxels came out as NaN or infinite" in done.stderr
         assert "wrote" not in done.stderr
         assert list_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("program", ["tiltrec-mpi", "tiltrecz-mpi"])
+def test_iterations_that_end_at_the_noise_are_as_many_in_all_three(build_dir, tmp_path,
+                                                                   program):
+    """Also where the first of the three was complete when a run was stopped; and the label
+    says how many there were."""
+    views, tilts, _ = make_slab(96, 16, 40, 30, 3, 1)
+    path = write_series(tmp_path, views, tilts)
+    run = runner(build_dir, program)
+    options = ["-a", "SIRT", "-T", 40, "--half-sets", "views", "-o", "rec.mrc", path]
+    names = ["rec.mrc", "rec_EVN.mrc", "rec_ODD.mrc"]
+    said = run(*options, cwd=tmp_path).stderr
+    number = int(re.search(r"iterations: (\d+) of at most 30", said)[1])
+    assert 1 < number < 20
+    for name in names:
+        with mrcfile.open(tmp_path / name) as file:
+            assert f"SIRT, {number} iterations" in file.get_labels()[0]
+    expected = [read_mrc(tmp_path / name) for name in names]
+    run("-a", "SIRT", "-i", number, "-T", 40, "--half-sets", "views", "-o", "fixed.mrc", path,
+        cwd=tmp_path)
+    for name, volume in zip(names, expected):
+        np.testing.assert_array_equal(read_mrc(tmp_path / name.replace("rec", "fixed")), volume)
+    for name in names:
+        (tmp_path / name).unlink()
+    stop_in(build_dir, tmp_path, program, "odd", signal.SIGTERM, options)
+    run(*options, "--resume", cwd=tmp_path)
+    for name, volume in zip(names, expected):
+        np.testing.assert_array_equal(read_mrc(tmp_path / name), volume)

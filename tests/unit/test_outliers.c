@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "common/report/outliers.h"
+#include "common/statistics.h"
 
 enum { N = 41 };
 
