@@ -1,10 +1,10 @@
-#include "alignment.h"
+#include "formats/alignment.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "../common/mem.h"
+#include "common/base/mem.h"
 
 bool tr_alignment_probe(const char *path)
 {

@@ -7,7 +7,7 @@
 #ifndef TR_ALIGNMENT_H
 #define TR_ALIGNMENT_H
 
-#include "tilt_angles.h"
+#include "formats/tilt_angles.h"
 
 /* The series that the file is asked about. */
 typedef struct tr_aligned_series {

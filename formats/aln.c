@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../common/mem.h"
-#include "alignment.h"
-#include "text_file.h"
+#include "common/base/mem.h"
+#include "formats/alignment.h"
+#include "formats/text_file.h"
 
 static const char first_line[] = "# AreTomo Alignment";
 enum { COLUMNS = 10 };

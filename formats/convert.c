@@ -3,7 +3,7 @@
  * the inner loops have no branches, so the compiler can vectorise them. */
 #include <string.h>
 
-#include "format.h"
+#include "formats/format.h"
 
 /* GCC turns the comparisons below into selects, which it can vectorise, only when
  * floating-point exceptions need not be kept. */

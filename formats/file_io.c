@@ -1,4 +1,4 @@
-#include "file_io.h"
+#include "formats/file_io.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../common/mem.h"
+#include "common/base/mem.h"
 
 tr_status tr_read_at(int fd, const char *path, void *buffer, size_t bytes,
                      uint64_t offset)

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#include "../common/err.h"
+#include "common/base/err.h"
 
 /* Fill buffer with `bytes` bytes from `offset`; the end of the file before that is an
  * error which names both sizes. */

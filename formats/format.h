@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "../common/err.h"
+#include "common/base/err.h"
 
 typedef enum tr_type {
     TR_INT8,

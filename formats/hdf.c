@@ -15,8 +15,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "../common/mem.h"
-#include "hdf_common.h"
+#include "common/base/mem.h"
+#include "formats/hdf_common.h"
 
 typedef struct hdf_state {
     const char *path; /* the image's */

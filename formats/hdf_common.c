@@ -1,4 +1,4 @@
-#include "hdf_common.h"
+#include "formats/hdf_common.h"
 
 #include <pthread.h>
 #include <stdarg.h>

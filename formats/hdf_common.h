@@ -5,7 +5,7 @@
 
 #include <hdf5.h>
 
-#include "format.h"
+#include "formats/format.h"
 
 /* Take the lock, and keep HDF5 from printing its errors. */
 void tr_hdf_enter(void);

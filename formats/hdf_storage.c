@@ -1,7 +1,7 @@
 /* Whether a dataset's samples are there, in the file itself. */
 #include <stdio.h>
 
-#include "hdf_common.h"
+#include "formats/hdf_common.h"
 
 /* Whether all chunks of a dataset are in the file; *chunk_bytes is the size of one. */
 static bool has_all_chunks(hid_t dataset, hid_t properties, uint64_t sample_bytes,

@@ -15,9 +15,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../common/mem.h"
-#include "file_io.h"
-#include "hdf_common.h"
+#include "common/base/mem.h"
+#include "formats/file_io.h"
+#include "formats/hdf_common.h"
 
 static const char image_name[] = "/MDF/images/0/image";
 

@@ -10,9 +10,9 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "../common/mem.h"
-#include "file_io.h"
-#include "format.h"
+#include "common/base/mem.h"
+#include "formats/file_io.h"
+#include "formats/format.h"
 
 struct tr_image {
     char *path;

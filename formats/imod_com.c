@@ -1,6 +1,6 @@
 /* IMOD's command file for tilt: option names with values, one a line, between a line
  * "$tilt -StandardInput" and the next line that begins with '$'. */
-#include "tilt_angles.h"
+#include "formats/tilt_angles.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -8,8 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "../common/mem.h"
-#include "text_file.h"
+#include "common/base/mem.h"
+#include "formats/text_file.h"
 
 /* Words put together to one string; its text is NULL while there is none. */
 typedef struct word_list {

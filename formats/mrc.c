@@ -29,9 +29,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "../common/mem.h"
-#include "file_io.h"
-#include "mrc_header.h"
+#include "common/base/mem.h"
+#include "formats/file_io.h"
+#include "formats/mrc_header.h"
 
 enum { IO_BYTES = 1 << 20 }; /* read at a time */
 

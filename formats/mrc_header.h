@@ -3,7 +3,7 @@
 #ifndef TR_MRC_HEADER_H
 #define TR_MRC_HEADER_H
 
-#include "format.h"
+#include "formats/format.h"
 
 enum {
     MRC_HEADER_BYTES = 1024,

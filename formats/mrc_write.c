@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "../common/mem.h"
-#include "file_io.h"
-#include "mrc_header.h"
+#include "common/base/mem.h"
+#include "formats/file_io.h"
+#include "formats/mrc_header.h"
 
 static void put_int(unsigned char *bytes, int at, int32_t value)
 {

@@ -1,12 +1,12 @@
-#include "png.h"
+#include "formats/png.h"
 
 #include <png.h>
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "../common/mem.h"
-#include "file_io.h"
+#include "common/base/mem.h"
+#include "formats/file_io.h"
 
 /* What libpng has written so far. */
 typedef struct growing {

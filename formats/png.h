@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "../common/err.h"
+#include "common/base/err.h"
 
 /* The bytes of a PNG file of pixels[height][width][channels], 8 bits each; 1 channel is
  * grey, 3 are RGB. Row 0 is at the top. *bytes, of *n, is from malloc: the caller frees

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "../common/err.h"
+#include "common/base/err.h"
 
 typedef struct tr_sha256 {
     uint32_t h[8];

@@ -13,9 +13,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../common/mem.h"
-#include "alignment.h"
-#include "text_file.h"
+#include "common/base/mem.h"
+#include "formats/alignment.h"
+#include "formats/text_file.h"
 
 enum { MOST_COLUMNS = 256 };
 

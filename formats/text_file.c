@@ -1,4 +1,4 @@
-#include "text_file.h"
+#include "formats/text_file.h"
 
 #include <errno.h>
 #include <math.h>

@@ -6,7 +6,7 @@
 
 #include <locale.h>
 
-#include "../common/err.h"
+#include "common/base/err.h"
 
 typedef struct tr_text {
     const char *path; /* the caller's */

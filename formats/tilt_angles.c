@@ -1,4 +1,4 @@
-#include "tilt_angles.h"
+#include "formats/tilt_angles.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -6,8 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "../common/mem.h"
-#include "text_file.h"
+#include "common/base/mem.h"
+#include "formats/text_file.h"
 
 static const double largest_angle = 360;
 

@@ -5,7 +5,7 @@
 #ifndef TR_TILT_ANGLES_H
 #define TR_TILT_ANGLES_H
 
-#include "../common/err.h"
+#include "common/base/err.h"
 
 /* One angle per view, in degrees, from .tlt, .rawtlt, .xtilt, a multi-column table or
  * an .mdoc (recognised by content: a [ZValue section or a "key = value" line). If the

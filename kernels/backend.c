@@ -1,11 +1,11 @@
-#include "backend.h"
+#include "kernels/backend.h"
 
 #include <string.h>
 
 #define TR_BACKEND(backend) extern const tr_backend backend;
 #define TR_BACKEND_IF_LINKED(backend)                                                    \
     extern const tr_backend backend __attribute__((weak));
-#include "backend_list.h"
+#include "kernels/backend_list.h"
 #undef TR_BACKEND
 #undef TR_BACKEND_IF_LINKED
 
@@ -14,7 +14,7 @@ const tr_backend *tr_backend_find(const char *name)
 #define TR_BACKEND(backend) &backend,
 #define TR_BACKEND_IF_LINKED(backend) &backend,
     static const tr_backend *const list[] = {
-#include "backend_list.h"
+#include "kernels/backend_list.h"
     };
 #undef TR_BACKEND
 #undef TR_BACKEND_IF_LINKED

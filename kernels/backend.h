@@ -18,8 +18,8 @@
 
 #include <stdint.h>
 
-#include "../common/err.h"
-#include "host_device.h"
+#include "common/base/err.h"
+#include "kernels/host_device.h"
 
 #ifdef __cplusplus
 extern "C" {

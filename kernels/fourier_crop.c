@@ -1,4 +1,4 @@
-#include "fourier_crop.h"
+#include "kernels/fourier_crop.h"
 
 #include <complex.h>
 #include <fftw3.h>

@@ -3,7 +3,7 @@
 #ifndef TR_FOURIER_CROP_H
 #define TR_FOURIER_CROP_H
 
-#include "../common/err.h"
+#include "common/base/err.h"
 
 typedef struct tr_fourier_crop tr_fourier_crop;
 

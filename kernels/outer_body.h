@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "ray_body.h"
+#include "kernels/ray_body.h"
 
 /* Steps further left than LEFT columns before the image are seen by all of it. The list
  * of steps has room for those, for what a step at the last column adds beyond it, and for

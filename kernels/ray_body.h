@@ -3,7 +3,7 @@
 #ifndef TR_RAY_BODY_H
 #define TR_RAY_BODY_H
 
-#include "host_device.h"
+#include "kernels/host_device.h"
 
 /* The two columns of P a voxel touches: line `column` (0 is the left guard) with weight
  * 1 - fraction, and the next with weight fraction. Rays outside the image land wholly

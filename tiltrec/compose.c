@@ -2,10 +2,10 @@
  * interpolation otherwise. Runs in the writer's thread. */
 #include <stdlib.h>
 
-#include "../common/mem.h"
-#include "../common/resample.h"
-#include "../common/transpose.h"
-#include "slices.h"
+#include "common/base/mem.h"
+#include "common/run/resample.h"
+#include "common/tomogram/transpose.h"
+#include "tiltrec/slices.h"
 
 struct tr_composer {
     tr_job *job;

@@ -1,6 +1,6 @@
 /* tiltrec-cuda: slice by slice, on the NVIDIA GPUs of one machine or many. */
-#include "../common/app.h"
-#include "slices.h"
+#include "common/program/app.h"
+#include "tiltrec/slices.h"
 
 int main(int argc, char **argv)
 {

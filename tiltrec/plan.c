@@ -1,12 +1,12 @@
 /* How the slices are cut into slabs that fit the memory allowed. */
 #include <stdlib.h>
 
-#include "../common/filter_design.h"
-#include "../common/log.h"
-#include "../common/mem.h"
-#include "../common/partition.h"
-#include "../common/resample.h"
-#include "slices.h"
+#include "common/algorithms/filter_design.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/base/partition.h"
+#include "common/run/resample.h"
+#include "tiltrec/slices.h"
 
 enum {
     CORE_ROWS = 64,    /* enough lanes for the kernels, few enough for many slabs */

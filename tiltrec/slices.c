@@ -1,17 +1,17 @@
 /* The pipeline: reader -> slabs of projections -> algorithm -> slabs of volume ->
  * composer and writer. Three threads, bounded queues, buffers made once and reused. */
-#include "slices.h"
+#include "tiltrec/slices.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "../common/log.h"
-#include "../common/mem.h"
-#include "../common/outside.h"
-#include "../common/queue.h"
-#include "../common/resample.h"
-#include "sums.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/run/outside.h"
+#include "common/base/queue.h"
+#include "common/run/resample.h"
+#include "tiltrec/sums.h"
 
 /* Buffers on their way round: filled by one stage, emptied by the next. */
 typedef struct ring {

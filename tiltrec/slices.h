@@ -3,7 +3,7 @@
 #ifndef TR_SLICES_H
 #define TR_SLICES_H
 
-#include "../common/job.h"
+#include "common/run/job.h"
 
 extern const tr_method tr_slices;
 

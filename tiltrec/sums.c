@@ -1,9 +1,9 @@
-#include "sums.h"
+#include "tiltrec/sums.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "../common/mem.h"
+#include "common/base/mem.h"
 
 static bool same_ray(const tr_ray *a, const tr_ray *b)
 {

@@ -3,7 +3,7 @@
 #ifndef TR_SUMS_H
 #define TR_SUMS_H
 
-#include "../common/linop.h"
+#include "common/algorithms/linop.h"
 
 typedef struct tr_sums {
     tr_ray *rays; /* of the views, as they were when the sums were worked out */

@@ -1,7 +1,7 @@
 /* tiltrecz-mpi: the whole volume at once on the CPUs of one machine or many. */
-#include "../common/app.h"
-#include "../tiltrec/slices.h"
-#include "volume.h"
+#include "common/program/app.h"
+#include "tiltrec/slices.h"
+#include "tiltrecz/volume.h"
 
 int main(int argc, char **argv)
 {

@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../common/mem.h"
-#include "../common/partition.h"
-#include "../common/resample.h"
-#include "volume.h"
+#include "common/base/mem.h"
+#include "common/base/partition.h"
+#include "common/run/resample.h"
+#include "tiltrecz/volume.h"
 
 enum {
     GROUP = TR_LANES,             /* slices, or rows */

@@ -3,12 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../common/filter_design.h"
-#include "../common/log.h"
-#include "../common/mem.h"
-#include "../common/partition.h"
-#include "../common/warp.h"
-#include "volume.h"
+#include "common/algorithms/filter_design.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/base/partition.h"
+#include "common/geometry/warp.h"
+#include "tiltrecz/volume.h"
 
 static const size_t FIXED = (size_t)64 << 20;         /* libraries, stacks, tables */
 static const size_t DEVICE_FIXED = (size_t)320 << 20; /* of a filter, sums, tables */
@@ -123,6 +123,18 @@ static size_t group_bytes(const tr_job *job, const tr_volume_plan *p)
     const tr_geometry *g = &job->geometry;
     return p->pitched ? tr_pitched_bytes(job, p)
                       : 2 * TR_LANES * g->width * g->thickness * sizeof(float);
+}
+
+size_t tr_volume_operator_bytes(const tr_job *job, const tr_volume_plan *p)
+{
+    const tr_geometry *g = &job->geometry;
+    size_t row = (g->width + 2 * g->outer) * p->planes *
+                 sizeof(float); /* a neighbour's, and its copy */
+    if (!p->coupled)
+        return 2 * row;
+    size_t view = (g->n_u + TR_GUARDS) * p->window_lanes * sizeof(float);
+    size_t volume = p->lanes * row; /* ones, while the sums are made */
+    return 2 * row + volume + (g->n_views + 4) * view;
 }
 
 static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts *n)

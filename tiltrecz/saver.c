@@ -1,13 +1,13 @@
-#include "saver.h"
+#include "tiltrecz/saver.h"
 
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "../common/checkpoint.h"
-#include "../common/log.h"
-#include "../common/mem.h"
-#include "../common/stop.h"
+#include "common/tomogram/checkpoint.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/base/stop.h"
 
 enum { GENERATIONS = 2 }; /* written in turn, so that one is always complete */
 

@@ -3,7 +3,7 @@
 #ifndef TR_VOLUME_SAVER_H
 #define TR_VOLUME_SAVER_H
 
-#include "../common/job.h"
+#include "common/run/job.h"
 
 typedef struct tr_volume_saver tr_volume_saver;
 

@@ -2,14 +2,14 @@
  * rows; where rays leave them, every view is projected into a window of rows, and the
  * windows are exchanged: gathered before a backprojection, added up after a projection.
  */
-#include "volume.h"
+#include "tiltrecz/volume.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "../common/log.h"
-#include "../common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 /* Rows [first, first + n) of an image. */
 typedef struct row_range {
@@ -454,16 +454,4 @@ void tr_volume_operator_free(tr_volume_operator *op)
     free(op->send_counts);
     free(op->recv_counts);
     free(op);
-}
-
-size_t tr_volume_operator_bytes(const tr_job *job, const tr_volume_plan *p)
-{
-    const tr_geometry *g = &job->geometry;
-    size_t row = (g->width + 2 * g->outer) * p->planes *
-                 sizeof(float); /* a neighbour's, and its copy */
-    if (!p->coupled)
-        return 2 * row;
-    size_t view = (g->n_u + TR_GUARDS) * p->window_lanes * sizeof(float);
-    size_t volume = p->lanes * row; /* ones, while the sums are made */
-    return 2 * row + volume + (g->n_views + 4) * view;
 }

@@ -2,12 +2,12 @@
  * processes, projections likewise by image rows; no process holds all of it. Rays may
  * leave their row (x-tilts of single views, rotation within the image): the image rows a
  * process needs beyond its own come from the others. With a pitch and nothing else, rows
- * are those of the frame (x, y', z') of common/geometry.h, independent of each other, and
- * the output's slices are interpolated from them at the end. */
+ * are those of the frame (x, y', z') of common/geometry/geometry.h, independent of each
+ * other, and the output's slices are interpolated from them at the end. */
 #ifndef TR_VOLUME_H
 #define TR_VOLUME_H
 
-#include "../common/job.h"
+#include "common/run/job.h"
 
 extern const tr_method tr_whole_volume;
 

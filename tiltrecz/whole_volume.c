@@ -1,12 +1,12 @@
 /* The run of the volume method: read, reconstruct, write. */
 #include <stdlib.h>
 
-#include "../common/log.h"
-#include "../common/mem.h"
-#include "../common/outside.h"
-#include "../common/transpose.h"
-#include "saver.h"
-#include "volume.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/run/outside.h"
+#include "common/tomogram/transpose.h"
+#include "tiltrecz/saver.h"
+#include "tiltrecz/volume.h"
 
 /* Rows are read as they are: x-tilts and transforms are in the rays. */
 static tr_status read_projections(tr_job *job, const tr_volume_plan *p, tr_vec *b)

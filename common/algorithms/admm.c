@@ -25,8 +25,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../log.h"
-#include "regularizer.h"
+#include "common/base/log.h"
+#include "common/algorithms/regularizer.h"
 
 typedef struct admm_params {
     long iterations, cg;

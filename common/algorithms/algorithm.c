@@ -1,17 +1,17 @@
-#include "algorithm.h"
+#include "common/algorithms/algorithm.h"
 
 #include <string.h>
 #include <strings.h>
 
 #define TR_ALGORITHM(name) extern const tr_algorithm name;
-#include "algorithm_list.h"
+#include "common/algorithms/algorithm_list.h"
 #undef TR_ALGORITHM
 
 const tr_algorithm *tr_algorithm_at(size_t k)
 {
 #define TR_ALGORITHM(name) &name,
     static const tr_algorithm *const list[] = {
-#include "algorithm_list.h"
+#include "common/algorithms/algorithm_list.h"
     };
 #undef TR_ALGORITHM
     return k < sizeof list / sizeof *list ? list[k] : NULL;

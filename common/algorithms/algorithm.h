@@ -4,8 +4,8 @@
 #ifndef TR_ALGORITHM_H
 #define TR_ALGORITHM_H
 
-#include "../linop.h"
-#include "../opt.h"
+#include "common/algorithms/linop.h"
+#include "common/options/opt.h"
 
 typedef struct tr_context tr_context;
 

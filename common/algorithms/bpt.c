@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../mem.h"
-#include "algorithm.h"
+#include "common/base/mem.h"
+#include "common/algorithms/algorithm.h"
 
 static void describe(const void *params, char *text, size_t size)
 {

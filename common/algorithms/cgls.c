@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../mem.h"
-#include "stationary.h"
+#include "common/base/mem.h"
+#include "common/algorithms/stationary.h"
 
 typedef struct cgls_params {
     long iterations;

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../mem.h"
-#include "algorithm.h"
+#include "common/base/mem.h"
+#include "common/algorithms/algorithm.h"
 
 static tr_status new_vector(tr_context *c, size_t lines, size_t rows, tr_vec *v)
 {

@@ -1,9 +1,9 @@
-#include "filtered.h"
+#include "common/algorithms/filtered.h"
 
 #include <stdlib.h>
 
-#include "../geometry.h"
-#include "../mem.h"
+#include "common/geometry/geometry.h"
+#include "common/base/mem.h"
 
 static tr_status weigh(const tr_linop *A, bool uniform, double *width, float *weight)
 {

@@ -2,7 +2,7 @@
 #ifndef TR_FILTERED_H
 #define TR_FILTERED_H
 
-#include "algorithm.h"
+#include "common/algorithms/algorithm.h"
 
 /* x = sum over views of (angular width) * backprojection of the filtered view: the
  * discrete inverse of the projection, so that projecting x gives the images back. */

@@ -1,8 +1,8 @@
-#include "regularizer.h"
+#include "common/algorithms/regularizer.h"
 
 #include <stdlib.h>
 
-#include "../mem.h"
+#include "common/base/mem.h"
 
 enum { LEVELS = 3 }; /* of the Haar transform */
 

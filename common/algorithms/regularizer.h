@@ -3,7 +3,7 @@
 #ifndef TR_REGULARIZER_H
 #define TR_REGULARIZER_H
 
-#include "algorithm.h"
+#include "common/algorithms/algorithm.h"
 
 typedef enum tr_regularizer_kind {
     TR_REG_TV,

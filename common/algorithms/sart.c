@@ -3,8 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "../mem.h"
-#include "stationary.h"
+#include "common/base/mem.h"
+#include "common/algorithms/stationary.h"
 
 static const tr_option options[] = {TR_STATIONARY_OPTIONS("10", "0.2")};
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "sirt_chebyshev.h"
+#include "common/algorithms/sirt_chebyshev.h"
 
 enum { PLAIN, CHEBYSHEV };
 

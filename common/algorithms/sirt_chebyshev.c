@@ -8,12 +8,12 @@
  *
  *   b_k = c_k d + 2 T b_(k+1) - b_(k+2)     T = 2 H / s - 1
  */
-#include "sirt_chebyshev.h"
+#include "common/algorithms/sirt_chebyshev.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-#include "../mem.h"
+#include "common/base/mem.h"
 
 /* The rest of the expansion, of n = q(0): what the sum may be wrong by. Iterates of noisy
  * phantoms then differ by less than 1e-3 (manual, performance). */

@@ -3,7 +3,7 @@
 #ifndef TR_SIRT_CHEBYSHEV_H
 #define TR_SIRT_CHEBYSHEV_H
 
-#include "stationary.h"
+#include "common/algorithms/stationary.h"
 
 /* How many terms replace n iterations with this relaxation. Their coefficients (room for
  * n) belong to the Chebyshev polynomials of 2 h / relaxation - 1. */

@@ -1,4 +1,4 @@
-#include "stationary.h"
+#include "common/algorithms/stationary.h"
 
 #include <stdio.h>
 

@@ -2,7 +2,7 @@
 #ifndef TR_STATIONARY_H
 #define TR_STATIONARY_H
 
-#include "algorithm.h"
+#include "common/algorithms/algorithm.h"
 
 typedef struct tr_stationary {
     long iterations;

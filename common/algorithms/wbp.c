@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../filter_design.h"
-#include "../mem.h"
-#include "filtered.h"
+#include "common/algorithms/filter_design.h"
+#include "common/base/mem.h"
+#include "common/algorithms/filtered.h"
 
 typedef struct wbp_params {
     double radial[2];

@@ -1,11 +1,11 @@
-#include "agreement.h"
+#include "common/report/agreement.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-#include "../mem.h"
-#include "../statistics.h"
-#include "tomogram.h"
+#include "common/base/mem.h"
+#include "common/base/median.h"
+#include "common/tomogram/tomogram.h"
 
 enum { MOST_ROWS = 16, MARGIN = 2 };
 

@@ -3,7 +3,7 @@
 #ifndef TR_AGREEMENT_H
 #define TR_AGREEMENT_H
 
-#include "../job.h"
+#include "common/run/job.h"
 
 /* correlation[n_views]: Pearson's, between the view as it was reconstructed from and the
  * projection of the tomogram, over up to 16 image rows in the middle and the columns that

@@ -1,8 +1,8 @@
-#include "chart.h"
+#include "common/report/chart.h"
 
 #include <math.h>
 
-#include "html.h"
+#include "common/report/html.h"
 
 enum { WIDTH = 480, HEIGHT = 300, LEFT = 66, RIGHT = 24, TOP = 14, BOTTOM = 56 };
 

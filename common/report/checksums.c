@@ -6,9 +6,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../../formats/sha256.h"
-#include "../mem.h"
-#include "result.h"
+#include "formats/sha256.h"
+#include "common/base/mem.h"
+#include "common/report/result.h"
 
 typedef struct tr_checksums {
     pthread_t thread;

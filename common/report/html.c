@@ -1,8 +1,8 @@
-#include "html.h"
+#include "common/report/html.h"
 
 #include <stdarg.h>
 
-#include "json.h"
+#include "common/report/json.h"
 
 static const char *entity(char c)
 {

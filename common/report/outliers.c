@@ -1,10 +1,10 @@
-#include "outliers.h"
+#include "common/report/outliers.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-#include "../mem.h"
-#include "../statistics.h"
+#include "common/base/mem.h"
+#include "common/base/median.h"
 
 enum { SIDE = 6, FEWEST = 7 };
 

@@ -2,7 +2,7 @@
 #ifndef TR_OUTLIERS_H
 #define TR_OUTLIERS_H
 
-#include "../err.h"
+#include "common/base/err.h"
 
 /* For values that change smoothly with the angle and are the larger the worse a view
  * fits: bad[i] is whether value[i] is above what a robust line through its up to 6

@@ -1,13 +1,13 @@
-#include "preview.h"
+#include "common/report/preview.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../formats/png.h"
-#include "../log.h"
-#include "../mem.h"
-#include "../picture.h"
-#include "tomogram.h"
+#include "formats/png.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/tomogram/picture.h"
+#include "common/tomogram/tomogram.h"
 
 static const char *const endings[] = {"xy", "xz", "yz"};
 static const int axes[] = {TR_Z, TR_Y, TR_X};

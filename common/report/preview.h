@@ -2,7 +2,7 @@
 #ifndef TR_PREVIEW_H
 #define TR_PREVIEW_H
 
-#include "../output.h"
+#include "common/tomogram/output.h"
 
 /* The names of the pictures of a tomogram: without its extension, with _xy.png, _xz.png
  * and _yz.png; each from malloc, NULL when memory is short. */

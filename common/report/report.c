@@ -1,4 +1,4 @@
-#include "report.h"
+#include "common/report/report.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -6,8 +6,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "../../formats/file_io.h"
-#include "html.h"
+#include "formats/file_io.h"
+#include "common/report/html.h"
 
 static const double DEGREES = 180.0 / 3.14159265358979323846;
 

@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-#include "result.h"
+#include "common/report/result.h"
 
 /* What making the page takes at most, the tomogram's samples in it included. */
 #define TR_REPORT_BYTES ((size_t)48 << 20)

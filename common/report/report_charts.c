@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "chart.h"
-#include "html.h"
-#include "../mem.h"
-#include "report.h"
+#include "common/report/chart.h"
+#include "common/report/html.h"
+#include "common/base/mem.h"
+#include "common/report/report.h"
 
 static void open_card(FILE *out, const char *id, const char *title)
 {

@@ -4,8 +4,8 @@
  * and at pitch g along (y, s) = (sin g, cos g). */
 #include <math.h>
 
-#include "html.h"
-#include "report.h"
+#include "common/report/html.h"
+#include "common/report/report.h"
 
 enum { SIZE = 300, MIDDLE = SIZE / 2, REACH = 118, BOX = 84 };
 static const double DEGREES = 180.0 / 3.14159265358979323846;

@@ -4,12 +4,12 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "../../formats/png.h"
-#include "html.h"
-#include "../mem.h"
-#include "../picture.h"
-#include "report.h"
-#include "tomogram.h"
+#include "formats/png.h"
+#include "common/report/html.h"
+#include "common/base/mem.h"
+#include "common/tomogram/picture.h"
+#include "common/report/report.h"
+#include "common/tomogram/tomogram.h"
 
 /* The page must not be above 8 MB, of which base 64 makes 6: samples of the volume, and
  * sides of a section, whose noise hardly compresses. */

@@ -1,4 +1,4 @@
-#include "result.h"
+#include "common/report/result.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -7,14 +7,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../../formats/file_io.h"
-#include "agreement.h"
-#include "../log.h"
-#include "../mem.h"
-#include "../statistics.h"
-#include "outliers.h"
-#include "preview.h"
-#include "report.h"
+#include "formats/file_io.h"
+#include "common/report/agreement.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/base/median.h"
+#include "common/report/outliers.h"
+#include "common/report/preview.h"
+#include "common/report/report.h"
 
 static bool wanted(const tr_result *r)
 {

@@ -3,7 +3,7 @@
 #ifndef TR_RESULT_H
 #define TR_RESULT_H
 
-#include "../setup.h"
+#include "common/run/setup.h"
 
 /* A view and how well the tomogram explains it; NAN for what is not known. */
 typedef struct tr_view_result {

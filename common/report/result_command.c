@@ -3,7 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "result.h"
+#include "common/report/result.h"
 
 /* Quoted where a shell would take a character for something else. */
 static void print_word(FILE *out, const char *word)

@@ -5,9 +5,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "../halves.h"
-#include "json.h"
-#include "result.h"
+#include "common/run/halves.h"
+#include "common/report/json.h"
+#include "common/report/result.h"
 
 enum { FORMAT_VERSION = 1 };
 static const double DEGREES = 180.0 / 3.14159265358979323846;

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../../common/job.h"
+#include "common/run/job.h"
 
 typedef struct workload {
     const char *name;

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "../../kernels/cuda_launch.h"
+#include "kernels/cuda/launch.h"
 
 extern "C" {
 #include <setjmp.h>

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../formats/format.h"
+#include "formats/format.h"
 
 void fuzz_violated(const char *condition, const char *file, int line)
 {

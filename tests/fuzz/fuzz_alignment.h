@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-#include "../../formats/alignment.h"
+#include "formats/alignment.h"
 #include "fuzz.h"
 
 typedef tr_status fuzz_alignment_reader(const char *path, const tr_aligned_series *series,

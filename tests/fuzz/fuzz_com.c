@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../common/log.h"
-#include "../../common/setup.h"
+#include "common/base/log.h"
+#include "common/run/setup.h"
 #include "fuzz.h"
 
 /* The options of WBP that a com file can set. */

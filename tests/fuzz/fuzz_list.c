@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../common/opt.h"
+#include "common/options/opt.h"
 #include "fuzz.h"
 
 int FUZZ_ENTRY(const uint8_t *data, size_t size)

@@ -1,7 +1,7 @@
 /* SerialEM's mdoc. */
 #include <math.h>
 
-#include "../../formats/tilt_angles.h"
+#include "formats/tilt_angles.h"
 #include "fuzz.h"
 
 int FUZZ_ENTRY(const uint8_t *data, size_t size)

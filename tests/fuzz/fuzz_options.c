@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../common/options.h"
+#include "common/options/options.h"
 #include "fuzz.h"
 
 /* One row of every type that the common options lack, as the algorithms have them. */

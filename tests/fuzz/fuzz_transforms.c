@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "../../formats/tilt_angles.h"
+#include "formats/tilt_angles.h"
 #include "fuzz.h"
 
 int FUZZ_ENTRY(const uint8_t *data, size_t size)

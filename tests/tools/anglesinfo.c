@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../common/mem.h"
-#include "../../formats/alignment.h"
+#include "common/base/mem.h"
+#include "formats/alignment.h"
 
 static tr_status show_angles(const char *path, size_t n_views)
 {

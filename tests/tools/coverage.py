@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 ENOUGH = 85  # percent of the lines, of the groups that are wanted
 # (name, what its files are called, whether ENOUGH is asked of it)
 GROUPS = [("common", r"common/", True), ("formats", r"formats/", True),
-          ("kernels, host", r"kernels/(?!.*cuda).*\.[ch]$", True),
+          ("kernels, host", r"kernels/(?!cuda/).*\.[ch]$", True),
           ("tiltrec", r"tiltrec/", False), ("tiltrecz", r"tiltrecz/", False),
-          ("kernels, GPU, emulated", r"kernels/cuda", False)]
+          ("kernels, GPU, emulated", r"kernels/cuda/", False)]
 
 
 class Source:

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../../common/frc.h"
+#include "common/tomogram/frc.h"
 
 int main(int argc, char **argv)
 {

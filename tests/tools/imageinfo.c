@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../../formats/format.h"
+#include "formats/format.h"
 
 static void print_info(const tr_image_info *info)
 {

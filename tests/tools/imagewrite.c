@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../formats/format.h"
+#include "formats/format.h"
 
 /* Read the sections, write them converted at their offsets, the last one first, and
  * gather the statistics of what was written. */

@@ -5,8 +5,8 @@
  * what is not there is "", so is the help of a hidden row. */
 #include <stdio.h>
 
-#include "../../common/algorithms/algorithm.h"
-#include "../../common/options.h"
+#include "common/algorithms/algorithm.h"
+#include "common/options/options.h"
 
 static const char *text(const char *may_be_null)
 {

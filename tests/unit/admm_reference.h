@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-#include "../../common/geometry.h"
+#include "common/geometry/geometry.h"
 #include "operator_reference.h"
 
 /* Rows: those in use; lanes: those there are. */

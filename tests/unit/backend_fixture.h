@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "../../kernels/backend.h"
+#include "kernels/backend.h"
 
 typedef struct fixture {
     const tr_backend *backend;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../kernels/backend.h"
+#include "kernels/backend.h"
 
 /* Share of image position (u, v) that belongs to the sample (column, row): two hats. */
 static inline double hat(double distance)

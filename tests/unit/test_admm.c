@@ -12,8 +12,8 @@
 
 #include <cmocka.h>
 
-#include "../../common/algorithms/algorithm.h"
-#include "../../common/log.h"
+#include "common/algorithms/algorithm.h"
+#include "common/base/log.h"
 #include "admm_reference.h"
 
 extern const tr_algorithm tr_algorithm_admm;

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../formats/alignment.h"
+#include "formats/alignment.h"
 
 static char path[] = "/tmp/tr_test_XXXXXX";
 static const tr_aligned_series series = {

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "../../common/algorithms/algorithm.h"
+#include "common/algorithms/algorithm.h"
 
 enum { N_X = 4, N_U = 6, ROWS = TR_LANES, IN_USE = 3, COLUMNS = N_U + TR_GUARDS };
 

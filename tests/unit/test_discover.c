@@ -13,8 +13,8 @@
 
 #include <cmocka.h>
 
-#include "common/log.h"
-#include "common/options.h"
+#include "common/base/log.h"
+#include "common/views/discover.h"
 
 static char start[4096]; /* the folder in which the test program was started */
 static char folder[4200];

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "../../formats/format.h"
+#include "formats/format.h"
 
 /* ---- float16 ---- */
 

@@ -10,9 +10,9 @@
 
 #include <cmocka.h>
 
-#include "../../common/filter_design.h"
-#include "../../common/geometry.h"
-#include "../../common/partition.h"
+#include "common/algorithms/filter_design.h"
+#include "common/geometry/geometry.h"
+#include "common/base/partition.h"
 
 static const double DEGREE = M_PI / 180.0;
 

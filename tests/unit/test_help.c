@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "common/help.h"
+#include "common/help/help.h"
 #include "tiltrec/slices.h"
 
 static const tr_program program = {.name = "slicer",

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../formats/tilt_angles.h"
+#include "formats/tilt_angles.h"
 
 static char folder[] = "tr_test_XXXXXX";
 static char path[128];

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "common/log.h"
+#include "common/base/log.h"
 
 static const char *type_of_terminal = "xterm";
 static unsigned short columns_of_terminal = 80;

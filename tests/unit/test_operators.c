@@ -1,6 +1,6 @@
 /* The projectors and the filter of a backend against double-precision references, over
  * geometries with every option on. */
-#include "../../common/geometry.h"
+#include "common/geometry/geometry.h"
 #include "backend_fixture.h"
 #include "operator_reference.h"
 

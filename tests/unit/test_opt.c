@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "common/opt.h"
+#include "common/options/opt.h"
 
 typedef struct common {
     bool flag;

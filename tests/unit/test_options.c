@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "common/options.h"
+#include "common/options/options.h"
 
 static char copy[1024];
 static char *words_argv[64];

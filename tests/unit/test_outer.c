@@ -1,6 +1,6 @@
 /* What lies outside the field: its projection against a fine sampling of the same
  * staircase, sums, and the exact adjoint. */
-#include "../../kernels/outer_body.h"
+#include "kernels/outer_body.h"
 #include "backend_fixture.h"
 
 enum { VIEWS = 9, ROWS = 48 };

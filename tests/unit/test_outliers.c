@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "common/report/outliers.h"
-#include "common/statistics.h"
+#include "common/base/median.h"
 
 enum { N = 41 };
 

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 #include <png.h>
 
-#include "common/picture.h"
+#include "common/tomogram/picture.h"
 #include "formats/png.h"
 
 static void range_of_a_ramp_with_beads(void **state)

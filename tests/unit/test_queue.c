@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "../../common/queue.h"
+#include "common/base/queue.h"
 
 enum { ITEMS = 2000 };
 static int items[ITEMS];

@@ -13,8 +13,8 @@
 
 #include <cmocka.h>
 
-#include "../../common/log.h"
-#include "../../formats/format.h"
+#include "common/base/log.h"
+#include "formats/format.h"
 #include "../fuzz/fuzz.c"
 #undef FUZZ_ENTRY
 #define FUZZ_ENTRY fuzz_mrc

@@ -12,8 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../formats/text_file.h"
-#include "../../formats/tilt_angles.h"
+#include "formats/text_file.h"
+#include "formats/tilt_angles.h"
 
 static char folder[] = "tr_test_XXXXXX";
 static char path[128];

@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "common/try/try_figure.h"
-#include "common/try/try_measure.h"
+#include "common/trial/trial_figure.h"
+#include "common/trial/trial_measure.h"
 
 static double hash_01(unsigned k)
 {

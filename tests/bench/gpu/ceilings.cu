@@ -1,6 +1,6 @@
 #include "ceilings.h"
 
-#include "../../../kernels/cuda_launch.h"
+#include "kernels/cuda/launch.h"
 
 namespace
 {

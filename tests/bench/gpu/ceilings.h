@@ -2,7 +2,7 @@
 #ifndef TR_CEILINGS_H
 #define TR_CEILINGS_H
 
-#include "../../../common/err.h"
+#include "common/base/err.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -1,0 +1,51 @@
+/* The processes of a run. comm_mpi.c is the only file that calls MPI; comm_serial.c is
+ * the same interface for one process. "Collective" functions are called by every rank. */
+#ifndef TR_COMM_H
+#define TR_COMM_H
+
+#include <stdint.h>
+
+#include "common/base/err.h"
+
+typedef struct tr_comm tr_comm;
+typedef struct tr_shared_file tr_shared_file;
+
+typedef struct tr_comm_ops {
+    /* value[n] = sum over ranks; collective. */
+    tr_status (*sum)(tr_comm *comm, double *value, size_t n);
+    /* Collective: TR_OK if all ranks passed TR_OK; otherwise every rank gets the status
+     * and the error sentence of the lowest rank that failed. Also a barrier. */
+    tr_status (*agree)(tr_comm *comm, tr_status mine);
+    /* Block k of send, send_counts[k] floats, goes to rank k; block k of recv comes from
+     * it. Collective. */
+    tr_status (*exchange)(tr_comm *comm, const float *send, const size_t *send_counts,
+                          float *recv, const size_t *recv_counts);
+    /* A file that all ranks read and write at offsets of their own. open and close are
+     * collective; open needs an existing file. read and write are not, and may be
+     * called from one thread at a time. Errors name the path and the reason. */
+    tr_status (*open)(tr_comm *comm, const char *path, tr_shared_file **file);
+    tr_status (*read)(tr_shared_file *file, uint64_t offset, void *data, size_t bytes);
+    tr_status (*write)(tr_shared_file *file, uint64_t offset, const void *data,
+                       size_t bytes);
+    tr_status (*close)(tr_shared_file *file);
+    /* End every rank at once with this exit status: for a failure while the others
+     * compute. Does not return where there are others. */
+    void (*abort)(tr_comm *comm, int exit_status);
+    void (*finish)(tr_comm *comm);
+} tr_comm_ops;
+
+struct tr_comm {
+    const tr_comm_ops *ops;
+    int rank, size;             /* of all processes */
+    int local_rank, local_size; /* of those on this machine */
+    bool agreed_failure;        /* agree has failed: every rank knows and ends */
+};
+
+/* One process. */
+tr_comm *tr_comm_serial(void);
+
+/* MPI_Init and what it says of the ranks; argc and argv may lose MPI's own arguments.
+ * The pointer is to static storage; ended by ops->finish. */
+TR_CHECKED tr_status tr_comm_mpi(int *argc, char ***argv, tr_comm **comm);
+
+#endif

@@ -1,0 +1,229 @@
+#include "common/base/comm.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <mpi.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/base/mem.h"
+
+struct tr_shared_file {
+    MPI_File file;
+    char *path;
+};
+
+enum { MAX_COUNT = 1 << 30 }; /* MPI counts are int */
+
+static tr_status check(int code, const char *what, const char *path)
+{
+    if (code == MPI_SUCCESS)
+        return TR_OK;
+    char text[MPI_MAX_ERROR_STRING] = "";
+    int length = 0;
+    MPI_Error_string(code, text, &length);
+    /* MPICH adds its call stack, a line "FUNCTION(LINE): TEXT" for each; the last one
+     * knows most. */
+    while (length > 0 && text[length - 1] == '\n')
+        text[--length] = '\0';
+    char *last = strrchr(text, '\n'), *after = last ? strstr(last, "): ") : NULL;
+    if (last)
+        memmove(text, after ? after + 3 : last + 1,
+                strlen(after ? after + 3 : last + 1) + 1);
+    return tr_fail(TR_ERR_DATA, "%s%s%s failed: %s", what, path ? " " : "",
+                   path ? path : "", text);
+}
+
+static tr_status mpi_sum(tr_comm *comm, double *value, size_t n)
+{
+    (void)comm;
+    for (size_t done = 0; done < n;) {
+        size_t count = n - done < MAX_COUNT ? n - done : MAX_COUNT;
+        TR_TRY(check(MPI_Allreduce(MPI_IN_PLACE, value + done, (int)count, MPI_DOUBLE,
+                                   MPI_SUM, MPI_COMM_WORLD),
+                     "adding up over the ranks", NULL));
+        done += count;
+    }
+    return TR_OK;
+}
+
+static tr_status mpi_agree(tr_comm *comm, tr_status mine)
+{
+    int failed = mine == TR_OK ? comm->size : comm->rank, first;
+    TR_TRY(check(MPI_Allreduce(&failed, &first, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD),
+                 "comparing the ranks", NULL));
+    comm->agreed_failure |= first != comm->size;
+    if (first == comm->size)
+        return TR_OK;
+    struct {
+        int status;
+        char sentence[1024];
+    } news = {.status = mine};
+    strncpy(news.sentence, tr_error(), sizeof news.sentence - 1);
+    TR_TRY(check(MPI_Bcast(&news, sizeof news, MPI_BYTE, first, MPI_COMM_WORLD),
+                 "comparing the ranks", NULL));
+    return tr_fail((tr_status)news.status, "%s", news.sentence);
+}
+
+static tr_status mpi_exchange(tr_comm *comm, const float *send, const size_t *send_counts,
+                              float *recv, const size_t *recv_counts)
+{
+    size_t n = (size_t)comm->size;
+    int *table = tr_calloc("an exchange", 4 * n, sizeof *table);
+    if (!table)
+        return TR_ERR_MEMORY;
+    int *sends = table, *send_at = table + n, *recvs = table + 2 * n;
+    int *recv_at = table + 3 * n;
+    size_t from = 0, to = 0;
+    for (size_t k = 0; k < n; k++) {
+        sends[k] = (int)send_counts[k];
+        recvs[k] = (int)recv_counts[k];
+        send_at[k] = (int)from;
+        recv_at[k] = (int)to;
+        from += send_counts[k];
+        to += recv_counts[k];
+    }
+    tr_status status = TR_OK;
+    if (from > INT_MAX || to > INT_MAX)
+        status = tr_fail(TR_ERR_UNAVAILABLE,
+                         "%zu values at once are too many for MPI; use more processes",
+                         from > to ? from : to);
+    else
+        status = check(MPI_Alltoallv(send, sends, send_at, MPI_FLOAT, recv, recvs,
+                                     recv_at, MPI_FLOAT, MPI_COMM_WORLD),
+                       "exchanging rows", NULL);
+    free(table);
+    return status;
+}
+
+static tr_status mpi_open(tr_comm *comm, const char *path, tr_shared_file **file)
+{
+    tr_shared_file *f = tr_calloc("a file", 1, sizeof *f);
+    char *copy = f ? tr_strdup(path) : NULL;
+    /* Before they open it together. */
+    tr_status ready = mpi_agree(comm, copy ? TR_OK : TR_ERR_MEMORY);
+    if (ready != TR_OK || !f) {
+        free(f);
+        free(copy);
+        return ready;
+    }
+    f->path = copy;
+    tr_status status =
+        check(MPI_File_open(MPI_COMM_WORLD, path, MPI_MODE_RDWR, MPI_INFO_NULL, &f->file),
+              "opening", path);
+    if (status != TR_OK) {
+        free(copy);
+        free(f);
+        return status;
+    }
+    *file = f;
+    return TR_OK;
+}
+
+static tr_status mpi_read(tr_shared_file *file, uint64_t offset, void *data, size_t bytes)
+{
+    for (char *to = data; bytes;) {
+        int count = bytes < MAX_COUNT ? (int)bytes : MAX_COUNT, got = 0;
+        MPI_Status status;
+        TR_TRY(check(MPI_File_read_at(file->file, (MPI_Offset)offset, to, count, MPI_BYTE,
+                                      &status),
+                     "reading", file->path));
+        MPI_Get_count(&status, MPI_BYTE, &got);
+        if (got <= 0)
+            return tr_fail(TR_ERR_DATA, "reading %s failed: the file ends early",
+                           file->path);
+        to += got, offset += (uint64_t)got, bytes -= (size_t)got;
+    }
+    return TR_OK;
+}
+
+static tr_status mpi_write(tr_shared_file *file, uint64_t offset, const void *data,
+                           size_t bytes)
+{
+    for (const char *from = data; bytes;) {
+        int count = bytes < MAX_COUNT ? (int)bytes : MAX_COUNT, got = 0;
+        MPI_Status status;
+        TR_TRY(check(MPI_File_write_at(file->file, (MPI_Offset)offset, from, count,
+                                       MPI_BYTE, &status),
+                     "writing", file->path));
+        MPI_Get_count(&status, MPI_BYTE, &got);
+        if (got <= 0)
+            return tr_fail(TR_ERR_DATA, "writing %s failed: no space left", file->path);
+        from += got, offset += (uint64_t)got, bytes -= (size_t)got;
+    }
+    return TR_OK;
+}
+
+static tr_status mpi_close(tr_shared_file *file)
+{
+    tr_status status = check(MPI_File_close(&file->file), "writing", file->path);
+    free(file->path);
+    free(file);
+    return status;
+}
+
+static void mpi_abort(tr_comm *comm, int exit_status)
+{
+    /* Launchers may end before they have passed on what was just printed. */
+    const struct timespec moment = {.tv_nsec = 200 * 1000 * 1000};
+    if (comm->size > 1) {
+        nanosleep(&moment, NULL);
+        MPI_Abort(MPI_COMM_WORLD, exit_status);
+    }
+}
+
+static void mpi_finish(tr_comm *comm)
+{
+    (void)comm;
+    MPI_Finalize();
+}
+
+/* Else what MPI opens takes the number of a standard stream that was closed, and gets our
+ * messages. */
+static void fill_standard_streams(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
+tr_status tr_comm_mpi(int *argc, char ***argv, tr_comm **comm)
+{
+    static const tr_comm_ops ops = {
+        .sum = mpi_sum,
+        .agree = mpi_agree,
+        .exchange = mpi_exchange,
+        .open = mpi_open,
+        .read = mpi_read,
+        .write = mpi_write,
+        .close = mpi_close,
+        .abort = mpi_abort,
+        .finish = mpi_finish,
+    };
+    static tr_comm world = {.ops = &ops};
+    int provided = 0;
+    fill_standard_streams();
+    /* The writer thread writes while the main thread makes no calls. */
+    TR_TRY(check(MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided),
+                 "starting MPI", NULL));
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    if (provided < MPI_THREAD_SERIALIZED)
+        return tr_fail(TR_ERR_UNAVAILABLE,
+                       "this MPI library does not support calls from several threads");
+    MPI_Comm local;
+    TR_TRY(check(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0,
+                                     MPI_INFO_NULL, &local),
+                 "finding the ranks of this machine", NULL));
+    MPI_Comm_rank(MPI_COMM_WORLD, &world.rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &world.size);
+    MPI_Comm_rank(local, &world.local_rank);
+    MPI_Comm_size(local, &world.local_size);
+    MPI_Comm_free(&local);
+    *comm = &world;
+    return TR_OK;
+}

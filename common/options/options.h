@@ -1,0 +1,85 @@
+/* The options every program understands. The rows are in options.c; an algorithm's own
+ * options (iterations, filter ...) are rows in its own file, and only the chosen
+ * algorithm's may be given. */
+#ifndef TR_OPTIONS_H
+#define TR_OPTIONS_H
+
+#include "common/options/opt.h"
+
+enum { TR_MODE_FLOAT, TR_MODE_HALF, TR_MODE_INT16, TR_MODE_UINT16, TR_MODE_BYTE };
+enum { TR_ORDER_XZY, TR_ORDER_XYZ };
+typedef enum tr_shell { TR_NO_SHELL, TR_BASH, TR_ZSH, TR_FISH } tr_shell;
+enum { TR_HALVES_NONE, TR_HALVES_VIEWS, TR_HALVES_FRAMES };
+
+typedef struct tr_options {
+    /* files */
+    const char *input;      /* --input, or the positional SERIES */
+    const char *output;     /* -o */
+    const char *tilts;      /* -t */
+    const char *xtilts;     /* --xtilts */
+    const char *transforms; /* --transforms */
+    const char *initial;    /* --initial */
+    const char *imod_com;   /* --imod-com */
+    tr_words half_sets;     /* --half-sets: a TR_HALVES_..., and the series of frames */
+    /* geometry; lengths in unbinned pixels, angles in degrees */
+    long thickness, width; /* 0: not given */
+    double tilt_offset, axis_shift, pitch, x_shift, z_shift;
+    const char *exclude, *include;
+    long slices[2]; /* first and last output slice, both included; -1: all */
+    long bin;
+    /* data */
+    bool log; /* --log BASE given (set by app from tr_option_given) */
+    double log_base;
+    bool invert;
+    double scale[2]; /* ADD, MUL: written value = (value + ADD) * MUL */
+    int mode, order;
+    long deflate; /* HDF5 only */
+    bool verify;
+    /* the run */
+    const char *algorithm; /* -a, default "WBP" */
+    long threads;          /* 0: cores / ranks on this machine */
+    size_t memory;         /* bytes per process; 0: half of RAM / ranks on it */
+    const char *timeline;  /* --timeline FILE */
+    const char *report;    /* --report FILE */
+    const char *json;      /* --json FILE */
+    const char *try_what;  /* --try; NULL: not given */
+    int outside;           /* a tr_outside_choice */
+    double checkpoint;     /* minutes; 0: never */
+    bool preview, resume;
+    bool dry_run, quiet, verbose, version, help;
+    /* hidden from --help: print the generated pages, or the completion for a shell */
+    bool man, markdown;
+    int completion; /* a tr_shell */
+} tr_options;
+
+extern const tr_option tr_common_options[];
+extern const size_t tr_n_common_options;
+
+/* Of programs that compute on a device. */
+typedef struct tr_device_options {
+    const char *devices; /* --device */
+    int kernel;          /* a tr_kernel */
+} tr_device_options;
+
+extern const tr_option tr_device_option_rows[];
+extern const size_t tr_n_device_options;
+
+/* Rewrite upstream TiltRec's composite options into ours: --method NAME[,ITER[,RELAX]]
+ * becomes -a NAME -i ITER -r RELAX; --geometry OFFSET,PITCH,ZSHIFT,THICKNESS becomes the
+ * four options; --tiltfile FILE becomes --tilts FILE; --f2b becomes --mode byte; and
+ * "-i something.mrc" (a value that is not a number) is TR_ERR_USAGE saying that -i is
+ * iterations here and to use --input. The new argument vector is NULL-terminated and,
+ * with its strings, freed by tr_arguments_free. */
+TR_CHECKED tr_status tr_arguments_rewrite(int argc, char *const *argv, int *new_argc,
+                                          char ***new_argv);
+void tr_arguments_free(char **argv);
+
+/* The value of -a/--algorithm in argv before anything else is parsed (the last one
+ * given), or NULL: it decides which algorithm's rows are known. */
+const char *tr_arguments_algorithm(int argc, char *const *argv);
+
+/* Whether argv asks for help: -h, --help or --help=TOPIC before any "--". *topic is what
+ * follows, or NULL; it points into argv. */
+bool tr_help_asked(int argc, char *const *argv, const char **topic);
+
+#endif

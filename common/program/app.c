@@ -1,0 +1,381 @@
+#include "common/program/app.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "common/help/completion.h"
+#include "common/run/halves.h"
+#include "common/help/help.h"
+#include "common/base/log.h"
+#include "common/report/result.h"
+#include "common/trial/trial.h"
+
+/* ---- help, version, manual ---- */
+
+static int terminal_columns(void)
+{
+    struct winsize window;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col >= 40)
+        return window.ws_col;
+    return 80;
+}
+
+/* Print what was asked for instead of a run, if anything: *done. */
+static tr_status print_and_leave(const tr_setup *s, int rank, bool *done)
+{
+    const tr_options *o = &s->options;
+    *done = o->help || o->version || o->man || o->markdown || o->completion;
+    if (!*done || rank != 0)
+        return TR_OK;
+    if (o->help)
+        return tr_help_print(stdout, s, s->help_topic, terminal_columns());
+    if (o->version)
+        printf("%s %s\n", s->program->name, TR_VERSION);
+    else if (o->man)
+        tr_help_man(stdout, s);
+    else if (o->markdown)
+        tr_help_markdown(stdout, s);
+    else
+        tr_completion_print(stdout, s, o->completion);
+    return TR_OK;
+}
+
+/* ---- after the run ---- */
+
+static void print_residuals(const tr_job *job)
+{
+    enum { PER_LINE = 5 };
+    char line[256] = "";
+    if (!job->history.n || job->history.data_squares <= 0.0)
+        return;
+    tr_info("residual |b - A x| / |b| before each iteration:");
+    for (size_t k = 0; k < job->history.n; k++) {
+        double ratio =
+            sqrt(fmax(job->history.squares[k], 0.0) / job->history.data_squares);
+        size_t used = strlen(line);
+        snprintf(line + used, sizeof line - used, "%5zu: %.6f", k + 1, ratio);
+        if (k % PER_LINE == PER_LINE - 1 || k + 1 == job->history.n) {
+            tr_info("%s", line);
+            line[0] = '\0';
+        }
+    }
+}
+
+/* What the residuals say beside the noise: where fewer iterations would do, and where the
+ * model cannot be right. squares[k] is what k iterations left. */
+static void judge_residuals(const tr_job *job)
+{
+    const tr_history *h = &job->history;
+    double sigma = job->noise.sigma, deviation = job->noise.deviation;
+    if (!(sigma > 0.0) || !(h->values > 0.0) || h->n < 2)
+        return;
+    bool stops = (job->algorithm->needs & TR_STOPS_AT_NOISE) && !job->until_noise &&
+                 tr_noise_is_strong(&job->noise);
+    for (size_t k = 1; k < h->n && stops; k++)
+        if (h->squares[k] <= sigma * sigma * h->values) {
+            tr_info("the residual has reached the noise: iteration %zu of %zu would do",
+                    k, h->n);
+            return;
+        }
+    double last = sqrt(fmax(h->squares[h->n - 1], 0.0) / h->values);
+    tr_info("before the last iteration the residual was %.1f times the noise",
+            last / sigma);
+    if (h->n < 8)
+        return;
+    double before = sqrt(fmax(h->squares[h->n - 4], 0.0) / h->values);
+    if (last > 3.0 * sigma && last > 0.2 * deviation && last > 0.98 * before)
+        tr_warn(
+            "the residual levels off at %.2f of the views' deviation, %.1f times the "
+            "noise, so the model does not fit the views; likely causes: a specimen "
+            "beyond the field (--outside continue), the alignment, the thickness (-T), "
+            "very bright or dark pixels",
+            last / deviation, last / sigma);
+}
+
+/* The residuals and updates of all ranks; the ranks may have stopped at different
+ * iterations. */
+static tr_status gather(tr_job *job, double *updates)
+{
+    enum { DATA, UPDATES, VALUES, TOTALS };
+    double longest = 0.0, total[TOTALS];
+    double *each = calloc((size_t)job->comm->size, sizeof *each);
+    if (!each)
+        return tr_fail(TR_ERR_MEMORY, "not enough memory for a table");
+    each[job->comm->rank] = (double)job->history.n;
+    tr_status status = job->comm->ops->sum(job->comm, each, (size_t)job->comm->size);
+    for (int r = 0; r < job->comm->size; r++)
+        longest = fmax(longest, each[r]);
+    free(each);
+    TR_TRY(status);
+    size_t n = (size_t)longest;
+    double *squares = calloc(n + 1, sizeof *squares);
+    if (!squares)
+        return tr_fail(TR_ERR_MEMORY, "not enough memory for a table");
+    for (size_t k = 0; k < n && job->history.n; k++)
+        squares[k] = job->history.squares[k < job->history.n ? k : job->history.n - 1];
+    free(job->history.squares);
+    job->history.squares = squares;
+    job->history.n = n;
+    total[DATA] = job->history.data_squares;
+    total[VALUES] = job->history.values;
+    total[UPDATES] = job->updates;
+    TR_TRY(job->comm->ops->sum(job->comm, squares, n));
+    TR_TRY(job->comm->ops->sum(job->comm, total, TOTALS));
+    job->history.data_squares = total[DATA];
+    job->history.values = total[VALUES];
+    *updates = total[UPDATES];
+    return TR_OK;
+}
+
+static void print_times(const tr_job *job, const tr_result *r)
+{
+    double sum = 0.0, running = r->running;
+    const char *whose = job->comm->size > 1 ? " (rank 0)" : "";
+    tr_info("%-12s%9s%12s", "stage", "seconds", "of the run");
+    for (int k = 0; k < TR_N_STAGES; k++) {
+        if (job->seconds[k] == 0.0 && (k == TR_STAGE_UPLOAD || k == TR_STAGE_DOWNLOAD))
+            continue;
+        sum += job->seconds[k];
+        tr_info("%-12s%9.2f%11.0f%%%s", tr_stage_names[k], job->seconds[k],
+                100.0 * job->seconds[k] / running, whose);
+    }
+    tr_info("the stages took %.2f s in a run of %.2f s: %.2f s ran beside another stage",
+            sum, running, fmax(sum - running, 0.0));
+    tr_info("checking the series took %.2f s, everything %.2f s; %.2f G updates/s while "
+            "projecting%s",
+            r->checking, tr_now() - r->start,
+            1e-9 * r->updates / fmax(job->seconds[TR_STAGE_PROJECT], 1e-9),
+            job->comm->size > 1 ? ", all ranks" : "");
+}
+
+/* ---- the run ---- */
+
+/* A failure that only this rank knows of: the others compute, or wait for it, so they are
+ * ended here. */
+static void end_all(tr_setup *s, tr_comm *comm, tr_status status)
+{
+    comm->agreed_failure |= status == TR_ERR_STOPPED; /* by all at the same iteration */
+    if (comm->size == 1 || comm->agreed_failure)
+        return;
+    char sentence[1100];
+    snprintf(sentence, sizeof sentence, "rank %d: %s", comm->rank, tr_error());
+    tr_halves_discard(s);
+    tr_log_error(sentence);
+    comm->ops->abort(comm, (int)status);
+}
+
+/* All at once, so that the disk is known to hold them. */
+static tr_status open_outputs(tr_setup *s, tr_comm *comm)
+{
+    bool whole = s->program->method->whole_volume;
+    size_t n = tr_halves_volumes(s);
+    for (size_t k = 0; k < n; k++) {
+        tr_job *job = &tr_halves_volume(s, k)->job;
+        tr_output_spec spec = job->output_spec;
+        spec.to_come = n - k;
+        spec.all_at_end = whole; /* until then, it keeps iterations, not slices */
+        if (whole && n == 1)
+            spec.every = 0.0;
+        TR_TRY(tr_output_open(comm, &spec, &job->output));
+    }
+    return TR_OK;
+}
+
+/* Where `run` stops by itself, the number of iterations is known now. It holds for the
+ * half sets as well. */
+static void settle_afterwards(tr_setup *s)
+{
+    long *iterations = tr_algorithm_iterations(s->algorithm, s->params);
+    long most = iterations ? *iterations : 0, done = (long)s->job.history.n;
+    if (!s->job.until_noise || s->program->method->settle || done < 1)
+        return;
+    if (done < most)
+        tr_info("iterations: %ld of at most %ld, where the residual reaches the noise",
+                done, most);
+    else
+        tr_info("iterations: all %ld; the residual stays above the noise", most);
+    *iterations = done < most ? done : most;
+}
+
+/* The labels say how many iterations it became. */
+static void relabel(tr_setup *s)
+{
+    for (size_t k = 0; s->job.until_noise && k < tr_halves_volumes(s); k++) {
+        tr_setup *one = tr_halves_volume(s, k);
+        tr_setup_labels(one);
+        tr_output_relabel(one->job.output, one->job.output_spec.labels,
+                          one->job.output_spec.n_labels);
+    }
+}
+
+/* One tomogram, but for its name, by this plan. */
+static tr_status make_volume(tr_setup *s, const void *plan, tr_result *r)
+{
+    tr_job *job = &s->job;
+    double own = 0.0;
+    TR_TRY(s->program->method->run(job, plan));
+    TR_TRY(gather(job, &own));
+    settle_afterwards(s);
+    r->updates += own;
+    if (!s->half)
+        TR_TRY(tr_result_gather(r, job));
+    if (s->half || s->halves) /* it will not be made again */
+        TR_TRY(job->comm->ops->agree(job->comm, tr_output_flush(job->output)));
+    print_residuals(job);
+    judge_residuals(job);
+    return tr_output_measure(job->output);
+}
+
+/* Whether a run before has made it all. */
+static bool was_made(const tr_setup *s)
+{
+    if (!tr_output_take(s->job.output))
+        return false;
+    tr_info("going on after all slices of %s, which an earlier run wrote",
+            s->job.output_spec.path);
+    if (s->program->method->forget)
+        s->program->method->forget(&s->job);
+    return true;
+}
+
+/* A half set of the run s: its work counts as that of the run. */
+static tr_status make_half(tr_setup *s, tr_comm *comm, tr_setup *half, tr_result *r)
+{
+    void *plan = NULL;
+    tr_job *job = &half->job;
+    if (was_made(half))
+        return tr_output_measure(job->output);
+    tr_info("the %s half set:", half->half);
+    job->timeline = s->job.timeline;
+    TR_TRY(comm->ops->agree(comm, s->program->method->plan(job, &plan)));
+    tr_status status = make_volume(half, plan, r);
+    free(plan);
+    for (int k = 0; k < TR_N_STAGES; k++)
+        s->job.seconds[k] += job->seconds[k];
+    return status;
+}
+
+/* To their final names. */
+static tr_status finish(tr_setup *s, tr_result *r)
+{
+    tr_output *outputs[TR_MOST_VOLUMES];
+    tr_statistics statistics[TR_MOST_VOLUMES];
+    size_t n = tr_halves_volumes(s);
+    for (size_t k = 0; k < n; k++) {
+        outputs[k] = tr_halves_volume(s, k)->job.output;
+        tr_halves_volume(s, k)->job.output = NULL;
+    }
+    TR_TRY(tr_outputs_finish(outputs, n, statistics, r->scaling));
+    r->complete = true;
+    r->statistics = statistics[0];
+    if (r->scaling[0])
+        tr_info("scaling: %s", r->scaling);
+    for (size_t k = 0; k < n; k++)
+        tr_info("wrote %s: min %g, max %g, mean %g, standard deviation %g",
+                tr_halves_volume(s, k)->job.output_spec.path, statistics[k].min,
+                statistics[k].max, statistics[k].mean, statistics[k].rms);
+    return TR_OK;
+}
+
+static tr_status reconstruct(tr_setup *s, tr_comm *comm, const void *plan, tr_result *r)
+{
+    tr_job *job = &s->job;
+    TR_TRY(tr_result_prepare(r, job));
+    if (job->until_noise && s->program->method->settle)
+        TR_TRY(comm->ops->agree(comm, s->program->method->settle(job, plan)));
+    TR_TRY(open_outputs(s, comm));
+    double begun = tr_now();
+    if (s->options.timeline && !(job->timeline = tr_timeline_new(begun)))
+        return TR_ERR_MEMORY;
+    /* A number of iterations that only `run` finds is found again. */
+    bool known = !job->until_noise || s->program->method->settle;
+    if (known && was_made(s))
+        TR_TRY(tr_output_measure(job->output));
+    else
+        TR_TRY(make_volume(s, plan, r));
+    relabel(s);
+    for (size_t k = 0; s->halves && k < TR_HALVES; k++)
+        TR_TRY(make_half(s, comm, &s->halves[k], r));
+    r->running = tr_now() - begun;
+    TR_TRY(finish(s, r));
+    TR_TRY(tr_halves_correlate(s, comm));
+    print_times(job, r);
+    if (job->timeline)
+        TR_TRY(
+            tr_timeline_write(job->timeline, comm, tr_stage_names, s->options.timeline));
+    return tr_result_write(r, job);
+}
+
+static tr_status find_files(tr_setup *s)
+{
+    TR_TRY(tr_setup_files(s));
+    return tr_halves_files(s);
+}
+
+static tr_status run(tr_setup *s, tr_comm *comm, tr_result *r)
+{
+    r->start = tr_now();
+    TR_TRY(comm->ops->agree(comm, tr_setup_backend(s)));
+    TR_TRY(comm->ops->agree(comm, find_files(s)));
+    TR_TRY(tr_setup_series(s, comm));
+    TR_TRY(tr_halves_series(s, comm));
+    tr_setup_print(s);
+    if (s->options.try_what)
+        return tr_try_run(s, comm);
+    tr_halves_print(s);
+    r->checking = tr_now() - r->start;
+    void *plan = NULL;
+    tr_status status = comm->ops->agree(comm, s->program->method->plan(&s->job, &plan));
+    if (status == TR_OK)
+        tr_result_plan(r, &s->job);
+    if (status == TR_OK && s->options.dry_run)
+        tr_info("this was a dry run: nothing is written");
+    else if (status == TR_OK)
+        status = reconstruct(s, comm, plan, r);
+    free(plan);
+    return status;
+}
+
+static tr_status parse(tr_setup *s, const tr_program *program, int argc, char **argv)
+{
+    TR_TRY(tr_setup_parse(s, program, argc, argv));
+    return tr_halves_check_options(&s->options);
+}
+
+int tr_app_main(const tr_program *program, tr_comm *comm, int argc, char **argv)
+{
+    tr_setup setup = {.job = {.comm = comm}};
+    setvbuf(stderr, NULL, _IOLBF, BUFSIZ); /* whole lines also from several ranks */
+    tr_result result;
+    tr_log_setup(TR_LOG_NORMAL, comm->rank == 0, program->name);
+    tr_result_begin(&result, &setup, argc, argv);
+    tr_output_watch_signals();
+    tr_status status = comm->ops->agree(comm, parse(&setup, program, argc, argv));
+    bool done = false;
+    if (status == TR_OK)
+        status = comm->ops->agree(comm, print_and_leave(&setup, comm->rank, &done));
+    if (status == TR_OK && !done) {
+        tr_log_setup(setup.options.quiet     ? TR_LOG_QUIET
+                     : setup.options.verbose ? TR_LOG_VERBOSE
+                                             : TR_LOG_NORMAL,
+                     comm->rank == 0, program->name);
+        status = run(&setup, comm, &result);
+    }
+    if (status != TR_OK)
+        end_all(&setup, comm, status);
+    char sentence[1100];
+    snprintf(sentence, sizeof sentence, "%s", tr_error());
+    tr_halves_discard(&setup);
+    if (status != TR_OK && comm->rank == 0)
+        tr_log_error(sentence);
+    if (status != TR_OK && comm->rank == 0)
+        tr_result_write_failure(&result, status, sentence);
+    tr_result_free(&result);
+    tr_halves_free(&setup);
+    tr_setup_free(&setup);
+    return (int)status;
+}

@@ -1,0 +1,297 @@
+#include "common/run/halves.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+
+enum { FEWEST_VIEWS = 4 }; /* two for each half */
+
+static const struct {
+    const char *name, *suffix;
+} kinds[TR_HALVES] = {{"even", "_EVN"}, {"odd", "_ODD"}};
+
+tr_status tr_halves_check_options(const tr_options *o)
+{
+    if (!o->half_sets.choice)
+        return TR_OK;
+    if (o->initial)
+        return tr_fail(
+            TR_ERR_USAGE,
+            "--half-sets cannot be used with --initial: both halves would begin "
+            "with the noise of the same volume, and their correlation would "
+            "tell of that");
+    return TR_OK;
+}
+
+/* ---- every second view ---- */
+
+typedef struct ranked_view {
+    double tilt;
+    size_t view;
+} ranked_view;
+
+static int by_tilt(const void *a, const void *b)
+{
+    const ranked_view *x = a, *y = b;
+    if (x->tilt != y->tilt)
+        return x->tilt > y->tilt ? 1 : -1;
+    return (x->view > y->view) - (x->view < y->view);
+}
+
+static int by_view(const void *a, const void *b)
+{
+    size_t x = *(const size_t *)a, y = *(const size_t *)b;
+    return (x > y) - (x < y);
+}
+
+tr_status tr_half_views(const double *tilts, size_t n, bool odd, size_t *part,
+                        size_t *n_part)
+{
+    ranked_view *views = tr_calloc("the list of views", n, sizeof *views);
+    *n_part = 0;
+    if (!views)
+        return TR_ERR_MEMORY;
+    double sign = tilts[0] > tilts[n - 1] ? -1.0 : 1.0;
+    for (size_t k = 0; k < n; k++)
+        views[k] = (ranked_view){sign * tilts[k], k};
+    qsort(views, n, sizeof *views, by_tilt);
+    for (size_t k = odd ? 0 : 1; k < n; k += 2)
+        part[(*n_part)++] = views[k].view;
+    free(views);
+    qsort(part, *n_part, sizeof *part, by_view);
+    return TR_OK;
+}
+
+/* ---- the files ---- */
+
+/* Of a series made from every second frame: what must be as in the full one. */
+static tr_status check_frames(const tr_setup *s, const tr_setup *half)
+{
+    const tr_image_info *a = tr_image_get_info(s->image),
+                        *b = tr_image_get_info(half->image);
+    const char *path = half->series_path;
+    if (tr_same_file(path, s->series_path))
+        return tr_fail(
+            TR_ERR_USAGE,
+            "%s is the series itself; --half-sets frames takes two other ones, "
+            "made from the even and from the odd frames",
+            path);
+    if (a->nx != b->nx || a->ny != b->ny || a->nz != b->nz)
+        return tr_fail(
+            TR_ERR_DATA,
+            "%s has %zu views of %zu x %zu pixels, but %s has %zu of %zu x %zu; "
+            "half sets must have the same",
+            path, b->nz, b->nx, b->ny, s->series_path, a->nz, a->nx, a->ny);
+    if (a->pixel[0] > 0.0 && b->pixel[0] > 0.0 &&
+        (b->pixel[0] > 1.01 * a->pixel[0] || a->pixel[0] > 1.01 * b->pixel[0]))
+        tr_warn("%s says %g angstroms a pixel and %s says %g; %g is taken for all", path,
+                b->pixel[0], s->series_path, a->pixel[0], a->pixel[0]);
+    return TR_OK;
+}
+
+static void *copy_of(const void *values, size_t n, size_t size)
+{
+    void *copy = values ? tr_calloc("the list of views", n, size) : NULL;
+    return copy ? memcpy(copy, values, n * size) : NULL;
+}
+
+/* What half and whole both own is copied. */
+static tr_status copy_views(const tr_setup *s, tr_setup *half)
+{
+    size_t n = s->n_views;
+    half->views = copy_of(s->views, n, sizeof *s->views);
+    half->tilts = copy_of(s->tilts, n, sizeof *s->tilts);
+    half->xtilts = copy_of(s->xtilts, n, sizeof *s->xtilts);
+    half->transforms = copy_of(s->transforms, n, sizeof *s->transforms);
+    return half->views && half->tilts && (half->xtilts || !s->xtilts) &&
+                   (half->transforms || !s->transforms)
+               ? TR_OK
+               : TR_ERR_MEMORY;
+}
+
+static tr_status take_every_second(tr_setup *half, bool odd)
+{
+    size_t n = half->n_views, n_part;
+    size_t *part = half->part = tr_calloc("the list of views", n, sizeof *part);
+    if (!part)
+        return TR_ERR_MEMORY;
+    TR_TRY(tr_half_views(half->tilts, n, odd, part, &n_part));
+    for (size_t k = 0; k < n_part; k++) {
+        half->views[k] = half->views[part[k]];
+        half->tilts[k] = half->tilts[part[k]];
+        if (half->xtilts)
+            half->xtilts[k] = half->xtilts[part[k]];
+        if (half->transforms)
+            half->transforms[k] = half->transforms[part[k]];
+    }
+    half->n_views = n_part;
+    return TR_OK;
+}
+
+static tr_status make_half(const tr_setup *s, size_t k, tr_setup *half)
+{
+    bool frames = s->options.half_sets.choice == TR_HALVES_FRAMES;
+    *half = *s;
+    half->half = kinds[k].name;
+    half->halves = NULL;
+    half->default_output = half->scratch = half->fingerprint = NULL;
+    half->part = NULL;
+    half->job.geometry = (tr_geometry){.n_views = 0};
+    if (frames)
+        half->image = NULL;
+    TR_TRY(copy_views(s, half));
+    if (frames) {
+        half->series_path = s->options.half_sets.argument[k];
+        TR_TRY(tr_image_open(half->series_path, &half->image));
+        TR_TRY(check_frames(s, half));
+    } else {
+        TR_TRY(take_every_second(half, k == 1));
+    }
+    TR_TRY(tr_setup_geometry(half));
+    if (s->algorithm->check)
+        TR_TRY(s->algorithm->check(s->params, half->n_views));
+    return tr_setup_half_output(half, kinds[k].suffix);
+}
+
+tr_status tr_halves_files(tr_setup *s)
+{
+    const tr_words *how = &s->options.half_sets;
+    if (!how->choice)
+        return TR_OK;
+    if (how->choice == TR_HALVES_VIEWS && s->n_views < FEWEST_VIEWS)
+        return tr_fail(TR_ERR_USAGE,
+                       "--half-sets views needs at least %d views, and %zu %s used",
+                       FEWEST_VIEWS, s->n_views, s->n_views == 1 ? "is" : "are");
+    if (how->choice == TR_HALVES_FRAMES &&
+        tr_same_file(how->argument[0], how->argument[1]))
+        return tr_fail(
+            TR_ERR_USAGE,
+            "--half-sets frames %s %s: both are one file; name a series of the "
+            "even and one of the odd frames",
+            how->argument[0], how->argument[1]);
+    s->halves = tr_calloc("half sets", TR_HALVES, sizeof *s->halves);
+    if (!s->halves)
+        return TR_ERR_MEMORY;
+    for (size_t k = 0; k < TR_HALVES; k++)
+        TR_TRY(make_half(s, k, &s->halves[k]));
+    return TR_OK;
+}
+
+static tr_status set_fingerprint(tr_setup *half)
+{
+    char *text = tr_setup_fingerprint(half);
+    half->fingerprint = text ? tr_format_string("%shalf = %s\n", text, half->half) : NULL;
+    free(text);
+    half->job.output_spec.fingerprint = half->fingerprint;
+    return half->fingerprint ? TR_OK
+                             : tr_fail(TR_ERR_MEMORY, "not enough memory to begin");
+}
+
+tr_status tr_halves_series(tr_setup *s, tr_comm *comm)
+{
+    for (size_t k = 0; s->halves && k < TR_HALVES; k++) {
+        tr_setup *half = &s->halves[k];
+        half->job.options = s->job.options;
+        half->job.transforms = s->job.transforms ? half->transforms : NULL;
+        half->job.noise = s->job.noise;
+        half->job.outside = s->job.outside;
+        half->job.geometry.outer = s->job.geometry.outer;
+        half->job.output_spec.every = s->job.output_spec.every;
+        half->job.output_spec.resume = s->job.output_spec.resume;
+        if (half->part)
+            TR_TRY(
+                comm->ops->agree(comm, tr_series_part(s->job.series, half->part,
+                                                      half->n_views, &half->job.series)));
+        else
+            TR_TRY(tr_setup_open_series(half, comm));
+        TR_TRY(comm->ops->agree(comm, set_fingerprint(half)));
+    }
+    return TR_OK;
+}
+
+void tr_halves_print(const tr_setup *s)
+{
+    const tr_output_spec *o = &s->job.output_spec;
+    if (!s->halves)
+        return;
+    const tr_setup *even = &s->halves[0], *odd = &s->halves[1];
+    if (even->part)
+        tr_info("half sets: every second view by angle, %zu even and %zu odd ones",
+                even->n_views, odd->n_views);
+    else
+        tr_info("half sets: of the even frames %s, of the odd frames %s",
+                even->series_path, odd->series_path);
+    double bytes = (double)TR_MOST_VOLUMES * (double)o->width * (double)o->thickness *
+                   (double)o->n_slices *
+                   (double)(tr_type_size(o->type) + (o->automatic ? sizeof(float) : 0));
+    tr_info("plan: 3 tomograms one after another, also %s and %s; %.3f GB on the disk",
+            even->job.output_spec.path, odd->job.output_spec.path, 1e-9 * bytes);
+    for (size_t k = 0; k < TR_HALVES && even->part; k++)
+        for (size_t i = 0; i < s->halves[k].n_views; i++)
+            tr_verbose("view %zu is an %s one", s->halves[k].views[i] + 1,
+                       s->halves[k].half);
+}
+
+void tr_halves_free(tr_setup *s)
+{
+    for (size_t k = 0; s->halves && k < TR_HALVES; k++) {
+        tr_setup *half = &s->halves[k];
+        if (!half->half)
+            break; /* not begun */
+        tr_series_close(half->job.series);
+        tr_geometry_free(&half->job.geometry);
+        tr_history_free(&half->job.history);
+        if (half->image != s->image)
+            tr_image_close(half->image);
+        free(half->default_output);
+        free(half->scratch);
+        free(half->fingerprint);
+        free(half->part);
+        free(half->views);
+        free(half->tilts);
+        free(half->xtilts);
+        free(half->transforms);
+    }
+    free(s->halves);
+    s->halves = NULL;
+    tr_frc_free(&s->frc);
+}
+
+/* ---- the run ---- */
+
+size_t tr_halves_volumes(const tr_setup *s) { return s->halves ? TR_MOST_VOLUMES : 1; }
+
+tr_setup *tr_halves_volume(tr_setup *s, size_t k) { return k ? &s->halves[k - 1] : s; }
+
+void tr_halves_discard(tr_setup *s)
+{
+    for (size_t k = 0; k < tr_halves_volumes(s); k++) {
+        tr_job *job = &tr_halves_volume(s, k)->job;
+        tr_output_discard(job->output);
+        job->output = NULL;
+    }
+}
+
+static tr_status correlate(tr_setup *s)
+{
+    const tr_output_spec *o = &s->job.output_spec;
+    const tr_frc_spec spec = {.even = s->halves[0].job.output_spec.path,
+                              .odd = s->halves[1].job.output_spec.path,
+                              .xyz = o->xyz,
+                              .pixel = o->pixel,
+                              .threads = s->job.threads,
+                              .memory = s->job.memory};
+    TR_TRY(tr_frc_of_files(&spec, &s->frc));
+    tr_frc_print(&s->frc);
+    return TR_OK;
+}
+
+tr_status tr_halves_correlate(tr_setup *s, tr_comm *comm)
+{
+    if (!s->halves)
+        return TR_OK;
+    return comm->ops->agree(comm, comm->rank == 0 ? correlate(s) : TR_OK);
+}

@@ -1,0 +1,93 @@
+/* One reconstruction with everything decided: what app hands to a program's operator. */
+#ifndef TR_JOB_H
+#define TR_JOB_H
+
+#include "common/algorithms/algorithm.h"
+#include "common/base/comm.h"
+#include "common/geometry/geometry.h"
+#include "common/series/noise.h"
+#include "common/options/options.h"
+#include "common/tomogram/output.h"
+#include "common/series/series.h"
+#include "common/base/timeline.h"
+
+/* Where the time goes. Seconds of this process, added up per stage; stages run at the
+ * same time, so they may add up to more than the wall clock. */
+typedef enum tr_stage {
+    TR_STAGE_READ,
+    TR_STAGE_UPLOAD, /* to a device with memory of its own */
+    TR_STAGE_FILTER,
+    TR_STAGE_PROJECT,
+    TR_STAGE_DOWNLOAD,
+    TR_STAGE_WRITE,
+    TR_N_STAGES
+} tr_stage;
+
+typedef struct tr_job {
+    tr_comm *comm;
+    const tr_backend *backend;
+    void *device;
+    int threads;
+    size_t memory; /* bytes this process may use */
+    const tr_algorithm *algorithm;
+    void *params; /* the setup's; `settle` may choose the number of iterations */
+    tr_geometry geometry;
+    tr_series *series;
+    tr_noise noise;   /* of the series, where the algorithm wants to know */
+    bool outside;     /* the specimen goes on beyond the field */
+    bool until_noise; /* iterations end when the residual has reached the noise */
+    const tr_options *options;
+    const tr_transform *transforms; /* for the rays, one per view; NULL where the series
+                                       has applied them, or there are none */
+    tr_image *initial;              /* or NULL */
+    size_t first_slice;             /* of the volume, where the output begins */
+    tr_output_spec output_spec;
+    tr_output *output; /* open while the job runs */
+    /* results */
+    double seconds[TR_N_STAGES];
+    tr_timeline *timeline; /* or NULL */
+    double updates;        /* voxel updates done: a voxel in a view, either way */
+    tr_history history;
+} tr_job;
+
+/* A program's way of reconstructing: slices (tiltrec/) or the whole volume. */
+typedef struct tr_method {
+    bool whole_volume; /* algorithms that need it can run */
+    /* Work out the memory and print the plan (tr_info); TR_ERR_MEMORY, with what would
+     * help, when it does not fit. *plan is freed by the caller. */
+    tr_status (*plan)(const tr_job *job, void **plan);
+    /* Where job->until_noise: choose the number of iterations for all slices, into
+     * job->params. NULL where `run` stops by itself. The same on every rank. */
+    tr_status (*settle)(tr_job *job, const void *plan);
+    /* Reconstruct this rank's share into job->output. */
+    tr_status (*run)(tr_job *job, const void *plan);
+    /* An earlier run has made it all: remove what it kept of this rank's work beside the
+     * output. NULL where nothing is. */
+    void (*forget)(const tr_job *job);
+} tr_method;
+
+typedef struct tr_program {
+    const char *name;    /* "tiltrec-mpi" */
+    const char *summary; /* for help and manual page, one line */
+    const char *backend; /* of kernels/backend_list.h */
+    const tr_method *method;
+    const tr_method *few_slices; /* for --try; NULL where that is `method` as well */
+    const char *whole_volume;    /* the program for what needs the whole volume */
+    /* Of a program whose backend may be missing from the build: what that is called, the
+     * program to use instead, and the option that builds it. NULL where it cannot be. */
+    const char *needs, *instead, *build_option;
+} tr_program;
+
+/* Whether programs of this method can run the algorithm. */
+static inline bool tr_method_offers(const tr_method *method,
+                                    const tr_algorithm *algorithm)
+{
+    return method->whole_volume || !(algorithm->needs & TR_NEEDS_WHOLE_VOLUME);
+}
+
+/* A stage has worked since `start` (tr_now): adds to its seconds and to the timeline.
+ * Each stage by one thread at a time. */
+void tr_job_spent(tr_job *job, tr_stage stage, double start);
+extern const char *const tr_stage_names[TR_N_STAGES];
+
+#endif

@@ -1,0 +1,55 @@
+/* What a run's voxels depend on, as text: two runs with the same may share their work. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <zlib.h>
+
+#include "common/run/setup.h"
+
+static unsigned long check(const void *values, size_t n, size_t size)
+{
+    return values ? crc32(0, values, (unsigned)(n * size)) : 0;
+}
+
+static void print_inputs(FILE *out, const tr_setup *s)
+{
+    const tr_geometry *g = &s->job.geometry;
+    fprintf(out, "series = %016llx\n", (unsigned long long)tr_series_hash(s->job.series));
+    fprintf(out, "size = %zu views of %zu x %zu, volume %zu x %zu\n", g->n_views, g->n_u,
+            g->n_v, g->width, g->thickness);
+    fprintf(out, "tilt angles = %08lx\n", check(g->tilt, g->n_views, sizeof *g->tilt));
+    fprintf(out, "x-tilts = %08lx\n", check(g->xtilt, g->n_views, sizeof *g->xtilt));
+    fprintf(out, "transforms = %08lx\n",
+            check(s->transforms, s->n_views, sizeof *s->transforms));
+    fprintf(out, "axis = %.17g\n", g->axis_u);
+    fprintf(out, "cells outside = %zu\n", g->outer);
+    struct stat initial;
+    if (s->options.initial && stat(s->options.initial, &initial) == 0)
+        fprintf(out, "initial volume = %lld bytes of %lld\n", (long long)initial.st_size,
+                (long long)initial.st_mtime);
+}
+
+char *tr_setup_fingerprint(const tr_setup *s)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return NULL;
+    fprintf(out, "program = %s %s\nalgorithm = %s\n", s->program->name, TR_VERSION,
+            s->algorithm->name);
+    bool complete = true;
+    for (size_t k = 0; k < s->n_groups && complete; k++) {
+        if (!s->groups[k].target)
+            continue;
+        char *lines = tr_options_text(&s->groups[k]);
+        complete = lines && fputs(lines, out) >= 0;
+        free(lines);
+    }
+    print_inputs(out, s);
+    complete = complete && !ferror(out);
+    if (fclose(out) == 0 && complete)
+        return text;
+    free(text);
+    return NULL;
+}

@@ -1,0 +1,121 @@
+#include "common/series/noise.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "common/base/mem.h"
+#include "common/base/median.h"
+
+enum {
+    BANDS = 8,
+    ROWS = 32,
+    APART = 3,            /* pixels, of the second differences */
+    MOST_VALUES = 1 << 13 /* of a view, from which the median is taken */
+};
+
+/* Sums over one view, and the values of |D b|. */
+typedef struct view_sums {
+    double sum, squares, edge_squares;
+    size_t n, n_edge, n_values;
+    double *values;
+} view_sums;
+
+static void add_pixels(const float *view, size_t n_u, size_t rows, view_sums *v)
+{
+    size_t edge = n_u / 32 > 4 ? n_u / 32 : 4;
+    for (size_t u = 0; u < n_u; u++)
+        for (size_t r = 0; r < rows; r++) {
+            double value = view[(u + 1) * ROWS + r];
+            v->sum += value;
+            v->squares += value * value;
+            v->n++;
+            if (u < edge || u + edge >= n_u) {
+                v->edge_squares += value * value;
+                v->n_edge++;
+            }
+        }
+}
+
+static void add_differences(const float *view, size_t n_u, size_t rows, size_t step,
+                            view_sums *v)
+{
+    static const double weight[3] = {1.0, -2.0, 1.0};
+    if (n_u <= 2 * APART || rows <= 2 * APART)
+        return;
+    size_t across = n_u - 2 * APART, n = across * (rows - 2 * APART);
+    for (size_t k = 0; k < n && v->n_values < MOST_VALUES; k += step) {
+        const float *at = view + (k % across + 1) * ROWS + k / across;
+        double d = 0.0;
+        for (size_t i = 0; i < 3; i++)
+            for (size_t j = 0; j < 3; j++)
+                d += weight[i] * weight[j] * at[i * APART * ROWS + j * APART];
+        v->values[v->n_values++] = (float)fabs(d);
+    }
+}
+
+static tr_status read_bands(tr_series *series, const tr_geometry *g, float *slab,
+                            view_sums *views)
+{
+    size_t rows = g->n_v < ROWS ? g->n_v : ROWS, bands = g->n_v / rows;
+    bands = bands < BANDS ? bands : BANDS;
+    size_t step = 1 + bands * rows * g->n_u / MOST_VALUES;
+    for (size_t b = 0; b < bands; b++) {
+        size_t row = bands > 1 ? (g->n_v - rows) * b / (bands - 1) : 0;
+        TR_TRY(tr_series_read(series, g, (long)row, rows, ROWS, slab));
+        for (size_t k = 0; k < g->n_views; k++) {
+            const float *view = slab + k * (g->n_u + TR_GUARDS) * ROWS;
+            add_pixels(view, g->n_u, rows, &views[k]);
+            add_differences(view, g->n_u, rows, step, &views[k]);
+        }
+    }
+    return TR_OK;
+}
+
+static void sum_up(view_sums *views, size_t n_views, tr_noise *noise)
+{
+    double variance = 0.0, square = 0.0, edge = 0.0, deviation = 0.0;
+    for (size_t k = 0; k < n_views; k++) {
+        view_sums *v = &views[k];
+        double sigma = tr_median(v->values, v->n_values) / (6.0 * 0.6745);
+        double mean = v->sum / (double)v->n, mean_square = v->squares / (double)v->n;
+        variance += sigma * sigma / (double)n_views;
+        deviation += fmax(mean_square - mean * mean, 0.0) / (double)n_views;
+        square += mean_square / (double)n_views;
+        edge += v->edge_squares / (double)v->n_edge / (double)n_views;
+    }
+    *noise = (tr_noise){.sigma = sqrt(variance), .deviation = sqrt(deviation)};
+    if (square > variance)
+        noise->edges = fmax(edge - variance, 0.0) / (square - variance);
+}
+
+static tr_status measure(tr_series *series, const tr_geometry *g, tr_noise *noise)
+{
+    size_t n = g->n_views;
+    float *slab =
+        tr_calloc("rows of the views", n * (g->n_u + TR_GUARDS) * ROWS, sizeof *slab);
+    double *values = tr_calloc("differences", n * MOST_VALUES, sizeof *values);
+    view_sums *views = tr_calloc("sums of the views", n, sizeof *views);
+    tr_status status = slab && values && views ? TR_OK : TR_ERR_MEMORY;
+    for (size_t k = 0; status == TR_OK && k < n; k++)
+        views[k].values = values + k * MOST_VALUES;
+    if (status == TR_OK)
+        status = read_bands(series, g, slab, views);
+    if (status == TR_OK)
+        sum_up(views, n, noise);
+    free(slab);
+    free(values);
+    free(views);
+    return status;
+}
+
+tr_status tr_noise_measure(tr_comm *comm, tr_series *series, const tr_geometry *geometry,
+                           tr_noise *noise)
+{
+    *noise = (tr_noise){0};
+    tr_status status = comm->rank == 0 ? measure(series, geometry, noise) : TR_OK;
+    TR_TRY(comm->ops->agree(comm, status));
+    double values[] = {noise->sigma, noise->deviation, noise->edges};
+    TR_TRY(comm->ops->sum(comm, values, 3));
+    *noise = (tr_noise){values[0], values[1], values[2]};
+    return TR_OK;
+}

@@ -1,0 +1,59 @@
+/* The tilt series as the reconstruction sees it: chosen views, bad pixels replaced,
+ * logarithm, contrast, binning and transforms applied, delivered in slabs of rows. */
+#ifndef TR_SERIES_H
+#define TR_SERIES_H
+
+#include "formats/format.h"
+#include "formats/tilt_angles.h"
+#include "common/base/comm.h"
+#include "common/geometry/geometry.h"
+
+typedef struct tr_series_spec {
+    const size_t *views; /* which sections of the file, in this order */
+    size_t n_views;
+    bool log; /* value -> -ln(value + log_base), before anything else */
+    double log_base;
+    bool invert; /* value -> -value, last */
+    size_t bin;  /* Fourier crop by this factor; 1: none */
+    /* One per view, or NULL; shifts in pixels after binning. */
+    const tr_transform *transforms;
+    const char *scratch; /* where the binned stack may be put (removed at the end) */
+    int threads;
+    size_t memory; /* bytes that may be used for binning */
+} tr_series_spec;
+
+typedef struct tr_series tr_series;
+
+/* Look through all pixels of the chosen views once (the ranks share the views): NaN and
+ * infinite values are counted, reported with the first place, and replaced by the mean
+ * of their view; constant views are reported; with `bin` > 1 the binned stack is made.
+ * Collective. Errors: no finite pixel in a view, all views constant, disk full. The
+ * image stays the caller's and must outlive the series. */
+TR_CHECKED tr_status tr_series_open(tr_comm *comm, tr_image *image,
+                                    const tr_series_spec *spec, tr_series **series);
+void tr_series_close(tr_series *series); /* NULL is fine */
+
+/* A series of some of the views of another one: its views part[0], part[1], ... part[n -
+ * 1], counted from 0. It reads the same files, which stay open with either of the two;
+ * the image must outlive both. Not collective. */
+TR_CHECKED tr_status tr_series_part(const tr_series *whole, const size_t *part, size_t n,
+                                    tr_series **series);
+
+/* A number that other pixels or other views hardly have. */
+uint64_t tr_series_hash(const tr_series *series);
+
+size_t tr_series_columns(const tr_series *series); /* n_u and n_v after binning */
+size_t tr_series_rows(const tr_series *series);
+
+/* Fill a slab P[view][column + 1][lane] with the image rows row, row + 1, ... row +
+ * rows - 1; rows outside the image repeat its edge; lanes from `rows` to `lanes` and the
+ * guard columns are 0. `slab` holds n_views * (n_u + TR_GUARDS) * lanes floats. The
+ * geometry says how views with an x-tilt of their own are warped. One thread at a time.
+ */
+TR_CHECKED tr_status tr_series_read(tr_series *series, const tr_geometry *geometry,
+                                    long row, size_t rows, size_t lanes, float *slab);
+
+/* Bytes tr_series_read needs besides the slab, at most. */
+size_t tr_series_read_bytes(const tr_series *series, size_t rows);
+
+#endif

@@ -1,0 +1,428 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/tomogram/output_private.h"
+#include "common/tomogram/verify.h"
+
+/* ---- opening ---- */
+
+size_t tr_output_section_samples(const tr_output *o)
+{
+    return o->volume.nx * o->volume.ny;
+}
+
+static tr_status reserve(const char *path, uint64_t bytes)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return tr_fail(TR_ERR_DATA, "%s cannot be created: %s", path, strerror(errno));
+    int error = posix_fallocate(fd, 0, (off_t)bytes);
+    if (error == EOPNOTSUPP || error == EINVAL)
+        error = ftruncate(fd, (off_t)bytes) ? errno : 0;
+    close(fd);
+    if (error == 0)
+        return TR_OK;
+    unlink(path);
+    return tr_fail(TR_ERR_DATA, "%s: %llu bytes cannot be reserved: %s", path,
+                   (unsigned long long)bytes, strerror(error));
+}
+
+/* A full disk is known before hours of work, not after. */
+static tr_status check_space(const tr_output *o)
+{
+    struct statvfs disk;
+    const char *slash = strrchr(o->path, '/');
+    char *folder = slash ? tr_format_string("%.*s", (int)(slash - o->path + 1), o->path)
+                         : tr_strdup(".");
+    if (!folder)
+        return TR_ERR_MEMORY;
+    bool known = statvfs(folder, &disk) == 0;
+    free(folder);
+    if (!known)
+        return TR_OK;
+    double samples = (double)tr_output_section_samples(o) * (double)o->volume.nz;
+    double wanted = samples * (double)tr_type_size(o->spec.type);
+    wanted += o->raw ? samples * sizeof(float) : 0.0;
+    wanted *= o->spec.to_come > 0 ? (double)o->spec.to_come : 1.0;
+    double available = (double)disk.f_bavail * (double)disk.f_frsize;
+    if (wanted <= available)
+        return TR_OK;
+    double unit = wanted < 1e9 ? 1e6 : 1e9;
+    return tr_fail(TR_ERR_DATA,
+                   "%s: the disk is too full: %.3f %s are needed and %.3f are free; free "
+                   "some, or write to another disk with -o",
+                   o->path, wanted / unit, wanted < 1e9 ? "MB" : "GB", available / unit);
+}
+
+static tr_status create_files(tr_output *o)
+{
+    TR_TRY(check_space(o));
+    TR_TRY(o->format->create(o->partial, &o->volume, &o->section_offset));
+    if (!o->raw)
+        return TR_OK;
+    return reserve(o->raw,
+                   (uint64_t)tr_output_section_samples(o) * o->volume.nz * sizeof(float));
+}
+
+static tr_journal_spec journal_spec(const tr_output *o)
+{
+    return (tr_journal_spec){.path = o->journal_path,
+                             .data = {o->partial, o->raw},
+                             .fingerprint = o->spec.fingerprint,
+                             .n_slices = o->spec.n_slices,
+                             .n_sections = o->volume.nz,
+                             .every = o->spec.every};
+}
+
+/* From here on the files are this run's, to be removed if it fails. */
+static void watch(tr_output *o)
+{
+    const char *const files[TR_OUTPUT_FILES] = {o->partial, o->raw, o->journal_path};
+    tr_output_watch_files(o->slot, files);
+    o->watched = true;
+}
+
+/* Integers are made at the end: if that has begun, it begins anew, on a file that is as
+ * the journal says. */
+static tr_status create_again(tr_output *o)
+{
+    free(o->section_offset);
+    o->section_offset = NULL;
+    return o->format->create(o->partial, &o->volume, &o->section_offset);
+}
+
+/* New files, or those of a run that was interrupted. */
+static tr_status find_or_create_files(tr_output *o)
+{
+    if (!o->journal_path)
+        return create_files(o);
+    const tr_journal_spec spec = journal_spec(o);
+    bool found = false;
+    if (o->spec.resume) {
+        TR_TRY(tr_journal_find(&spec, &found, &o->section_offset));
+        if (found)
+            return o->raw ? create_again(o) : TR_OK;
+        if (!o->spec.all_at_end)
+            tr_info("there is no %s to go on from: this run starts anew", spec.path);
+        watch(o);
+    } else if (access(spec.path, F_OK) == 0 && !o->spec.all_at_end) {
+        tr_info("an earlier run was interrupted; without --resume this one starts anew");
+    }
+    TR_TRY(create_files(o));
+    return tr_journal_begin(&spec, o->section_offset);
+}
+
+static tr_status open_journal(tr_output *o)
+{
+    if (!o->journal_path)
+        return TR_OK;
+    const tr_journal_spec spec = journal_spec(o);
+    return tr_journal_open(&spec, &o->journal);
+}
+
+/* Whether a run before wrote everything, as all ranks see it. Collective. */
+static tr_status look_for_all(tr_output *o)
+{
+    double unseen = 0.0, values[TR_JOURNAL_VALUES];
+    for (size_t k = 0; k < o->spec.n_slices; k++)
+        unseen += !o->journal || !tr_journal_has(o->journal, k, values);
+    TR_TRY(o->comm->ops->sum(o->comm, &unseen, 1));
+    o->all_before = unseen == 0.0;
+    if (o->journal && (o->all_before || !o->spec.all_at_end))
+        tr_output_watch_journal(o->slot, o->journal);
+    return TR_OK;
+}
+
+/* Offsets fit a double's 53 bits, so the ranks learn them by adding zeros. */
+static tr_status share_offsets(tr_output *o)
+{
+    double *offset = tr_calloc("section offsets", o->volume.nz, sizeof *offset);
+    tr_status ready = o->comm->ops->agree(o->comm, offset ? TR_OK : TR_ERR_MEMORY);
+    if (ready != TR_OK || !offset) {
+        free(offset);
+        return ready;
+    }
+    for (size_t k = 0; k < o->volume.nz && o->comm->rank == 0; k++)
+        offset[k] = (double)o->section_offset[k];
+    tr_status status = o->comm->ops->sum(o->comm, offset, o->volume.nz);
+    if (o->comm->rank != 0)
+        o->section_offset =
+            tr_calloc("section offsets", o->volume.nz, sizeof *o->section_offset);
+    for (size_t k = 0; o->section_offset && k < o->volume.nz; k++)
+        o->section_offset[k] = (uint64_t)offset[k];
+    free(offset);
+    return status != TR_OK ? status : o->section_offset ? TR_OK : TR_ERR_MEMORY;
+}
+
+static void describe_volume(tr_output *o)
+{
+    const tr_output_spec *s = &o->spec;
+    o->volume = (tr_volume_spec){
+        .nx = s->width,
+        .ny = s->xyz ? s->n_slices : s->thickness,
+        .nz = s->xyz ? s->thickness : s->n_slices,
+        .type = s->type,
+        .pixel = s->pixel,
+        .origin = {s->origin[0], s->origin[1], s->origin[2]},
+        .n_labels = s->n_labels,
+    };
+    memcpy(o->volume.labels, s->labels, sizeof s->labels);
+}
+
+void tr_output_relabel(tr_output *o, const char (*labels)[TR_LABEL_LENGTH + 1], size_t n)
+{
+    o->volume.n_labels = n;
+    memcpy(o->volume.labels, labels, n * sizeof *labels);
+}
+
+static tr_status prepare(tr_output *o)
+{
+    const char *path = o->spec.path, *slash = strrchr(path, '/');
+    int folder = slash ? (int)(slash - path + 1) : 0;
+    o->format = tr_format_for_output(path);
+    if (!o->format)
+        return TR_ERR_USAGE;
+    o->path = tr_strdup(path);
+    o->partial = tr_format_string("%.*s.%s.partial", folder, path, path + folder);
+    if (o->spec.automatic)
+        o->raw = tr_format_string("%.*s.%s.float", folder, path, path + folder);
+    if (o->spec.every > 0.0)
+        o->journal_path =
+            tr_format_string("%.*s.%s.journal", folder, path, path + folder);
+    o->sums = tr_calloc("slice statistics", o->spec.n_slices, sizeof *o->sums);
+    if (!o->path || !o->partial || !o->sums || (o->spec.automatic && !o->raw) ||
+        (o->spec.every > 0.0 && !o->journal_path))
+        return TR_ERR_MEMORY;
+    describe_volume(o);
+    return TR_OK;
+}
+
+static tr_status open_files(tr_output *o)
+{
+    tr_comm *comm = o->comm;
+    TR_TRY(comm->ops->agree(comm, prepare(o)));
+    /* On every rank: the launcher may kill the others once one has died of a signal. */
+    bool earlier = o->journal_path && o->spec.resume; /* they may be a run's before */
+    if (!earlier)
+        watch(o);
+    tr_status status = comm->rank == 0 ? find_or_create_files(o) : TR_OK;
+    TR_TRY(comm->ops->agree(comm, status));
+    TR_TRY(comm->ops->agree(comm, open_journal(o)));
+    watch(o);
+    TR_TRY(comm->ops->agree(comm, look_for_all(o)));
+    TR_TRY(comm->ops->agree(comm, share_offsets(o)));
+    TR_TRY(comm->ops->agree(comm, comm->ops->open(comm, o->partial, &o->file)));
+    if (o->raw)
+        TR_TRY(comm->ops->agree(comm, comm->ops->open(comm, o->raw, &o->raw_file)));
+    return TR_OK;
+}
+
+tr_status tr_output_open(tr_comm *comm, const tr_output_spec *spec, tr_output **output)
+{
+    tr_output *o = tr_calloc("the output", 1, sizeof *o);
+    TR_TRY(comm->ops->agree(comm, o ? TR_OK : TR_ERR_MEMORY));
+    o->comm = comm;
+    o->spec = *spec;
+    o->slot = tr_output_take_slot();
+    tr_status status = spec->take ? TR_OK : open_files(o);
+    if (status != TR_OK) {
+        tr_output_discard(o);
+        return status;
+    }
+    *output = o;
+    return TR_OK;
+}
+
+/* ---- writing ---- */
+
+void tr_output_scale(float *values, size_t n, double add, double multiply)
+{
+    if (add == 0.0 && multiply == 1.0)
+        return;
+    for (size_t i = 0; i < n; i++)
+        values[i] = (float)((values[i] + add) * multiply);
+}
+
+static tr_status grow_piece(tr_output *o, size_t bytes)
+{
+    if (bytes <= o->piece_size)
+        return TR_OK;
+    free(o->piece);
+    o->piece_size = 0;
+    o->piece = tr_calloc("rows of the output", bytes, 1);
+    if (!o->piece)
+        return TR_ERR_MEMORY;
+    o->piece_size = bytes;
+    return TR_OK;
+}
+
+/* Samples of `size` bytes, samples[n][thickness][width], to their places. `raw` files
+ * have section k at k times the section's size. */
+static tr_status write_samples(tr_output *o, tr_shared_file *file, bool raw, size_t size,
+                               size_t slice, size_t n, const char *samples)
+{
+    size_t line = o->spec.width * size, plane = line * o->spec.thickness;
+    size_t section = tr_output_section_samples(o) * size;
+    if (!o->spec.xyz) {
+        for (size_t k = 0; k < n; k++) {
+            uint64_t at =
+                raw ? (uint64_t)(slice + k) * section : o->section_offset[slice + k];
+            TR_TRY(o->comm->ops->write(file, at, samples + k * plane, plane));
+        }
+        return TR_OK;
+    }
+    TR_TRY(grow_piece(o, n * line));
+    for (size_t z = 0; z < o->spec.thickness; z++) {
+        size_t from = o->spec.thickness - 1 - z; /* rotated about x: the hand is kept */
+        for (size_t k = 0; k < n; k++)
+            memcpy((char *)o->piece + k * line, samples + k * plane + from * line, line);
+        uint64_t at = raw ? (uint64_t)z * section : o->section_offset[z];
+        TR_TRY(o->comm->ops->write(file, at + slice * line, o->piece, n * line));
+    }
+    return TR_OK;
+}
+
+static tr_status note_written(tr_output *o, size_t slice, size_t n)
+{
+    for (size_t k = slice; k < slice + n && o->journal; k++) {
+        const tr_slice_sums *s = &o->sums[k];
+        const double values[TR_JOURNAL_VALUES] = {s->min, s->max, s->mean, s->squares,
+                                                  s->check};
+        TR_TRY(tr_journal_add(o->journal, k, values));
+    }
+    return TR_OK;
+}
+
+size_t tr_output_skip(tr_output *o, size_t first, size_t n)
+{
+    double v[TR_JOURNAL_VALUES];
+    size_t k = 0;
+    for (; k < n && o->journal && tr_journal_has(o->journal, first + k, v); k++)
+        o->sums[first + k] = (tr_slice_sums){v[0], v[1], v[2], v[3], v[4]};
+    return k;
+}
+
+static tr_status write_planes(tr_output *o, size_t slice, size_t n, float *planes)
+{
+    size_t plane = o->spec.width * o->spec.thickness;
+    tr_output_scale(planes, n * plane, o->spec.add, o->spec.multiply);
+    bool convert = !o->raw && o->spec.type != TR_FLOAT32;
+    for (size_t k = 0; k < n; k++) {
+        float *values = planes + k * plane;
+        tr_slice_sums *sums = &o->sums[slice + k];
+        /* The conversion makes something finite of all. */
+        bool finite = !convert || tr_all_finite(values, plane);
+        if (convert) {
+            tr_convert_from_float(values, plane, o->spec.type, values);
+            /* The statistics want floats again; the samples are remade from them. */
+            size_t bytes = plane * tr_type_size(o->spec.type);
+            TR_TRY(grow_piece(o, bytes));
+            memcpy(o->piece, values, bytes);
+            tr_convert_to_float(o->piece, plane, o->spec.type, values);
+        }
+        *sums = tr_slice_measure(values, plane);
+        if (!finite)
+            sums->mean = NAN;
+        if (o->spec.verify)
+            sums->check = tr_verify_slice(values, o->spec.thickness, o->spec.width);
+    }
+    if (!convert)
+        return write_samples(o, o->raw ? o->raw_file : o->file, o->raw != NULL,
+                             sizeof(float), slice, n, (const char *)planes);
+    tr_convert_from_float(planes, n * plane, o->spec.type, planes);
+    return write_samples(o, o->file, false, tr_type_size(o->spec.type), slice, n,
+                         (const char *)planes);
+}
+
+tr_status tr_output_write(tr_output *o, size_t slice, size_t n, float *planes)
+{
+    if (o->spec.take)
+        return o->spec.take(o->spec.taker, slice, n, planes);
+    TR_TRY(write_planes(o, slice, n, planes));
+    return note_written(o, slice, n);
+}
+
+bool tr_output_take(tr_output *o)
+{
+    if (o->all_before && o->comm->rank == 0)
+        (void)tr_output_skip(o, 0, o->spec.n_slices);
+    return o->all_before;
+}
+
+tr_status tr_output_flush(tr_output *o)
+{
+    if (!o->journal)
+        return TR_OK;
+    TR_TRY(tr_journal_flush(o->journal));
+    o->flushed = true;
+    tr_output_watch_journal(o->slot, o->journal);
+    return TR_OK;
+}
+
+/* ---- the end ---- */
+
+/* Those that are open. Collective. */
+tr_status tr_output_close_files(tr_output *o)
+{
+    tr_status status = TR_OK;
+    tr_shared_file *files[] = {o->file, o->raw_file};
+    for (int i = 0; i < 2; i++) {
+        tr_status closed = files[i] ? o->comm->ops->close(files[i]) : TR_OK;
+        status = status == TR_OK ? closed : status;
+    }
+    o->file = o->raw_file = NULL;
+    return o->comm->ops->agree(o->comm, status);
+}
+
+/* Whether a later run can go on from what is written. */
+static bool keep(const tr_output *o)
+{
+    if (!o->journal || o->worthless)
+        return false;
+    if (o->spec.all_at_end && !o->flushed && !o->all_before)
+        return false;
+    return tr_journal_keep(o->journal);
+}
+
+void tr_output_discard(tr_output *o)
+{
+    if (!o)
+        return;
+    /* Else the files stay open on purpose: closing is collective. */
+    if (o->comm->size == 1 || o->comm->agreed_failure)
+        (void)tr_output_close_files(o);
+    bool kept = keep(o);
+    char *const names[] = {o->partial, o->raw, o->journal_path};
+    /* Before the journal is open, the files may be those of an earlier run. */
+    for (int i = 0; i < TR_OUTPUT_FILES && !kept; i++)
+        if (names[i] && o->watched)
+            unlink(names[i]);
+    if (kept && o->slot == 0)
+        tr_warn("what is done is kept in %s; the same command with --resume goes on from "
+                "there",
+                o->partial);
+    tr_output_free_slot(o->slot);
+    tr_journal_close(o->journal);
+    free(o->journal_path);
+    free(o->section_offset);
+    free(o->sums);
+    free(o->piece);
+    free(o->partial);
+    free(o->raw);
+    free(o->path);
+    free(o);
+}
+
+size_t tr_output_bytes(const tr_output_spec *spec, size_t n)
+{
+    size_t lines = n > spec->thickness ? n : spec->thickness;
+    return lines * spec->width * sizeof(float);
+}

@@ -1,0 +1,55 @@
+/* What the parts of the output share: output.c opens and writes, output_finish.c
+ * finishes, output_signals.c cleans up when a signal ends the program. */
+#ifndef TR_OUTPUT_PRIVATE_H
+#define TR_OUTPUT_PRIVATE_H
+
+#include "common/tomogram/journal.h"
+#include "common/tomogram/output.h"
+#include "common/tomogram/statistics.h"
+
+struct tr_output {
+    tr_comm *comm;
+    tr_output_spec spec;
+    tr_volume_spec volume; /* as the format sees it */
+    const tr_format *format;
+    char *path, *partial; /* final name; name while unfinished */
+    char *raw;            /* float samples before automatic scaling; NULL if not needed */
+    tr_shared_file *file, *raw_file;
+    uint64_t *section_offset;
+    tr_slice_sums *sums; /* one per slice, zero for slices of other ranks */
+    tr_journal *journal; /* or NULL */
+    char *journal_path;
+    int slot;        /* among the files that are watched */
+    bool watched;    /* they are this run's, to be removed if it fails */
+    bool all_before; /* a run before wrote all slices */
+    bool flushed;    /* what this process wrote is on the disk, and in the journal */
+    bool worthless;  /* its voxels are wrong: nothing is kept */
+    bool measured;   /* then `statistics` are of all slices */
+    tr_statistics statistics;
+    void *piece; /* rows of one section, for order xyz */
+    size_t piece_size;
+};
+
+/* (value + add) * multiply, in place. */
+void tr_output_scale(float *values, size_t n, double add, double multiply);
+size_t tr_output_section_samples(const tr_output *o);
+
+/* Close the files that are open. Collective; after a failure, its own does not count. */
+tr_status tr_output_close_files(tr_output *o);
+
+/* ---- output_signals.c ---- */
+
+/* Outputs that can be unfinished at a time, and the files of each: partial, raw, journal.
+ */
+enum { TR_MOST_OUTPUTS = 3, TR_OUTPUT_FILES = 3 };
+
+/* A place among the outputs that are watched. */
+int tr_output_take_slot(void);
+void tr_output_free_slot(int slot);
+/* When a signal ends the program, these files are removed; NULL for those there are not.
+ * The names stay the caller's until the slot is freed. */
+void tr_output_watch_files(int slot, const char *const file[TR_OUTPUT_FILES]);
+/* Unless this journal finds that they are worth keeping. */
+void tr_output_watch_journal(int slot, tr_journal *journal);
+
+#endif

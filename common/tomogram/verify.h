@@ -1,0 +1,46 @@
+/* --verify: whether the tomogram on the disk is what was written.
+ *
+ * The checksum of a slice is the sum, modulo 2^32, of the CRC-32 of each of its lines
+ * along x, with the line's number in it. A sum depends neither on the order in which the
+ * lines come nor on the process that has them, so it is the same whatever the file's
+ * order of axes, its format and its compression. The samples are those that a reader
+ * gets: float32, decoded from the file's type. */
+#ifndef TR_VERIFY_H
+#define TR_VERIFY_H
+
+#include "formats/format.h"
+#include "common/base/comm.h"
+#include "common/tomogram/statistics.h"
+
+/* How slices lie in the file: sections[slice] of [thickness][width] or, in order xyz,
+ * sections[thickness - 1 - line] of [slice][width]. */
+typedef struct tr_verify_layout {
+    size_t width, thickness, n_slices;
+    bool xyz;
+} tr_verify_layout;
+
+/* Checksums are doubles, which ranks can add up; of what no checksum is known: NaN. */
+double tr_verify_slice(const float *plane, size_t thickness, size_t width);
+
+/* Add n rows of a section, rows[n][width] from row y, to checks[n_slices]. */
+void tr_verify_add(const tr_verify_layout *layout, size_t section, size_t y, size_t n,
+                   const float *rows, double *checks);
+
+/* `found`, of which each rank has the lines that it read and which are added up over the
+ * ranks here, against `written`, of which each has all. *unknown, unless NULL, is the
+ * number of slices without a checksum. `name` is the file's for the sentence of the error
+ * (TR_ERR_DATA), on every rank. Collective. */
+TR_CHECKED tr_status tr_verify_compare(tr_comm *comm, const char *name, double *found,
+                                       const tr_slice_sums *written, size_t n_slices,
+                                       size_t *unknown);
+
+/* Read the file `path` from the disk, not from the memory that the system keeps of it,
+ * and compare its header with the volume's and its slices with `written`, as above.
+ * `name` is its final name. Collective; each rank reads its share of the sections. */
+TR_CHECKED tr_status tr_verify_file(tr_comm *comm, const char *path, const char *name,
+                                    const tr_verify_layout *layout,
+                                    const tr_volume_spec *volume,
+                                    const tr_statistics *statistics,
+                                    const tr_slice_sums *written);
+
+#endif

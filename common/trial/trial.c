@@ -1,0 +1,330 @@
+/* The run of --try: which slabs, the trials shared out over the processes, the sheet. */
+#include "common/trial/trial.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/run/setup.h"
+#include "common/trial/trial_figure.h"
+#include "common/trial/trial_measure.h"
+#include "common/trial/trial_say.h"
+#include "common/trial/trial_sheet.h"
+
+enum { LEAST_SLICES = TR_TRY_SLABS * TR_TRY_PARTS, MOST_PER_PART = 4 };
+
+typedef struct trial_run {
+    tr_setup *s;
+    tr_comm *comm;
+    const tr_try_spec *spec;
+    tr_options options; /* those of the value being tried */
+    tr_geometry *geometries;
+    size_t slab_slices, slab_first[TR_TRY_SLABS]; /* of the volume */
+    double *numbers; /* of all measures: summed over the processes in one go */
+    size_t n_numbers;
+    tr_try_measure *measures; /* one per value, in numbers */
+    tr_sheet_layout layout;
+    double *pixels;
+    double updates;
+} trial_run;
+
+/* ---- what is tried ---- */
+
+/* At a sixth, the middle and five sixths of the slices, as is usual for positioning. */
+static tr_status choose_slabs(trial_run *t)
+{
+    const tr_job *job = &t->s->job;
+    size_t n = job->output_spec.n_slices, per_part = n / LEAST_SLICES;
+    if (n < LEAST_SLICES)
+        return tr_fail(
+            TR_ERR_USAGE,
+            "--try needs at least %d slices for its three slabs, and there are "
+            "%zu; give more with --slices, or bin less",
+            LEAST_SLICES, n);
+    per_part = per_part < MOST_PER_PART ? per_part : MOST_PER_PART;
+    t->slab_slices = per_part * TR_TRY_PARTS;
+    for (size_t k = 0; k < TR_TRY_SLABS; k++)
+        t->slab_first[k] =
+            job->first_slice + (2 * k + 1) * n / (2 * TR_TRY_SLABS) - t->slab_slices / 2;
+    return TR_OK;
+}
+
+static void set_value(tr_options *o, const tr_try_spec *spec, size_t k)
+{
+    double value = tr_try_value(spec, k);
+    switch (spec->what) {
+    case TR_TRY_TILT_OFFSET:
+        o->tilt_offset = value;
+        break;
+    case TR_TRY_AXIS_SHIFT:
+        o->axis_shift = value;
+        break;
+    case TR_TRY_PITCH:
+        o->pitch = value;
+        break;
+    case TR_TRY_Z_SHIFT:
+        o->z_shift = value;
+        break;
+    case TR_TRY_THICKNESS:
+        o->thickness = (long)value;
+        break;
+    case TR_TRY_SAMPLES:
+        break;
+    }
+}
+
+static tr_status make_geometries(trial_run *t)
+{
+    t->geometries = tr_calloc("the trials", t->spec->n, sizeof *t->geometries);
+    if (!t->geometries)
+        return TR_ERR_MEMORY;
+    const tr_options given = t->s->options;
+    tr_status status = TR_OK;
+    for (size_t k = 0; k < t->spec->n && status == TR_OK; k++) {
+        set_value(&t->s->options, t->spec, k);
+        status = tr_setup_make_geometry(t->s, &t->geometries[k]);
+        t->s->options = given;
+    }
+    return status;
+}
+
+/* One place for each value's numbers; a picture for each panel. */
+static tr_status make_room(trial_run *t)
+{
+    size_t n = t->spec->n, highest = 0;
+    for (size_t k = 0; k < n; k++) {
+        size_t planes = t->geometries[k].thickness;
+        t->n_numbers += TR_TRY_UNITS * TR_TRY_THIRDS * (2 + planes);
+        highest = planes > highest ? planes : highest;
+    }
+    bool samples = t->spec->what == TR_TRY_SAMPLES;
+    t->layout = tr_sheet_plan(samples ? TR_TRY_SLABS : n,
+                              t->spec->what == TR_TRY_PITCH ? TR_TRY_SLABS : 1,
+                              t->geometries[0].width, highest, samples ? 1 : n);
+    t->numbers = tr_calloc("the figures", t->n_numbers, sizeof *t->numbers);
+    t->measures = tr_calloc("the figures", n, sizeof *t->measures);
+    t->pixels = tr_calloc("the contact sheet", t->layout.n_pixels, sizeof *t->pixels);
+    if (!t->numbers || !t->measures || !t->pixels)
+        return TR_ERR_MEMORY;
+    double *next = t->numbers;
+    for (size_t k = 0; k < n; k++) {
+        size_t planes = t->geometries[k].thickness;
+        t->measures[k] =
+            (tr_try_measure){.planes = planes,
+                             .squares = next,
+                             .fourths = next + TR_TRY_UNITS * TR_TRY_THIRDS,
+                             .profile = next + 2 * TR_TRY_UNITS * TR_TRY_THIRDS};
+        next += TR_TRY_UNITS * TR_TRY_THIRDS * (2 + planes);
+    }
+    return TR_OK;
+}
+
+/* The columns that every view sees in all planes and at all values: within the circle
+ * about the axis that turns inside the images. */
+static void choose_columns(const trial_run *t, const tr_geometry *g, tr_try_eye *eye)
+{
+    size_t centre = g->width / 2;
+    double middle = (double)centre, shift = 0.0, lean = 0.0;
+    for (size_t k = 0; k < t->spec->n; k++) {
+        const tr_geometry *other = &t->geometries[k];
+        shift = fmax(shift, fabs(other->axis_u + 0.5 - (double)g->n_u / 2.0));
+        size_t plane = other->thickness / 2;
+        lean = fmax(lean, fabs(other->axis_z + 0.5 - (double)plane));
+    }
+    double radius = (double)g->n_u / 2.0, height = (double)g->thickness / 2.0 + lean;
+    double half = sqrt(fmax(radius * radius - height * height, 0.0)) - shift - 2.0;
+    half = fmax(half, (double)g->width / 8.0);
+    middle += t->s->options.x_shift / (double)t->s->options.bin;
+    eye->first = (size_t)fmin(fmax(middle - half, 0.0), (double)(g->width - 1) / 2.0);
+    eye->end = (size_t)fmax(fmin(middle + half, (double)g->width),
+                            (double)eye->first + TR_TRY_THIRDS);
+    eye->end = eye->end < g->width ? eye->end : g->width;
+}
+
+/* ---- a trial ---- */
+
+/* Slices on their way from the reconstruction to the eye. */
+typedef struct taker {
+    trial_run *t;
+    size_t value, first; /* `first`: slice of the volume that comes as number 0 */
+    tr_try_eye eye;
+} taker;
+
+static void put_picture(taker *w, size_t slab)
+{
+    trial_run *t = w->t;
+    bool samples = t->spec->what == TR_TRY_SAMPLES;
+    size_t panel = samples ? TR_TRY_SLABS - 1 - slab : w->value;
+    if (!samples && t->layout.n_strips == 1 && slab != TR_TRY_SLABS / 2)
+        return; /* the middle slab stands for all */
+    size_t strip = t->layout.n_strips == 1 ? 0 : TR_TRY_SLABS - 1 - slab;
+    tr_sheet_put(&t->layout, panel, strip, w->eye.picture, w->eye.planes,
+                 w->eye.scratch[0], t->pixels);
+}
+
+static tr_status take(void *self, size_t slice, size_t n, const float *planes)
+{
+    taker *w = self;
+    const trial_run *t = w->t;
+    for (size_t k = 0; k < n; k++)
+        for (size_t slab = 0; slab < TR_TRY_SLABS; slab++) {
+            size_t y = w->first + slice + k, first = t->slab_first[slab];
+            if (y < first || y >= first + t->slab_slices)
+                continue;
+            tr_try_look(&w->eye, slab, y - first,
+                        planes + k * w->eye.width * w->eye.planes);
+            if (y + 1 == first + t->slab_slices)
+                put_picture(w, slab);
+        }
+    return TR_OK;
+}
+
+/* Reconstruct slices [first, end) at one value, by this process alone: the trials are
+ * what is shared out, so that any number of processes has work. */
+static tr_status reconstruct(trial_run *t, taker *w, size_t first, size_t end)
+{
+    tr_job job = t->s->job;
+    const tr_method *method = t->s->method;
+    job.comm = tr_comm_serial();
+    job.geometry = t->geometries[w->value];
+    job.options = &t->options;
+    job.first_slice = w->first = first;
+    job.output_spec = (tr_output_spec){.path = job.output_spec.path,
+                                       .width = job.geometry.width,
+                                       .thickness = job.geometry.thickness,
+                                       .n_slices = end - first,
+                                       .type = TR_FLOAT32,
+                                       .multiply = 1.0,
+                                       .take = take,
+                                       .taker = w};
+    void *plan = NULL;
+    tr_status status = tr_output_open(job.comm, &job.output_spec, &job.output);
+    if (status == TR_OK)
+        status = method->plan(&job, &plan);
+    if (status == TR_OK)
+        status = method->run(&job, plan);
+    tr_output_discard(job.output);
+    tr_history_free(&job.history);
+    free(plan);
+    t->updates += job.updates;
+    return status;
+}
+
+static tr_status reconstruct_slabs(trial_run *t, taker *w)
+{
+    const tr_geometry *g = &t->geometries[w->value];
+    size_t n = t->slab_slices;
+    bool together = t->s->method->whole_volume && /* all slices are needed for one */
+                    (!tr_geometry_frame_independent(g) || t->s->job.transforms);
+    if (together)
+        return reconstruct(t, w, t->slab_first[0], t->slab_first[TR_TRY_SLABS - 1] + n);
+    for (size_t slab = 0; slab < TR_TRY_SLABS; slab++)
+        TR_TRY(reconstruct(t, w, t->slab_first[slab], t->slab_first[slab] + n));
+    return TR_OK;
+}
+
+static tr_status try_value(trial_run *t, size_t k)
+{
+    TR_ASSERT(t->geometries);
+    const tr_geometry *g = &t->geometries[k];
+    taker w = {.t = t, .value = k};
+    tr_status status = tr_try_eye_new(g->width, g->thickness, &w.eye);
+    if (status == TR_OK) {
+        choose_columns(t, g, &w.eye);
+        w.eye.flat_side = tr_try_flat_side(g->width);
+        w.eye.per_part = t->slab_slices / TR_TRY_PARTS;
+        w.eye.measure = &t->measures[k];
+        t->measures[k].columns = w.eye.end - w.eye.first;
+        set_value(&t->options, t->spec, k);
+        status = reconstruct_slabs(t, &w);
+    }
+    tr_try_eye_free(&w.eye);
+    return status;
+}
+
+static tr_status try_share(trial_run *t)
+{
+    double start = tr_now();
+    size_t ranks = (size_t)t->comm->size, rank = (size_t)t->comm->rank;
+    tr_status status = TR_OK;
+    for (size_t k = rank; k < t->spec->n && status == TR_OK; k += ranks) {
+        tr_log_hush(true);
+        status = try_value(t, k);
+        tr_log_hush(false);
+        tr_log_progress(tr_try_name(t->spec->what), (double)(k + 1), (double)t->spec->n,
+                        t->updates * (double)ranks, tr_now() - start);
+    }
+    return status;
+}
+
+/* ---- the whole ---- */
+
+static tr_status prepare(trial_run *t)
+{
+    TR_TRY(choose_slabs(t));
+    TR_TRY(make_geometries(t));
+    TR_TRY(make_room(t));
+    t->options = t->s->options;
+    t->options.checkpoint = 0.0;
+    return TR_OK;
+}
+
+static void say_what(const trial_run *t)
+{
+    size_t n = t->spec->n;
+    char values[128] = "the geometry as it is";
+    if (t->spec->what != TR_TRY_SAMPLES)
+        snprintf(values, sizeof values, "%s %g to %g %s, %zu values",
+                 tr_try_name(t->spec->what), tr_try_value(t->spec, 0),
+                 tr_try_value(t->spec, n - 1), tr_try_unit(t->spec->what), n);
+    tr_info("trying %s: slabs of %zu slices from slices %zu, %zu and %zu", values,
+            t->slab_slices, t->slab_first[0], t->slab_first[1], t->slab_first[2]);
+}
+
+static tr_status finish(trial_run *t)
+{
+    tr_try_findings found = {.spec = t->spec,
+                             .options = &t->s->options,
+                             .measures = t->measures,
+                             .geometries = t->geometries,
+                             .layout = &t->layout,
+                             .pixels = t->pixels,
+                             .slab_slices = t->slab_slices,
+                             .slab_first = t->slab_first,
+                             .path = t->s->job.output_spec.path};
+    TR_TRY(tr_try_say(&found));
+    tr_info("wrote %s", found.path);
+    return TR_OK;
+}
+
+static tr_status run(trial_run *t)
+{
+    tr_comm *comm = t->comm;
+    double start = tr_now();
+    TR_TRY(comm->ops->agree(comm, prepare(t)));
+    say_what(t);
+    if (t->s->options.dry_run) {
+        tr_info("this was a dry run: nothing is written");
+        return TR_OK;
+    }
+    TR_TRY(comm->ops->agree(comm, try_share(t)));
+    TR_TRY(comm->ops->sum(comm, t->numbers, t->n_numbers));
+    TR_TRY(comm->ops->sum(comm, t->pixels, t->layout.n_pixels));
+    TR_TRY(comm->ops->agree(comm, comm->rank == 0 ? finish(t) : TR_OK));
+    tr_info("everything took %.2f s", tr_now() - start);
+    return TR_OK;
+}
+
+tr_status tr_try_run(tr_setup *s, tr_comm *comm)
+{
+    trial_run t = {.s = s, .comm = comm, .spec = &s->trial};
+    tr_status status = run(&t);
+    for (size_t k = 0; t.geometries && k < t.spec->n; k++)
+        tr_geometry_free(&t.geometries[k]);
+    free(t.geometries);
+    free(t.measures);
+    free(t.numbers);
+    free(t.pixels);
+    return status;
+}

@@ -1,0 +1,230 @@
+/* Backprojection and its adjoint on the CPU: see project.h. Interpolation weights
+ * are computed once per voxel and view and used for a whole vector of rows. */
+#include "kernels/cpu/project.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#include "kernels/ray_body.h"
+
+#ifndef TR_ISA
+#define TR_ISA baseline
+#endif
+#define TR_JOIN_(a, b) a##b
+#define TR_JOIN(a, b) TR_JOIN_(a, b)
+#define TR_TEXT_(a) #a
+#define TR_TEXT(a) TR_TEXT_(a)
+
+#if defined(__AVX512F__)
+enum { VECTOR = 16 };
+#elif defined(__AVX__)
+enum { VECTOR = 8 };
+#else
+enum { VECTOR = 4 };
+#endif
+typedef float vec __attribute__((vector_size(4 * VECTOR), aligned(4 * VECTOR)));
+
+/* Several views, or several columns of one, in lanes: as many doubles as a vector has. */
+enum { DOUBLES = VECTOR / 2 };
+typedef double dvec __attribute__((vector_size(8 * DOUBLES)));
+typedef uint64_t bvec __attribute__((vector_size(8 * DOUBLES)));
+typedef float fvec __attribute__((vector_size(4 * DOUBLES)));
+
+enum {
+    WIDE = 4,      /* vectors of rows kept in registers */
+    VIEW_GROUP = 8 /* views added to a voxel at a time */
+};
+
+/* Adding and subtracting ROUND rounds a double to a whole number; whole numbers from 0 on
+ * are the low bits of their sum with ONE. */
+#define ROUND 0x1.8p52
+#define ONE 0x1p52
+#define BITS_OF_ONE 0x4330000000000000u
+#define BITS_OF_ROUND 0x4338000000000000u
+
+static inline size_t min_size(size_t a, size_t b) { return a < b ? a : b; }
+
+static inline size_t view_at(const tr_subset *views, size_t k)
+{
+    return views ? views->views[k] : k;
+}
+
+static inline size_t view_count(const tr_slab *s, const tr_subset *views)
+{
+    return views ? views->n : s->n_views;
+}
+
+/* Keeps the compiler from addressing each vector by a sum of two registers, which costs
+ * an instruction more than by one. */
+static inline const float *in_register(const float *p)
+{
+    __asm__("" : "+r"(p));
+    return p;
+}
+
+#include "kernels/cpu/backproject_body.h"
+#include "kernels/cpu/forward_body.h"
+
+/* ---- views with an x-tilt of their own ---- */
+
+/* Rows [to, to + rows) of `y` += weight * rows of `x` shifted by `shift`: y[r] +=
+ * weight * x[r + shift], for the rows there are. */
+static void add_shifted(float *y, const float *x, size_t rows, ptrdiff_t shift,
+                        float weight)
+{
+    ptrdiff_t n = (ptrdiff_t)rows;
+    ptrdiff_t first = shift < 0 ? -shift : 0, end = shift > 0 ? n - shift : n;
+    for (ptrdiff_t r = first; r < end; r++)
+        y[r] += weight * x[r + shift];
+}
+
+static ptrdiff_t split_shift(const tr_ray *ray, size_t iz, float *fraction)
+{
+    double v = ray->v0 + ray->vz * (double)iz;
+    ptrdiff_t whole = (ptrdiff_t)v - (v < (double)(ptrdiff_t)v);
+    *fraction = (float)(v - (double)whole);
+    return whole;
+}
+
+/* Views with an x-tilt of their own see row y of a voxel at a row that depends on z:
+ * four taps. Rows outside the slab do not contribute. */
+static void backproject_shifted_line(const tr_slab *s, const tr_ray *ray, const float *p,
+                                     size_t iz, float *x, float *line)
+{
+    double base = tr_ray_base(ray->u0, ray->uz, (double)iz);
+    double last = tr_ray_last((double)s->n_u);
+    float up;
+    ptrdiff_t shift = split_shift(ray, iz, &up);
+    for (size_t ix = 0; ix < s->n_x; ix++) {
+        int column;
+        float right;
+        tr_ray_column(base, ray->ux, (double)ix, last, &column, &right);
+        const float *a = p + (size_t)column * s->rows, *b = a + s->rows;
+        for (size_t r = 0; r < s->rows; r++)
+            line[r] = (1.0f - right) * a[r] + right * b[r];
+        float *to = x + (iz * s->n_x + ix) * s->rows;
+        add_shifted(to, line, s->rows, shift, 1.0f - up);
+        add_shifted(to, line, s->rows, shift + 1, up);
+    }
+}
+
+static bool is_shifted(const tr_slab *s, const tr_subset *views)
+{
+    for (size_t k = 0; k < view_count(s, views); k++) {
+        const tr_ray *ray = &s->rays[view_at(views, k)];
+        if (ray->v0 != 0.0 || ray->vz != 0.0)
+            return true;
+    }
+    return false;
+}
+
+static void backproject_shifted(const tr_slab *s, const tr_subset *views, const float *p,
+                                float *x, int threads)
+{
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (size_t iz = 0; iz < s->n_z; iz++) {
+        float line[s->rows];
+        memset(x + iz * s->n_x * s->rows, 0, s->n_x * s->rows * sizeof *x);
+        for (size_t k = 0; k < view_count(s, views); k++) {
+            size_t view = view_at(views, k);
+            backproject_shifted_line(s, &s->rays[view],
+                                     p + view * (s->n_u + TR_GUARDS) * s->rows, iz, x,
+                                     line);
+        }
+    }
+}
+
+static void project_shifted_view(const tr_slab *s, const tr_ray *ray, const float *x,
+                                 float *p)
+{
+    size_t rows = s->rows;
+    float line[rows];
+    double last = tr_ray_last((double)s->n_u);
+    for (size_t iz = 0; iz < s->n_z; iz++) {
+        double base = tr_ray_base(ray->u0, ray->uz, (double)iz);
+        float up;
+        ptrdiff_t shift = split_shift(ray, iz, &up);
+        for (size_t ix = 0; ix < s->n_x; ix++) {
+            const float *from = x + (iz * s->n_x + ix) * rows;
+            memset(line, 0, rows * sizeof *line);
+            add_shifted(line, from, rows, -shift, 1.0f - up);
+            add_shifted(line, from, rows, -shift - 1, up);
+            int column;
+            float right;
+            tr_ray_column(base, ray->ux, (double)ix, last, &column, &right);
+            float *a = p + (size_t)column * rows, *b = a + rows;
+            for (size_t r = 0; r < rows; r++) {
+                a[r] += (1.0f - right) * line[r];
+                b[r] += right * line[r];
+            }
+        }
+    }
+}
+
+static void clear_view(const tr_slab *s, float *p)
+{
+    memset(p, 0, (s->n_u + TR_GUARDS) * s->rows * sizeof *p);
+}
+
+static void project_shifted(const tr_slab *s, const tr_subset *views, const float *x,
+                            float *p, int threads)
+{
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (size_t k = 0; k < view_count(s, views); k++) {
+        size_t view = view_at(views, k);
+        float *to = p + view * (s->n_u + TR_GUARDS) * s->rows;
+        project_shifted_view(s, &s->rays[view], x, to);
+        clear_guards(s, s->rows, to);
+    }
+}
+
+/* ---- the entries of the table ---- */
+
+static void backproject(const tr_slab *s, const tr_subset *views, const float *p,
+                        float *x, int threads)
+{
+    if (is_shifted(s, views))
+        backproject_shifted(s, views, p, x, threads);
+    else
+        backproject_blocks(s, views, p, x, threads);
+}
+
+static void project(const tr_slab *s, const tr_subset *views, const float *x, float *p,
+                    int threads)
+{
+    size_t n = view_count(s, views), along_x = 0, along_z = 0, order[n];
+    bool shifted = is_shifted(s, views);
+    for (size_t k = 0; k < n; k++) {
+        size_t view = view_at(views, k);
+        double ux = fabs(s->rays[view].ux), uz = fabs(s->rays[view].uz);
+        shifted = shifted || (ux < least_slope && uz < least_slope);
+        if (ux >= uz)
+            order[along_x++] = view;
+        else
+            order[n - ++along_z] = view;
+    }
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (size_t k = 0; k < n; k++)
+        clear_view(s, p + order[k] * (s->n_u + TR_GUARDS) * s->rows);
+    if (shifted)
+        project_shifted(s, views, x, p, threads);
+    else
+        project_bundles(s, order, n, along_x, x, p, threads);
+}
+
+#include "kernels/cpu/general_body.h"
+#include "kernels/cpu/outer_body.h"
+
+const tr_projectors TR_JOIN(tr_projectors_,
+                            TR_ISA) = {.name = TR_TEXT(TR_ISA),
+                                       .project = project,
+                                       .backproject = backproject,
+                                       .project_general = project_general,
+                                       .backproject_general = backproject_general,
+                                       .project_outer = project_outer,
+                                       .backproject_outer = backproject_outer};

@@ -1,0 +1,30 @@
+/* The projectors of one instruction set. project.c is compiled once for each, with
+ * TR_ISA naming it; cpu_backend.c picks one at run time. Arguments as in backend.h. */
+#ifndef TR_CPU_PROJECT_H
+#define TR_CPU_PROJECT_H
+
+#include "kernels/backend.h"
+
+typedef struct tr_projectors {
+    const char *name;
+    /* For independent rows, and for any rays. */
+    void (*project)(const tr_slab *slab, const tr_subset *views, const float *x, float *p,
+                    int threads);
+    void (*backproject)(const tr_slab *slab, const tr_subset *views, const float *p,
+                        float *x, int threads);
+    void (*project_general)(const tr_slab *slab, const tr_subset *views, const float *x,
+                            float *p, int threads);
+    void (*backproject_general)(const tr_slab *slab, const tr_subset *views,
+                                const float *p, float *x, int threads);
+    /* What lies outside the field: p += its projection; and the cells become the adjoint
+     * of p. Any rays with ux > 0. */
+    void (*project_outer)(const tr_slab *slab, const tr_subset *views, const float *x,
+                          float *p, int threads);
+    void (*backproject_outer)(const tr_slab *slab, const tr_subset *views, const float *p,
+                              float *x, int threads);
+} tr_projectors;
+
+extern const tr_projectors tr_projectors_baseline, tr_projectors_avx2,
+    tr_projectors_avx512, tr_projectors_neon; /* those that the build has */
+
+#endif

@@ -1,0 +1,35 @@
+/* What the files of the CPU backend share; private to kernels/. */
+#ifndef TR_CPU_STATE_H
+#define TR_CPU_STATE_H
+
+#include "kernels/backend.h"
+#include "kernels/cpu/project.h"
+
+typedef struct tr_cpu {
+    int threads;
+    const tr_projectors *projectors;
+    char description[80];
+} tr_cpu;
+
+/* The filter operation of the backend table. */
+tr_status tr_cpu_filter(void *state, const tr_slab *slab, const tr_filter *filter,
+                        tr_vec *p);
+/* Row and column sums of the backend table. */
+tr_status tr_cpu_row_sums(void *state, const tr_slab *slab, const tr_subset *views,
+                          tr_vec *p);
+tr_status tr_cpu_col_sums(void *state, const tr_slab *slab, const tr_subset *views,
+                          tr_vec *x);
+
+/* What regularizers need, of the backend table. */
+tr_status tr_cpu_grad(void *state, const tr_slab *slab, size_t n, const tr_vec *x,
+                      const float *above, tr_vec *gx, tr_vec *gy, tr_vec *gz);
+tr_status tr_cpu_grad_adjoint(void *state, const tr_slab *slab, size_t n,
+                              const tr_vec *gx, const tr_vec *gy, const tr_vec *gz,
+                              const float *below, tr_vec *y);
+tr_status tr_cpu_shrink_vectors(void *state, float t, tr_vec *gx, tr_vec *gy, tr_vec *gz);
+tr_status tr_cpu_sum_lengths(void *state, const tr_vec *gx, const tr_vec *gy,
+                             const tr_vec *gz, double *sum);
+tr_status tr_cpu_haar(void *state, const tr_slab *slab, size_t n, int levels,
+                      bool inverse, tr_vec *x);
+
+#endif

@@ -1,0 +1,373 @@
+/* Which projector of the CUDA backend a slab gets; row and column sums. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "kernels/cuda/project.h"
+
+tr_status tr_cuda_grid(size_t blocks, dim3 *grid)
+{
+    if (blocks > 0x7fffffff)
+        return tr_fail(TR_ERR_UNAVAILABLE,
+                       "the slab is too large for one launch on the GPU (%zu blocks)",
+                       blocks);
+    *grid = dim3((unsigned)blocks);
+    return TR_OK;
+}
+
+/* ---- what the rays need ---- */
+
+typedef enum ray_kind { INDEPENDENT, SHIFTED, GENERAL } ray_kind;
+
+static ray_kind find_kind(const tr_slab *s, const tr_subset *views)
+{
+    ray_kind kind = s->p_rows != s->rows ? GENERAL : INDEPENDENT;
+    for (size_t k = 0; k < tr_cuda_view_count(s, views); k++) {
+        const tr_ray *ray = &s->rays[tr_cuda_view_at(views, k)];
+        if (ray->uy != 0.0 || ray->vx != 0.0 || ray->vy != 1.0)
+            kind = GENERAL;
+        if (kind == INDEPENDENT && (ray->v0 != 0.0 || ray->vz != 0.0))
+            kind = SHIFTED;
+        TR_ASSERT(!s->outer || ray->ux > 0.0);
+    }
+    TR_ASSERT(!s->outer || kind == INDEPENDENT);
+    return kind;
+}
+
+static tr_status get_rays(tr_cuda *c, const tr_slab *s, const tr_subset *views,
+                          tr_cuda_rays *rays)
+{
+    return tr_cuda_views(c, s, views, &rays->rays, &rays->numbers, &rays->n);
+}
+
+/* ---- the choice between the tile and the texture kernel ---- */
+
+/* For fewer updates a measurement tells nothing, and it matters less. */
+static const double least_updates = 1e9, timed_updates = 2e10;
+
+/* "cache folder/kernel-device", or false where there is no such folder. */
+static bool choice_path(const tr_cuda *c, bool make, char *path, size_t room)
+{
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    bool own = cache && *cache == '/';
+    if (!own && !(home && *home == '/'))
+        return false;
+    int n =
+        own ? snprintf(path, room, "%s", cache) : snprintf(path, room, "%s/.cache", home);
+    size_t name = sizeof "/tiltrec/kernel-" + strlen(c->properties.name);
+    if (n < 0 || (size_t)n + name >= room)
+        return false;
+    if (make)
+        (void)mkdir(path, 0755);
+    strcat(path, "/tiltrec");
+    if (make)
+        (void)mkdir(path, 0755);
+    strcat(path, "/kernel-");
+    char *to = path + strlen(path);
+    for (const char *from = c->properties.name; *from; from++)
+        *to++ = strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789",
+                       *from)
+                    ? *from
+                    : '-';
+    *to = '\0';
+    return true;
+}
+
+static bool read_choice(const tr_cuda *c, double *tile, double *texture)
+{
+    char path[4096];
+    if (!choice_path(c, false, path, sizeof path))
+        return false;
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return false;
+    bool read = fscanf(file, "tile %lf texture %lf GUPS", tile, texture) == 2 &&
+                *tile > 0.0 && *texture > 0.0;
+    (void)fclose(file);
+    return read;
+}
+
+/* Several processes may write it at once: each a file of its own, then renamed. What
+ * fails is measured again another time. */
+static void write_choice(const tr_cuda *c, double tile, double texture)
+{
+    char path[4096], own[4128];
+    if (!choice_path(c, true, path, sizeof path))
+        return;
+    snprintf(own, sizeof own, "%s.%ld", path, (long)getpid());
+    FILE *file = fopen(own, "w");
+    if (!file)
+        return;
+    bool written = fprintf(file, "tile %.5g texture %.5g GUPS\n", tile, texture) > 0;
+    written = fclose(file) == 0 && written;
+    if (!written || rename(own, path) != 0)
+        (void)remove(own);
+}
+
+typedef struct call { /* of backproject, for independent rows */
+    tr_cuda *c;
+    const tr_slab *slab;
+    const tr_subset *views;
+    const tr_cuda_rays *rays;
+    const float *p;
+    float *x;
+} call;
+
+static tr_status run_kernel(const call *k, tr_kernel kernel, const tr_slab *slab)
+{
+    if (kernel == TR_KERNEL_TEXTURE)
+        return tr_cuda_texture_backproject(k->c, slab, k->views, k->rays, false, k->p,
+                                           k->x);
+    return tr_cuda_tile_backproject(k->c, slab, k->rays, k->p, k->x);
+}
+
+static tr_status time_kernel(const call *k, tr_kernel kernel, const tr_slab *slab,
+                             cudaEvent_t *events, double *gups)
+{
+    float milliseconds = 0.0f;
+    TR_TRY(run_kernel(k, kernel, slab)); /* the first time it allocates as well */
+    TR_CUDA("measure the time", cudaEventRecord(events[0], k->c->compute));
+    TR_TRY(run_kernel(k, kernel, slab));
+    TR_CUDA("measure the time", cudaEventRecord(events[1], k->c->compute));
+    TR_CUDA("measure the time", cudaEventSynchronize(events[1]));
+    TR_CUDA("measure the time",
+            cudaEventElapsedTime(&milliseconds, events[0], events[1]));
+    double updates = (double)tr_core_lines(slab) * (double)slab->rows * k->rays->n;
+    *gups = updates / (milliseconds > 1e-3 ? milliseconds : 1e-3) * 1e-6;
+    return TR_OK;
+}
+
+/* Both kernels on some planes of the call, whose results the call replaces. */
+static tr_status time_both(const call *k, double *tile, double *texture)
+{
+    tr_slab part = *k->slab;
+    double per_plane = (double)part.n_x * (double)part.rows * k->rays->n;
+    size_t planes = ((size_t)(timed_updates / per_plane) / 16 + 1) * 16;
+    part.n_z = part.n_z < planes ? part.n_z : planes;
+    cudaEvent_t events[2] = {};
+    TR_CUDA("measure the time", cudaEventCreate(&events[0]));
+    tr_status status = tr_cuda_check(cudaEventCreate(&events[1]), "measure the time");
+    if (status == TR_OK)
+        status = time_kernel(k, TR_KERNEL_TILE, &part, events, tile);
+    if (status == TR_OK)
+        status = time_kernel(k, TR_KERNEL_TEXTURE, &part, events, texture);
+    for (cudaEvent_t event : events)
+        if (event)
+            (void)cudaEventDestroy(event);
+    return status;
+}
+
+/* The faster one; the tile kernel, which is more exact, unless the other gains 10 %. */
+static tr_status choose_kernel(const call *k)
+{
+    tr_cuda *c = k->c;
+    double tile = 0.0, texture = 0.0;
+    double updates = (double)tr_core_lines(k->slab) * (double)k->slab->rows * k->rays->n;
+    c->kernel = TR_KERNEL_TILE;
+    c->chosen = true;
+    if (updates < least_updates || !tr_cuda_texture_fits(c, k->slab))
+        return TR_OK;
+    if (!read_choice(c, &tile, &texture)) {
+        tr_status status = time_both(k, &tile, &texture);
+        if (status == TR_ERR_MEMORY) /* for the texture: then without it */
+            return TR_OK;
+        TR_TRY(status);
+        write_choice(c, tile, texture);
+    }
+    if (texture > 1.1 * tile)
+        c->kernel = TR_KERNEL_TEXTURE;
+    else
+        tr_cuda_texture_free(c);
+    return TR_OK;
+}
+
+/* ---- operations ---- */
+
+static tr_status check_texture(const tr_cuda *c, const tr_slab *s)
+{
+    if (tr_cuda_texture_fits(c, s))
+        return TR_OK;
+    return tr_fail(TR_ERR_UNAVAILABLE,
+                   "the texture kernel takes views of up to %d x %d on this GPU, not %zu "
+                   "x %zu; use --kernel tile",
+                   c->properties.maxTexture2DLayered[1] - TR_GUARDS,
+                   c->properties.maxTexture2DLayered[0], s->n_u, s->p_rows);
+}
+
+/* False: with the other kernels. A texture that nobody asked for, and that cannot be had,
+ * is not tried again; only describe() tells. */
+static bool with_texture(const call *k, bool general, tr_status *status)
+{
+    tr_cuda *c = k->c;
+    if (c->kernel != TR_KERNEL_TEXTURE)
+        return false;
+    if (!tr_cuda_texture_fits(c, k->slab) && c->chosen)
+        return false;
+    *status = check_texture(c, k->slab);
+    if (*status == TR_OK)
+        *status = tr_cuda_texture_backproject(c, k->slab, k->views, k->rays, general,
+                                              k->p, k->x);
+    if (*status != TR_ERR_MEMORY || !c->chosen)
+        return true;
+    c->kernel = TR_KERNEL_TILE;
+    return false;
+}
+
+static tr_status backproject_core(const call *k)
+{
+    tr_cuda *c = k->c;
+    ray_kind kind = find_kind(k->slab, k->views);
+    bool tile = kind == INDEPENDENT && tr_cuda_tile_fits(k->slab, k->views);
+    if (tile && c->kernel == TR_KERNEL_AUTO)
+        TR_TRY(choose_kernel(k));
+    tr_status status = TR_OK;
+    if (kind != SHIFTED && with_texture(k, kind == GENERAL, &status))
+        return status;
+    if (tile)
+        return run_kernel(k, TR_KERNEL_TILE, k->slab);
+    return tr_cuda_general_backproject(c, k->slab, k->rays, kind == SHIFTED, k->p, k->x);
+}
+
+tr_status tr_cuda_backproject(void *state, const tr_slab *slab, const tr_subset *views,
+                              const tr_vec *p, tr_vec *x)
+{
+    tr_cuda *c = (tr_cuda *)state;
+    tr_cuda_rays rays;
+    if (tr_cuda_view_count(slab, views) == 0)
+        return tr_cuda_fill(c, x, 0.0f);
+    TR_TRY(get_rays(c, slab, views, &rays));
+    const call k = {c, slab, views, &rays, p->data, x->data};
+    TR_TRY(backproject_core(&k));
+    if (!slab->outer)
+        return TR_OK;
+    return tr_cuda_outer_backproject(c, slab, &rays, p->data, x->data);
+}
+
+tr_status tr_cuda_project(void *state, const tr_slab *slab, const tr_subset *views,
+                          const tr_vec *x, tr_vec *p)
+{
+    tr_cuda *c = (tr_cuda *)state;
+    const size_t n = tr_cuda_view_count(slab, views);
+    tr_cuda_rays rays;
+    if (n == 0)
+        return TR_OK;
+    TR_TRY(get_rays(c, slab, views, &rays));
+    ray_kind kind = find_kind(slab, views);
+    if (kind == GENERAL)
+        return tr_cuda_general_project(c, slab, views, &rays, x->data, p->data);
+    const size_t view = (slab->n_u + TR_GUARDS) * slab->rows;
+    for (size_t k = 0; k < n; k++)
+        TR_CUDA("clear a view",
+                cudaMemsetAsync(p->data + tr_cuda_view_at(views, k) * view, 0,
+                                view * sizeof *p->data, c->compute));
+    TR_TRY(tr_cuda_tile_project(c, slab, &rays, kind == SHIFTED, x->data, p->data));
+    if (!slab->outer)
+        return TR_OK;
+    return tr_cuda_outer_project(c, slab, &rays, x->data, p->data);
+}
+
+/* ---- sums: of the geometry only, in double, each by one thread ---- */
+
+namespace
+{
+/* Of one column of a view, over the voxels within less than a column of it; one voxel
+ * more at both ends, as the limits are rounded. */
+__device__ double sum_row(const tr_cuda_slab *s, const tr_ray *ray, int line)
+{
+    const double last = tr_ray_last((double)s->n_u), n_x = (double)s->n_x;
+    double sum = 0.0;
+    for (size_t iz = 0; iz < s->n_z; iz++) {
+        double base = tr_ray_base(ray->u0, ray->uz, (double)iz), from = 0.0, to = n_x;
+        if (fabs(ray->ux) > 1e-9) {
+            double a = (line - 1.0 - base) / ray->ux, b = (line + 1.0 - base) / ray->ux;
+            double low = floor(a < b ? a : b) - 1.0, high = ceil(a < b ? b : a) + 2.0;
+            from = low > from ? low : from;
+            to = high < to ? high : to;
+        }
+        for (double ix = from; ix < to; ix += 1.0) {
+            int column;
+            float fraction;
+            tr_ray_column(base, ray->ux, ix, last, &column, &fraction);
+            if (column == line)
+                sum += 1.0f - fraction;
+            else if (column + 1 == line)
+                sum += fraction;
+        }
+    }
+    return sum;
+}
+
+__global__ void sum_rows(tr_cuda_slab s, tr_cuda_rays rays, float *__restrict__ p)
+{
+    const size_t columns = s.n_u + TR_GUARDS;
+    for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < rays.n * columns;
+         i += (size_t)gridDim.x * blockDim.x) {
+        size_t view = i / columns, line = i % columns;
+        bool inside = line >= 1 && line <= s.n_u;
+        p[rays.numbers[view] * columns + line] =
+            inside ? (float)sum_row(&s, &rays.rays[view], (int)line) : 0.0f;
+    }
+}
+
+/* Weight on the guards is weight outside the image. */
+__device__ double sum_column(const tr_cuda_slab *s, const tr_cuda_rays *rays, double ix,
+                             double iz)
+{
+    const double last = tr_ray_last((double)s->n_u);
+    const int n_u = (int)s->n_u;
+    double sum = 0.0;
+    for (unsigned k = 0; k < rays->n; k++) {
+        const tr_ray *ray = &rays->rays[k];
+        int column;
+        float fraction;
+        tr_ray_column(tr_ray_base(ray->u0, ray->uz, iz), ray->ux, ix, last, &column,
+                      &fraction);
+        if (column >= 1 && column <= n_u)
+            sum += 1.0f - fraction;
+        if (column + 1 <= n_u)
+            sum += fraction;
+    }
+    return sum;
+}
+
+__global__ void sum_columns(tr_cuda_slab s, tr_cuda_rays rays, float *__restrict__ x)
+{
+    for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < s.n_x * s.n_z;
+         i += (size_t)gridDim.x * blockDim.x)
+        x[i] = (float)sum_column(&s, &rays, (double)(i % s.n_x), (double)(i / s.n_x));
+}
+} // namespace
+
+enum { SUM_THREADS = 128 };
+
+tr_status tr_cuda_row_sums(void *state, const tr_slab *slab, const tr_subset *views,
+                           tr_vec *p)
+{
+    tr_cuda *c = (tr_cuda *)state;
+    size_t lines = tr_cuda_view_count(slab, views) * (slab->n_u + TR_GUARDS);
+    tr_cuda_rays rays;
+    if (lines == 0)
+        return TR_OK;
+    TR_TRY(get_rays(c, slab, views, &rays));
+    TR_LAUNCH(sum_rows, dim3(tr_cuda_blocks(c, lines, SUM_THREADS)), dim3(SUM_THREADS), 0,
+              c->compute, tr_cuda_slab_of(slab), rays, p->data);
+    TR_TRY(tr_cuda_launched("sum_rows"));
+    return slab->outer ? tr_cuda_outer_row_sums(c, slab, &rays, p->data) : TR_OK;
+}
+
+tr_status tr_cuda_col_sums(void *state, const tr_slab *slab, const tr_subset *views,
+                           tr_vec *x)
+{
+    tr_cuda *c = (tr_cuda *)state;
+    size_t lines = tr_core_lines(slab);
+    tr_cuda_rays rays;
+    if (tr_cuda_view_count(slab, views) == 0)
+        return tr_cuda_fill(c, x, 0.0f);
+    TR_TRY(get_rays(c, slab, views, &rays));
+    TR_LAUNCH(sum_columns, dim3(tr_cuda_blocks(c, lines, SUM_THREADS)), dim3(SUM_THREADS),
+              0, c->compute, tr_cuda_slab_of(slab), rays, x->data);
+    TR_TRY(tr_cuda_launched("sum_columns"));
+    return slab->outer ? tr_cuda_outer_col_sums(c, slab, &rays, x->data) : TR_OK;
+}

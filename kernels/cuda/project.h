@@ -1,0 +1,86 @@
+/* The projectors of the CUDA backend; private to kernels/. cuda_project.cu chooses
+ * between them. */
+#ifndef TR_CUDA_PROJECT_H
+#define TR_CUDA_PROJECT_H
+
+#include "kernels/cuda/state.h"
+#include "kernels/ray_body.h"
+
+/* Some views for a kernel: the rays in the order of use, and the views' numbers. */
+typedef struct tr_cuda_rays {
+    const tr_ray *rays;      /* device memory */
+    const unsigned *numbers; /* device memory */
+    unsigned n;
+} tr_cuda_rays;
+
+/* A slab for a kernel. */
+typedef struct tr_cuda_slab {
+    size_t n_u, n_x, n_z, rows, p_rows;
+} tr_cuda_slab;
+
+static inline tr_cuda_slab tr_cuda_slab_of(const tr_slab *s)
+{
+    tr_cuda_slab shape = {s->n_u, s->n_x, s->n_z, s->rows, s->p_rows};
+    return shape;
+}
+
+TR_HD static inline size_t tr_cuda_view_floats(const tr_cuda_slab *s)
+{
+    return (s->n_u + TR_GUARDS) * s->p_rows;
+}
+
+static inline size_t tr_cuda_view_at(const tr_subset *views, size_t k)
+{
+    return views ? views->views[k] : k;
+}
+
+static inline size_t tr_cuda_view_count(const tr_slab *s, const tr_subset *views)
+{
+    return views ? views->n : s->n_views;
+}
+
+TR_HD static inline size_t tr_cuda_parts(size_t n, size_t per_part)
+{
+    return (n + per_part - 1) / per_part;
+}
+
+TR_HD static inline unsigned tr_cuda_at_most(unsigned n, unsigned most)
+{
+    return n < most ? n : most;
+}
+
+/* So many blocks in a row, or the sentence that the problem is too large for it. */
+tr_status tr_cuda_grid(size_t blocks, dim3 *grid);
+
+/* All take the subset's views in device memory as well; vectors as in backend.h.
+ * cuda_tile.cu: independent rows; backprojection without shifts, and only where no tile
+ * needs more columns than there is room for. */
+bool tr_cuda_tile_fits(const tr_slab *s, const tr_subset *views);
+tr_status tr_cuda_tile_backproject(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
+                                   const float *p, float *x);
+/* Forward, all independent rows; adds to views of P that are 0. */
+tr_status tr_cuda_tile_project(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
+                               bool shifted, const float *x, float *p);
+/* cuda_texture.cu: all rays but those of shifted, independent rows. */
+bool tr_cuda_texture_fits(const tr_cuda *c, const tr_slab *s);
+tr_status tr_cuda_texture_backproject(tr_cuda *c, const tr_slab *s,
+                                      const tr_subset *views, const tr_cuda_rays *rays,
+                                      bool general, const float *p, float *x);
+/* cuda_general.cu: coupled rays, and backprojection of shifted, independent rows. */
+tr_status tr_cuda_general_backproject(tr_cuda *c, const tr_slab *s,
+                                      const tr_cuda_rays *rays, bool shifted,
+                                      const float *p, float *x);
+tr_status tr_cuda_general_project(tr_cuda *c, const tr_slab *s, const tr_subset *views,
+                                  const tr_cuda_rays *rays, const float *x, float *p);
+/* cuda_outer.cu: the cells outside the field, independent rows, ux > 0. P += their
+ * projection, or their row sums; the cells of x become the adjoint, or the sums. */
+tr_status tr_cuda_outer_project(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
+                                const float *x, float *p);
+tr_status tr_cuda_outer_backproject(tr_cuda *c, const tr_slab *s,
+                                    const tr_cuda_rays *rays, const float *p, float *x);
+tr_status tr_cuda_outer_row_sums(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
+                                 float *p);
+tr_status tr_cuda_outer_col_sums(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
+                                 float *x);
+
+#endif
