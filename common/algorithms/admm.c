@@ -30,7 +30,7 @@
 
 typedef struct admm_params {
     long iterations, cg;
-    double rho, lambda, relaxation, tolerance;
+    double rho, lambda, lambda_times, relaxation, tolerance;
     int regularizer;
     bool positive;
 } admm_params;
@@ -62,6 +62,15 @@ static const tr_option options[] = {
      .max = 1e30,
      .help = "Weight of the regularizer; more is smoother or sparser. 0 chooses one from "
              "the geometry and the data's standard deviation, and says which"},
+    {.name = TR_LAMBDA_TIMES,
+     .type = TR_OPT_REAL,
+     .offset = offsetof(admm_params, lambda_times),
+     .metavar = "FACTOR",
+     .fallback = "1",
+     .min = 1e-6,
+     .max = 1e6,
+     .help = "Multiply lambda, chosen or given, by this: 2 is smoother, 0.5 keeps more "
+             "of the noise; see --try lambda"},
     {.name = "rho",
      .type = TR_OPT_REAL,
      .offset = offsetof(admm_params, rho),
@@ -145,7 +154,9 @@ static void describe(const void *params, char *text, size_t size)
     const admm_params *p = params;
     char lambda[40] = "";
     if (p->lambda > 0.0)
-        snprintf(lambda, sizeof lambda, ", lambda %g", p->lambda);
+        snprintf(lambda, sizeof lambda, ", lambda %g", p->lambda * p->lambda_times);
+    else if (p->lambda_times != 1.0)
+        snprintf(lambda, sizeof lambda, ", lambda times %g", p->lambda_times);
     snprintf(text, size, "%ld iterations of %ld CG steps, %s%s%s", p->iterations, p->cg,
              names[p->regularizer], lambda, p->positive ? ", positive" : "");
 }
@@ -239,7 +250,9 @@ static tr_status choose_weights(admm *a, const tr_vec *b)
     layer_sums s;
     TR_TRY(sum_data(a, b, &s));
     a->layer = s.a > 0.0 ? s.b / s.a : 0.0;
-    a->lambda = a->p->lambda > 0.0 ? a->p->lambda : choose_lambda(a, &s);
+    a->lambda =
+        a->p->lambda_times * (a->p->lambda > 0.0 ? a->p->lambda : choose_lambda(a, &s));
+    a->c->history->lambda = a->lambda;
     a->rho = a->p->rho > 0.0 ? a->p->rho
                              : rho_factor[a->reg.kind] * (double)a->c->A->slab->n_views;
     tr_info("ADMM: lambda %.6g%s, rho %.6g%s at first", a->lambda,

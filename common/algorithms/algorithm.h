@@ -65,6 +65,7 @@ typedef struct tr_history {
     double *squares;
     double data_squares; /* of b */
     double values;       /* how many that are */
+    double lambda;       /* the weight of a regularizer; 0: there is none */
     /* Of each view, when n_views is set and these are made beforehand: |r|^2 in the last
      * iteration, and |b|^2; 0 where the algorithm has no residual. */
     size_t n_views;
@@ -184,6 +185,8 @@ TR_CHECKED tr_status tr_dot(const tr_context *c, const tr_vec *x, const tr_vec *
         .help = "Number of iterations; if not given, so many at most, and fewer where "  \
                 "the residual reaches the noise of the views"                            \
     }
+/* The name of the option that a trial of the weight sets. */
+#define TR_LAMBDA_TIMES "lambda-times"
 #define TR_OPTION_RELAXATION(P, number)                                                  \
     {                                                                                    \
         .name = "relaxation", .letter = 'r', .type = TR_OPT_REAL,                        \

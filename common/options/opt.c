@@ -424,8 +424,10 @@ static const char *take_wish(parser *p, const tr_option *row)
 {
     const char *next = p->next < p->argc ? p->argv[p->next] : "";
     if (choice_index(row->choices, next) < 0 &&
-        (!strchr(next, '=') || looks_like_option(next)))
-        return row->choices;
+        (!strchr(next, '=') || looks_like_option(next))) {
+        const char *last = strrchr(row->choices, ' ');
+        return last ? last + 1 : row->choices;
+    }
     p->next++;
     return next;
 }

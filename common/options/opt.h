@@ -19,7 +19,7 @@ typedef enum tr_option_type {
     TR_OPT_LIST,   /* const char *: "1-4,7,40-41" of positive integers, checked */
     TR_OPT_WORDS,  /* tr_words: a word of `choices` and, as arguments of their own, what
                       stands behind it there in capitals: "views frames EVEN ODD" */
-    TR_OPT_WISH    /* const char *; given without a value it is the first word of
+    TR_OPT_WISH    /* const char *; given without a value it is the last word of
                       `choices`. A value in an argument of its own is one of these words or
                       has a '=' in it: anything else there is not for this option. */
 } tr_option_type;

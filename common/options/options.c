@@ -305,13 +305,15 @@ const tr_option tr_common_options[] = {
      .type = TR_OPT_WISH,
      AT(try_what),
      .metavar = "[SWEEP]",
-     .choices = "samples",
+     .choices = "lambda samples",
      .brief = "Thin slabs instead, to find the geometry with",
      .help =
          "Instead of a tomogram, reconstruct three thin slabs (bottom, middle and top "
          "along the tilt axis) and write a contact sheet of them (PNG). With SWEEP, "
          "PARAMETER=FROM:TO:STEP, do so for each value, and suggest the best; the "
-         "parameters are tilt-offset, axis-shift, pitch, thickness and z-shift"},
+         "parameters are tilt-offset, axis-shift, pitch, thickness and z-shift. With "
+         "lambda, or lambda=FROM:TO:FACTOR, for ADMM at these multiples of the weight "
+         "that it would have, to choose one by eye"},
     {.name = "dry-run",
      .aside = true,
      .type = TR_OPT_FLAG,

@@ -325,7 +325,7 @@ static tr_status run(tr_setup *s, tr_comm *comm, tr_result *r)
     TR_TRY(tr_halves_series(s, comm));
     tr_setup_print(s);
     if (s->options.try_what)
-        return tr_try_run(s, comm);
+        return tr_trial_run(s, comm);
     tr_halves_print(s);
     r->checking = tr_now() - r->start;
     void *plan = NULL;

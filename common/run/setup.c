@@ -70,12 +70,20 @@ static tr_status check_trial(tr_setup *s)
 {
     static const char *const others[] = {"initial", "resume", "timeline", "half-sets",
                                          "verify",  "report", "json",     "preview"};
-    TR_TRY(tr_try_parse(s->options.try_what, &s->trial));
+    TR_TRY(tr_trial_parse(s->options.try_what, &s->trial));
     for (size_t k = 0; k < sizeof others / sizeof *others; k++)
         if (tr_option_given(&s->line, others[k]))
             return tr_fail(TR_ERR_USAGE,
                            "--try makes no tomogram; leave out --%s, or --try",
                            others[k]);
+    bool has_lambda = false;
+    for (size_t k = 0; k < s->algorithm->n_options; k++)
+        has_lambda |= strcmp(s->algorithm->options[k].name, TR_LAMBDA_TIMES) == 0;
+    if (s->trial.what == TR_TRIAL_LAMBDA && !has_lambda)
+        return tr_fail(TR_ERR_USAGE,
+                       "--try lambda is for algorithms with a regularizer, and %s has "
+                       "none; give -a ADMM",
+                       s->algorithm->name);
     if (s->program->few_slices && tr_method_offers(s->program->few_slices, s->algorithm))
         s->method = s->program->few_slices;
     return TR_OK;
@@ -285,7 +293,7 @@ tr_status tr_setup_geometry(tr_setup *s)
         return tr_fail(TR_ERR_USAGE,
                        "--bin %zu leaves nothing of the %zu x %zu pixels of %s", bin,
                        info->nx, info->ny, s->series_path);
-    if (!o->thickness && o->try_what && s->trial.what == TR_TRY_THICKNESS)
+    if (!o->thickness && o->try_what && s->trial.what == TR_TRIAL_THICKNESS)
         o->thickness = (long)s->trial.to;
     if (!o->thickness) {
         o->thickness = (long)(info->nx / 4 / 2 * 2 > 16 ? info->nx / 4 / 2 * 2 : 16);

@@ -6,7 +6,7 @@
 #include "common/run/job.h"
 #include "common/views/discover.h"
 #include "common/tomogram/frc.h"
-#include "common/trial/trial.h"
+#include "common/options/trial_spec.h"
 
 typedef struct tr_setup {
     const tr_program *program;
@@ -15,7 +15,7 @@ typedef struct tr_setup {
     const char *help_topic; /* of --help; NULL: none */
     const tr_algorithm *algorithm;
     const tr_method *method; /* the program's, or its method for a few slices */
-    tr_try_spec trial;       /* where options.try_what is given */
+    tr_trial_spec trial;       /* where options.try_what is given */
     void *params;            /* of the algorithm */
     tr_option_group *groups;
     size_t n_groups;

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -12,18 +13,20 @@
 #include "common/trial/trial_say.h"
 #include "common/trial/trial_sheet.h"
 
-enum { LEAST_SLICES = TR_TRY_SLABS * TR_TRY_PARTS, MOST_PER_PART = 4 };
+enum { LEAST_SLICES = TR_TRIAL_SLABS * TR_TRIAL_PARTS, MOST_PER_PART = 4 };
 
 typedef struct trial_run {
     tr_setup *s;
     tr_comm *comm;
-    const tr_try_spec *spec;
-    tr_options options; /* those of the value being tried */
+    const tr_trial_spec *spec;
+    tr_options options; /* those of the value being tried, */
+    void *params;       /* and of the algorithm */
     tr_geometry *geometries;
-    size_t slab_slices, slab_first[TR_TRY_SLABS]; /* of the volume */
+    size_t slab_slices, slab_first[TR_TRIAL_SLABS]; /* of the volume */
     double *numbers; /* of all measures: summed over the processes in one go */
     size_t n_numbers;
-    tr_try_measure *measures; /* one per value, in numbers */
+    tr_trial_measure *measures; /* one per value, in numbers */
+    tr_trial_weight *weights;   /* the same */
     tr_sheet_layout layout;
     double *pixels;
     double updates;
@@ -43,35 +46,47 @@ static tr_status choose_slabs(trial_run *t)
             "%zu; give more with --slices, or bin less",
             LEAST_SLICES, n);
     per_part = per_part < MOST_PER_PART ? per_part : MOST_PER_PART;
-    t->slab_slices = per_part * TR_TRY_PARTS;
-    for (size_t k = 0; k < TR_TRY_SLABS; k++)
-        t->slab_first[k] =
-            job->first_slice + (2 * k + 1) * n / (2 * TR_TRY_SLABS) - t->slab_slices / 2;
+    t->slab_slices = per_part * TR_TRIAL_PARTS;
+    for (size_t k = 0; k < TR_TRIAL_SLABS; k++)
+        t->slab_first[k] = job->first_slice + (2 * k + 1) * n / (2 * TR_TRIAL_SLABS) -
+                           t->slab_slices / 2;
     return TR_OK;
 }
 
-static void set_value(tr_options *o, const tr_try_spec *spec, size_t k)
+static void set_value(tr_options *o, const tr_trial_spec *spec, size_t k)
 {
-    double value = tr_try_value(spec, k);
+    double value = tr_trial_value(spec, k);
     switch (spec->what) {
-    case TR_TRY_TILT_OFFSET:
+    case TR_TRIAL_TILT_OFFSET:
         o->tilt_offset = value;
         break;
-    case TR_TRY_AXIS_SHIFT:
+    case TR_TRIAL_AXIS_SHIFT:
         o->axis_shift = value;
         break;
-    case TR_TRY_PITCH:
+    case TR_TRIAL_PITCH:
         o->pitch = value;
         break;
-    case TR_TRY_Z_SHIFT:
+    case TR_TRIAL_Z_SHIFT:
         o->z_shift = value;
         break;
-    case TR_TRY_THICKNESS:
+    case TR_TRIAL_THICKNESS:
         o->thickness = (long)value;
         break;
-    case TR_TRY_SAMPLES:
+    case TR_TRIAL_LAMBDA:
+    case TR_TRIAL_SAMPLES:
         break;
     }
+}
+
+/* The weight is the algorithm's own option. */
+static void set_params(trial_run *t, size_t k)
+{
+    const tr_algorithm *a = t->s->algorithm;
+    memcpy(t->params, t->s->params, a->params_size);
+    for (size_t r = 0; r < a->n_options && t->spec->what == TR_TRIAL_LAMBDA; r++)
+        if (strcmp(a->options[r].name, TR_LAMBDA_TIMES) == 0)
+            *(double *)((char *)t->params + a->options[r].offset) =
+                tr_trial_value(t->spec, k);
 }
 
 static tr_status make_geometries(trial_run *t)
@@ -95,34 +110,38 @@ static tr_status make_room(trial_run *t)
     size_t n = t->spec->n, highest = 0;
     for (size_t k = 0; k < n; k++) {
         size_t planes = t->geometries[k].thickness;
-        t->n_numbers += TR_TRY_UNITS * TR_TRY_THIRDS * (2 + planes);
+        t->n_numbers += TR_TRIAL_UNITS * TR_TRIAL_THIRDS * (2 + planes);
         highest = planes > highest ? planes : highest;
     }
-    bool samples = t->spec->what == TR_TRY_SAMPLES;
-    t->layout = tr_sheet_plan(samples ? TR_TRY_SLABS : n,
-                              t->spec->what == TR_TRY_PITCH ? TR_TRY_SLABS : 1,
+    _Static_assert(sizeof(tr_trial_weight) == 2 * sizeof(double), "two of the numbers");
+    t->n_numbers += 2 * n;
+    bool samples = t->spec->what == TR_TRIAL_SAMPLES;
+    t->layout = tr_sheet_plan(samples ? TR_TRIAL_SLABS : n,
+                              t->spec->what == TR_TRIAL_PITCH ? TR_TRIAL_SLABS : 1,
                               t->geometries[0].width, highest, samples ? 1 : n);
     t->numbers = tr_calloc("the figures", t->n_numbers, sizeof *t->numbers);
     t->measures = tr_calloc("the figures", n, sizeof *t->measures);
     t->pixels = tr_calloc("the contact sheet", t->layout.n_pixels, sizeof *t->pixels);
-    if (!t->numbers || !t->measures || !t->pixels)
+    t->params = tr_calloc("options", 1, t->s->algorithm->params_size);
+    if (!t->numbers || !t->measures || !t->pixels || !t->params)
         return TR_ERR_MEMORY;
-    double *next = t->numbers;
+    t->weights = (tr_trial_weight *)t->numbers;
+    double *next = t->numbers + 2 * n;
     for (size_t k = 0; k < n; k++) {
         size_t planes = t->geometries[k].thickness;
         t->measures[k] =
-            (tr_try_measure){.planes = planes,
-                             .squares = next,
-                             .fourths = next + TR_TRY_UNITS * TR_TRY_THIRDS,
-                             .profile = next + 2 * TR_TRY_UNITS * TR_TRY_THIRDS};
-        next += TR_TRY_UNITS * TR_TRY_THIRDS * (2 + planes);
+            (tr_trial_measure){.planes = planes,
+                               .squares = next,
+                               .fourths = next + TR_TRIAL_UNITS * TR_TRIAL_THIRDS,
+                               .profile = next + 2 * TR_TRIAL_UNITS * TR_TRIAL_THIRDS};
+        next += TR_TRIAL_UNITS * TR_TRIAL_THIRDS * (2 + planes);
     }
     return TR_OK;
 }
 
 /* The columns that every view sees in all planes and at all values: within the circle
  * about the axis that turns inside the images. */
-static void choose_columns(const trial_run *t, const tr_geometry *g, tr_try_eye *eye)
+static void choose_columns(const trial_run *t, const tr_geometry *g, tr_trial_eye *eye)
 {
     size_t centre = g->width / 2;
     double middle = (double)centre, shift = 0.0, lean = 0.0;
@@ -138,7 +157,7 @@ static void choose_columns(const trial_run *t, const tr_geometry *g, tr_try_eye 
     middle += t->s->options.x_shift / (double)t->s->options.bin;
     eye->first = (size_t)fmin(fmax(middle - half, 0.0), (double)(g->width - 1) / 2.0);
     eye->end = (size_t)fmax(fmin(middle + half, (double)g->width),
-                            (double)eye->first + TR_TRY_THIRDS);
+                            (double)eye->first + TR_TRIAL_THIRDS);
     eye->end = eye->end < g->width ? eye->end : g->width;
 }
 
@@ -148,17 +167,17 @@ static void choose_columns(const trial_run *t, const tr_geometry *g, tr_try_eye 
 typedef struct taker {
     trial_run *t;
     size_t value, first; /* `first`: slice of the volume that comes as number 0 */
-    tr_try_eye eye;
+    tr_trial_eye eye;
 } taker;
 
 static void put_picture(taker *w, size_t slab)
 {
     trial_run *t = w->t;
-    bool samples = t->spec->what == TR_TRY_SAMPLES;
-    size_t panel = samples ? TR_TRY_SLABS - 1 - slab : w->value;
-    if (!samples && t->layout.n_strips == 1 && slab != TR_TRY_SLABS / 2)
+    bool samples = t->spec->what == TR_TRIAL_SAMPLES;
+    size_t panel = samples ? TR_TRIAL_SLABS - 1 - slab : w->value;
+    if (!samples && t->layout.n_strips == 1 && slab != TR_TRIAL_SLABS / 2)
         return; /* the middle slab stands for all */
-    size_t strip = t->layout.n_strips == 1 ? 0 : TR_TRY_SLABS - 1 - slab;
+    size_t strip = t->layout.n_strips == 1 ? 0 : TR_TRIAL_SLABS - 1 - slab;
     tr_sheet_put(&t->layout, panel, strip, w->eye.picture, w->eye.planes,
                  w->eye.scratch[0], t->pixels);
 }
@@ -168,12 +187,12 @@ static tr_status take(void *self, size_t slice, size_t n, const float *planes)
     taker *w = self;
     const trial_run *t = w->t;
     for (size_t k = 0; k < n; k++)
-        for (size_t slab = 0; slab < TR_TRY_SLABS; slab++) {
+        for (size_t slab = 0; slab < TR_TRIAL_SLABS; slab++) {
             size_t y = w->first + slice + k, first = t->slab_first[slab];
             if (y < first || y >= first + t->slab_slices)
                 continue;
-            tr_try_look(&w->eye, slab, y - first,
-                        planes + k * w->eye.width * w->eye.planes);
+            tr_trial_look(&w->eye, slab, y - first,
+                          planes + k * w->eye.width * w->eye.planes);
             if (y + 1 == first + t->slab_slices)
                 put_picture(w, slab);
         }
@@ -189,6 +208,7 @@ static tr_status reconstruct(trial_run *t, taker *w, size_t first, size_t end)
     job.comm = tr_comm_serial();
     job.geometry = t->geometries[w->value];
     job.options = &t->options;
+    job.params = t->params;
     job.first_slice = w->first = first;
     job.output_spec = (tr_output_spec){.path = job.output_spec.path,
                                        .width = job.geometry.width,
@@ -205,6 +225,11 @@ static tr_status reconstruct(trial_run *t, taker *w, size_t first, size_t end)
     if (status == TR_OK)
         status = method->run(&job, plan);
     tr_output_discard(job.output);
+    const tr_history *h = &job.history;
+    size_t middle = t->slab_first[TR_TRIAL_SLABS / 2]; /* which the sheet shows */
+    if (h->n && h->values > 0.0 && first <= middle && middle < end)
+        t->weights[w->value] = (tr_trial_weight){
+            h->lambda, sqrt(fmax(h->squares[h->n - 1], 0.0) / h->values)};
     tr_history_free(&job.history);
     free(plan);
     t->updates += job.updates;
@@ -218,8 +243,8 @@ static tr_status reconstruct_slabs(trial_run *t, taker *w)
     bool together = t->s->method->whole_volume && /* all slices are needed for one */
                     (!tr_geometry_frame_independent(g) || t->s->job.transforms);
     if (together)
-        return reconstruct(t, w, t->slab_first[0], t->slab_first[TR_TRY_SLABS - 1] + n);
-    for (size_t slab = 0; slab < TR_TRY_SLABS; slab++)
+        return reconstruct(t, w, t->slab_first[0], t->slab_first[TR_TRIAL_SLABS - 1] + n);
+    for (size_t slab = 0; slab < TR_TRIAL_SLABS; slab++)
         TR_TRY(reconstruct(t, w, t->slab_first[slab], t->slab_first[slab] + n));
     return TR_OK;
 }
@@ -229,17 +254,18 @@ static tr_status try_value(trial_run *t, size_t k)
     TR_ASSERT(t->geometries);
     const tr_geometry *g = &t->geometries[k];
     taker w = {.t = t, .value = k};
-    tr_status status = tr_try_eye_new(g->width, g->thickness, &w.eye);
+    tr_status status = tr_trial_eye_new(g->width, g->thickness, &w.eye);
     if (status == TR_OK) {
         choose_columns(t, g, &w.eye);
-        w.eye.flat_side = tr_try_flat_side(g->width);
-        w.eye.per_part = t->slab_slices / TR_TRY_PARTS;
+        w.eye.flat_side = tr_trial_flat_side(g->width);
+        w.eye.per_part = t->slab_slices / TR_TRIAL_PARTS;
         w.eye.measure = &t->measures[k];
         t->measures[k].columns = w.eye.end - w.eye.first;
         set_value(&t->options, t->spec, k);
+        set_params(t, k);
         status = reconstruct_slabs(t, &w);
     }
-    tr_try_eye_free(&w.eye);
+    tr_trial_eye_free(&w.eye);
     return status;
 }
 
@@ -252,7 +278,7 @@ static tr_status try_share(trial_run *t)
         tr_log_hush(true);
         status = try_value(t, k);
         tr_log_hush(false);
-        tr_log_progress(tr_try_name(t->spec->what), (double)(k + 1), (double)t->spec->n,
+        tr_log_progress(tr_trial_name(t->spec->what), (double)(k + 1), (double)t->spec->n,
                         t->updates * (double)ranks, tr_now() - start);
     }
     return status;
@@ -274,26 +300,28 @@ static void say_what(const trial_run *t)
 {
     size_t n = t->spec->n;
     char values[128] = "the geometry as it is";
-    if (t->spec->what != TR_TRY_SAMPLES)
+    if (t->spec->what != TR_TRIAL_SAMPLES)
         snprintf(values, sizeof values, "%s %g to %g %s, %zu values",
-                 tr_try_name(t->spec->what), tr_try_value(t->spec, 0),
-                 tr_try_value(t->spec, n - 1), tr_try_unit(t->spec->what), n);
+                 tr_trial_name(t->spec->what), tr_trial_value(t->spec, 0),
+                 tr_trial_value(t->spec, n - 1), tr_trial_unit(t->spec->what), n);
     tr_info("trying %s: slabs of %zu slices from slices %zu, %zu and %zu", values,
             t->slab_slices, t->slab_first[0], t->slab_first[1], t->slab_first[2]);
 }
 
 static tr_status finish(trial_run *t)
 {
-    tr_try_findings found = {.spec = t->spec,
-                             .options = &t->s->options,
-                             .measures = t->measures,
-                             .geometries = t->geometries,
-                             .layout = &t->layout,
-                             .pixels = t->pixels,
-                             .slab_slices = t->slab_slices,
-                             .slab_first = t->slab_first,
-                             .path = t->s->job.output_spec.path};
-    TR_TRY(tr_try_say(&found));
+    tr_trial_findings found = {.spec = t->spec,
+                               .options = &t->s->options,
+                               .measures = t->measures,
+                               .weights = t->weights,
+                               .sigma = t->s->job.noise.sigma,
+                               .geometries = t->geometries,
+                               .layout = &t->layout,
+                               .pixels = t->pixels,
+                               .slab_slices = t->slab_slices,
+                               .slab_first = t->slab_first,
+                               .path = t->s->job.output_spec.path};
+    TR_TRY(tr_trial_say(&found));
     tr_info("wrote %s", found.path);
     return TR_OK;
 }
@@ -316,7 +344,7 @@ static tr_status run(trial_run *t)
     return TR_OK;
 }
 
-tr_status tr_try_run(tr_setup *s, tr_comm *comm)
+tr_status tr_trial_run(tr_setup *s, tr_comm *comm)
 {
     trial_run t = {.s = s, .comm = comm, .spec = &s->trial};
     tr_status status = run(&t);
@@ -324,6 +352,7 @@ tr_status tr_try_run(tr_setup *s, tr_comm *comm)
         tr_geometry_free(&t.geometries[k]);
     free(t.geometries);
     free(t.measures);
+    free(t.params);
     free(t.numbers);
     free(t.pixels);
     return status;

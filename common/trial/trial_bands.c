@@ -12,37 +12,38 @@ static const double DEGREES = 180.0 / 3.14159265358979323846;
 static const double MARGIN = 1.1;
 
 /* The band of a slab and a third of the columns, or of all of either. */
-static tr_status find_band(const tr_try_measure *m, size_t slab, size_t third,
-                           tr_try_band *band)
+static tr_status find_band(const tr_trial_measure *m, size_t slab, size_t third,
+                           tr_trial_band *band)
 {
     double *profile = tr_calloc("a profile", 2 * m->planes + 1, sizeof *profile);
     if (!profile)
         return TR_ERR_MEMORY;
-    tr_try_profile(m, slab, third, TR_TRY_UNITS, profile);
-    *band = tr_try_find_band(profile, m->planes, profile + m->planes);
+    tr_trial_profile(m, slab, third, TR_TRIAL_UNITS, profile);
+    *band = tr_trial_find_band(profile, m->planes, profile + m->planes);
     free(profile);
     return TR_OK;
 }
 
-tr_status tr_try_find_extent(const tr_try_measure *m, size_t slab, tr_try_extent *extent)
+tr_status tr_trial_find_extent(const tr_trial_measure *m, size_t slab,
+                               tr_trial_extent *extent)
 {
-    tr_try_band band;
+    tr_trial_band band;
     size_t low = m->planes, high = 0;
-    for (size_t k = 0; k < TR_TRY_SLABS; k++) {
-        if (slab != TR_TRY_SLABS && slab != k)
+    for (size_t k = 0; k < TR_TRIAL_SLABS; k++) {
+        if (slab != TR_TRIAL_SLABS && slab != k)
             continue;
-        TR_TRY(find_band(m, k, TR_TRY_THIRDS, &band));
+        TR_TRY(find_band(m, k, TR_TRIAL_THIRDS, &band));
         low = band.first < low ? band.first : low;
         high = band.end > high ? band.end : high;
     }
     double middle = (double)m->planes / 2.0;
-    *extent = (tr_try_extent){.low = (double)low - middle,
-                              .high = (double)high - middle,
-                              .cut = low == 0 || high == m->planes};
+    *extent = (tr_trial_extent){.low = (double)low - middle,
+                                .high = (double)high - middle,
+                                .cut = low == 0 || high == m->planes};
     return TR_OK;
 }
 
-static void set_marks(tr_sheet_panel *panel, size_t strip, const tr_try_extent *e,
+static void set_marks(tr_sheet_panel *panel, size_t strip, const tr_trial_extent *e,
                       size_t planes)
 {
     panel->marked = true;
@@ -56,14 +57,14 @@ static long rounded_up(double pixels) { return 2 * (long)ceil(pixels / 2.0); }
 
 /* The share of the specimen's part of the profile within so many planes about the
  * middle. */
-static tr_status find_share(const tr_try_measure *m, const tr_try_extent *e,
+static tr_status find_share(const tr_trial_measure *m, const tr_trial_extent *e,
                             double planes, double *share)
 {
     double *profile = tr_calloc("a profile", m->planes, sizeof *profile);
     if (!profile)
         return TR_ERR_MEMORY;
     double level = 0.0, n = 0.0, all = 0.0, part = 0.0;
-    tr_try_profile(m, TR_TRY_SLABS, TR_TRY_THIRDS, TR_TRY_UNITS, profile);
+    tr_trial_profile(m, TR_TRIAL_SLABS, TR_TRIAL_THIRDS, TR_TRIAL_UNITS, profile);
     for (int pass = 0; pass < 2; pass++)
         for (size_t z = 0; z < m->planes; z++) {
             double at = (double)z + 0.5 - (double)m->planes / 2.0;
@@ -82,15 +83,15 @@ static tr_status find_share(const tr_try_measure *m, const tr_try_extent *e,
     return TR_OK;
 }
 
-static tr_status print_shares(const tr_try_findings *f, const tr_try_extent *e,
+static tr_status print_shares(const tr_trial_findings *f, const tr_trial_extent *e,
                               double needed, tr_sheet_panel *panels)
 {
-    const tr_try_spec *spec = f->spec;
-    const tr_try_measure *m = &f->measures[spec->n - 1];
+    const tr_trial_spec *spec = f->spec;
+    const tr_trial_measure *m = &f->measures[spec->n - 1];
     bool found = false;
     tr_info("%12s  share of the specimen", "thickness");
     for (size_t k = 0; k < spec->n; k++) {
-        double share, value = tr_try_value(spec, k);
+        double share, value = tr_trial_value(spec, k);
         TR_TRY(find_share(m, e, (double)f->geometries[k].thickness, &share));
         bool best = !found && value >= needed;
         panels[k].framed = best;
@@ -100,27 +101,27 @@ static tr_status print_shares(const tr_try_findings *f, const tr_try_extent *e,
     return TR_OK;
 }
 
-tr_status tr_try_say_thickness(const tr_try_findings *f, tr_sheet_panel *panels)
+tr_status tr_trial_say_thickness(const tr_trial_findings *f, tr_sheet_panel *panels)
 {
     size_t last = f->spec->n - 1;
     double bin = (double)f->options->bin;
     bool stands_out;
-    tr_try_extent e;
-    TR_TRY(tr_try_find_extent(&f->measures[last], TR_TRY_SLABS, &e));
+    tr_trial_extent e;
+    TR_TRY(tr_trial_find_extent(&f->measures[last], TR_TRIAL_SLABS, &e));
     double thick = (e.high - e.low) * bin, middle = (e.high + e.low) / 2.0 * bin;
     double needed = 2.0 * fmax(e.high, -e.low) * bin * MARGIN;
     TR_TRY(print_shares(f, &e, needed, panels));
     for (size_t k = 0; k < f->spec->n; k++) {
-        const tr_try_extent in_panel = e;
+        const tr_trial_extent in_panel = e;
         set_marks(&panels[k], 0, &in_panel, f->geometries[k].thickness);
     }
-    TR_TRY(tr_try_stands_out(&f->measures[last], true, &stands_out));
+    TR_TRY(tr_trial_stands_out(&f->measures[last], true, &stands_out));
     if (!stands_out)
         return TR_OK;
     if (e.cut) {
         tr_warn("inconclusive: the specimen reaches the end of the thickest slab, %g "
                 "pixels; go on with larger values",
-                tr_try_value(f->spec, last));
+                tr_trial_value(f->spec, last));
         return TR_OK;
     }
     tr_info("the specimen is %.0f pixels thick, its middle %+.0f pixels from that of the "
@@ -135,18 +136,18 @@ tr_status tr_try_say_thickness(const tr_try_findings *f, tr_sheet_panel *panels)
 
 /* ---- z-shift ---- */
 
-tr_status tr_try_say_z_shift(const tr_try_findings *f, tr_sheet_panel *panels)
+tr_status tr_trial_say_z_shift(const tr_trial_findings *f, tr_sheet_panel *panels)
 {
-    const tr_try_spec *spec = f->spec;
+    const tr_trial_spec *spec = f->spec;
     double bin = (double)f->options->bin, least = INFINITY, suggested = 0.0;
     size_t best = spec->n;
     bool stands_out;
     tr_info("%12s  middle of the specimen", "z-shift");
     for (size_t k = 0; k < spec->n; k++) {
-        tr_try_extent e;
-        TR_TRY(tr_try_find_extent(&f->measures[k], TR_TRY_SLABS, &e));
+        tr_trial_extent e;
+        TR_TRY(tr_trial_find_extent(&f->measures[k], TR_TRIAL_SLABS, &e));
         set_marks(&panels[k], 0, &e, f->geometries[k].thickness);
-        double middle = (e.low + e.high) / 2.0 * bin, value = tr_try_value(spec, k);
+        double middle = (e.low + e.high) / 2.0 * bin, value = tr_trial_value(spec, k);
         tr_info("%12g  %+.1f pixels%s", value, middle, e.cut ? ", cut" : "");
         if (!e.cut && fabs(middle) < least) {
             best = k;
@@ -155,7 +156,7 @@ tr_status tr_try_say_z_shift(const tr_try_findings *f, tr_sheet_panel *panels)
         }
     }
     size_t shown = best < spec->n ? best : spec->n / 2;
-    TR_TRY(tr_try_stands_out(&f->measures[shown], true, &stands_out));
+    TR_TRY(tr_trial_stands_out(&f->measures[shown], true, &stands_out));
     if (!stands_out)
         return TR_OK;
     if (best == spec->n) {
@@ -165,7 +166,7 @@ tr_status tr_try_say_z_shift(const tr_try_findings *f, tr_sheet_panel *panels)
     }
     panels[best].framed = true;
     if (suggested < spec->from - spec->step ||
-        suggested > tr_try_value(spec, spec->n - 1) + spec->step)
+        suggested > tr_trial_value(spec, spec->n - 1) + spec->step)
         tr_warn("inconclusive: the z-shift that centres the specimen, about %.0f pixels, "
                 "is beyond the range; go on there",
                 suggested);
@@ -181,45 +182,45 @@ typedef struct slope {
     double x, y; /* b and d */
 } slope;
 
-static tr_status find_slope(const tr_try_findings *f, slope *s)
+static tr_status find_slope(const tr_trial_findings *f, slope *s)
 {
     /* Thirds and slabs are evenly spaced, so the sums over x and y come apart. */
     double along_x = 0.0, along_y = 0.0;
-    const tr_try_measure *m = f->measures;
-    for (size_t slab = 0; slab < TR_TRY_SLABS; slab++)
-        for (size_t third = 0; third < TR_TRY_THIRDS; third++) {
-            tr_try_band band;
+    const tr_trial_measure *m = f->measures;
+    for (size_t slab = 0; slab < TR_TRIAL_SLABS; slab++)
+        for (size_t third = 0; third < TR_TRIAL_THIRDS; third++) {
+            tr_trial_band band;
             TR_TRY(find_band(m, slab, third, &band));
             double z = ((double)band.first + (double)band.end) / 2.0;
             along_x += ((double)third - 1.0) * z;
             along_y += ((double)slab - 1.0) * z;
         }
-    s->x = along_x / (2.0 * TR_TRY_SLABS);
-    s->y = along_y / (2.0 * TR_TRY_THIRDS);
+    s->x = along_x / (2.0 * TR_TRIAL_SLABS);
+    s->y = along_y / (2.0 * TR_TRIAL_THIRDS);
     return TR_OK;
 }
 
-tr_status tr_try_say_samples(const tr_try_findings *f, tr_sheet_panel *panels)
+tr_status tr_trial_say_samples(const tr_trial_findings *f, tr_sheet_panel *panels)
 {
     static const char *const names[] = {"bottom", "middle", "top"};
     double bin = (double)f->options->bin;
     bool stands_out;
-    tr_try_extent all;
-    TR_TRY(tr_try_stands_out(f->measures, false, &stands_out));
+    tr_trial_extent all;
+    TR_TRY(tr_trial_stands_out(f->measures, false, &stands_out));
     if (!stands_out)
         return TR_OK;
-    for (size_t slab = 0; slab < TR_TRY_SLABS; slab++) {
-        tr_try_extent e;
-        TR_TRY(tr_try_find_extent(f->measures, slab, &e));
-        set_marks(&panels[TR_TRY_SLABS - 1 - slab], 0, &e, f->geometries->thickness);
+    for (size_t slab = 0; slab < TR_TRIAL_SLABS; slab++) {
+        tr_trial_extent e;
+        TR_TRY(tr_trial_find_extent(f->measures, slab, &e));
+        set_marks(&panels[TR_TRIAL_SLABS - 1 - slab], 0, &e, f->geometries->thickness);
         tr_info("%-6s slab: specimen from %+.0f to %+.0f pixels, %.0f thick%s",
                 names[slab], e.low * bin, e.high * bin, (e.high - e.low) * bin,
                 e.cut ? "; it reaches the end of the volume" : "");
     }
-    TR_TRY(tr_try_find_extent(f->measures, TR_TRY_SLABS, &all));
+    TR_TRY(tr_trial_find_extent(f->measures, TR_TRIAL_SLABS, &all));
     slope s;
     TR_TRY(find_slope(f, &s));
-    double columns = (double)f->measures->columns / TR_TRY_THIRDS;
+    double columns = (double)f->measures->columns / TR_TRIAL_THIRDS;
     double rows = (double)(f->slab_first[1] - f->slab_first[0]);
     tr_info("it rises by %+.1f degrees to the right and by %+.1f degrees from bottom to "
             "top",

@@ -29,22 +29,22 @@ static double gain_of(const sums *s, size_t first, size_t end)
     return log(s->until[s->n] / n) - f * log(in) - (1.0 - f) * log(out);
 }
 
-static void look(const sums *s, size_t first, size_t end, tr_try_band *best)
+static void look(const sums *s, size_t first, size_t end, tr_trial_band *best)
 {
     double gain = gain_of(s, first, end);
     if (gain > best->gain)
-        *best = (tr_try_band){first, end, gain};
+        *best = (tr_trial_band){first, end, gain};
 }
 
 /* Every `step`-th pair of planes, then all pairs near the best of them. */
-static tr_try_band search(const sums *s)
+static tr_trial_band search(const sums *s)
 {
-    tr_try_band best = {0, s->n, 0.0};
+    tr_trial_band best = {0, s->n, 0.0};
     size_t step = s->n / COARSE > 0 ? s->n / COARSE : 1;
     for (size_t first = 0; first < s->n; first += step)
         for (size_t end = first + step; end < s->n + step; end += step)
             look(s, first, end < s->n ? end : s->n, &best);
-    const tr_try_band coarse = best;
+    const tr_trial_band coarse = best;
     size_t low = coarse.first > step ? coarse.first - step : 0;
     size_t from = coarse.end > step ? coarse.end - step : 0;
     for (size_t first = low; first <= coarse.first + step; first++)
@@ -54,7 +54,7 @@ static tr_try_band search(const sums *s)
     return best;
 }
 
-tr_try_band tr_try_find_band(const double *profile, size_t n, double *until)
+tr_trial_band tr_trial_find_band(const double *profile, size_t n, double *until)
 {
     until[0] = 0.0;
     for (size_t k = 0; k < n; k++)
@@ -65,28 +65,29 @@ tr_try_band tr_try_find_band(const double *profile, size_t n, double *until)
 
 /* ---- profiles ---- */
 
-static void add_unit(const tr_try_measure *m, size_t unit, size_t third, double *profile)
+static void add_unit(const tr_trial_measure *m, size_t unit, size_t third,
+                     double *profile)
 {
-    for (size_t t = 0; t < TR_TRY_THIRDS; t++) {
-        if (third != TR_TRY_THIRDS && third != t)
+    for (size_t t = 0; t < TR_TRIAL_THIRDS; t++) {
+        if (third != TR_TRIAL_THIRDS && third != t)
             continue;
-        const double *from = m->profile + (unit * TR_TRY_THIRDS + t) * m->planes;
+        const double *from = m->profile + (unit * TR_TRIAL_THIRDS + t) * m->planes;
         for (size_t z = 0; z < m->planes; z++)
             profile[z] += from[z];
     }
 }
 
-void tr_try_profile(const tr_try_measure *m, size_t slab, size_t third, size_t out,
-                    double *profile)
+void tr_trial_profile(const tr_trial_measure *m, size_t slab, size_t third, size_t out,
+                      double *profile)
 {
     double n = 0.0;
     memset(profile, 0, m->planes * sizeof *profile);
-    for (size_t unit = 0; unit < TR_TRY_UNITS; unit++) {
-        bool of_slab = slab == TR_TRY_SLABS || slab == unit / TR_TRY_PARTS;
+    for (size_t unit = 0; unit < TR_TRIAL_UNITS; unit++) {
+        bool of_slab = slab == TR_TRIAL_SLABS || slab == unit / TR_TRIAL_PARTS;
         if (!of_slab || unit == out)
             continue;
         add_unit(m, unit, third, profile);
-        n += third == TR_TRY_THIRDS ? TR_TRY_THIRDS : 1.0;
+        n += third == TR_TRIAL_THIRDS ? TR_TRIAL_THIRDS : 1.0;
     }
     for (size_t z = 0; z < m->planes; z++)
         profile[z] /= n;
@@ -95,15 +96,15 @@ void tr_try_profile(const tr_try_measure *m, size_t slab, size_t third, size_t o
 /* ---- the figures ---- */
 
 /* Of a third of the columns, or all. */
-static double sharpness(const tr_try_measure *m, size_t third, size_t out)
+static double sharpness(const tr_trial_measure *m, size_t third, size_t out)
 {
     double sum = 0.0, n = 0.0;
-    for (size_t u = 0; u < TR_TRY_UNITS; u++) {
+    for (size_t u = 0; u < TR_TRIAL_UNITS; u++) {
         double squares = 0.0, fourths = 0.0, thirds = 0.0;
-        for (size_t t = 0; t < TR_TRY_THIRDS; t++)
-            if (third == t || third == TR_TRY_THIRDS) {
-                squares += m->squares[u * TR_TRY_THIRDS + t];
-                fourths += m->fourths[u * TR_TRY_THIRDS + t];
+        for (size_t t = 0; t < TR_TRIAL_THIRDS; t++)
+            if (third == t || third == TR_TRIAL_THIRDS) {
+                squares += m->squares[u * TR_TRIAL_THIRDS + t];
+                fourths += m->fourths[u * TR_TRIAL_THIRDS + t];
                 thirds += 1.0;
             }
         if (u == out || !(squares > 0.0))
@@ -114,19 +115,19 @@ static double sharpness(const tr_try_measure *m, size_t third, size_t out)
     return n > 0.0 ? sum / n : 0.0;
 }
 
-static double flatness(const tr_try_measure *m, bool level, size_t out, double *profile)
+static double flatness(const tr_trial_measure *m, bool level, size_t out, double *profile)
 {
     double sum = 0.0;
-    size_t first = level ? TR_TRY_SLABS : 0,
-           end = level ? TR_TRY_SLABS + 1 : TR_TRY_SLABS;
+    size_t first = level ? TR_TRIAL_SLABS : 0,
+           end = level ? TR_TRIAL_SLABS + 1 : TR_TRIAL_SLABS;
     for (size_t slab = first; slab < end; slab++) {
-        tr_try_profile(m, slab, TR_TRY_THIRDS, out, profile);
-        sum += tr_try_find_band(profile, m->planes, profile + m->planes).gain;
+        tr_trial_profile(m, slab, TR_TRIAL_THIRDS, out, profile);
+        sum += tr_trial_find_band(profile, m->planes, profile + m->planes).gain;
     }
     return sum / (double)(end - first);
 }
 
-static size_t most_planes(const tr_try_measure *measures, size_t n)
+static size_t most_planes(const tr_trial_measure *measures, size_t n)
 {
     size_t planes = 0;
     for (size_t k = 0; k < n; k++)
@@ -135,17 +136,17 @@ static size_t most_planes(const tr_try_measure *measures, size_t n)
 }
 
 /* Of all geometries, without the unit `out`. */
-static tr_status find_curve(tr_try_kind kind, const tr_try_measure *measures, size_t n,
-                            size_t out, double *curve)
+static tr_status find_curve(tr_trial_kind kind, const tr_trial_measure *measures,
+                            size_t n, size_t out, double *curve)
 {
     double *profile =
         tr_calloc("a profile", 2 * most_planes(measures, n) + 1, sizeof *profile);
     if (!profile)
         return TR_ERR_MEMORY;
     for (size_t k = 0; k < n; k++)
-        curve[k] = kind == TR_TRY_SHARP
-                       ? sharpness(&measures[k], TR_TRY_THIRDS, out)
-                       : flatness(&measures[k], kind == TR_TRY_LEVEL, out, profile);
+        curve[k] = kind == TR_TRIAL_SHARP
+                       ? sharpness(&measures[k], TR_TRIAL_THIRDS, out)
+                       : flatness(&measures[k], kind == TR_TRIAL_LEVEL, out, profile);
     free(profile);
     return TR_OK;
 }
@@ -181,32 +182,33 @@ static double rise(const double *curve, size_t n, size_t best)
 }
 
 /* The jackknife's standard error from the estimates without one unit each. */
-static double standard_error(const double estimates[TR_TRY_UNITS])
+static double standard_error(const double estimates[TR_TRIAL_UNITS])
 {
-    double mean = 0.0, squares = 0.0, n = TR_TRY_UNITS;
-    for (size_t u = 0; u < TR_TRY_UNITS; u++)
+    double mean = 0.0, squares = 0.0, n = TR_TRIAL_UNITS;
+    for (size_t u = 0; u < TR_TRIAL_UNITS; u++)
         mean += estimates[u] / n;
-    for (size_t u = 0; u < TR_TRY_UNITS; u++)
+    for (size_t u = 0; u < TR_TRIAL_UNITS; u++)
         squares += (estimates[u] - mean) * (estimates[u] - mean);
     return sqrt((n - 1.0) / n * squares);
 }
 
 /* What a third of the slabs or of the columns has to say by itself: where something is
  * wrong throughout a slab, its parts agree and the jackknife does not notice. */
-static double figure_of_group(tr_try_kind kind, const tr_try_measure *m, size_t group,
+static double figure_of_group(tr_trial_kind kind, const tr_trial_measure *m, size_t group,
                               double *profile)
 {
-    if (kind == TR_TRY_SHARP)
-        return sharpness(m, group, TR_TRY_UNITS);
-    bool level = kind == TR_TRY_LEVEL;
-    tr_try_profile(m, level ? TR_TRY_SLABS : group, level ? group : TR_TRY_THIRDS,
-                   TR_TRY_UNITS, profile);
-    return tr_try_find_band(profile, m->planes, profile + m->planes).gain;
+    if (kind == TR_TRIAL_SHARP)
+        return sharpness(m, group, TR_TRIAL_UNITS);
+    bool level = kind == TR_TRIAL_LEVEL;
+    tr_trial_profile(m, level ? TR_TRIAL_SLABS : group, level ? group : TR_TRIAL_THIRDS,
+                     TR_TRIAL_UNITS, profile);
+    return tr_trial_find_band(profile, m->planes, profile + m->planes).gain;
 }
 
 /* The standard error of the mean of three groups' best values, in steps. */
-static tr_status find_error_of_groups(tr_try_kind kind, const tr_try_measure *measures,
-                                      size_t n, double *error)
+static tr_status find_error_of_groups(tr_trial_kind kind,
+                                      const tr_trial_measure *measures, size_t n,
+                                      double *error)
 {
     enum { GROUPS = 3 }; /* slabs, or thirds */
     size_t planes = most_planes(measures, n);
@@ -226,17 +228,18 @@ static tr_status find_error_of_groups(tr_try_kind kind, const tr_try_measure *me
     return TR_OK;
 }
 
-tr_status tr_try_judge(tr_try_kind kind, const tr_try_measure *measures, size_t n,
-                       double from, double step, double *figure, tr_try_verdict *verdict)
+tr_status tr_trial_judge(tr_trial_kind kind, const tr_trial_measure *measures, size_t n,
+                         double from, double step, double *figure,
+                         tr_trial_verdict *verdict)
 {
-    TR_TRY(find_curve(kind, measures, n, TR_TRY_UNITS, figure));
+    TR_TRY(find_curve(kind, measures, n, TR_TRIAL_UNITS, figure));
     double *without = tr_calloc("the figures", n, sizeof *without);
     if (!without)
         return TR_ERR_MEMORY;
-    double values[TR_TRY_UNITS] = {0}, rises[TR_TRY_UNITS] = {0};
+    double values[TR_TRIAL_UNITS] = {0}, rises[TR_TRIAL_UNITS] = {0};
     size_t best = highest(figure, n);
     tr_status status = TR_OK;
-    for (size_t u = 0; u < TR_TRY_UNITS && status == TR_OK; u++) {
+    for (size_t u = 0; u < TR_TRIAL_UNITS && status == TR_OK; u++) {
         status = find_curve(kind, measures, n, u, without);
         values[u] = vertex(without, n, highest(without, n));
         rises[u] = rise(without, n, best);
@@ -245,7 +248,7 @@ tr_status tr_try_judge(tr_try_kind kind, const tr_try_measure *measures, size_t 
     double error = standard_error(rises), of_groups = 0.0;
     if (status == TR_OK)
         status = find_error_of_groups(kind, measures, n, &of_groups);
-    *verdict = (tr_try_verdict){
+    *verdict = (tr_trial_verdict){
         .best = best,
         .value = from + step * vertex(figure, n, best),
         .error = step * fmax(standard_error(values), of_groups),
@@ -257,7 +260,7 @@ tr_status tr_try_judge(tr_try_kind kind, const tr_try_measure *measures, size_t 
 /* ---- is there a specimen ---- */
 
 /* ln of the mean of profile[n] in a band over that outside it. */
-static double log_ratio(const double *profile, size_t n, tr_try_band band)
+static double log_ratio(const double *profile, size_t n, tr_trial_band band)
 {
     double in = 0.0, out = 0.0, inside = (double)(band.end - band.first);
     for (size_t z = 0; z < n; z++)
@@ -267,23 +270,23 @@ static double log_ratio(const double *profile, size_t n, tr_try_band band)
                                                   : 0.0;
 }
 
-tr_status tr_try_find_contrast(const tr_try_measure *m, bool level,
-                               tr_try_contrast *contrast)
+tr_status tr_trial_find_contrast(const tr_trial_measure *m, bool level,
+                                 tr_trial_contrast *contrast)
 {
     double *profile = tr_calloc("a profile", 2 * m->planes + 1, sizeof *profile);
     if (!profile)
         return TR_ERR_MEMORY;
-    double ratios[TR_TRY_UNITS], mean = 0.0, squares = 0.0, n = TR_TRY_UNITS;
-    for (size_t u = 0; u < TR_TRY_UNITS; u++) {
-        tr_try_profile(m, level ? TR_TRY_SLABS : u / TR_TRY_PARTS, TR_TRY_THIRDS, u,
-                       profile);
-        tr_try_band band = tr_try_find_band(profile, m->planes, profile + m->planes);
+    double ratios[TR_TRIAL_UNITS], mean = 0.0, squares = 0.0, n = TR_TRIAL_UNITS;
+    for (size_t u = 0; u < TR_TRIAL_UNITS; u++) {
+        tr_trial_profile(m, level ? TR_TRIAL_SLABS : u / TR_TRIAL_PARTS, TR_TRIAL_THIRDS,
+                         u, profile);
+        tr_trial_band band = tr_trial_find_band(profile, m->planes, profile + m->planes);
         memset(profile, 0, m->planes * sizeof *profile);
-        add_unit(m, u, TR_TRY_THIRDS, profile);
+        add_unit(m, u, TR_TRIAL_THIRDS, profile);
         ratios[u] = band.gain > 0.0 ? log_ratio(profile, m->planes, band) : 0.0;
         mean += ratios[u] / n;
     }
-    for (size_t u = 0; u < TR_TRY_UNITS; u++)
+    for (size_t u = 0; u < TR_TRIAL_UNITS; u++)
         squares += (ratios[u] - mean) * (ratios[u] - mean);
     double error = sqrt(squares / n / (n - 1.0));
     contrast->ratio = exp(mean);

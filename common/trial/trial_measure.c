@@ -9,7 +9,7 @@
 /* For beads and filaments of a few pixels; sharpness is measured on these alone. */
 enum { SHARP_SIDE = 3, SHARP_LARGE = 11 };
 
-size_t tr_try_flat_side(size_t columns) { return 2 * (columns / 256) + 3; }
+size_t tr_trial_flat_side(size_t columns) { return 2 * (columns / 256) + 3; }
 
 static size_t clamped(long at, size_t n)
 {
@@ -70,18 +70,18 @@ void tr_band_pass(const float *plane, size_t width, size_t height, size_t small,
         out[i] -= scratch[1][i];
 }
 
-tr_status tr_try_eye_new(size_t width, size_t planes, tr_try_eye *eye)
+tr_status tr_trial_eye_new(size_t width, size_t planes, tr_trial_eye *eye)
 {
     float **buffers[] = {&eye->picture, &eye->part, &eye->band, &eye->scratch[0],
                          &eye->scratch[1]};
-    *eye = (tr_try_eye){.width = width, .planes = planes};
+    *eye = (tr_trial_eye){.width = width, .planes = planes};
     for (size_t k = 0; k < sizeof buffers / sizeof *buffers; k++)
         if (!(*buffers[k] = tr_calloc("a trial slice", width * planes, sizeof(float))))
             return TR_ERR_MEMORY;
     return TR_OK;
 }
 
-void tr_try_eye_free(tr_try_eye *eye)
+void tr_trial_eye_free(tr_trial_eye *eye)
 {
     free(eye->picture);
     free(eye->part);
@@ -91,18 +91,18 @@ void tr_try_eye_free(tr_try_eye *eye)
 }
 
 /* The columns of a third. */
-static void columns_of(const tr_try_eye *eye, size_t third, size_t *from, size_t *end)
+static void columns_of(const tr_trial_eye *eye, size_t third, size_t *from, size_t *end)
 {
     size_t columns = eye->end - eye->first;
-    *from = eye->first + columns * third / TR_TRY_THIRDS;
-    *end = eye->first + columns * (third + 1) / TR_TRY_THIRDS;
+    *from = eye->first + columns * third / TR_TRIAL_THIRDS;
+    *end = eye->first + columns * (third + 1) / TR_TRIAL_THIRDS;
 }
 
-static void measure_sharpness(tr_try_eye *eye, size_t unit, const float *plane)
+static void measure_sharpness(tr_trial_eye *eye, size_t unit, const float *plane)
 {
     tr_band_pass(plane, eye->width, eye->planes, SHARP_SIDE, SHARP_LARGE, SHARP_LARGE,
                  eye->scratch, eye->band);
-    for (size_t third = 0; third < TR_TRY_THIRDS; third++) {
+    for (size_t third = 0; third < TR_TRIAL_THIRDS; third++) {
         double squares = 0.0, fourths = 0.0;
         size_t from, end;
         columns_of(eye, third, &from, &end);
@@ -113,8 +113,8 @@ static void measure_sharpness(tr_try_eye *eye, size_t unit, const float *plane)
                 fourths += square * square;
             }
         double n = (double)eye->planes * (double)(end - from) * (double)eye->per_part;
-        eye->measure->squares[unit * TR_TRY_THIRDS + third] += squares / n;
-        eye->measure->fourths[unit * TR_TRY_THIRDS + third] += fourths / n;
+        eye->measure->squares[unit * TR_TRIAL_THIRDS + third] += squares / n;
+        eye->measure->fourths[unit * TR_TRIAL_THIRDS + third] += fourths / n;
     }
 }
 
@@ -131,16 +131,16 @@ static void mend_ends(double *profile, size_t n, size_t reach)
 /* Of the mean of a part's slices, for less noise; at a pitch, the mean also hides from
  * the profile that interpolation smooths some planes' noise more than others'. Nothing is
  * subtracted along z but along x, so that the ends of the profile are like the rest. */
-static void measure_flatness(tr_try_eye *eye, size_t unit)
+static void measure_flatness(tr_trial_eye *eye, size_t unit)
 {
     size_t large = (11 * eye->flat_side / 3) | 1;
     tr_band_pass(eye->part, eye->width, eye->planes, eye->flat_side, large, 1,
                  eye->scratch, eye->band);
-    for (size_t third = 0; third < TR_TRY_THIRDS; third++) {
+    for (size_t third = 0; third < TR_TRIAL_THIRDS; third++) {
         size_t from, end;
         columns_of(eye, third, &from, &end);
-        double *profile =
-            eye->measure->profile + (unit * TR_TRY_THIRDS + third) * eye->measure->planes;
+        double *profile = eye->measure->profile +
+                          (unit * TR_TRIAL_THIRDS + third) * eye->measure->planes;
         for (size_t z = 0; z < eye->planes; z++) {
             double sum = 0.0;
             for (size_t x = from; x < end; x++)
@@ -151,10 +151,10 @@ static void measure_flatness(tr_try_eye *eye, size_t unit)
     }
 }
 
-void tr_try_look(tr_try_eye *eye, size_t slab, size_t slice, const float *plane)
+void tr_trial_look(tr_trial_eye *eye, size_t slab, size_t slice, const float *plane)
 {
     size_t n = eye->width * eye->planes, part = slice / eye->per_part;
-    size_t unit = slab * TR_TRY_PARTS + part;
+    size_t unit = slab * TR_TRIAL_PARTS + part;
     float share = 1.0f / (float)eye->per_part;
     if (slice == 0)
         memset(eye->picture, 0, n * sizeof *eye->picture);
@@ -165,6 +165,6 @@ void tr_try_look(tr_try_eye *eye, size_t slab, size_t slice, const float *plane)
         return;
     measure_flatness(eye, unit);
     for (size_t i = 0; i < n; i++)
-        eye->picture[i] += eye->part[i] / TR_TRY_PARTS;
+        eye->picture[i] += eye->part[i] / TR_TRIAL_PARTS;
     memset(eye->part, 0, n * sizeof *eye->part);
 }

@@ -1,6 +1,6 @@
 /* The contact sheet of trial slabs: one panel for each, all with one contrast. */
-#ifndef TR_TRY_SHEET_H
-#define TR_TRY_SHEET_H
+#ifndef TR_TRIAL_SHEET_H
+#define TR_TRIAL_SHEET_H
 
 #include "common/base/err.h"
 

@@ -135,7 +135,7 @@ def test_exit_statuses_are_the_same_everywhere(say):
         meaning = meaning.replace("`", "").removesuffix(" (tiltrecz)")
         assert f" {status} {meaning} " in help_
         assert f".TP\n.B {status}\n{meaning}\n" in page
-    header = (ROOT / "common" / "err.h").read_text()
+    header = (ROOT / "common" / "base" / "err.h").read_text()
     assert {name: int(value) for name, value in
             re.findall(r"(TR_OK|TR_ERR_\w+) = (\d)", header)} == {
         "TR_OK": 0, "TR_ERR_DATA": 1, "TR_ERR_USAGE": 2, "TR_ERR_UNAVAILABLE": 3,

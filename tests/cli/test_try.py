@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from conftest import read_mrc, runner, write_series
 from slab import ANGLES, Slab, with_noise
+from specimen import make_slab
+from volume_reference import direct_matrix
 
 SIZE, THICK, VOLUME = 128, 28, 60
 
@@ -234,6 +236,41 @@ def test_an_algorithm_of_whole_volumes(tiltrecz, planted):
     assert sorted(table(done.stderr)) == [0, 4, 8]
 
 
+def test_weights_of_admm(tiltrecz, tmp_path):
+    """At multiples of the weight that a tomogram of the slab has, with the residual that
+    numpy finds for its tomogram; the program's own weight is framed."""
+    rows, planes = 12, 36  # one row for each part of the slabs: all of them are looked at
+    views, tilts, _ = make_slab(64, rows, planes, 26, 3, 1, tilts=np.arange(-60.0, 61, 5))
+    path = write_series(tmp_path, views, tilts)
+    options = ["-a", "ADMM", "-T", planes, "-i", 8, path]
+    said = tiltrecz("--try", "lambda", "-o", "sheet.png", *options, cwd=tmp_path).stderr
+    table = np.array([[float(x) for x in line.split()[:4]] for line in said.splitlines()
+                      if re.match(r" +[\d.e-]+ +[\d.]+ +[\d.]+ +[\d.]+", line)])
+    weights, times, residuals, shares = table.T
+    np.testing.assert_allclose(times, 2.0 ** np.arange(-3, 4))
+    np.testing.assert_allclose(weights, times * weights[3], rtol=2e-3)
+    assert np.all(np.diff(residuals) > 0) and shares[0] < 0.8 < 1.0 < shares[-1]
+    assert re.search(r"^ +\S+ +1 .*without --lambda-times$", said, re.M)
+    red, green, blue = np.moveaxis(read_png(tmp_path / "sheet.png"), 2, 0)
+    frame_rows, _ = np.nonzero((red > 220) & (blue < 100))
+    assert len(frame_rows) > 500
+    # The middle slab by itself: rows 4 to 7.
+    full = tiltrecz(*options[:-1], "--slices", "4:7", "--lambda-times", 2, "-o", "two.mrc", path,
+                    cwd=tmp_path).stderr
+    used = float(re.search(r"lambda (\S+) \(chosen\)", full)[1])
+    assert used == pytest.approx(weights[4], rel=2e-3)
+    # What is left of the views, but for what lies outside the field, in all columns that
+    # see nothing of it; the table is of the iteration before.
+    sigma = float(re.search(r"noise: (\S+) a pixel", said)[1]) if "noise:" in said else (
+        residuals[0] / shares[0])
+    assert sigma == pytest.approx(residuals[0] / shares[0], rel=0.02)
+    matrix = direct_matrix(tilts, 64, 4, planes)
+    tomogram = read_mrc(tmp_path / "two.mrc").astype(float)
+    left = views[:, 4:8] - (matrix @ tomogram.ravel()).reshape(len(tilts), 4, 64)
+    inside = left[len(tilts) // 2]  # the untilted view sees nothing of it
+    assert np.sqrt((inside ** 2).mean()) == pytest.approx(residuals[4], rel=0.15)
+
+
 def test_binned(tiltrec, planted):
     """Values and suggestions count unbinned pixels."""
     done = tiltrec("--try", "axis-shift=-4:12:2", "-T", VOLUME, "--bin", 2,
@@ -261,6 +298,11 @@ def test_a_dry_run_writes_nothing(tiltrec, planted):
     ("--try tilt-offset=0:100:0.1", "must be 3 to 99 values"),
     ("--try pitch=-90:90:30", "--pitch must be from -60 to 60 degrees"),
     ("--try thickness=10:20:2.5", "a whole number of pixels"),
+    ("--try lambda", "--try lambda is for algorithms with a regularizer, and WBP has none"),
+    ("--try lambda=1:2", "must be PARAMETER=FROM:TO:STEP"),
+    ("--try lambda=0:2:2", "begins above 0 and grows by a factor above 1"),
+    ("--try lambda=1:8:1", "begins above 0 and grows by a factor above 1"),
+    ("--try lambda=1:2:2", "must be 3 to 99 values"),
     ("--try --resume", "leave out --resume"),
     ("--try --slices 2:9", "at least 12 slices"),
     ("--try -o s.png.mrc/x", "s.png.mrc"),

@@ -3,44 +3,49 @@
 #include <string.h>
 
 #include "common/options/options.h"
-#include "common/trial/trial.h"
+#include "common/options/trial_spec.h"
 
 enum { LEAST_VALUES = 3, MOST_VALUES = 99 };
 
 static const char *const names[] = {
-    [TR_TRY_SAMPLES] = "samples",       [TR_TRY_TILT_OFFSET] = "tilt-offset",
-    [TR_TRY_AXIS_SHIFT] = "axis-shift", [TR_TRY_PITCH] = "pitch",
-    [TR_TRY_THICKNESS] = "thickness",   [TR_TRY_Z_SHIFT] = "z-shift",
+    [TR_TRIAL_SAMPLES] = "samples",       [TR_TRIAL_TILT_OFFSET] = "tilt-offset",
+    [TR_TRIAL_AXIS_SHIFT] = "axis-shift", [TR_TRIAL_PITCH] = "pitch",
+    [TR_TRIAL_THICKNESS] = "thickness",   [TR_TRIAL_Z_SHIFT] = "z-shift",
+    [TR_TRIAL_LAMBDA] = "lambda",
 };
 enum { N_NAMES = sizeof names / sizeof *names };
 
-const char *tr_try_name(tr_try_what what) { return names[what]; }
+const char *tr_trial_name(tr_trial_what what) { return names[what]; }
 
-const char *tr_try_unit(tr_try_what what)
+const char *tr_trial_unit(tr_trial_what what)
 {
-    return what == TR_TRY_TILT_OFFSET || what == TR_TRY_PITCH ? "degrees" : "pixels";
+    return what == TR_TRIAL_LAMBDA                                  ? "times"
+           : what == TR_TRIAL_TILT_OFFSET || what == TR_TRIAL_PITCH ? "degrees"
+                                                                    : "pixels";
 }
 
-double tr_try_value(const tr_try_spec *spec, size_t k)
+double tr_trial_value(const tr_trial_spec *spec, size_t k)
 {
+    if (spec->what == TR_TRIAL_LAMBDA)
+        return spec->from * pow(spec->step, (double)k);
     double value = spec->from + spec->step * (double)k;
     return fabs(value) < 1e-9 * spec->step ? 0.0 : value; /* not -1.4e-17 */
 }
 
-static tr_status find_name(const char *text, size_t length, tr_try_what *what)
+static tr_status find_name(const char *text, size_t length, tr_trial_what *what)
 {
     char word[64] = "";
     if (length < sizeof word)
         memcpy(word, text, length);
     for (size_t k = 0; k < N_NAMES; k++)
         if (strcmp(word, names[k]) == 0) {
-            *what = (tr_try_what)k;
+            *what = (tr_trial_what)k;
             return TR_OK;
         }
     const char *near = tr_nearest(word, names + 1, N_NAMES - 1);
     return tr_fail(TR_ERR_USAGE,
                    "--try %s: there is no %.*s to try%s%s; there are tilt-offset, "
-                   "axis-shift, pitch, thickness and z-shift, such as --try "
+                   "axis-shift, pitch, thickness, z-shift and lambda, such as --try "
                    "tilt-offset=-5:5:1",
                    text, (int)length, text, near ? "; did you mean " : "",
                    near ? near : "");
@@ -59,14 +64,14 @@ static bool read_range(const char *text, double value[3])
 }
 
 /* Each value must be one that the option itself would take. */
-static tr_status check_values(const char *text, const tr_try_spec *spec)
+static tr_status check_values(const char *text, const tr_trial_spec *spec)
 {
     const tr_option *row = tr_common_options;
     while (strcmp(row->name, names[spec->what]) != 0)
         row++;
     char allowed[128];
     tr_option_allowed(row, allowed, sizeof allowed);
-    double last = tr_try_value(spec, spec->n - 1);
+    double last = tr_trial_value(spec, spec->n - 1);
     if (spec->from < row->min || last > row->max)
         return tr_fail(TR_ERR_USAGE, "--try %s: --%s must be %s", text, row->name,
                        allowed);
@@ -77,16 +82,27 @@ static tr_status check_values(const char *text, const tr_try_spec *spec)
     return TR_OK;
 }
 
-tr_status tr_try_parse(const char *text, tr_try_spec *spec)
+/* How many steps lead from `from` to `to`; NAN where none do. */
+static double count_steps(const tr_trial_spec *spec)
+{
+    if (spec->what == TR_TRIAL_LAMBDA)
+        return spec->from > 0.0 && spec->step > 1.0
+                   ? floor(log(spec->to / spec->from) / log(spec->step) + 1e-6)
+                   : NAN;
+    return spec->step > 0.0 ? floor((spec->to - spec->from) / spec->step + 1e-6) : NAN;
+}
+
+tr_status tr_trial_parse(const char *text, tr_trial_spec *spec)
 {
     size_t length = strcspn(text, "=");
-    double value[3];
-    *spec = (tr_try_spec){.what = TR_TRY_SAMPLES, .step = 1.0, .n = 1};
-    if (strcmp(text, names[TR_TRY_SAMPLES]) == 0)
+    double value[3] = {0.125, 8.0, 2.0};
+    *spec = (tr_trial_spec){.what = TR_TRIAL_SAMPLES, .step = 1.0, .n = 1};
+    if (strcmp(text, names[TR_TRIAL_SAMPLES]) == 0)
         return TR_OK;
     TR_TRY(find_name(text, length, &spec->what));
-    if (spec->what == TR_TRY_SAMPLES || text[length] != '=' ||
-        !read_range(text + length + 1, value))
+    bool alone = spec->what == TR_TRIAL_LAMBDA && !text[length];
+    if (spec->what == TR_TRIAL_SAMPLES ||
+        (!alone && (text[length] != '=' || !read_range(text + length + 1, value))))
         return tr_fail(TR_ERR_USAGE,
                        "--try %s: must be PARAMETER=FROM:TO:STEP, such as "
                        "tilt-offset=-5:5:1, or nothing",
@@ -94,11 +110,16 @@ tr_status tr_try_parse(const char *text, tr_try_spec *spec)
     spec->from = value[0];
     spec->to = value[1];
     spec->step = value[2];
-    double steps = floor((spec->to - spec->from) / spec->step + 1e-6);
-    if (!(spec->step > 0.0) || !(steps >= LEAST_VALUES - 1) || steps > MOST_VALUES - 1)
+    double steps = count_steps(spec);
+    if (isnan(steps) && spec->what == TR_TRIAL_LAMBDA)
+        return tr_fail(TR_ERR_USAGE,
+                       "--try %s: lambda=FROM:TO:FACTOR begins above 0 and grows by a "
+                       "factor above 1, such as lambda=0.125:8:2",
+                       text);
+    if (!(steps >= LEAST_VALUES - 1) || steps > MOST_VALUES - 1)
         return tr_fail(TR_ERR_USAGE,
                        "--try %s: from %g to %g in steps of %g must be %d to %d values",
                        text, spec->from, spec->to, spec->step, LEAST_VALUES, MOST_VALUES);
     spec->n = (size_t)steps + 1;
-    return check_values(text, spec);
+    return spec->what == TR_TRIAL_LAMBDA ? TR_OK : check_values(text, spec);
 }

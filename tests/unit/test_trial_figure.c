@@ -49,7 +49,7 @@ static void test_band_is_the_best_of_all(void **state)
                     first = a;
                     end = b;
                 }
-        tr_try_band band = tr_try_find_band(p, N, until);
+        tr_trial_band band = tr_trial_find_band(p, N, until);
         assert_int_equal(band.first, first);
         assert_int_equal(band.end, end);
         assert_true(fabs(band.gain - best) < 1e-12);
@@ -64,47 +64,47 @@ static void test_band_of_a_thick_volume(void **state)
     static double p[N], until[N + 1];
     for (size_t z = 0; z < N; z++)
         p[z] = z >= 203 && z < 451 ? 2.0 : 1.0;
-    tr_try_band band = tr_try_find_band(p, N, until);
+    tr_trial_band band = tr_trial_find_band(p, N, until);
     assert_int_equal(band.first, 203);
     assert_int_equal(band.end, 451);
     for (size_t z = 0; z < N; z++)
         p[z] = z >= 203 && z < 451 ? 1.0 : 2.0; /* a gap is no specimen */
-    band = tr_try_find_band(p, N, until);
+    band = tr_trial_find_band(p, N, until);
     assert_true(band.first == 0 || band.end == N || band.gain == 0.0);
 }
 
-enum { PLANES = 30, VALUES = 7, THIRDS = TR_TRY_UNITS * TR_TRY_THIRDS };
+enum { PLANES = 30, VALUES = 7, THIRDS = TR_TRIAL_UNITS * TR_TRIAL_THIRDS };
 
 /* Kurtosis with its peak at 3.3 steps in every unit but for a little of its own. */
 static void test_vertex_and_errors(void **state)
 {
     (void)state;
     static double squares[THIRDS], fourths[VALUES][THIRDS];
-    tr_try_measure m[VALUES];
+    tr_trial_measure m[VALUES];
     for (size_t i = 0; i < THIRDS; i++)
         squares[i] = 1.0;
     for (size_t k = 0; k < VALUES; k++) {
         for (unsigned i = 0; i < THIRDS; i++) {
-            double at = (double)k - 3.3 - 0.1 * (hash_01(i / TR_TRY_THIRDS) - 0.5);
+            double at = (double)k - 3.3 - 0.1 * (hash_01(i / TR_TRIAL_THIRDS) - 0.5);
             fourths[k][i] = exp(2.0 - 0.05 * at * at);
         }
         m[k] =
-            (tr_try_measure){.planes = PLANES, .squares = squares, .fourths = fourths[k]};
+            (tr_trial_measure){.planes = PLANES, .squares = squares, .fourths = fourths[k]};
     }
     double figure[VALUES];
-    tr_try_verdict v;
-    assert_int_equal(tr_try_judge(TR_TRY_SHARP, m, VALUES, -6.0, 2.0, figure, &v), 0);
+    tr_trial_verdict v;
+    assert_int_equal(tr_trial_judge(TR_TRIAL_SHARP, m, VALUES, -6.0, 2.0, figure, &v), 0);
     double mean = 0.0, squared = 0.0;
-    for (unsigned u = 0; u < TR_TRY_UNITS; u++) {
+    for (unsigned u = 0; u < TR_TRIAL_UNITS; u++) {
         double own = 0.1 * (hash_01(u) - 0.5);
-        mean += own / TR_TRY_UNITS;
+        mean += own / TR_TRIAL_UNITS;
         squared += own * own;
     }
-    double variance = (squared - TR_TRY_UNITS * mean * mean) / (TR_TRY_UNITS - 1.0);
+    double variance = (squared - TR_TRIAL_UNITS * mean * mean) / (TR_TRIAL_UNITS - 1.0);
     assert_int_equal(v.best, 3);
     assert_true(fabs(v.value - (-6.0 + 2.0 * (3.3 + mean))) < 1e-9);
     /* The vertex is linear in the units' own: the jackknife is the ordinary error. */
-    assert_true(fabs(v.error - 2.0 * sqrt(variance / TR_TRY_UNITS)) < 1e-9);
+    assert_true(fabs(v.error - 2.0 * sqrt(variance / TR_TRIAL_UNITS)) < 1e-9);
     assert_true(v.sigma > 20.0);
 }
 
@@ -112,15 +112,15 @@ static void test_contrast_needs_a_specimen(void **state)
 {
     (void)state;
     static double profile[THIRDS * PLANES];
-    tr_try_measure m = {.planes = PLANES, .profile = profile};
-    tr_try_contrast c;
+    tr_trial_measure m = {.planes = PLANES, .profile = profile};
+    tr_trial_contrast c;
     for (unsigned i = 0; i < THIRDS * PLANES; i++)
         profile[i] = 1.0 + 0.2 * hash_01(i);
-    assert_int_equal(tr_try_find_contrast(&m, true, &c), 0);
+    assert_int_equal(tr_trial_find_contrast(&m, true, &c), 0);
     assert_true(fabs(c.ratio - 1.0) < 0.02 && c.sigma < 4.0);
     for (unsigned i = 0; i < THIRDS * PLANES; i++)
         profile[i] *= i % PLANES >= 8 && i % PLANES < 20 ? 1.5 : 1.0;
-    assert_int_equal(tr_try_find_contrast(&m, true, &c), 0);
+    assert_int_equal(tr_trial_find_contrast(&m, true, &c), 0);
     assert_true(fabs(c.ratio - 1.5) < 0.03 && c.sigma > 20.0);
 }
 
