@@ -15,7 +15,7 @@ typedef struct tr_setup {
     const char *help_topic; /* of --help; NULL: none */
     const tr_algorithm *algorithm;
     const tr_method *method; /* the program's, or its method for a few slices */
-    tr_trial_spec trial;       /* where options.try_what is given */
+    tr_trial_spec trial;     /* where options.try_what is given */
     void *params;            /* of the algorithm */
     tr_option_group *groups;
     size_t n_groups;

@@ -88,8 +88,8 @@ static void test_vertex_and_errors(void **state)
             double at = (double)k - 3.3 - 0.1 * (hash_01(i / TR_TRIAL_THIRDS) - 0.5);
             fourths[k][i] = exp(2.0 - 0.05 * at * at);
         }
-        m[k] =
-            (tr_trial_measure){.planes = PLANES, .squares = squares, .fourths = fourths[k]};
+        m[k] = (tr_trial_measure){
+            .planes = PLANES, .squares = squares, .fourths = fourths[k]};
     }
     double figure[VALUES];
     tr_trial_verdict v;
