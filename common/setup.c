@@ -274,7 +274,8 @@ tr_status tr_setup_make_geometry(const tr_setup *s, tr_geometry *geometry)
         .z_shift = o->z_shift / b,
     };
     TR_TRY(tr_geometry_init(&spec, geometry));
-    geometry->outer = s->job.outside ? tr_outside_cells(geometry) : 0;
+    bool whole = s->method->whole_volume;
+    geometry->outer = s->job.outside ? tr_outside_cells(&s->job, geometry, whole) : 0;
     return TR_OK;
 }
 
@@ -429,8 +430,9 @@ static tr_status measure_series(tr_setup *s, tr_comm *comm)
                        !tr_option_given(&s->line, "iterations") &&
                        !tr_option_given(&s->line, "tolerance") &&
                        tr_noise_is_strong(&job->noise);
-    return comm->ops->agree(
-        comm, tr_outside_decide(job, (tr_outside_choice)s->options.outside));
+    return comm->ops->agree(comm,
+                            tr_outside_decide(job, (tr_outside_choice)s->options.outside,
+                                              s->method->whole_volume));
 }
 
 tr_status tr_setup_series(tr_setup *s, tr_comm *comm)

@@ -249,7 +249,7 @@ static void check_seam(const fixture *f, const tr_slab *s, const char *name)
     }
     if (getenv("TR_TEST_VERBOSE"))
         print_message("%s: a seam of %.2g\n", name, worst / largest);
-    if (!(worst < 0.03 * largest))
+    if (!(worst < 0.05 * largest))
         fail_msg("%s: a seam of %g", name, worst / largest);
     free_vec(f, &x);
     free_vec(f, &much);
