@@ -15,7 +15,7 @@ typedef struct band_task {
 typedef struct band_side {
     size_t iz;
     bool right;
-    double base, height; /* of lane 0; of a step up along p */
+    tr_outer_start start;
     tr_outer_span span;
 } band_side;
 
@@ -23,14 +23,11 @@ static band_side find_band_side(const band_task *t, size_t iz, bool right)
 {
     const tr_slab *s = t->s;
     const tr_outer_course *c = t->c;
-    band_side side = {.iz = iz,
-                      .right = right,
-                      .base = c->p0 + c->pz * (double)iz,
-                      .height = (right ? 1.0 : -1.0) / c->px};
-    double one = side.base + c->py * (double)t->lane;
-    double other = side.base + c->py * (double)(t->lane + t->lanes - 1);
+    band_side side = {iz, right, tr_outer_find_start(s, c, iz, right), {0, 0, 0}};
+    double one = side.start.base + side.start.py * (double)t->lane;
+    double other = one + side.start.py * (double)(t->lanes - 1);
     side.span =
-        tr_outer_find_any(right, (int)s->outer, (double)s->n_x, (double)c->n_p,
+        tr_outer_find_any(true, (int)s->outer, (double)s->n_x, (double)c->n_p,
                           one < other ? one : other, one < other ? other : one, c->px);
     return side;
 }
@@ -45,16 +42,16 @@ static inline __attribute__((always_inline)) step_taps
 find_step_taps(const band_task *t, const band_side *side, int k, size_t r)
 {
     const tr_outer_course *c = t->c;
-    double at = side->base + TR_OUTER_LEFT +
-                c->px * tr_outer_position(side->right, k, (double)t->s->n_x) +
-                c->py * (double)(t->lane + r);
+    double at = side->start.base + TR_OUTER_LEFT +
+                side->start.py * (double)(t->lane + r) +
+                c->px * tr_outer_position(true, k, (double)t->s->n_x);
     ivec place;
     vec f;
     step_taps taps;
-    split_lanes(within(at, 1e9), c->py, &place, &f);
+    split_lanes(within(at, 1e9), side->start.py, &place, &f);
     hold(&place, &f, (int)c->n_p + TR_OUTER_LEFT);
     vec first = 0.5f * (1.0f - f) * (1.0f - f), last = 0.5f * f * f;
-    float height = (float)side->height;
+    float height = (float)(1.0 / c->px);
     taps.weight[0] = height * first;
     taps.weight[1] = height * (1.0f - first - last);
     taps.weight[2] = height * last;
@@ -137,17 +134,36 @@ static void add_band_side(const band_task *t, const band_side *side, const float
     }
 }
 
-/* The running sum of steps to the pixels that see it: lane by lane, so that it does not
- * show which lanes a vector has. */
-static void sum_band(const band_task *t, const float *steps, float *view)
+/* The list of the left side follows that of the right one. */
+static inline size_t left_list(const band_task *t)
+{
+    return tr_outer_places(t->s) * t->lanes;
+}
+
+/* The running sum of one list, for a vector of lanes: at each p what is seen there. */
+static void sum_list(const band_task *t, float *list)
+{
+    vec sum = {0};
+    for (size_t i = 0; i < t->c->n_p + TR_OUTER_LEFT; i++) {
+        sum += *(const vec *)(list + i * t->lanes);
+        *(vec *)(list + i * t->lanes) = sum;
+    }
+}
+
+/* The running sums to the pixels that see them: lane by lane, so that it does not show
+ * which lanes a vector has. */
+static void sum_band(const band_task *t, float *steps, float *view)
 {
     const int n = t->c->reach > 1.0 ? 3 : 2;
-    for (size_t r = 0; r < t->lanes; r += VECTOR) {
-        vec sum = {0};
-        for (size_t i = 0; i < TR_OUTER_LEFT; i++)
-            sum += *(const vec *)(steps + i * t->lanes + r);
-        for (size_t p = 0; p < t->c->n_p; p++) {
-            sum += *(const vec *)(steps + (p + TR_OUTER_LEFT) * t->lanes + r);
+    const size_t n_p = t->c->n_p, lanes = t->lanes;
+    for (size_t r = 0; r < lanes; r += VECTOR) {
+        const float *right = steps + TR_OUTER_LEFT * lanes + r;
+        const float *left = right + left_list(t);
+        sum_list(t, steps + r);
+        sum_list(t, steps + left_list(t) + r);
+        for (size_t p = 0; p < n_p; p++) {
+            vec sum = *(const vec *)(right + p * lanes) +
+                      *(const vec *)(left + (n_p - 1 - p) * lanes);
             const pixel_taps taps = find_pixels(t, p, r);
             float *to = pixels_at(t, view, p);
             for (int j = 0; j < VECTOR; j++)
@@ -157,12 +173,12 @@ static void sum_band(const band_task *t, const float *steps, float *view)
     }
 }
 
-/* As task_lanes: the list of steps should stay in the second-level cache. */
+/* As task_lanes: the lists of steps should stay in the second-level cache. */
 static size_t band_lanes(const tr_slab *s)
 {
     enum { MOST_FLOATS = 1 << 16 };
     size_t lanes = 64;
-    while (lanes > TR_LANES && tr_outer_places(s) * lanes > MOST_FLOATS)
+    while (lanes > TR_LANES && 2 * tr_outer_places(s) * lanes > MOST_FLOATS)
         lanes /= 2;
     return min_size(lanes, s->rows);
 }
@@ -172,17 +188,17 @@ static void project_coupled_view(const tr_slab *s, const tr_ray *ray, const floa
 {
     const tr_outer_course c = tr_outer_find_course(s, ray, s->n_z);
     size_t lanes = band_lanes(s);
-    float steps[tr_outer_places(s) * lanes] __attribute__((aligned(64)));
+    float steps[2 * tr_outer_places(s) * lanes] __attribute__((aligned(64)));
     /* Each pixel gets its bands one after the other, however the lanes are cut. */
     for (size_t b = 0; b < c.bands; b++)
         for (size_t lane = 0; lane < s->rows; lane += lanes) {
             const band_task t = {s, &c, tr_outer_find_band(s, &c, b), lane,
                                  min_size(lanes, s->rows - lane)};
-            memset(steps, 0, (c.n_p + TR_OUTER_SPARE) * t.lanes * sizeof *steps);
+            memset(steps, 0, 2 * left_list(&t) * sizeof *steps);
             for (size_t iz = t.band.begin; iz < t.band.end; iz++)
                 for (int right = 0; right < 2; right++) {
                     const band_side side = find_band_side(&t, iz, right);
-                    add_band_side(&t, &side, x, steps);
+                    add_band_side(&t, &side, x, steps + (right ? 0 : left_list(&t)));
                 }
             sum_band(&t, steps, view);
         }
@@ -201,24 +217,39 @@ static void project_outer_coupled(const tr_slab *s, const tr_subset *views,
 
 /* ---- the adjoint ---- */
 
-/* What each step is seen by. */
-static void spread_band(const band_task *t, const float *view, float *seen)
+/* What each step of a list is seen by: sums of what its places have, for a vector of
+ * lanes. */
+static void spread_list(const band_task *t, float *list)
 {
     const size_t n_p = t->c->n_p;
+    vec sum = {0};
+    for (size_t i = n_p + TR_OUTER_LEFT; i < n_p + TR_OUTER_SPARE; i++)
+        *(vec *)(list + i * t->lanes) = sum;
+    for (size_t i = n_p + TR_OUTER_LEFT; i-- > TR_OUTER_LEFT;) {
+        sum += *(const vec *)(list + i * t->lanes);
+        *(vec *)(list + i * t->lanes) = sum;
+    }
+    for (size_t i = 0; i < TR_OUTER_LEFT; i++)
+        *(vec *)(list + i * t->lanes) = sum;
+}
+
+static void spread_band(const band_task *t, const float *view, float *seen)
+{
     const int n = t->c->reach > 1.0 ? 3 : 2;
-    for (size_t r = 0; r < t->lanes; r += VECTOR) {
-        vec sum = {0};
-        for (size_t i = n_p + TR_OUTER_LEFT; i < n_p + TR_OUTER_SPARE; i++)
-            *(vec *)(seen + i * t->lanes + r) = sum;
-        for (size_t p = n_p; p-- > 0;) {
+    const size_t n_p = t->c->n_p, lanes = t->lanes;
+    for (size_t r = 0; r < lanes; r += VECTOR) {
+        float *right = seen + TR_OUTER_LEFT * lanes + r, *left = right + left_list(t);
+        for (size_t p = 0; p < n_p; p++) {
             const pixel_taps taps = find_pixels(t, p, r);
             const float *from = pixels_at(t, view, p);
+            vec sum = {0};
             for (int i = 0; i < n; i++)
                 sum += taps.weight[i] * gather(from, taps.index[i]);
-            *(vec *)(seen + (p + TR_OUTER_LEFT) * t->lanes + r) = sum;
+            *(vec *)(right + p * lanes) = sum;
+            *(vec *)(left + (n_p - 1 - p) * lanes) = sum;
         }
-        for (size_t i = 0; i < TR_OUTER_LEFT; i++)
-            *(vec *)(seen + i * t->lanes + r) = sum;
+        spread_list(t, seen + r);
+        spread_list(t, seen + left_list(t) + r);
     }
 }
 
@@ -252,7 +283,7 @@ static void gather_band_side(const band_task *t, const band_side *side, const fl
 static void backproject_coupled_task(const tr_slab *s, const tr_subset *views,
                                      const outer_task *task, const float *p, float *x)
 {
-    float seen[tr_outer_places(s) * task->lanes] __attribute__((aligned(64)));
+    float seen[2 * tr_outer_places(s) * task->lanes] __attribute__((aligned(64)));
     clear_cells(s, task, x);
     for (size_t k = 0; k < view_count(s, views); k++) {
         size_t view = view_at(views, k);
@@ -268,7 +299,7 @@ static void backproject_coupled_task(const tr_slab *s, const tr_subset *views,
             for (size_t iz = begin; iz < end; iz++)
                 for (int right = 0; right < 2; right++) {
                     const band_side side = find_band_side(&t, iz, right);
-                    gather_band_side(&t, &side, seen, x);
+                    gather_band_side(&t, &side, seen + (right ? 0 : left_list(&t)), x);
                 }
         }
     }

@@ -5,7 +5,9 @@
  *
  *   c = p0 + px x + py r + pz z
  *
- * and its running sum at p is seen at
+ * Each side of the core has a list of its own, whose steps go outwards: that of the left
+ * one has p = n_p - 1 first. So a cell that is hardly seen is not the small difference of
+ * large sums. What the running sums are at p is seen at
  *
  *   q = q0 + slope p + qy r + qz z
  *
@@ -78,6 +80,23 @@ TR_HD static inline tr_outer_band tr_outer_find_band(const tr_slab *s,
     return band;
 }
 
+/* One side of one plane in its list: row 0 and what a row adds, such that cell k steps up
+ * at base + py r + px tr_outer_position(true, k, n_x). */
+typedef struct tr_outer_start {
+    double base, py;
+} tr_outer_start;
+
+TR_HD static inline tr_outer_start
+tr_outer_find_start(const tr_slab *s, const tr_outer_course *c, size_t iz, bool right)
+{
+    tr_outer_start start = {c->p0 + c->pz * (double)iz, c->py};
+    if (!right) {
+        start.base = (double)c->n_p - 1.0 - start.base - c->px * ((double)s->n_x - 1.0);
+        start.py = -c->py;
+    }
+    return start;
+}
+
 /* The share of a pixel that is `away` from where a row is seen. */
 TR_HD static inline float tr_outer_share(float away, float reach)
 {
@@ -85,7 +104,7 @@ TR_HD static inline float tr_outer_share(float away, float reach)
     return share > 0.0f ? share / reach : 0.0f;
 }
 
-/* Lanes whose lists of steps have so many places: of the largest of a slab's views. */
+/* The places of a list: those of a slab's largest. */
 TR_HD static inline size_t tr_outer_places(const tr_slab *s)
 {
     return (s->n_u > s->p_rows ? s->n_u : s->p_rows) + TR_OUTER_SPARE;
