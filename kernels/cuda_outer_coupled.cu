@@ -16,7 +16,8 @@ enum {
 };
 const size_t most_bytes = (size_t)128 << 20;
 
-/* Lists of steps [view][band][place][lane] for some bands of some views at a time. */
+/* Lists of steps [view][band][side][place][lane] for some bands of some views at a time.
+ */
 struct lists {
     size_t places, first_band;
     unsigned bands;
@@ -61,35 +62,32 @@ __device__ inline size_t lane_of(const tr_slab *s, unsigned *number)
 }
 
 __device__ inline float *list_at(const tr_slab *s, const lists *l, unsigned number,
-                                 size_t lane)
+                                 bool right, size_t lane)
 {
-    return l->steps + (size_t)number * l->places * s->rows + lane;
+    return l->steps + (2 * (size_t)number + (right ? 0 : 1)) * l->places * s->rows + lane;
 }
 
 /* One side of one plane as a view sees one of its rows. */
 struct row_side {
-    double base, px, height; /* of a step up along p */
+    double base, px;
     tr_outer_span span;
-    bool right;
 };
 
 __device__ inline row_side find_row_side(const tr_slab *s, const tr_outer_course *c,
                                          size_t iz, size_t lane, bool right)
 {
+    const tr_outer_start start = tr_outer_find_start(s, c, iz, right);
     row_side of;
-    of.base = c->p0 + c->pz * (double)iz + c->py * (double)lane;
+    of.base = start.base + start.py * (double)lane;
     of.px = c->px;
-    of.height = (right ? 1.0 : -1.0) / c->px;
-    of.span = tr_outer_find(right, (int)s->outer, (double)s->n_x, (double)c->n_p, of.base,
+    of.span = tr_outer_find(true, (int)s->outer, (double)s->n_x, (double)c->n_p, of.base,
                             c->px);
-    of.right = right;
     return of;
 }
 
 __device__ inline tr_outer_taps find_row_step(const tr_slab *s, const row_side *of, int k)
 {
-    return tr_outer_step(
-        of->base + of->px * tr_outer_position(of->right, k, (double)s->n_x), of->height);
+    return tr_outer_step_at(true, k, (double)s->n_x, of->base, of->px);
 }
 
 __device__ inline size_t cell_at(const tr_slab *s, size_t iz, bool right, int k,
@@ -102,19 +100,18 @@ __device__ inline size_t cell_at(const tr_slab *s, size_t iz, bool right, int k,
 /* ---- forward ---- */
 
 /* The cell nearest to the core steps down to 0 there: the core is projected by itself. */
-__device__ void add_row(const tr_slab *s, const row_side *of, size_t iz, size_t lane,
-                        const float *__restrict__ x, float *list)
+__device__ void add_row(const tr_slab *s, const row_side *of, size_t iz, bool right,
+                        size_t lane, const float *__restrict__ x, float *list)
 {
     const tr_outer_span span = of->span;
     float inner = 0.0f;
     if (span.entering >= 0)
-        list[0] +=
-            (float)fabs(of->height) * x[cell_at(s, iz, of->right, span.entering, lane)];
+        list[0] += (float)(1.0 / of->px) * x[cell_at(s, iz, right, span.entering, lane)];
     if (span.first > 0 && span.first < span.end)
-        inner = x[cell_at(s, iz, of->right, span.first - 1, lane)];
+        inner = x[cell_at(s, iz, right, span.first - 1, lane)];
     for (int k = span.first; k < span.end; k++) {
         const tr_outer_taps taps = find_row_step(s, of, k);
-        float here = x[cell_at(s, iz, of->right, k, lane)], step = here - inner;
+        float here = x[cell_at(s, iz, right, k, lane)], step = here - inner;
         float *to = list + (size_t)taps.at * s->rows;
         to[0] += taps.weight[0] * step;
         to[s->rows] += taps.weight[1] * step;
@@ -123,8 +120,8 @@ __device__ void add_row(const tr_slab *s, const row_side *of, size_t iz, size_t 
     }
 }
 
-/* The running sums of one band of one view's steps, in their list: at place p + LEFT what
- * is seen at p. */
+/* The running sums of one band of one view's steps, in their lists: at place p + LEFT
+ * what is seen at p. */
 __global__ void __launch_bounds__(THREADS)
     list_band(tr_slab s, const tr_ray *__restrict__ rays, lists l,
               const float *__restrict__ x)
@@ -135,34 +132,38 @@ __global__ void __launch_bounds__(THREADS)
     if (!b->used || lane >= s.rows)
         return;
     const size_t n_p = b->course.n_p;
-    float *list = list_at(&s, &l, number, lane), sum = 0.0f;
-    for (size_t i = 0; i < n_p + TR_OUTER_SPARE; i++)
-        list[i * s.rows] = 0.0f;
-    for (size_t iz = b->band.begin; iz < b->band.end; iz++)
-        for (int right = 0; right < 2; right++) {
+    for (int right = 0; right < 2; right++) {
+        float *list = list_at(&s, &l, number, right != 0, lane), sum = 0.0f;
+        for (size_t i = 0; i < n_p + TR_OUTER_SPARE; i++)
+            list[i * s.rows] = 0.0f;
+        for (size_t iz = b->band.begin; iz < b->band.end; iz++) {
             const row_side of = find_row_side(&s, &b->course, iz, lane, right != 0);
-            add_row(&s, &of, iz, lane, x, list);
+            add_row(&s, &of, iz, right != 0, lane, x, list);
         }
-    for (size_t i = 0; i < n_p + TR_OUTER_LEFT; i++) {
-        sum += list[i * s.rows];
-        list[i * s.rows] = sum;
+        for (size_t i = 0; i < n_p + TR_OUTER_LEFT; i++) {
+            sum += list[i * s.rows];
+            list[i * s.rows] = sum;
+        }
     }
 }
 
 /* Of one band to a pixel at p and q: the rows that are seen within reach. */
 __device__ float sum_rows_at(const tr_slab *s, const tr_outer_course *c,
-                             const tr_outer_band *band, const float *__restrict__ list,
-                             size_t p, size_t q, float sum)
+                             const tr_outer_band *band, const float *__restrict__ right,
+                             const float *__restrict__ left, size_t p, size_t q,
+                             float sum)
 {
     const double at = band->q0 + c->slope * (double)p, middle = ((double)q - at) / c->qy;
     const double half = c->reach / fabs(c->qy);
     double low = ceil(middle - half), high = floor(middle + half);
     low = low > 0.0 ? low : 0.0;
     high = high < (double)s->rows - 1.0 ? high : (double)s->rows - 1.0;
-    list += (p + TR_OUTER_LEFT) * s->rows;
+    right += (p + TR_OUTER_LEFT) * s->rows;
+    left += (c->n_p - 1 - p + TR_OUTER_LEFT) * s->rows;
     for (double r = low; r <= high; r += 1.0) {
         float away = (float)(at + c->qy * r - (double)q);
-        sum += tr_outer_share(away, (float)c->reach) * list[(size_t)r];
+        float share = tr_outer_share(away, (float)c->reach);
+        sum += share * (right[(size_t)r] + left[(size_t)r]);
     }
     return sum;
 }
@@ -187,8 +188,9 @@ __global__ void __launch_bounds__(THREADS)
     float sum = *to;
     for (unsigned k = 0; k < l.bands && l.first_band + k < c->bands; k++) {
         const tr_outer_band band = tr_outer_find_band(&s, c, l.first_band + k);
-        sum =
-            sum_rows_at(&s, c, &band, list_at(&s, &l, view * l.bands + k, 0), at, q, sum);
+        const unsigned list = view * l.bands + k;
+        sum = sum_rows_at(&s, c, &band, list_at(&s, &l, list, true, 0),
+                          list_at(&s, &l, list, false, 0), at, q, sum);
     }
     *to = sum;
 }
@@ -212,7 +214,21 @@ __device__ inline float gather_pixels(const tr_outer_course *c,
     return sum;
 }
 
-/* What each step of one band of one view is seen by. */
+/* What each step of a list is seen by: sums of what its places have. */
+__device__ void spread_list(const tr_slab *s, size_t n_p, float *list)
+{
+    float sum = 0.0f;
+    for (size_t i = n_p + TR_OUTER_LEFT; i < n_p + TR_OUTER_SPARE; i++)
+        list[i * s->rows] = 0.0f;
+    for (size_t i = n_p + TR_OUTER_LEFT; i-- > TR_OUTER_LEFT;) {
+        sum += list[i * s->rows];
+        list[i * s->rows] = sum;
+    }
+    for (size_t i = 0; i < TR_OUTER_LEFT; i++)
+        list[i * s->rows] = sum;
+}
+
+/* One band of one view. */
 __global__ void __launch_bounds__(THREADS)
     spread_band(tr_slab s, tr_cuda_rays rays, lists l, const float *__restrict__ p)
 {
@@ -225,15 +241,15 @@ __global__ void __launch_bounds__(THREADS)
     const float *view =
         p + (size_t)rays.numbers[number / l.bands] * (s.n_u + TR_GUARDS) * s.p_rows;
     const double q0 = b->band.q0 + c->qy * (double)lane;
-    float *list = list_at(&s, &l, number, lane), sum = 0.0f;
-    for (size_t i = c->n_p + TR_OUTER_LEFT; i < c->n_p + TR_OUTER_SPARE; i++)
-        list[i * s.rows] = 0.0f;
-    for (size_t at = c->n_p; at-- > 0;) {
-        sum += gather_pixels(c, view, at, q0 + c->slope * (double)at);
-        list[(at + TR_OUTER_LEFT) * s.rows] = sum;
+    float *right = list_at(&s, &l, number, true, lane);
+    float *left = list_at(&s, &l, number, false, lane);
+    for (size_t at = 0; at < c->n_p; at++) {
+        float sum = gather_pixels(c, view, at, q0 + c->slope * (double)at);
+        right[(at + TR_OUTER_LEFT) * s.rows] = sum;
+        left[(c->n_p - 1 - at + TR_OUTER_LEFT) * s.rows] = sum;
     }
-    for (size_t i = 0; i < TR_OUTER_LEFT; i++)
-        list[i * s.rows] = sum;
+    spread_list(&s, c->n_p, right);
+    spread_list(&s, c->n_p, left);
 }
 
 /* What step k of a row is seen by, 0 where it is not one of the image's. */
@@ -259,7 +275,7 @@ __device__ void gather_row(const tr_slab *s, const row_side *of, int k,
         float next = seen_step(s, of, k + j + 1, seen);
         float sum = here - next;
         if (of->span.entering == k + j)
-            sum += (float)fabs(of->height) * seen[0];
+            sum += (float)(1.0 / of->px) * seen[0];
         sums[j] += sum;
         here = next;
     }
@@ -294,7 +310,7 @@ __global__ void __launch_bounds__(THREADS)
                 const unsigned list =
                     (first + i) * l.bands + (unsigned)(band - l.first_band);
                 const row_side of = find_row_side(&s, &courses[i], iz, lane, right);
-                gather_row(&s, &of, k, list_at(&s, &l, list, lane), sums);
+                gather_row(&s, &of, k, list_at(&s, &l, list, right, lane), sums);
             }
 #pragma unroll
             for (int j = 0; j < TOGETHER; j++)
@@ -319,7 +335,7 @@ groups find_groups(const tr_cuda *c, const tr_slab *s, size_t n)
     }
     size_t most = c->properties.totalGlobalMem / SHARE;
     most = most < most_bytes ? most : most_bytes;
-    most /= tr_outer_places(s) * s->rows * sizeof(float);
+    most /= 2 * tr_outer_places(s) * s->rows * sizeof(float);
     g.bands = most < g.all_bands ? most : g.all_bands;
     g.bands = g.bands > 0 ? g.bands : 1;
     g.views = most / g.bands < MOST_VIEWS ? most / g.bands : (size_t)MOST_VIEWS;
@@ -332,7 +348,7 @@ tr_status new_lists(tr_cuda *c, const tr_slab *s, const groups *g, lists *l)
     void *memory;
     const size_t places = tr_outer_places(s);
     TR_TRY(tr_cuda_scratch(c, TR_SCRATCH_WORK,
-                           g->views * g->bands * places * s->rows * sizeof(float),
+                           2 * g->views * g->bands * places * s->rows * sizeof(float),
                            &memory));
     *l = {places, 0, (unsigned)g->bands, (float *)memory};
     return TR_OK;
