@@ -10,18 +10,21 @@ typedef struct coupled_case {
     const char *name;
     size_t n_u, p_rows, n_x, n_z, rows, outer;
     double range, turn, xtilt, scale; /* degrees; magnification */
+    double shift;                     /* columns */
 } coupled_case;
 
 static const coupled_case cases[] = {
-    {"shifted rows", 40, 48, 40, 24, 48, 12, 60, 0, 4, 1},
-    {"x-tilts", 40, 96, 36, 40, 80, 12, 60, 0, -9, 1},
-    {"turned", 40, 64, 40, 12, 48, 12, 60, 6, 0, 1},
-    {"turned back", 45, 80, 30, 21, 64, 12, 70, -20, 0, 1.04},
-    {"x-tilts and turned", 40, 112, 41, 30, 112, 8, 60, 11, 6, 0.97},
-    {"nearly a quarter turn", 64, 64, 40, 12, 48, 12, 60, 85, 3, 1},
-    {"a quarter turn back", 48, 64, 40, 12, 32, 12, 60, -90, 0, 1},
-    {"half a turn", 40, 64, 40, 12, 48, 12, 50, 178, -2, 1},
-    {"between the axes", 56, 64, 40, 12, 48, 12, 60, 44, 0, 1},
+    {"shifted rows", 40, 48, 40, 24, 48, 12, 60, 0, 4, 1, 0},
+    {"x-tilts", 40, 96, 36, 40, 80, 12, 60, 0, -9, 1, 0},
+    {"turned", 40, 64, 40, 12, 48, 12, 60, 6, 0, 1, 0},
+    {"turned back", 45, 80, 30, 21, 64, 12, 70, -20, 0, 1.04, 0},
+    {"x-tilts and turned", 40, 112, 41, 30, 112, 8, 60, 11, 6, 0.97, 0},
+    {"nearly a quarter turn", 64, 64, 40, 12, 48, 12, 60, 85, 3, 1, 0},
+    {"a quarter turn back", 48, 64, 40, 12, 32, 12, 60, -90, 0, 1, 0},
+    {"half a turn", 40, 64, 40, 12, 48, 12, 50, 178, -2, 1, 0},
+    {"between the axes", 56, 64, 40, 12, 48, 12, 60, 44, 0, 1, 0},
+    {"shifted out of the image", 24, 48, 24, 5, 48, 16, 45, 10, 4, 1, 40},
+    {"shifted the other way", 24, 48, 24, 5, 48, 16, 45, 10, 4, 1, -40},
 };
 
 static void make_slab(const coupled_case *c, tr_ray *rays, tr_slab *s)
@@ -49,8 +52,8 @@ static void make_slab(const coupled_case *c, tr_ray *rays, tr_slab *s)
                            .vx = m[1][0],
                            .vy = m[1][1],
                            .vz = m[1][2]};
-        rays[i].u0 =
-            (double)c->n_u / 2 - 0.3 - m[0][0] * x0 - m[0][1] * y0 - m[0][2] * z0;
+        rays[i].u0 = (double)c->n_u / 2 - 0.3 + c->shift - m[0][0] * x0 - m[0][1] * y0 -
+                     m[0][2] * z0;
         rays[i].v0 =
             (double)c->p_rows / 2 - 0.5 - m[1][0] * x0 - m[1][1] * y0 - m[1][2] * z0;
     }
