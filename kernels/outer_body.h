@@ -50,30 +50,38 @@ typedef struct tr_outer_span {
     int entering, first, end;
 } tr_outer_span;
 
-TR_HD static inline tr_outer_span tr_outer_find(bool right, int outer, double n_x,
-                                                double n_u, double base, double ux)
+/* Of several rows, whose bases are from `low` to `high`: what any of them sees. */
+TR_HD static inline tr_outer_span tr_outer_find_any(bool right, int outer, double n_x,
+                                                    double n_u, double low, double high,
+                                                    double ux)
 {
     tr_outer_span s;
     /* Steps pass beyond an edge of the image from some cell on, in either direction. */
     int k = 0;
     if (right) {
-        while (k < outer && base + ux * tr_outer_position(true, k, n_x) <= -TR_OUTER_LEFT)
+        while (k < outer && high + ux * tr_outer_position(true, k, n_x) <= -TR_OUTER_LEFT)
             k++;
         s.entering = k - 1;
         s.first = k;
-        while (k < outer && base + ux * tr_outer_position(true, k, n_x) < n_u)
+        while (k < outer && low + ux * tr_outer_position(true, k, n_x) < n_u)
             k++;
         s.end = k;
     } else {
-        while (k < outer && base + ux * tr_outer_position(false, k, n_x) >= n_u)
+        while (k < outer && low + ux * tr_outer_position(false, k, n_x) >= n_u)
             k++;
         s.first = k;
-        while (k < outer && base + ux * tr_outer_position(false, k, n_x) > -TR_OUTER_LEFT)
+        while (k < outer && high + ux * tr_outer_position(false, k, n_x) > -TR_OUTER_LEFT)
             k++;
         s.end = k;
         s.entering = k - 1;
     }
     return s;
+}
+
+TR_HD static inline tr_outer_span tr_outer_find(bool right, int outer, double n_x,
+                                                double n_u, double base, double ux)
+{
+    return tr_outer_find_any(right, outer, n_x, n_u, base, base, ux);
 }
 
 /* A step up at column c: the place in the list of steps of the first of three weights. */

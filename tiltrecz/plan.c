@@ -35,11 +35,43 @@ tr_ray tr_volume_ray(const tr_job *job, size_t view, size_t slice, long row)
                                   (double)slice, (double)row);
 }
 
+/* A range of image rows. */
+typedef struct row_span {
+    double low, high;
+} row_span;
+
+static void widen(row_span *s, double v)
+{
+    s->low = fmin(s->low, v);
+    s->high = fmax(s->high, v);
+}
+
+/* The image rows where a view sees what lies outside the field: its rows go on from edge
+ * to edge of the image, unless they run more along the image's columns. */
+static void add_outside(const tr_job *job, const tr_volume_plan *p, const tr_ray *ray,
+                        row_span *s)
+{
+    const tr_geometry *g = &job->geometry;
+    if (fabs(ray->ux) < fabs(ray->vx)) {
+        widen(s, -INFINITY);
+        widen(s, INFINITY);
+        return;
+    }
+    double slope = ray->vx / ray->ux;
+    for (int corner = 0; corner < 8; corner++) {
+        double u = corner & 1 ? (double)g->n_u : -1.0;
+        double r = corner & 2 ? (double)p->rows - 1.0 : 0.0;
+        double z = corner & 4 ? (double)g->thickness - 1.0 : 0.0;
+        widen(s, ray->v0 + slope * (u - ray->u0) + (ray->vy - ray->uy * slope) * r +
+                     (ray->vz - ray->uz * slope) * z);
+    }
+}
+
 /* The image rows that all rays of a process's slices touch: the corners tell. */
 static void find_window(const tr_job *job, tr_volume_plan *p)
 {
     const tr_geometry *g = &job->geometry;
-    double low = INFINITY, high = -INFINITY;
+    row_span seen = {INFINITY, -INFINITY};
     double x1 = (double)g->width - 1.0, z1 = (double)g->thickness - 1.0;
     for (size_t view = 0; view < g->n_views; view++) {
         tr_ray ray = tr_volume_ray(job, view, p->first, 0);
@@ -47,14 +79,15 @@ static void find_window(const tr_job *job, tr_volume_plan *p)
             double v = ray.v0 + (corner & 1 ? ray.vx * x1 : 0.0) +
                        (corner & 2 ? ray.vy * ((double)p->rows - 1.0) : 0.0) +
                        (corner & 4 ? ray.vz * z1 : 0.0);
-            low = fmin(low, v);
-            high = fmax(high, v);
+            widen(&seen, v);
         }
+        if (g->outer)
+            add_outside(job, p, &ray, &seen);
     }
     /* Beyond the image one row says all there is to say; the edge before it is always
      * there, because filtered projections repeat it. */
-    low = fmin(fmax(floor(low) - 1.0, -2.0), (double)g->n_v - 1.0);
-    high = fmax(fmin(floor(high) + 2.0, (double)g->n_v + 1.0), 0.0);
+    double low = fmin(fmax(floor(seen.low) - 1.0, -2.0), (double)g->n_v - 1.0);
+    double high = fmax(fmin(floor(seen.high) + 2.0, (double)g->n_v + 1.0), 0.0);
     p->window_first = (long)low;
     p->window_rows = (size_t)(high - low) + 1;
 }

@@ -7,25 +7,57 @@
 #include "kernels/outer_body.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/geometry/warp.h"
 
 static const double ISOLATED = 0.25; /* edges below this: nothing goes on */
 static const double STEEPEST = 80.0 * 3.14159265358979323846 / 180.0;
 enum { MOST_CELLS = 64 };
 
-tr_status tr_outside_cells(const tr_geometry *g, size_t *cells)
+/* How far beyond the width a view's rays are seen from, in planes 0 .. last. */
+static double beyond_rows(const tr_geometry *g, const tr_ray *ray, double last)
 {
+    double beyond = 0.0;
+    for (int end = 0; end < 2; end++) {
+        double u = ray->u0 + ray->uz * (end ? last : 0.0);
+        double left = (-1.0 - u) / ray->ux;
+        double right = ((double)g->n_u - u) / ray->ux;
+        beyond = fmax(beyond, fmax(-0.5 - left, right - (double)g->width + 0.5));
+    }
+    return beyond;
+}
+
+/* The same of rays that leave their row: x of the image's corners. */
+static double beyond_coupled(const tr_geometry *g, const tr_ray *ray)
+{
+    double beyond = 0.0, det = ray->ux * ray->vy - ray->uy * ray->vx;
+    for (int corner = 0; corner < 8; corner++) {
+        double z = corner & 4 ? (double)g->thickness - 1.0 : 0.0;
+        double u = (corner & 1 ? (double)g->n_u : -1.0) - ray->u0 - ray->uz * z;
+        double v = (corner & 2 ? (double)g->n_v : -1.0) - ray->v0 - ray->vz * z;
+        double x = (ray->vy * u - ray->uy * v) / det;
+        beyond = fmax(beyond, fmax(-0.5 - x, x - (double)g->width + 0.5));
+    }
+    return beyond;
+}
+
+tr_status tr_outside_cells(const tr_job *job, const tr_geometry *g, bool whole_volume,
+                           size_t *cells)
+{
+    bool coupled = whole_volume && (g->xtilt || job->transforms);
     tr_ray *rays = tr_calloc("rays", g->n_views, sizeof *rays);
     if (!rays)
         return TR_ERR_MEMORY;
-    double beyond = 0.0, planes = (double)tr_geometry_planes(g, g->n_v);
+    double beyond = 0.0, last = (double)tr_geometry_planes(g, g->n_v) - 1.0;
     tr_geometry_rays(g, 0, g->n_v, rays);
-    for (size_t v = 0; v < g->n_views; v++)
-        for (int end = 0; end < 2; end++) {
-            double u = rays[v].u0 + rays[v].uz * (end ? planes - 1.0 : 0.0);
-            double left = (-1.0 - u) / rays[v].ux;
-            double right = ((double)g->n_u - u) / rays[v].ux;
-            beyond = fmax(beyond, fmax(-0.5 - left, right - (double)g->width + 0.5));
-        }
+    for (size_t v = 0; v < g->n_views; v++) {
+        double m[6];
+        if (coupled && job->transforms)
+            tr_transform_inverse(&job->transforms[v], g->n_u, g->n_v, m);
+        if (coupled)
+            rays[v] = tr_geometry_direct_ray(g, v, job->transforms ? m : NULL, 0.0, 0.0);
+        beyond = fmax(beyond, coupled ? beyond_coupled(g, &rays[v])
+                                      : beyond_rows(g, &rays[v], last));
+    }
     free(rays);
     *cells = 0;
     while (beyond > 0.0 && *cells < MOST_CELLS && tr_outer_edge((int)*cells) < beyond)
@@ -33,38 +65,35 @@ tr_status tr_outside_cells(const tr_geometry *g, size_t *cells)
     return TR_OK;
 }
 
-/* Why the cells cannot be used, or NULL. */
-static const char *obstacle(const tr_job *job)
+/* Whether rays of some view run nearly along the rows. */
+static bool is_too_steep(const tr_geometry *g)
 {
-    const tr_geometry *g = &job->geometry;
-    if (g->xtilt)
-        return "views have x-tilts of their own";
-    if (job->transforms)
-        return "the views' transforms turn the rays";
     for (size_t v = 0; v < g->n_views; v++)
         if (!(fabs(g->tilt[v]) <= STEEPEST))
-            return "tilts go beyond 80 degrees";
-    return NULL;
+            return true;
+    return false;
 }
 
-tr_status tr_outside_decide(tr_job *job, tr_outside_choice choice)
+tr_status tr_outside_decide(tr_job *job, tr_outside_choice choice, bool whole_volume)
 {
-    const char *why_not = obstacle(job);
+    bool too_steep = is_too_steep(&job->geometry);
     bool goes_on = job->noise.edges >= ISOLATED;
     job->outside =
         choice == TR_OUTSIDE_CONTINUE || (choice == TR_OUTSIDE_AUTO && goes_on);
-    if (job->outside && why_not && choice == TR_OUTSIDE_CONTINUE)
+    if (job->outside && too_steep && choice == TR_OUTSIDE_CONTINUE)
         return tr_fail(TR_ERR_UNAVAILABLE,
-                       "--outside continue is not possible here, because %s; use "
-                       "--outside zero",
-                       why_not);
-    if (job->outside && why_not) {
-        tr_warn("the specimen seems to go on beyond the field, but because %s, nothing "
-                "is taken to be there: densities near the edges will be too high",
-                why_not);
+                       "--outside continue is not possible here, because tilts go beyond "
+                       "80 degrees, where rays run along what lies outside; use "
+                       "--outside zero");
+    if (job->outside && too_steep) {
+        tr_warn("the specimen seems to go on beyond the field, but because tilts go "
+                "beyond 80 degrees, nothing is taken to be there: densities near the "
+                "edges will be too high");
         job->outside = false;
     }
-    return job->outside ? tr_outside_cells(&job->geometry, &job->geometry.outer) : TR_OK;
+    return job->outside
+               ? tr_outside_cells(job, &job->geometry, whole_volume, &job->geometry.outer)
+               : TR_OK;
 }
 
 void tr_outside_print(const tr_job *job)

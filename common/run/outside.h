@@ -12,14 +12,18 @@ typedef enum tr_outside_choice {
 } tr_outside_choice;
 
 /* The cells on each side of a row that rays pass outside the volume's width; 0 where no
- * ray leaves it sideways. Errors: TR_ERR_MEMORY. */
-TR_CHECKED tr_status tr_outside_cells(const tr_geometry *g, size_t *cells);
+ * ray leaves it sideways. `whole_volume`: in a program that holds it all, where rays
+ * leave their row if views have x-tilts or transforms (job->transforms) of their own. The
+ * geometry need not be the job's. Errors: TR_ERR_MEMORY. */
+TR_CHECKED tr_status tr_outside_cells(const tr_job *job, const tr_geometry *g,
+                                      bool whole_volume, size_t *cells);
 
 /* Decide for the job, whose series is open: job->outside and the cells of its geometry.
  * auto continues where job->noise says that the edges are as strong as the middle.
- * Errors: TR_ERR_UNAVAILABLE where `continue` is asked for and rays leave their row, or
- * tilts go beyond 80 degrees. */
-TR_CHECKED tr_status tr_outside_decide(tr_job *job, tr_outside_choice choice);
+ * Errors: TR_ERR_UNAVAILABLE where `continue` is asked for and tilts go beyond 80
+ * degrees: such rays run along the rows, through cells without end. */
+TR_CHECKED tr_status tr_outside_decide(tr_job *job, tr_outside_choice choice,
+                                       bool whole_volume);
 
 /* Say what was measured and decided. */
 void tr_outside_print(const tr_job *job);

@@ -281,7 +281,9 @@ tr_status tr_setup_make_geometry(const tr_setup *s, tr_geometry *geometry)
         .z_shift = o->z_shift / b,
     };
     TR_TRY(tr_geometry_init(&spec, geometry));
-    return s->job.outside ? tr_outside_cells(geometry, &geometry->outer) : TR_OK;
+    bool whole = s->method->whole_volume;
+    return s->job.outside ? tr_outside_cells(&s->job, geometry, whole, &geometry->outer)
+                          : TR_OK;
 }
 
 tr_status tr_setup_geometry(tr_setup *s)
@@ -434,8 +436,9 @@ static tr_status measure_series(tr_setup *s, tr_comm *comm)
                        !tr_option_given(&s->line, "iterations") &&
                        !tr_option_given(&s->line, "tolerance") &&
                        tr_noise_is_strong(&job->noise);
-    return comm->ops->agree(
-        comm, tr_outside_decide(job, (tr_outside_choice)s->options.outside));
+    return comm->ops->agree(comm,
+                            tr_outside_decide(job, (tr_outside_choice)s->options.outside,
+                                              s->method->whole_volume));
 }
 
 tr_status tr_setup_series(tr_setup *s, tr_comm *comm)

@@ -81,8 +81,8 @@ static size_t steps_floats(const tr_slab *s, size_t lanes)
     return (s->n_u + TR_OUTER_SPARE) * lanes;
 }
 
-static void project_outer(const tr_slab *s, const tr_subset *views, const float *x,
-                          float *p, int threads)
+static void project_outer_rows(const tr_slab *s, const tr_subset *views, const float *x,
+                               float *p, int threads)
 {
     size_t lanes = task_lanes(s), n = view_count(s, views);
     size_t chunks = (s->rows + lanes - 1) / lanes;
@@ -146,14 +146,19 @@ static void gather_steps(const tr_slab *s, const tr_ray *ray, size_t iz, bool ri
     }
 }
 
-static void backproject_outer_task(const tr_slab *s, const tr_subset *views,
-                                   const outer_task *t, const float *p, float *x)
+static void clear_cells(const tr_slab *s, const outer_task *t, float *x)
 {
-    float seen[steps_floats(s, t->lanes)] __attribute__((aligned(64)));
     for (size_t iz = t->first_plane; iz < t->end_plane; iz++)
         for (size_t l = 0; l < 2 * s->outer; l++)
             memset(x + (tr_core_lines(s) + iz * 2 * s->outer + l) * s->rows + t->lane, 0,
                    t->lanes * sizeof *x);
+}
+
+static void backproject_outer_task(const tr_slab *s, const tr_subset *views,
+                                   const outer_task *t, const float *p, float *x)
+{
+    float seen[steps_floats(s, t->lanes)] __attribute__((aligned(64)));
+    clear_cells(s, t, x);
     for (size_t k = 0; k < view_count(s, views); k++) {
         size_t view = view_at(views, k);
         const float *from = p + (view * (s->n_u + TR_GUARDS) + 1) * s->rows + t->lane;
@@ -165,8 +170,8 @@ static void backproject_outer_task(const tr_slab *s, const tr_subset *views,
 }
 
 /* Every cell gets its views in their order from one task, however the planes are cut. */
-static void backproject_outer(const tr_slab *s, const tr_subset *views, const float *p,
-                              float *x, int threads)
+static void backproject_outer_rows(const tr_slab *s, const tr_subset *views,
+                                   const float *p, float *x, int threads)
 {
     size_t lanes = task_lanes(s), chunks = (s->rows + lanes - 1) / lanes;
     size_t parts = ((size_t)threads + chunks - 1) / chunks;

@@ -219,6 +219,7 @@ static void project(const tr_slab *s, const tr_subset *views, const float *x, fl
 
 #include "kernels/cpu/general_body.h"
 #include "kernels/cpu/outer_body.h"
+#include "kernels/cpu/outer_coupled_body.h"
 
 const tr_projectors TR_JOIN(tr_projectors_,
                             TR_ISA) = {.name = TR_TEXT(TR_ISA),

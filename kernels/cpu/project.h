@@ -17,7 +17,7 @@ typedef struct tr_projectors {
     void (*backproject_general)(const tr_slab *slab, const tr_subset *views,
                                 const float *p, float *x, int threads);
     /* What lies outside the field: p += its projection; and the cells become the adjoint
-     * of p. Any rays with ux > 0. */
+     * of p. Any rays but those that run along a row; independent ones with ux > 0. */
     void (*project_outer)(const tr_slab *slab, const tr_subset *views, const float *x,
                           float *p, int threads);
     void (*backproject_outer)(const tr_slab *slab, const tr_subset *views, const float *p,

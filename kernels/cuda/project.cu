@@ -30,9 +30,8 @@ static ray_kind find_kind(const tr_slab *s, const tr_subset *views)
             kind = GENERAL;
         if (kind == INDEPENDENT && (ray->v0 != 0.0 || ray->vz != 0.0))
             kind = SHIFTED;
-        TR_ASSERT(!s->outer || ray->ux > 0.0);
+        TR_ASSERT(!s->outer || ray->ux > 0.0 || kind == GENERAL);
     }
-    TR_ASSERT(!s->outer || kind == INDEPENDENT);
     return kind;
 }
 
@@ -242,30 +241,39 @@ tr_status tr_cuda_backproject(void *state, const tr_slab *slab, const tr_subset 
     TR_TRY(backproject_core(&k));
     if (!slab->outer)
         return TR_OK;
-    return tr_cuda_outer_backproject(c, slab, &rays, p->data, x->data);
+    return (find_kind(slab, views) == INDEPENDENT
+                ? tr_cuda_outer_backproject
+                : tr_cuda_outer_coupled_backproject)(c, slab, &rays, p->data, x->data);
+}
+
+/* Without what lies outside the field. */
+static tr_status project_core(const call *k, ray_kind kind, const float *x, float *p)
+{
+    tr_cuda *c = k->c;
+    const size_t view = (k->slab->n_u + TR_GUARDS) * k->slab->rows;
+    if (kind == GENERAL)
+        return tr_cuda_general_project(c, k->slab, k->views, k->rays, x, p);
+    for (size_t i = 0; i < k->rays->n; i++)
+        TR_CUDA("clear a view", cudaMemsetAsync(p + tr_cuda_view_at(k->views, i) * view,
+                                                0, view * sizeof *p, c->compute));
+    return tr_cuda_tile_project(c, k->slab, k->rays, kind == SHIFTED, x, p);
 }
 
 tr_status tr_cuda_project(void *state, const tr_slab *slab, const tr_subset *views,
                           const tr_vec *x, tr_vec *p)
 {
     tr_cuda *c = (tr_cuda *)state;
-    const size_t n = tr_cuda_view_count(slab, views);
     tr_cuda_rays rays;
-    if (n == 0)
+    if (tr_cuda_view_count(slab, views) == 0)
         return TR_OK;
     TR_TRY(get_rays(c, slab, views, &rays));
-    ray_kind kind = find_kind(slab, views);
-    if (kind == GENERAL)
-        return tr_cuda_general_project(c, slab, views, &rays, x->data, p->data);
-    const size_t view = (slab->n_u + TR_GUARDS) * slab->rows;
-    for (size_t k = 0; k < n; k++)
-        TR_CUDA("clear a view",
-                cudaMemsetAsync(p->data + tr_cuda_view_at(views, k) * view, 0,
-                                view * sizeof *p->data, c->compute));
-    TR_TRY(tr_cuda_tile_project(c, slab, &rays, kind == SHIFTED, x->data, p->data));
+    const ray_kind kind = find_kind(slab, views);
+    const call k = {c, slab, views, &rays, nullptr, nullptr};
+    TR_TRY(project_core(&k, kind, x->data, p->data));
     if (!slab->outer)
         return TR_OK;
-    return tr_cuda_outer_project(c, slab, &rays, x->data, p->data);
+    return (kind == INDEPENDENT ? tr_cuda_outer_project : tr_cuda_outer_coupled_project)(
+        c, slab, &rays, x->data, p->data);
 }
 
 /* ---- sums: of the geometry only, in double, each by one thread ---- */

@@ -78,6 +78,14 @@ tr_status tr_cuda_outer_project(tr_cuda *c, const tr_slab *s, const tr_cuda_rays
                                 const float *x, float *p);
 tr_status tr_cuda_outer_backproject(tr_cuda *c, const tr_slab *s,
                                     const tr_cuda_rays *rays, const float *p, float *x);
+/* cuda_outer_coupled.cu: the first two for rays that leave their row, of any direction.
+ */
+tr_status tr_cuda_outer_coupled_project(tr_cuda *c, const tr_slab *s,
+                                        const tr_cuda_rays *rays, const float *x,
+                                        float *p);
+tr_status tr_cuda_outer_coupled_backproject(tr_cuda *c, const tr_slab *s,
+                                            const tr_cuda_rays *rays, const float *p,
+                                            float *x);
 tr_status tr_cuda_outer_row_sums(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
                                  float *p);
 tr_status tr_cuda_outer_col_sums(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
