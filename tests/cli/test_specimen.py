@@ -95,7 +95,7 @@ COUPLED = {"plain": (dict(), []),
            "turned": (dict(turn=5), ["--transforms", "s.xf"]),
            "x-tilts": (dict(xtilts=WOBBLE), ["--xtilts", "s.xtilt"]),
            "small x-tilts": (dict(xtilts=WOBBLE / 5), ["--xtilts", "s.xtilt"]),
-           "both": (dict(turn=-8, xtilts=WOBBLE),
+           "both": (dict(turn=-14, xtilts=WOBBLE),
                     ["--transforms", "s.xf", "--xtilts", "s.xtilt"]),
            "quarter turn": (dict(turn=86), ["--transforms", "s.xf"])}
 
