@@ -36,10 +36,10 @@ typedef struct tr_ray {
 } tr_ray;
 
 /* Sizes and one ray per view (owned by whoever made the slab). With `outer` cells on each
- * side of a row, all rays need ux > 0. `p_rows`, the lanes of
- * projections, equals `rows`, those of the volume, where rows are independent; otherwise
- * the lanes needed beyond the volume's are there as well, and reads outside
- * [0, p_rows - 1] are held at its ends. */
+ * side of a row, rays of independent rows need ux > 0, and no others may have ux = vx =
+ * 0. `p_rows`, the lanes of projections, equals `rows`, those of the volume, where rows
+ * are independent; otherwise the lanes needed beyond the volume's are there as well, and
+ * reads outside [0, p_rows - 1] are held at its ends. */
 typedef struct tr_slab {
     size_t n_views, n_u, n_x, n_z, rows, p_rows, outer;
     const tr_ray *rays;
