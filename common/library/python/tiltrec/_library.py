@@ -54,10 +54,11 @@ _loaded = {}
 
 
 def path_of(backend):
-    """The file: in the folder that TILTREC_LIBRARY_PATH names, in this package, or
+    """The file: in the folders that TILTREC_LIBRARY_PATH names, in this package, or
     wherever the system looks."""
     name = LIBRARIES.get(backend, f"libtiltrec-{backend}.so")
-    folders = [os.environ.get("TILTREC_LIBRARY_PATH"), Path(__file__).parent / "lib"]
+    folders = [*os.environ.get("TILTREC_LIBRARY_PATH", "").split(os.pathsep),
+               Path(__file__).parent / "lib"]
     for folder in folders:
         if folder and Path(folder, name).exists():
             return str(Path(folder, name))

@@ -10,8 +10,10 @@ Options are those of the program (tiltrec-mpi --help), '_' for '-'; True for tho
 a value, a list for those of several words.
 """
 import json
+import os
+import shutil
 import subprocess
-import sys
+import sysconfig
 import tempfile
 from collections import namedtuple
 from pathlib import Path
@@ -21,9 +23,15 @@ from ._library import Error
 Tomogram = namedtuple("Tomogram", "data voxel_size path result")
 
 
+def find(program):
+    """The program beside this Python, where the wheel puts it, or in the path."""
+    folders = [sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)]
+    return shutil.which(str(program), path=os.pathsep.join(folders)) or str(program)
+
+
 def command_line(series, program, processes, options):
     line = ["mpiexec", "-n", str(processes)] if processes > 1 else []
-    line.append(str(program))
+    line.append(find(program))
     for name, value in options.items():
         words = value if isinstance(value, (list, tuple)) else [value]
         if value is True:
