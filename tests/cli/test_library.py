@@ -360,6 +360,18 @@ def test_arrays_on_the_gpu_are_not_copied(package):
         A(OnGpu(x), out=there)
 
 
+@pytest.mark.parametrize("backend", ["cpu", "cudaemu"])
+def test_adding(package, backend):
+    """The flag that only callers of the library have."""
+    from tiltrec import _library
+    A = package.Operator(TILTS, (ROWS, COLUMNS), thickness=THICK, backend=backend)
+    x, y = noise(A.volume_shape), noise(A.projections_shape)
+    sums, back, result = y.copy(), x.copy(), A @ x
+    _library.call(A._library, "forward", A._handle, x.ctypes.data, sums.ctypes.data, _library.ADD)
+    _library.call(A._library, "adjoint", A._handle, y.ctypes.data, back.ctypes.data, _library.ADD)
+    assert np.array_equal(sums, y + result) and np.array_equal(back, x + A.T @ y)
+
+
 def test_arrays_that_do_not_fit(package):
     A = package.Operator(TILTS, (ROWS, COLUMNS), thickness=THICK)
     x, y = noise(A.volume_shape), noise(A.projections_shape)
