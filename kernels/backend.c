@@ -4,7 +4,7 @@
 
 #define TR_BACKEND(backend) extern const tr_backend backend;
 #define TR_BACKEND_IF_LINKED(backend)                                                    \
-    extern const tr_backend backend __attribute__((weak));
+    extern const tr_backend backend __attribute__((weak, visibility("hidden")));
 #include "kernels/backend_list.h"
 #undef TR_BACKEND
 #undef TR_BACKEND_IF_LINKED

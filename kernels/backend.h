@@ -99,6 +99,17 @@ typedef struct tr_rows {
     size_t line, n_lines, row, n_rows;
 } tr_rows;
 
+/* Where a caller of the library has the values of a vector: `n` images of n_rows rows of
+ * n_columns values. Neighbouring images lie `image` values apart, which may be negative,
+ * rows `row`; the values of a row are neighbours. Column c of image k is line
+ * k lines + first + c of the vector, row r is lane r. */
+typedef struct tr_layout {
+    size_t n, n_rows, n_columns;
+    ptrdiff_t image;
+    size_t row, lines, first;
+    bool on_device; /* in the device's memory, if that is not the host's */
+} tr_layout;
+
 /* How a device projects. AUTO takes the kernel that is faster on the device at hand;
  * backends with one kernel ignore it. */
 typedef enum tr_kernel { TR_KERNEL_AUTO, TR_KERNEL_TEXTURE, TR_KERNEL_TILE } tr_kernel;
@@ -143,6 +154,19 @@ typedef struct tr_backend {
     tr_status (*download)(void *state, const float *data, float *host, size_t floats);
     /* All operations so far are done: their results may be downloaded. */
     tr_status (*wait)(void *state);
+
+    /* A thread begins to use the device, of which another one may have chosen another,
+     * and has done so; `foreign`: in the device's memory, what others wrote there is
+     * complete from here on. NULL where there is nothing to do. */
+    tr_status (*enter)(void *state, bool foreign);
+    void (*leave)(void *state);
+    /* All lines of a vector from a caller's images: lanes beyond the rows and lines
+     * beyond the columns become 0. And back, in their place or added to them. The images
+     * may be changed or read on return. */
+    tr_status (*lines_from)(void *state, const tr_layout *layout, const float *images,
+                            tr_vec *v);
+    tr_status (*lines_to)(void *state, const tr_layout *layout, const tr_vec *v, bool add,
+                          float *images);
 
     /* Some rows to host[n_lines][n_rows], and back: in their place, or added to it. */
     tr_status (*get_rows)(void *state, const tr_vec *v, const tr_rows *rows, float *host);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/fftw_planner.h"
+
 struct tr_fourier_crop {
     size_t nx, ny, bin;    /* of the input */
     size_t cut_x, cut_y;   /* a multiple of bin */
@@ -40,10 +42,12 @@ tr_fourier_crop *tr_fourier_crop_new(size_t nx, size_t ny, size_t bin)
                                .out_y = out_y};
         c->shift_x = centre_shift(nx, c->from_x, out_x, bin);
         c->shift_y = centre_shift(ny, c->from_y, out_y, bin);
+        tr_fftw_planner_lock();
         c->forward =
             fftwf_plan_dft_r2c_2d((int)cut_y, (int)cut_x, image, spectrum, FFTW_ESTIMATE);
         c->backward =
             fftwf_plan_dft_c2r_2d((int)out_y, (int)out_x, spectrum, image, FFTW_ESTIMATE);
+        tr_fftw_planner_unlock();
     }
     fftwf_free(image);
     fftwf_free(spectrum);
@@ -58,10 +62,12 @@ void tr_fourier_crop_free(tr_fourier_crop *c)
 {
     if (!c)
         return;
+    tr_fftw_planner_lock();
     if (c->forward)
         fftwf_destroy_plan(c->forward);
     if (c->backward)
         fftwf_destroy_plan(c->backward);
+    tr_fftw_planner_unlock();
     free(c);
 }
 

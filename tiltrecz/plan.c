@@ -1,4 +1,4 @@
-/* Who holds which rows, and what that takes. */
+/* What the volume takes of memory, and whether that is there. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,131 +6,10 @@
 #include "common/algorithms/filter_design.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "common/base/partition.h"
-#include "common/geometry/warp.h"
 #include "tiltrecz/volume.h"
 
 static const size_t FIXED = (size_t)64 << 20;         /* libraries, stacks, tables */
 static const size_t DEVICE_FIXED = (size_t)320 << 20; /* of a filter, sums, tables */
-
-void tr_volume_share(const tr_volume_plan *plan, const tr_comm *comm, int rank,
-                     size_t *first, size_t *rows)
-{
-    size_t pair, pairs;
-    tr_partition((plan->all_rows + 1) / 2, (size_t)comm->size, (size_t)rank, &pair,
-                 &pairs);
-    size_t end = 2 * (pair + pairs);
-    end = end < plan->all_rows ? end : plan->all_rows;
-    *first = plan->all_first + 2 * pair;
-    *rows = end > 2 * pair ? end - 2 * pair : 0;
-}
-
-tr_ray tr_volume_ray(const tr_job *job, size_t view, size_t slice, long row)
-{
-    double m[6];
-    if (job->transforms)
-        tr_transform_inverse(&job->transforms[view], job->geometry.n_u, job->geometry.n_v,
-                             m);
-    return tr_geometry_direct_ray(&job->geometry, view, job->transforms ? m : NULL,
-                                  (double)slice, (double)row);
-}
-
-/* A range of image rows. */
-typedef struct row_span {
-    double low, high;
-} row_span;
-
-static void widen(row_span *s, double v)
-{
-    s->low = fmin(s->low, v);
-    s->high = fmax(s->high, v);
-}
-
-/* The image rows where a view sees what lies outside the field: its rows go on from edge
- * to edge of the image, unless they run more along the image's columns. */
-static void add_outside(const tr_job *job, const tr_volume_plan *p, const tr_ray *ray,
-                        row_span *s)
-{
-    const tr_geometry *g = &job->geometry;
-    if (fabs(ray->ux) < fabs(ray->vx)) {
-        widen(s, -INFINITY);
-        widen(s, INFINITY);
-        return;
-    }
-    double slope = ray->vx / ray->ux;
-    for (int corner = 0; corner < 8; corner++) {
-        double u = corner & 1 ? (double)g->n_u : -1.0;
-        double r = corner & 2 ? (double)p->rows - 1.0 : 0.0;
-        double z = corner & 4 ? (double)g->thickness - 1.0 : 0.0;
-        widen(s, ray->v0 + slope * (u - ray->u0) + (ray->vy - ray->uy * slope) * r +
-                     (ray->vz - ray->uz * slope) * z);
-    }
-}
-
-/* The image rows that all rays of a process's slices touch: the corners tell. */
-static void find_window(const tr_job *job, tr_volume_plan *p)
-{
-    const tr_geometry *g = &job->geometry;
-    row_span seen = {INFINITY, -INFINITY};
-    double x1 = (double)g->width - 1.0, z1 = (double)g->thickness - 1.0;
-    for (size_t view = 0; view < g->n_views; view++) {
-        tr_ray ray = tr_volume_ray(job, view, p->first, 0);
-        for (int corner = 0; corner < 8; corner++) {
-            double v = ray.v0 + (corner & 1 ? ray.vx * x1 : 0.0) +
-                       (corner & 2 ? ray.vy * ((double)p->rows - 1.0) : 0.0) +
-                       (corner & 4 ? ray.vz * z1 : 0.0);
-            widen(&seen, v);
-        }
-        if (g->outer)
-            add_outside(job, p, &ray, &seen);
-    }
-    /* Beyond the image one row says all there is to say; the edge before it is always
-     * there, because filtered projections repeat it. */
-    double low = fmin(fmax(floor(seen.low) - 1.0, -2.0), (double)g->n_v - 1.0);
-    double high = fmax(fmin(floor(seen.high) + 2.0, (double)g->n_v + 1.0), 0.0);
-    p->window_first = (long)low;
-    p->window_rows = (size_t)(high - low) + 1;
-}
-
-static size_t up(size_t n) { return (n + TR_LANES - 1) / TR_LANES * TR_LANES; }
-
-/* The rows y' that the output is made from, and the planes z' of all slices, so that a
- * row's result does not depend on which of them are wanted. Rows outside the image would
- * repeat the one at its edge: that stands for them when the output is written. */
-static void find_frame(const tr_job *job, tr_volume_plan *p)
-{
-    const tr_geometry *g = &job->geometry;
-    size_t slice = job->first_slice, end_slice = slice + job->output_spec.n_slices;
-    tr_frame_box all = tr_geometry_box(g, 0, g->n_v, 0, g->thickness);
-    tr_frame_box box = tr_geometry_box(g, slice, end_slice, 0, g->thickness);
-    long n_v = (long)g->n_v, first = box.row, end = first + (long)box.rows;
-    first = first < 0 ? 0 : first < n_v ? first : n_v - 1;
-    end = end < first + 1 ? first + 1 : end < n_v ? end : n_v;
-    p->all_first = (size_t)first;
-    p->all_rows = (size_t)(end - first);
-    p->z0 = all.z0;
-    p->planes = all.planes;
-}
-
-static void share(const tr_job *job, tr_volume_plan *p)
-{
-    const tr_geometry *g = &job->geometry;
-    p->coupled = !tr_geometry_frame_independent(g) || job->transforms;
-    p->pitched = g->pitch != 0.0 && !p->coupled;
-    p->planes = g->thickness;
-    /* Independent slices can be left out; coupled ones are all needed. */
-    p->all_first = p->coupled ? 0 : job->first_slice;
-    p->all_rows = p->coupled ? g->n_v : job->output_spec.n_slices;
-    if (p->pitched)
-        find_frame(job, p);
-    tr_volume_share(p, job->comm, job->comm->rank, &p->first, &p->rows);
-    p->lanes = up(p->rows);
-    p->window_first = (long)p->first;
-    p->window_rows = p->rows;
-    if (p->coupled)
-        find_window(job, p);
-    p->window_lanes = p->coupled ? up(p->window_rows) : p->lanes;
-}
 
 typedef struct vector_counts {
     size_t volumes, projections, volume_bytes, projection_bytes, rest;
@@ -255,7 +134,7 @@ tr_status tr_volume_plan_make(const tr_job *job, void **plan)
 {
     tr_volume_plan p = {0};
     vector_counts n;
-    share(job, &p);
+    tr_volume_plan_rows(job, &p);
     if (!p.rows)
         return tr_fail(TR_ERR_USAGE,
                        "%d processes for %zu %s, which are shared out in pairs: start "

@@ -8,7 +8,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-/* One state for the process; the mutex keeps lines of several threads apart. */
+/* One state for the process; the mutex keeps lines of several threads apart. Nobody
+ * speaks before tr_log_setup, hence never in the library. */
 static struct {
     pthread_mutex_t mutex;
     tr_log_level level;
@@ -21,10 +22,8 @@ static struct {
     double done, printed_at; /* seconds */
     int tenths;
     bool line_is_open; /* a progress line stands on the terminal, without newline */
-} state = {.mutex = PTHREAD_MUTEX_INITIALIZER,
-           .level = TR_LOG_NORMAL,
-           .speaks = true,
-           .program = "tiltrec"};
+} state = {
+    .mutex = PTHREAD_MUTEX_INITIALIZER, .level = TR_LOG_NORMAL, .program = "tiltrec"};
 
 void tr_log_setup(tr_log_level level, bool speaks, const char *program)
 {

@@ -1,5 +1,5 @@
 /* What the program tells its user while it runs, on standard error; only rank 0
- * speaks, except for errors. */
+ * speaks, except for errors. Silent before tr_log_setup, as the library always is. */
 #ifndef TR_LOG_H
 #define TR_LOG_H
 

@@ -39,8 +39,10 @@ typedef struct tr_job {
     const tr_options *options;
     const tr_transform *transforms; /* for the rays, one per view; NULL where the series
                                        has applied them, or there are none */
-    tr_image *initial;              /* or NULL */
-    size_t first_slice;             /* of the volume, where the output begins */
+    const tr_ray *rays; /* as the library's caller gave them, one per view, for
+                           slice and image row 0; NULL: from the geometry */
+    tr_image *initial;  /* or NULL */
+    size_t first_slice; /* of the volume, where the output begins */
     tr_output_spec output_spec;
     tr_output *output; /* open while the job runs */
     /* results */

@@ -3,13 +3,10 @@
  * run across TR_LANES rows at once. Always the same plan on the same shape, planned
  * without timing, so that a row's result does not depend on where it is computed. */
 #include <fftw3.h>
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "kernels/cpu/state.h"
-
-/* FFTW's planner is not thread-safe. */
-static pthread_mutex_t planner = PTHREAD_MUTEX_INITIALIZER;
+#include "kernels/fftw_planner.h"
 
 typedef struct filter_plan {
     fftwf_plan forward, backward;
@@ -102,10 +99,10 @@ tr_status tr_cpu_filter(void *state, const tr_slab *s, const tr_filter *f, tr_ve
     }
     filter_plan plan = {0};
     if (complete) {
-        pthread_mutex_lock(&planner);
+        tr_fftw_planner_lock();
         plan.forward = plan_lanes(work[0], f->length, FFTW_FORWARD);
         plan.backward = plan_lanes(work[0], f->length, FFTW_BACKWARD);
-        pthread_mutex_unlock(&planner);
+        tr_fftw_planner_unlock();
         complete = plan.forward && plan.backward;
     }
     if (complete) {
@@ -122,12 +119,12 @@ tr_status tr_cpu_filter(void *state, const tr_slab *s, const tr_filter *f, tr_ve
                             work[mine], p->data);
         }
     }
-    pthread_mutex_lock(&planner);
+    tr_fftw_planner_lock();
     if (plan.forward)
         fftwf_destroy_plan(plan.forward);
     if (plan.backward)
         fftwf_destroy_plan(plan.backward);
-    pthread_mutex_unlock(&planner);
+    tr_fftw_planner_unlock();
     for (int t = 0; t < cpu->threads; t++)
         fftwf_free(work[t]);
     return complete

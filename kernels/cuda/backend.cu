@@ -245,6 +245,10 @@ static constexpr tr_backend make_table()
     table.upload = tr_cuda_upload;
     table.download = tr_cuda_download;
     table.wait = tr_cuda_wait;
+    table.enter = tr_cuda_enter;
+    table.leave = tr_cuda_leave;
+    table.lines_from = tr_cuda_lines_from;
+    table.lines_to = tr_cuda_lines_to;
     table.get_rows = tr_cuda_get_rows;
     table.put_rows = tr_cuda_put_rows;
     table.set_rows = tr_cuda_set_rows;

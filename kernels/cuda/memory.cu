@@ -251,6 +251,20 @@ tr_status tr_cuda_wait(void *state)
     return tr_cuda_check(cudaStreamSynchronize(c->compute), "finish computing");
 }
 
+/* ---- who else uses the device ---- */
+
+tr_status tr_cuda_enter(void *state, bool foreign)
+{
+    tr_cuda *c = (tr_cuda *)state;
+    TR_CUDA("start", cudaGetDevice(&c->left));
+    TR_CUDA("start", cudaSetDevice(c->device));
+    /* Our streams wait for no other. */
+    return foreign ? tr_cuda_check(cudaDeviceSynchronize(), "finish what others began")
+                   : TR_OK;
+}
+
+void tr_cuda_leave(void *state) { (void)cudaSetDevice(((tr_cuda *)state)->left); }
+
 /* ---- scratch ---- */
 
 tr_status tr_cuda_scratch(tr_cuda *c, tr_cuda_slot slot, size_t bytes, void **memory)

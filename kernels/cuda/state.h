@@ -17,7 +17,7 @@ enum tr_cuda_slot { /* scratch memory for different uses at the same time */
 };
 
 typedef struct tr_cuda {
-    int device;
+    int device, left; /* and the calling thread's, between enter and leave */
     cudaDeviceProp properties;
     cudaStream_t compute, up, down;
     tr_kernel kernel; /* AUTO until the first backprojection has chosen */
@@ -83,6 +83,8 @@ void tr_cuda_free_host(void *state, float *data);
 tr_status tr_cuda_upload(void *state, const float *host, float *data, size_t floats);
 tr_status tr_cuda_download(void *state, const float *data, float *host, size_t floats);
 tr_status tr_cuda_wait(void *state);
+tr_status tr_cuda_enter(void *state, bool foreign);
+void tr_cuda_leave(void *state);
 void tr_cuda_memory_free(tr_cuda *c);
 /* cuda_project.cu, */
 tr_status tr_cuda_project(void *state, const tr_slab *slab, const tr_subset *views,
@@ -126,6 +128,11 @@ tr_status tr_cuda_put_rows(void *state, const tr_rows *rows, const float *host, 
                            tr_vec *v);
 tr_status tr_cuda_set_rows(void *state, const tr_rows *rows, const size_t *from,
                            tr_vec *v);
+/* layout.cu, */
+tr_status tr_cuda_lines_from(void *state, const tr_layout *layout, const float *images,
+                             tr_vec *v);
+tr_status tr_cuda_lines_to(void *state, const tr_layout *layout, const tr_vec *v,
+                           bool add, float *images);
 /* cuda_regularizer.cu. */
 tr_status tr_cuda_grad(void *state, const tr_slab *slab, size_t n, const tr_vec *x,
                        const float *above, tr_vec *gx, tr_vec *gy, tr_vec *gz);

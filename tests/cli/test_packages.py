@@ -34,7 +34,7 @@ def test_install(installed, build_dir, phantom, tmp_path):
         assert run(installed / "bin" / program, "--version").startswith(f"{program} 0.")
     chapters = {path.name for path in (ROOT / "manual").glob("*.md")}
     assert chapters and chapters <= {path.name for path in (doc / "manual").iterdir()}
-    for name in ("LICENSE", "README.md", "CHANGELOG.md", "examples/tiltrec.py",
+    for name in ("LICENSE", "README.md", "CHANGELOG.md", "examples/sirt_from_python.py",
                  "examples/cluster/large.sbatch", "examples/containers/Dockerfile",
                  "examples/ondemand/template/script.sh.erb"):
         assert (doc / name).read_bytes() == (ROOT / name).read_bytes(), name
@@ -83,12 +83,10 @@ def test_containers(docker, apptainer):
 
 @pytest.fixture
 def helper(monkeypatch):
-    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.syspath_prepend(str(ROOT / "common" / "library" / "python"))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    sys.modules.pop("tiltrec", None)
-    import tiltrec
-    yield tiltrec
-    sys.modules.pop("tiltrec", None)
+    from tiltrec import programs
+    return programs
 
 
 def test_python_helper(helper, build_dir, phantom, tmp_path):
@@ -111,6 +109,3 @@ def test_python_helper(helper, build_dir, phantom, tmp_path):
     with pytest.raises(helper.Error, match="^.*none.mrc: No such file") as raised:
         helper.reconstruct(tmp_path / "none.mrc", program=build_dir / "tiltrec-mpi")
     assert raised.value.status == 1
-    said = run(sys.executable, EXAMPLES / "tiltrec.py", phantom.series, "thickness=24",
-               f"program={build_dir / 'tiltrec-mpi'}", f"output={out}")
-    assert said == f"{out} (40, 24, 64) {made.voxel_size:g} angstroms a voxel\n"

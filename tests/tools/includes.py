@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ORDER = ["common/base", "kernels", "kernels/cpu", "kernels/cuda", "formats", "common/options",
          "common/geometry", "common/views", "common/series", "common/algorithms",
          "common/tomogram", "common/run", "common/report", "common/trial", "common/help",
-         "common/program", "tiltrec", "tiltrecz"]
+         "common/program", "tiltrec", "tiltrecz", "common/library"]
 
 
 def sources(root=ROOT):

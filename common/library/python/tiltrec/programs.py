@@ -1,38 +1,37 @@
-"""Run a TiltRec program from Python and open the tomogram (needs numpy and mrcfile).
+"""Run a TiltRec program on a file and open the tomogram (needs mrcfile).
 
-    import tiltrec
-    tomogram = tiltrec.reconstruct("ts_ali.mrc", algorithm="SIRT", iterations=30,
-                                   thickness=300, threads=8)
+    tomogram = tiltrec.programs.reconstruct("ts_ali.mrc", algorithm="SIRT", iterations=30,
+                                            thickness=300, threads=8)
     tomogram.data         # numpy array [section][row][column], read from the disk as needed
     tomogram.voxel_size   # angstroms
     tomogram.path, tomogram.result   # the result is that of --json, as a dictionary
 
 Options are those of the program (tiltrec-mpi --help), '_' for '-'; True for those without
-a value, a list for those of several words. Or: python3 tiltrec.py SERIES [option=value ...]
+a value, a list for those of several words.
 """
 import json
+import os
+import shutil
 import subprocess
-import sys
+import sysconfig
 import tempfile
 from collections import namedtuple
 from pathlib import Path
 
-import mrcfile
+from ._library import Error
 
 Tomogram = namedtuple("Tomogram", "data voxel_size path result")
 
 
-class Error(Exception):
-    """The one sentence that the program says, and its exit status (manual/index.md)."""
-
-    def __init__(self, sentence, status):
-        super().__init__(sentence)
-        self.status = status
+def find(program):
+    """The program beside this Python, where the wheel puts it, or in the path."""
+    folders = [sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)]
+    return shutil.which(str(program), path=os.pathsep.join(folders)) or str(program)
 
 
 def command_line(series, program, processes, options):
     line = ["mpiexec", "-n", str(processes)] if processes > 1 else []
-    line.append(str(program))
+    line.append(find(program))
     for name, value in options.items():
         words = value if isinstance(value, (list, tuple)) else [value]
         if value is True:
@@ -43,7 +42,8 @@ def command_line(series, program, processes, options):
 
 
 def reconstruct(series, program="tiltrec-mpi", processes=1, **options):
-    """The Tomogram of a series; raises Error where the program fails."""
+    """The Tomogram of a series; raises tiltrec.Error where the program fails."""
+    import mrcfile
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "result.json")
         line = command_line(series, program, processes, {**options, "json": file})
@@ -54,8 +54,3 @@ def reconstruct(series, program="tiltrec-mpi", processes=1, **options):
         raise Error(result.get("error") or said[0], done.returncode)
     data = mrcfile.mmap(result["output"]["path"], mode="r").data
     return Tomogram(data, result["output"]["voxel_angstrom"], result["output"]["path"], result)
-
-
-if __name__ == "__main__":
-    made = reconstruct(sys.argv[1], **dict(word.split("=", 1) for word in sys.argv[2:]))
-    print(made.path, made.data.shape, f"{made.voxel_size:g} angstroms a voxel")
