@@ -10,6 +10,9 @@ has been inverted; the vitreous ice around the cell is the zero level.
 --specimen slab is what a microscope sees: a layer 0.8 NZ thick, full of vesicles and
 ribosomes, which goes on beyond the field of view on all sides, as far as any view
 reaches; above and below it is nothing. A lamella is the same, milled at an angle.
+--gold puts dense beads beside the field, on both sides, and --carbon a foil beneath the
+specimen, from its straight edge beside the field to the right without end: neither is in
+the truth, and both come into view as the specimen tilts.
 
 For the tilt angle t and the pitch g, with the coordinates (x, y, s) of a voxel taken from
 the volume's centre, x = column - (NX - 1)/2 - SHIFT and so on,
@@ -21,11 +24,14 @@ and the detector's column is (NX - 1)/2 + SHIFT + u, its row (NY - 1)/2 + v. A p
 mean of four rays, 2 x 2 within the pixel. The missing wedge comes from the range of
 angles.
 
-Written: PREFIX_ali.mrc  the series, views in order of angle
+Written, each under its name only once it is whole:
+         PREFIX_ali.mrc  the series, views in order of angle
          PREFIX.tlt      its angles in degrees
          PREFIX_truth.mrc  the cell, in IMOD's order: sections y, rows thickness, columns x
 """
 import argparse
+import contextlib
+import os
 
 import numpy as np
 
@@ -48,6 +54,7 @@ class Phantom:
     def __init__(self):
         self.ellipsoids = []
         self.layers = []  # (density, thickness, normal), without end, through the centre
+        self.plates = []  # (density, [(normal, low, high)]): low <= normal . p <= high
 
     def add_layer(self, density, thickness, angle):
         """Its normal is in the plane of x and s, `angle` (radians) from s."""
@@ -74,6 +81,8 @@ class Phantom:
         v = (np.arange(2 * ny) + 0.5) / 2 - ny / 2
         for density, thickness, normal in self.layers:
             fine += np.float32(density * thickness / abs(normal @ to_view[2]))
+        for density, sides in self.plates:
+            fine += density * plate_chords(sides, to_view, u - shift, v, shift)
         for density, centre, matrix in self.ellipsoids:
             a = to_view @ matrix @ to_view.T
             u0, v0, _ = to_view @ (centre - [shift, 0, 0]) + [shift, 0, 0]
@@ -101,6 +110,12 @@ class Phantom:
         for density, thickness, normal in self.layers:
             height = np.abs(normal[0] * x + normal[2] * z)
             volume += np.float32(density * np.clip((thickness + 1) / 2 - height, 0, 1))
+        for density, sides in self.plates:
+            part = density
+            for normal, low, high in sides:  # the plates' normals have no y
+                at = normal[0] * x + normal[2] * z
+                part = part * (np.clip(high - at + 0.5, 0, 1) * np.clip(at - low + 0.5, 0, 1))
+            volume += np.float32(part)
         for density, centre, matrix in self.ellipsoids:
             matrix = matrix.astype(np.float32)
             half = np.sqrt(np.diag(np.linalg.inv(matrix))) + 1
@@ -124,6 +139,19 @@ class Phantom:
                 part[near] = ((q * np.tensordot(matrix, q, 1)).sum(axis=0) < 1).mean(axis=1)
                 volume[row, zs, xs] += np.float32(density) * part
         return volume
+
+
+def plate_chords(sides, to_view, u, v, shift):
+    """Lengths within a plate of the rays through (u, v), u counted from the tilt axis."""
+    enter, leave = -np.inf, np.inf
+    for normal, low, high in sides:
+        m = to_view @ normal  # along the ray: normal . p = start + m[2] w
+        start = m[0] * u + m[1] * v[:, None] + normal[0] * shift
+        with np.errstate(divide="ignore"):  # +-inf: the ray is inside or outside for good
+            ends = np.array([low - start, high - start]) / m[2]
+        enter = np.maximum(enter, ends.min(axis=0))
+        leave = np.minimum(leave, ends.max(axis=0))
+    return np.float32(np.maximum(leave - enter, 0))
 
 
 def make_cell(nx, ny, nz, seed):
@@ -169,6 +197,38 @@ def make_cell(nx, ny, nz, seed):
     return phantom
 
 
+def turn_about_y(angle):
+    """From a layer's own axes (x, y, normal) to the volume's; its normal is as in add_layer."""
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])
+
+
+def add_gold(phantom, nx, ny, nz, seed, angle, steepest):
+    """Dense beads in a layer 0.8 NZ thick, beside the field on both sides, no further than
+    views at `steepest` show them; angles in radians. Its own random numbers: the rest stays
+    as it is. A bead may lie in a vesicle: then their densities add up."""
+    rng = np.random.default_rng([seed, 1])
+    radius = 60 * nx / FIELD  # 6 nm
+    reach = 0.2 * nx * (1 / np.cos(steepest) - 1)
+    for k in range(max(4, round(8 * ny / nx))):
+        x = (-1) ** k * (nx / 2 + radius + 1 + rng.uniform(0, reach))
+        y = rng.uniform(-0.5, 0.5) * ny
+        height = rng.uniform(-1, 1) * max(0.4 * nz - radius, 0)
+        along = (x + height * np.sin(angle)) / np.cos(angle)
+        phantom.add(20.0, turn_about_y(angle) @ [along, y, height], [radius] * 3)
+
+
+def add_carbon(phantom, nx, nz, angle, steepest):
+    """A foil of 12 nm beneath a layer 0.8 NZ thick, wholly beside the field (x > NX/2);
+    angles in radians."""
+    thickness = min(120 * nx / FIELD, 0.1 * nz)
+    low = -0.4 * nz - thickness
+    x = nx / 2 + 1 + 0.06 * nx * (1 / np.cos(steepest) - 1)
+    edge = (x + abs(low * np.sin(angle))) / np.cos(angle)
+    along, _, normal = turn_about_y(angle).T
+    phantom.plates.append((2.0, [(normal, low, low + thickness), (along, edge, np.inf)]))
+
+
 def make_slab(nx, ny, nz, seed, angle=0.0, steepest=60.0, shift=0.0):
     """A layer full of vesicles, ribosomes and a few gold beads, as far as views tilted to
     +-steepest degrees reach; `angle` in degrees. Sizes in pixels."""
@@ -177,8 +237,7 @@ def make_slab(nx, ny, nz, seed, angle=0.0, steepest=60.0, shift=0.0):
     phantom = Phantom()
     thickness, beta = 0.8 * nz, np.radians(angle)
     phantom.add_layer(0.3, thickness, beta)
-    turn = np.array([[np.cos(beta), 0, -np.sin(beta)], [0, 1, 0],
-                     [np.sin(beta), 0, np.cos(beta)]])
+    turn = turn_about_y(beta)
     tilt = np.radians(min(abs(steepest) + abs(angle), 80))
     box = np.array([(nx + 2 * abs(shift) + nz * np.sin(tilt)) / np.cos(tilt) / 2 + 30 * nm,
                     ny / 2 + 30 * nm, thickness / 2])
@@ -235,16 +294,24 @@ def parse_arguments():
     add("--pitch", type=float, default=0, help="rotation about x in degrees (default 0)")
     add("--axis-shift", type=float, default=0,
         help="columns from the images' centre to the tilt axis (default 0)")
-    add("--snr", type=float, default=3,
+    noise = parser.add_mutually_exclusive_group()
+    noise.add_argument("--snr", type=float, default=3,
         help="variance of the clean series over that of the noise (default 3)")
-    add("--dose", type=float,
+    noise.add_argument("--noise", type=float, metavar="FACTOR",
+        help="white Gaussian noise of FACTOR times the mean of the clean views' standard "
+             "deviations")
+    noise.add_argument("--dose", type=float,
         help="electrons per square angstrom in all views together: noise of that dose, for "
-             "a specimen whose views vary by 5 per cent, instead of --snr")
-    add("--noise-free", action="store_true", help="add no noise")
+             "a specimen whose views vary by 5 per cent")
+    noise.add_argument("--noise-free", action="store_true", help="add no noise")
     add("--specimen", choices=["cell", "slab", "lamella"], default="cell",
         help="an isolated cell (default), or a layer that goes on beyond the field")
     add("--lamella-angle", type=float, default=8,
         help="of a lamella to the images' plane at tilt 0, in degrees (default 8)")
+    add("--gold", action="store_true",
+        help="dense beads beside the field of a slab or a lamella")
+    add("--carbon", action="store_true",
+        help="a carbon foil beside the field of a slab or a lamella")
     add("--seed", type=int, default=1, help="of the cell and the noise (default 1)")
     add("--out-prefix", default="cell", help="how the files' names begin (default cell)")
     arguments = parser.parse_args()
@@ -253,6 +320,10 @@ def parse_arguments():
     if arguments.dose is not None and not arguments.dose > 0:
         parser.error(f"--dose {arguments.dose:g}: must be above 0 electrons per square "
                      "angstrom")
+    if arguments.noise is not None and not 0 <= arguments.noise < np.inf:
+        parser.error(f"--noise {arguments.noise:g}: must be at least 0")
+    if arguments.specimen == "cell" and (arguments.gold or arguments.carbon):
+        parser.error("--gold and --carbon need --specimen slab or lamella")
     if not abs(arguments.lamella_angle) <= 30:
         parser.error(f"--lamella-angle {arguments.lamella_angle:g}: must be from -30 to 30 "
                      "degrees")
@@ -265,31 +336,65 @@ def parse_arguments():
     return arguments
 
 
+def make_specimen(a):
+    nx, ny, nz = a.size
+    if a.specimen == "cell":
+        return make_cell(nx, ny, nz, a.seed)
+    angle = a.lamella_angle if a.specimen == "lamella" else 0.0
+    steepest = max(map(abs, a.range))
+    phantom = make_slab(nx, ny, nz, a.seed, angle, steepest, a.axis_shift)
+    if a.gold:
+        add_gold(phantom, nx, ny, nz, a.seed, *np.radians([angle, steepest]))
+    if a.carbon:
+        add_carbon(phantom, nx, nz, *np.radians([angle, steepest]))
+    return phantom
+
+
+def noise_deviation(series, a, pixel):
+    """Standard deviation of the noise that was asked for, for the clean series."""
+    if a.noise_free:
+        return 0.0
+    if a.dose:
+        return noise_of_dose(series, a.dose, pixel)
+    if a.noise is not None:
+        return a.noise * series.std(axis=(1, 2), dtype=np.float64).mean()
+    if a.specimen != "cell":
+        return np.sqrt(series.var(axis=(1, 2), dtype=np.float64).mean() / a.snr)
+    return np.sqrt(series.var(dtype=np.float64) / a.snr)
+
+
+@contextlib.contextmanager
+def whole(path):
+    """A name to write under; what was written has the name `path` if all went well, and is
+    removed otherwise."""
+    part = f"{path}.{os.getpid()}.part"
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(part)
+
+
 def main():
     a = parse_arguments()
     nx, ny, nz = a.size
     pixel = FIELD / nx
-    if a.specimen == "cell":
-        phantom = make_cell(nx, ny, nz, a.seed)
-    else:
-        angle = a.lamella_angle if a.specimen == "lamella" else 0.0
-        phantom = make_slab(nx, ny, nz, a.seed, angle, max(map(abs, a.range)),
-                            a.axis_shift)
+    phantom = make_specimen(a)
     angles = np.round(np.linspace(*a.range, a.views), 2)
     pitch = np.radians(a.pitch)
     series = np.stack([phantom.project(t, pitch, nx, ny, a.axis_shift)
                        for t in np.radians(angles)])
-    if not a.noise_free:
-        sigma = (noise_of_dose(series, a.dose, pixel) if a.dose else
-                 np.sqrt(series.var(axis=(1, 2), dtype=np.float64).mean() / a.snr)
-                 if a.specimen != "cell" else
-                 np.sqrt(series.var(dtype=np.float64) / a.snr))
+    if sigma := noise_deviation(series, a, pixel):
         noise = np.random.default_rng(a.seed).standard_normal(series.shape, np.float32)
         series += np.float32(sigma) * noise
-    mrc.write(a.out_prefix + "_ali.mrc", series, pixel, f"Synthetic tilt series of a {a.specimen}")
-    np.savetxt(a.out_prefix + ".tlt", angles, "%.2f")
-    mrc.write(a.out_prefix + "_truth.mrc", phantom.voxels(nx, ny, nz), pixel,
-              f"The synthetic {a.specimen} itself: sections y, rows thickness, columns x")
+    with whole(a.out_prefix + "_ali.mrc") as path:
+        mrc.write(path, series, pixel, f"Synthetic tilt series of a {a.specimen}")
+    with whole(a.out_prefix + ".tlt") as path:
+        np.savetxt(path, angles, "%.2f")
+    with whole(a.out_prefix + "_truth.mrc") as path:
+        mrc.write(path, phantom.voxels(nx, ny, nz), pixel,
+                  f"The synthetic {a.specimen} itself: sections y, rows thickness, columns x")
     print(f"{len(phantom.ellipsoids)} ellipsoids, {a.views} views of {nx} x {ny}, "
           f"{angles[0]:g} to {angles[-1]:g} degrees, pixel {pixel:.4g} A")
 

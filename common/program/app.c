@@ -74,7 +74,7 @@ static void judge_residuals(const tr_job *job)
     if (!(sigma > 0.0) || !(h->values > 0.0) || h->n < 2)
         return;
     bool stops = (job->algorithm->needs & TR_STOPS_AT_NOISE) && !job->until_noise &&
-                 tr_noise_is_strong(&job->noise);
+                 tr_noise_is_known(&job->noise);
     for (size_t k = 1; k < h->n && stops; k++)
         if (h->squares[k] <= sigma * sigma * h->values) {
             tr_info("the residual has reached the noise: iteration %zu of %zu would do",

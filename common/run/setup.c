@@ -435,7 +435,7 @@ static tr_status measure_series(tr_setup *s, tr_comm *comm)
                        (s->algorithm->needs & TR_STOPS_AT_NOISE) &&
                        !tr_option_given(&s->line, "iterations") &&
                        !tr_option_given(&s->line, "tolerance") &&
-                       tr_noise_is_strong(&job->noise);
+                       tr_noise_is_known(&job->noise);
     return comm->ops->agree(comm,
                             tr_outside_decide(job, (tr_outside_choice)s->options.outside,
                                               s->method->whole_volume));

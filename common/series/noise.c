@@ -9,15 +9,19 @@
 enum {
     BANDS = 8,
     ROWS = 32,
-    APART = 3,            /* pixels, of the second differences */
+    MOST_APART = 3,       /* pixels, of the second differences: 1, 2 and 3 are tried */
     MOST_VALUES = 1 << 13 /* of a view, from which the median is taken */
 };
 
-/* Sums over one view, and the values of |D b|. */
+/* Of white noise, second differences of neighbours tell; interpolation makes them too
+ * small, detail those of pixels further apart too large. */
+static const double WHITE = 0.7;
+
+/* Sums over one view, and the values of |D b|, [apart - 1]. */
 typedef struct view_sums {
     double sum, squares, edge_squares;
-    size_t n, n_edge, n_values;
-    double *values;
+    size_t n, n_edge, n_values[MOST_APART];
+    double *values[MOST_APART];
 } view_sums;
 
 static void add_pixels(const float *view, size_t n_u, size_t rows, view_sums *v)
@@ -37,19 +41,20 @@ static void add_pixels(const float *view, size_t n_u, size_t rows, view_sums *v)
 }
 
 static void add_differences(const float *view, size_t n_u, size_t rows, size_t step,
-                            view_sums *v)
+                            size_t apart, view_sums *v)
 {
     static const double weight[3] = {1.0, -2.0, 1.0};
-    if (n_u <= 2 * APART || rows <= 2 * APART)
+    if (n_u <= 2 * MOST_APART || rows <= 2 * MOST_APART)
         return;
-    size_t across = n_u - 2 * APART, n = across * (rows - 2 * APART);
-    for (size_t k = 0; k < n && v->n_values < MOST_VALUES; k += step) {
+    size_t across = n_u - 2 * apart, n = across * (rows - 2 * apart);
+    size_t *used = &v->n_values[apart - 1];
+    for (size_t k = 0; k < n && *used < MOST_VALUES; k += step) {
         const float *at = view + (k % across + 1) * ROWS + k / across;
         double d = 0.0;
         for (size_t i = 0; i < 3; i++)
             for (size_t j = 0; j < 3; j++)
-                d += weight[i] * weight[j] * at[i * APART * ROWS + j * APART];
-        v->values[v->n_values++] = (float)fabs(d);
+                d += weight[i] * weight[j] * at[i * apart * ROWS + j * apart];
+        v->values[apart - 1][(*used)++] = (float)fabs(d);
     }
 }
 
@@ -65,7 +70,8 @@ static tr_status read_bands(tr_series *series, const tr_geometry *g, float *slab
         for (size_t k = 0; k < g->n_views; k++) {
             const float *view = slab + k * (g->n_u + TR_GUARDS) * ROWS;
             add_pixels(view, g->n_u, rows, &views[k]);
-            add_differences(view, g->n_u, rows, step, &views[k]);
+            for (size_t apart = 1; apart <= MOST_APART; apart++)
+                add_differences(view, g->n_u, rows, step, apart, &views[k]);
         }
     }
     return TR_OK;
@@ -73,19 +79,23 @@ static tr_status read_bands(tr_series *series, const tr_geometry *g, float *slab
 
 static void sum_up(view_sums *views, size_t n_views, tr_noise *noise)
 {
-    double variance = 0.0, square = 0.0, edge = 0.0, deviation = 0.0;
+    double variance[MOST_APART] = {0.0}, square = 0.0, edge = 0.0, deviation = 0.0;
     for (size_t k = 0; k < n_views; k++) {
         view_sums *v = &views[k];
-        double sigma = tr_median(v->values, v->n_values) / (6.0 * 0.6745);
+        for (size_t a = 0; a < MOST_APART; a++) {
+            double sigma = tr_median(v->values[a], v->n_values[a]) / (6.0 * 0.6745);
+            variance[a] += sigma * sigma / (double)n_views;
+        }
         double mean = v->sum / (double)v->n, mean_square = v->squares / (double)v->n;
-        variance += sigma * sigma / (double)n_views;
         deviation += fmax(mean_square - mean * mean, 0.0) / (double)n_views;
         square += mean_square / (double)n_views;
         edge += v->edge_squares / (double)v->n_edge / (double)n_views;
     }
-    *noise = (tr_noise){.sigma = sqrt(variance), .deviation = sqrt(deviation)};
-    if (square > variance)
-        noise->edges = fmax(edge - variance, 0.0) / (square - variance);
+    bool white = variance[0] > WHITE * WHITE * variance[1];
+    double own = variance[white ? 0 : MOST_APART - 1];
+    *noise = (tr_noise){.sigma = sqrt(own), .deviation = sqrt(deviation), .white = white};
+    if (square > own)
+        noise->edges = fmax(edge - own, 0.0) / (square - own);
 }
 
 static tr_status measure(tr_series *series, const tr_geometry *g, tr_noise *noise)
@@ -93,11 +103,13 @@ static tr_status measure(tr_series *series, const tr_geometry *g, tr_noise *nois
     size_t n = g->n_views;
     float *slab =
         tr_calloc("rows of the views", n * (g->n_u + TR_GUARDS) * ROWS, sizeof *slab);
-    double *values = tr_calloc("differences", n * MOST_VALUES, sizeof *values);
+    double *values =
+        tr_calloc("differences", n * MOST_APART * MOST_VALUES, sizeof *values);
     view_sums *views = tr_calloc("sums of the views", n, sizeof *views);
     tr_status status = slab && values && views ? TR_OK : TR_ERR_MEMORY;
     for (size_t k = 0; status == TR_OK && k < n; k++)
-        views[k].values = values + k * MOST_VALUES;
+        for (size_t a = 0; a < MOST_APART; a++)
+            views[k].values[a] = values + (k * MOST_APART + a) * MOST_VALUES;
     if (status == TR_OK)
         status = read_bands(series, g, slab, views);
     if (status == TR_OK)
@@ -114,8 +126,8 @@ tr_status tr_noise_measure(tr_comm *comm, tr_series *series, const tr_geometry *
     *noise = (tr_noise){0};
     tr_status status = comm->rank == 0 ? measure(series, geometry, noise) : TR_OK;
     TR_TRY(comm->ops->agree(comm, status));
-    double values[] = {noise->sigma, noise->deviation, noise->edges};
-    TR_TRY(comm->ops->sum(comm, values, 3));
-    *noise = (tr_noise){values[0], values[1], values[2]};
+    double values[] = {noise->sigma, noise->deviation, noise->edges, noise->white};
+    TR_TRY(comm->ops->sum(comm, values, 4));
+    *noise = (tr_noise){values[0], values[1], values[2], values[3] > 0.0};
     return TR_OK;
 }

@@ -1,4 +1,6 @@
-"""The phantom's analytic projections against rays summed through its voxels."""
+"""The phantom's analytic projections against rays summed through its voxels, and beyond
+them through its bodies."""
+import resource
 import subprocess
 import sys
 
@@ -153,3 +155,151 @@ def test_a_layer_is_not_seen_edge_on(tmp_path):
                            "-70", "70"], cwd=tmp_path, text=True, capture_output=True)
     assert done.returncode == 2 and "at 85 degrees from its normal" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+# ---- rays in double precision through all that is there, the field's edges included ----
+
+SLAB = COLUMNS, ROWS, PLANES = 64, 24, 48  # those of the tests below
+
+
+@pytest.fixture(scope="module")
+def bodies():
+    """The bodies of a specimen, as the script places them beyond the field, too."""
+    sys.path.insert(0, str(ROOT / "examples"))
+    import make_phantom
+    sys.path.remove(str(ROOT / "examples"))
+
+    def place(angle, shift):
+        phantom = make_phantom.make_slab(*SLAB, 1, angle, 60.0, shift)
+        make_phantom.add_gold(phantom, *SLAB, 1, *np.radians([angle, 60.0]))
+        return phantom.ellipsoids
+    return place
+
+
+def rays_of(angle, pitch, shift):
+    """Origins and direction of four rays a pixel: the tilt is undone first, the pitch after."""
+    v, u = np.meshgrid(np.arange(2 * ROWS) / 2 + 0.25 - ROWS / 2,
+                       np.arange(2 * COLUMNS) / 2 + 0.25 - COLUMNS / 2 - shift, indexing="ij")
+
+    def place(u, v, w):
+        z = w * np.cos(angle) - u * np.sin(angle)
+        return np.stack(np.broadcast_arrays(u * np.cos(angle) + w * np.sin(angle),
+                                            v * np.cos(pitch) + z * np.sin(pitch),
+                                            z * np.cos(pitch) - v * np.sin(pitch)), axis=-1)
+    return place(u, v, 0) + [shift, 0, 0], place(0.0, 0.0, 1.0)
+
+
+def lengths_in_ellipsoid(origins, direction, centre, matrix):
+    """From the two roots of |p - c|^2 = 1 in the ellipsoid's metric."""
+    q = origins - centre
+    a = direction @ matrix @ direction
+    half_b = q @ (matrix @ direction)
+    c = np.einsum("...i,ij,...j", q, matrix, q) - 1
+    return 2 * np.sqrt(np.maximum(half_b ** 2 - a * c, 0)) / a
+
+
+def foil_lengths(origins, direction, angle):
+    """In the foil that --carbon describes, by 0.01 pixels; `angle` is the lamella's."""
+    thick = min(12 * 10 * COLUMNS / 4000, 0.1 * PLANES)
+    beside = COLUMNS / 2 + 1 + 0.06 * COLUMNS  # its lower edge, at a range of +-60 degrees
+    steps = np.arange(-250, 100, 0.01)
+    low = -0.4 * PLANES - thick
+    edge = (beside + abs(low * np.sin(angle))) / np.cos(angle)
+    p = origins[0, :, None] + steps[:, None] * direction  # the same in all rows
+    along = p[..., 0] * np.cos(angle) + p[..., 2] * np.sin(angle)
+    height = p[..., 2] * np.cos(angle) - p[..., 0] * np.sin(angle)
+    return 0.01 * ((along > edge) & (height > low) & (height < low + thick)).sum(axis=1)
+
+
+def true_view(ellipsoids, tilt, angle, pitch, shift):
+    tilt, angle, pitch = np.radians([tilt, angle, pitch])
+    origins, direction = rays_of(tilt, pitch, shift)
+    across = direction @ [-np.sin(angle), 0, np.cos(angle)]
+    total = np.full(origins.shape[:2], 0.3 * 0.8 * PLANES / across)
+    for density, centre, matrix in ellipsoids:
+        total += density * lengths_in_ellipsoid(origins, direction, centre, matrix)
+    if pitch == 0:
+        total += 2 * foil_lengths(origins, direction, angle)
+    return total.reshape(ROWS, 2, COLUMNS, 2).mean(axis=(1, 3))
+
+
+@pytest.mark.parametrize("angle, pitch, shift", [(0, 0, 0), (5, 0, 0), (-8, 0, 3), (5, 4, -2)])
+def test_views_of_a_slab_are_ray_sums_up_to_the_edges(make_phantom, bodies, angle, pitch, shift):
+    kind = "lamella" if angle else "slab"
+    made = make_phantom("--specimen", kind, "--lamella-angle", angle, "--size", *SLAB,
+                        "--range", -60, 45, "--views", 3, "--noise-free",
+                        "--pitch", pitch, "--axis-shift", shift, "--gold",
+                        *([] if pitch else ["--carbon"]))
+    views, there = read_mrc(made.series), bodies(angle, shift)
+    within = [e for e in there if abs(e[1][0]) < COLUMNS / 2]
+    for view, tilt in zip(views, np.loadtxt(made.tilts)):
+        right = true_view(there, tilt, angle, pitch, shift)
+        # The foil's density is 2 and its lengths are multiples of 0.01.
+        assert np.abs(view - right).max() < (1e-4 * right.std() if pitch else 0.025)
+        # What is beside the field matters at the edges, so the line above tests it.
+        wrong = true_view(within, tilt, angle, pitch, shift)
+        assert tilt == -7.5 or np.abs(wrong - view)[:, [0, -1]].max() > right.std()
+
+
+@pytest.mark.parametrize("angle", [0, 5, -5])
+def test_gold_and_carbon_are_seen_only_in_tilted_views(make_phantom, angle):
+    options = ["--specimen", "lamella", "--lamella-angle", angle, "--size", 64, 24, 16,
+               "--views", 5, "--noise-free"]
+    plain, gold, carbon = (make_phantom(*options, *more)
+                           for more in ([], ["--gold"], ["--carbon"]))
+    views = read_mrc(plain.series)
+    for made in gold, carbon:
+        assert np.array_equal(read_mrc(made.truth), read_mrc(plain.truth))
+        more = read_mrc(made.series) - views
+        assert not more[2].any() and more.min() > -1e-3
+        assert np.all(more[[0, -1]].max(axis=(1, 2)) > views.std())
+        assert not more[:, :, 28:36].any()
+        left, right = more[[0, -1], :, 0], more[[0, -1], :, -1]
+        if made is carbon:  # seen whole at the right edge, and longer as its angle is
+            longer = 1 / np.cos(np.radians([-60 + angle, 60 + angle]))[:, None]
+            assert not left.any()
+            assert right == pytest.approx(2 * 1.6 * longer * np.ones(24), rel=1e-4)
+
+
+def test_noise_by_factor(make_phantom):
+    """White, of that deviation, and the seed's."""
+    options = ["--specimen", "slab", "--size", *SLAB, "--views", 9]
+    clean = make_phantom(*options, "--noise", 0)
+    assert clean.series.read_bytes() == make_phantom(*options, "--noise-free").series.read_bytes()
+    views = read_mrc(clean.series)
+    made = make_phantom(*options, "--noise", 3)
+    noise = read_mrc(made.series) - views
+    assert noise.std() == pytest.approx(3 * np.mean([v.std() for v in views]), rel=0.02)
+    assert np.abs(noise.mean(axis=(1, 2))).max() < 0.12 * noise.std()
+    for axis in 0, 1, 2:
+        shifted = np.roll(noise, 1, axis)
+        assert abs(np.corrcoef(noise.ravel(), shifted.ravel())[0, 1]) < 0.03
+    assert np.mean(np.abs(noise) < noise.std()) == pytest.approx(0.683, abs=0.015)
+    same = make_phantom(*options, "--noise", 3)
+    assert same.series.read_bytes() == made.series.read_bytes()
+    half = read_mrc(make_phantom(*options, "--noise", 1.5).series) - views
+    assert half == pytest.approx(noise / 2, abs=1e-4 * noise.std())
+
+
+@pytest.mark.parametrize("options, said", [
+    (["--noise", "-1"], "--noise -1: must be at least 0"),
+    (["--noise", "nan"], "--noise nan: must be at least 0"),
+    (["--noise", "1", "--dose", "1"], "not allowed with"),
+    (["--gold"], "--gold and --carbon need --specimen slab or lamella")])
+def test_options_that_cannot_be_met(tmp_path, options, said):
+    done = subprocess.run([sys.executable, ROOT / "examples" / "make_phantom.py", *options],
+                          cwd=tmp_path, text=True, capture_output=True)
+    assert done.returncode == 2 and said in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_series_that_cannot_be_finished_leaves_the_one_before(tmp_path):
+    """As on a full disk: the file may grow to 20 KB only."""
+    before = tmp_path / "cell_ali.mrc"
+    before.write_bytes(b"before")
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "make_phantom.py", "--size", "32", "32", "16"],
+        cwd=tmp_path, text=True, capture_output=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)))
+    assert done.returncode != 0
+    assert list(tmp_path.iterdir()) == [before] and before.read_bytes() == b"before"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from conftest import read_mrc, write_series, write_xtilts
-from specimen import field_correlation, make_slab
+from specimen import BASE, FOIL, Faces, field_correlation, foil_view, make_slab
 from volume_reference import rotations
 
 # Clean and with noise as strong as the views' deviation: what each should reach, and the
@@ -43,6 +43,55 @@ def test_zero_outside_is_worse_and_said_to_be(tiltrec, slab, tmp_path):
     right, _ = correlation_of(tiltrec, tmp_path, slab, *options, "--outside", "continue")
     assert found < right - 0.2
     assert slab[0] or "levels off" in said
+
+
+@pytest.mark.parametrize("tilt", [-60, -33, 0, 12, 60])
+def test_layer_and_foil_are_ray_sums(tilt):
+    """Of the specimens below, by steps of 0.01 along the rays."""
+    t, u = np.radians(tilt), np.arange(-60, 61, 7.0)
+    w = np.arange(-400, 400, 0.01)[:, None]
+    x, z = u * np.cos(t) + w * np.sin(t), w * np.cos(t) - u * np.sin(t)
+    faces = Faces(40, 0.09, 0.12)
+    layer = (z > -20 + 0.03 * x) & (z < 20 + 0.15 * x)
+    low, high = faces.along_rays(u, t)
+    assert BASE * (high - low) == pytest.approx(BASE * 0.01 * layer.sum(axis=0), abs=0.01)
+    foil = (z > -20) & (z < -20 + 40 / 6) & (x > 65)
+    assert foil_view(u, t, 40, 65) == pytest.approx(FOIL * 0.01 * foil.sum(axis=0), abs=0.03)
+    assert foil.any() == (tilt not in (0, 12))
+
+
+# Gold beads and a carbon foil just beside the field, and a slab turned by 5 degrees which
+# leaves the volume's planes beside it: clean and noisy, 0.03 below what each reached.
+SMALL = {"gold": dict(thickness=40, beside=True),
+         "tilted": dict(thickness=32, slope=np.tan(np.radians(5)))}
+SMALL_LEAST = {"gold": {"SIRT": (0.78, 0.27), "CGLS": (0.78, 0.25), "ADMM": (0.90, 0.71)},
+               "tilted": {"SIRT": (0.57, 0.45), "CGLS": (0.58, 0.44), "ADMM": (0.68, 0.67)}}
+
+
+@pytest.fixture(scope="module", params=[(s, n) for s in SMALL for n in (0, 1)],
+                ids=lambda param: f"{param[0]}-{'noisy' if param[1] else 'clean'}")
+def beside(request, tmp_path_factory, tiltrec):
+    """What lies beside the field, its series, its truth, and WBP's correlation with it."""
+    name, noise = request.param
+    folder = tmp_path_factory.mktemp(name)
+    views, tilts, truth = make_slab(128, 24, 48, seed=3, noise=noise, **SMALL[name])
+    series = write_series(folder, views, tilts)
+
+    def reconstruct(program, *options):
+        program("-T", 48, "-o", "rec.mrc", *options, series, cwd=folder)
+        return field_correlation(read_mrc(folder / "rec.mrc"), truth, edge=20, top=4, rows=4)
+    return name, noise, reconstruct, reconstruct(tiltrec, "-a", "WBP")
+
+
+@pytest.mark.parametrize("algorithm", LEAST)
+def test_what_is_beside_the_field_stays_there(tiltrec, tiltrecz, beside, algorithm):
+    name, noise, reconstruct, filtered = beside
+    program = tiltrecz if algorithm == "ADMM" else tiltrec
+    found = reconstruct(program, "-a", algorithm)
+    assert found > SMALL_LEAST[name][algorithm][noise]
+    assert found > filtered
+    if name == "gold" and algorithm != "ADMM":
+        assert found > reconstruct(program, "-a", algorithm, "--outside", "zero") + 0.2
 
 
 def test_noise_is_measured_and_stops_iterations(tiltrec, tiltrecz, tmp_path):
