@@ -22,7 +22,7 @@ if(DEFINED CPACK_TEMPORARY_INSTALL_DIRECTORY) # gathered
     execute_process(COMMAND gzip -9 -n -f ${pages} ${doc}/changelog ${doc}/changelog.Debian
                     COMMAND_ERROR_IS_FATAL ANY)
     # The system's own folders need not be named in the programs.
-    file(GLOB programs ${usr}/bin/*)
+    file(GLOB programs ${usr}/bin/* ${usr}/lib/libtiltrec*.so.*.* ${usr}/lib/*/libtiltrec*.so.*.*)
     foreach(program ${programs})
         file(READ_ELF ${program} RUNPATH folders)
         if(folders MATCHES "^/usr/lib/[^:;]*$")
@@ -46,6 +46,7 @@ set(CPACK_DEBIAN_PACKAGE_RELEASE 1)
 set(CPACK_DEBIAN_PACKAGE_SECTION science)
 # Which packages of libraries are needed, the programs themselves say.
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON) # and have the library found
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS mpich)
 if(MPI_C_LIBRARIES MATCHES openmpi)
     set(CPACK_DEBIAN_PACKAGE_RECOMMENDS openmpi-bin)
