@@ -350,7 +350,7 @@ static tr_status make_sums(tiltrec_operator *op, bool of_rows, tr_vec *v)
 
 static tr_status sums(tiltrec_operator *op, bool of_rows, float *array, unsigned flags)
 {
-    tr_vec v;
+    tr_vec v = {0};
     if (of_rows)
         TR_TRY(tr_library_projections(op, array, false, flags, &op->p, &v));
     else
