@@ -113,6 +113,28 @@ def test_noise_is_measured_and_stops_iterations(tiltrec, tiltrecz, tmp_path):
     assert abs(would_do - counts[0]) <= 2
 
 
+@pytest.mark.parametrize("noise", [0.1, 0.3, 1])
+@pytest.mark.parametrize("shift", [0, 0.5], ids=["white", "interpolated"])
+def test_weak_noise_is_measured_where_it_is_white(tiltrec, tmp_path, noise, shift):
+    """Also where it is much weaker than what detail makes of pixels 3 apart. Interpolated
+    noise, as in aligned views, is as strong as its pixels are, and not what neighbours say;
+    detail may make it too large."""
+    views, tilts, _ = make_slab(96, 32, 40, 30, 5)
+    sigma = noise * views.std(axis=(1, 2)).mean()
+    drawn = sigma * np.random.default_rng(2).normal(size=(len(views), 33, 97))
+    a, b = 1 - shift, shift
+    drawn = a * a * drawn[:, 1:, 1:] + a * b * (drawn[:, :-1, 1:] + drawn[:, 1:, :-1]) + (
+        b * b * drawn[:, :-1, :-1])
+    series = write_series(tmp_path, views + np.float32(drawn), tilts)
+    said = tiltrec("-a", "SIRT", "-i", 1, "-T", 40, "--dry-run", series, cwd=tmp_path).stderr
+    measured = float(re.search(r"noise: (\S+) a pixel", said)[1])
+    if shift == 0:
+        assert measured == pytest.approx(sigma, rel=0.1)
+    else:
+        assert 0.9 * drawn.std() < measured
+        assert noise < 1 or measured < 1.3 * drawn.std()
+
+
 def test_an_isolated_body_is_known(tiltrec, tmp_path):
     x, y = np.arange(64) - 31.5, np.arange(24) - 11.5
     disk = np.exp(-(x ** 2 + y[:, None] ** 2) / 50)
