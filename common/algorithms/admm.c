@@ -61,7 +61,7 @@ static const tr_option options[] = {
      .min = 0,
      .max = 1e30,
      .help = "Weight of the regularizer; more is smoother or sparser. 0 chooses one from "
-             "the geometry and the data's standard deviation, and says which"},
+             "the geometry and the noise of the views, and says which"},
     {.name = TR_LAMBDA_TIMES,
      .type = TR_OPT_REAL,
      .offset = offsetof(admm_params, lambda_times),
