@@ -27,10 +27,23 @@ EVERY = int(os.environ.get("TR_FAULTS_EVERY", "1"))  # of so many allocations on
 SECONDS = 30  # within which every rank has ended
 
 
+sweeps = itertools.count()
+
+
+def sampled(most, step=1, every=0):
+    """Numbers of calls to fail in a sweep: each `every`-th, or, if that is 0 and TR_FAULTS_EVERY
+    is not 1, the first 8 and then each fourth. Those of the next sweep are others, so that
+    in all every one has its turn."""
+    turn = next(sweeps)
+    if every:
+        return range(1 + turn % (every * step), most, every * step)
+    if EVERY == 1 or step > 1:
+        return range(1, most, step)
+    return (k for k in range(1, most) if k <= 8 or (k + turn) % 4 == 0)
+
+
 class Place:
     """A folder with a small series in several formats, in which programs run."""
-
-    sweeps = itertools.count()
 
     def __init__(self, folder, build_dir):
         self.folder, self.build_dir = folder / "series", build_dir
@@ -135,11 +148,7 @@ class Place:
         failed, and in how many the failure did no harm."""
         outcomes = Counter()
         output = arguments[arguments.index("-o") + 1] if "-o" in arguments else "s_rec.mrc"
-        first = 1
-        if op == "alloc":  # other ones in each sweep, so that in all every one has its turn
-            step *= EVERY
-            first += next(self.sweeps) % step
-        for k in range(first, most, step):
+        for k in sampled(most, step, EVERY if op == "alloc" else 0):
             self.clear()
             (self.folder / output).write_bytes(EARLIER)
             fault = f"{op}:{k}{'+' if onwards else ''}:{what}"

@@ -104,7 +104,8 @@ def device(tmp_path_factory, build_dir):
 @WORK
 def test_lost(device, work, sanitized):
     step = 11 if work is VOLUME else 2
-    assert device.sweep(work, LOST, 2 * step if sanitized else step) > 20
+    failures = device.sweep(work, LOST, 4 * step if sanitized else step)
+    assert failures > (12 if sanitized else 20)
 
 
 @WORK
