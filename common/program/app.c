@@ -190,8 +190,10 @@ static tr_status open_outputs(tr_setup *s, tr_comm *comm)
 static void settle_afterwards(tr_setup *s)
 {
     long *iterations = tr_algorithm_iterations(s->algorithm, s->params);
-    long most = iterations ? *iterations : 0, done = (long)s->job.history.n;
-    if (!s->job.until_noise || s->program->method->settle || done < 1)
+    if (!iterations || !s->job.until_noise || s->program->method->settle)
+        return;
+    long most = *iterations, done = (long)s->job.history.n;
+    if (done < 1)
         return;
     if (done < most)
         tr_info("iterations: %ld of at most %ld, where the residual reaches the noise",

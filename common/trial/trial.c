@@ -82,11 +82,11 @@ static void set_value(tr_options *o, const tr_trial_spec *spec, size_t k)
 static void set_params(trial_run *t, size_t k)
 {
     const tr_algorithm *a = t->s->algorithm;
+    double value = tr_trial_value(t->spec, k);
     memcpy(t->params, t->s->params, a->params_size);
     for (size_t r = 0; r < a->n_options && t->spec->what == TR_TRIAL_LAMBDA; r++)
         if (strcmp(a->options[r].name, TR_LAMBDA_TIMES) == 0)
-            *(double *)((char *)t->params + a->options[r].offset) =
-                tr_trial_value(t->spec, k);
+            memcpy((char *)t->params + a->options[r].offset, &value, sizeof value);
 }
 
 static tr_status make_geometries(trial_run *t)
