@@ -96,7 +96,7 @@ static void put_geometry_table(FILE *out, const tr_result *r)
         low = fmin(low, g->tilt[k]);
         high = fmax(high, g->tilt[k]);
     }
-    row(out, "views", "%zu of %zu", s->n_views, tr_image_get_info(s->image)->nz);
+    row(out, "views", "%zu of %zu", s->views.n, tr_image_get_info(s->image)->nz);
     row(out, "tilt angles", "%.2f to %.2f degrees%s", low * DEGREES, high * DEGREES,
         s->options.tilt_offset != 0.0 ? ", offset included" : "");
     if (s->options.tilt_offset != 0.0)

@@ -99,7 +99,7 @@ static void remove_old(const char *path)
 static tr_status make_views(tr_result *r, tr_job *job)
 {
     const tr_setup *s = r->setup;
-    size_t n = s->n_views;
+    size_t n = s->views.n;
     r->views = tr_calloc("the views", n, sizeof *r->views);
     job->history.view_squares = tr_calloc("the views", n, sizeof(double));
     job->history.view_data = tr_calloc("the views", n, sizeof(double));
@@ -107,7 +107,7 @@ static tr_status make_views(tr_result *r, tr_job *job)
         return TR_ERR_MEMORY;
     r->n_views = job->history.n_views = n;
     for (size_t k = 0; k < n; k++)
-        r->views[k] = (tr_view_result){.number = s->views[k] + 1,
+        r->views[k] = (tr_view_result){.number = s->views.view[k].section + 1,
                                        .tilt = job->geometry.tilt[k] * 180.0 / acos(-1.0),
                                        .residual = NAN,
                                        .correlation = NAN};

@@ -60,7 +60,7 @@ static void put_inputs(tr_json *j, const tr_result *r)
     tr_json_integer(j, "columns", (long long)info->nx);
     tr_json_integer(j, "rows", (long long)info->ny);
     tr_json_integer(j, "views", (long long)info->nz);
-    tr_json_integer(j, "views_used", (long long)r->setup->n_views);
+    tr_json_integer(j, "views_used", (long long)r->setup->views.n);
     tr_json_number(j, "pixel_angstrom", info->pixel[0] > 0.0 ? info->pixel[0] : NAN);
     tr_json_close(j, '}');
 }

@@ -47,16 +47,16 @@ static int by_view(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-tr_status tr_half_views(const double *tilts, size_t n, bool odd, size_t *part,
-                        size_t *n_part)
+tr_status tr_half_views(const tr_views *all, bool odd, size_t *part, size_t *n_part)
 {
+    size_t n = all->n;
     ranked_view *views = tr_calloc("the list of views", n, sizeof *views);
     *n_part = 0;
     if (!views)
         return TR_ERR_MEMORY;
-    double sign = tilts[0] > tilts[n - 1] ? -1.0 : 1.0;
+    double sign = all->view[0].tilt > all->view[n - 1].tilt ? -1.0 : 1.0;
     for (size_t k = 0; k < n; k++)
-        views[k] = (ranked_view){sign * tilts[k], k};
+        views[k] = (ranked_view){sign * all->view[k].tilt, k};
     qsort(views, n, sizeof *views, by_tilt);
     for (size_t k = odd ? 0 : 1; k < n; k += 2)
         part[(*n_part)++] = views[k].view;
@@ -92,43 +92,14 @@ static tr_status check_frames(const tr_setup *s, const tr_setup *half)
     return TR_OK;
 }
 
-static void *copy_of(const void *values, size_t n, size_t size)
+static tr_status take_every_second(const tr_views *all, bool odd, tr_views *half)
 {
-    void *copy = values ? tr_calloc("the list of views", n, size) : NULL;
-    return copy ? memcpy(copy, values, n * size) : NULL;
-}
-
-/* What half and whole both own is copied. */
-static tr_status copy_views(const tr_setup *s, tr_setup *half)
-{
-    size_t n = s->n_views;
-    half->views = copy_of(s->views, n, sizeof *s->views);
-    half->tilts = copy_of(s->tilts, n, sizeof *s->tilts);
-    half->xtilts = copy_of(s->xtilts, n, sizeof *s->xtilts);
-    half->transforms = copy_of(s->transforms, n, sizeof *s->transforms);
-    return half->views && half->tilts && (half->xtilts || !s->xtilts) &&
-                   (half->transforms || !s->transforms)
-               ? TR_OK
-               : TR_ERR_MEMORY;
-}
-
-static tr_status take_every_second(tr_setup *half, bool odd)
-{
-    size_t n = half->n_views, n_part;
-    size_t *part = half->part = tr_calloc("the list of views", n, sizeof *part);
-    if (!part)
-        return TR_ERR_MEMORY;
-    TR_TRY(tr_half_views(half->tilts, n, odd, part, &n_part));
-    for (size_t k = 0; k < n_part; k++) {
-        half->views[k] = half->views[part[k]];
-        half->tilts[k] = half->tilts[part[k]];
-        if (half->xtilts)
-            half->xtilts[k] = half->xtilts[part[k]];
-        if (half->transforms)
-            half->transforms[k] = half->transforms[part[k]];
-    }
-    half->n_views = n_part;
-    return TR_OK;
+    size_t n_part, *part = tr_calloc("the list of views", all->n, sizeof *part);
+    tr_status status = part ? tr_half_views(all, odd, part, &n_part) : TR_ERR_MEMORY;
+    if (status == TR_OK)
+        status = tr_views_select(all, part, n_part, half);
+    free(part);
+    return status;
 }
 
 static tr_status make_half(const tr_setup *s, size_t k, tr_setup *half)
@@ -138,21 +109,21 @@ static tr_status make_half(const tr_setup *s, size_t k, tr_setup *half)
     half->half = kinds[k].name;
     half->halves = NULL;
     half->default_output = half->scratch = half->fingerprint = NULL;
-    half->part = NULL;
+    half->views = (tr_views){.n = 0};
     half->job.geometry = (tr_geometry){.n_views = 0};
     if (frames)
         half->image = NULL;
-    TR_TRY(copy_views(s, half));
     if (frames) {
+        TR_TRY(tr_views_copy(&s->views, &half->views));
         half->series_path = s->options.half_sets.argument[k];
         TR_TRY(tr_image_open(half->series_path, &half->image));
         TR_TRY(check_frames(s, half));
     } else {
-        TR_TRY(take_every_second(half, k == 1));
+        TR_TRY(take_every_second(&s->views, k == 1, &half->views));
     }
     TR_TRY(tr_setup_geometry(half));
     if (s->algorithm->check)
-        TR_TRY(s->algorithm->check(s->params, half->n_views));
+        TR_TRY(s->algorithm->check(s->params, half->views.n));
     return tr_setup_half_output(half, kinds[k].suffix);
 }
 
@@ -161,10 +132,10 @@ tr_status tr_halves_files(tr_setup *s)
     const tr_words *how = &s->options.half_sets;
     if (!how->choice)
         return TR_OK;
-    if (how->choice == TR_HALVES_VIEWS && s->n_views < FEWEST_VIEWS)
+    if (how->choice == TR_HALVES_VIEWS && s->views.n < FEWEST_VIEWS)
         return tr_fail(TR_ERR_USAGE,
                        "--half-sets views needs at least %d views, and %zu %s used",
-                       FEWEST_VIEWS, s->n_views, s->n_views == 1 ? "is" : "are");
+                       FEWEST_VIEWS, s->views.n, s->views.n == 1 ? "is" : "are");
     if (how->choice == TR_HALVES_FRAMES &&
         tr_same_file(how->argument[0], how->argument[1]))
         return tr_fail(
@@ -190,21 +161,35 @@ static tr_status set_fingerprint(tr_setup *half)
                              : tr_fail(TR_ERR_MEMORY, "not enough memory to begin");
 }
 
+/* Of a half set of views, by their sections. */
+static tr_status open_part(const tr_setup *s, tr_setup *half)
+{
+    size_t n = half->views.n, k = 0;
+    size_t *part = tr_calloc("the list of views", n, sizeof *part);
+    if (!part)
+        return TR_ERR_MEMORY;
+    for (size_t i = 0; i < s->views.n && k < n; i++)
+        if (s->views.view[i].section == half->views.view[k].section)
+            part[k++] = i;
+    tr_status status = tr_series_part(s->job.series, part, k, &half->job.series);
+    free(part);
+    return status;
+}
+
 tr_status tr_halves_series(tr_setup *s, tr_comm *comm)
 {
     for (size_t k = 0; s->halves && k < TR_HALVES; k++) {
         tr_setup *half = &s->halves[k];
         half->job.options = s->job.options;
-        half->job.transforms = s->job.transforms ? half->transforms : NULL;
+        half->job.views = &half->views;
+        half->job.transforms = s->job.transforms;
         half->job.noise = s->job.noise;
         half->job.outside = s->job.outside;
         half->job.geometry.outer = s->job.geometry.outer;
         half->job.output_spec.every = s->job.output_spec.every;
         half->job.output_spec.resume = s->job.output_spec.resume;
-        if (half->part)
-            TR_TRY(
-                comm->ops->agree(comm, tr_series_part(s->job.series, half->part,
-                                                      half->n_views, &half->job.series)));
+        if (half->image == s->image)
+            TR_TRY(comm->ops->agree(comm, open_part(s, half)));
         else
             TR_TRY(tr_setup_open_series(half, comm));
         TR_TRY(comm->ops->agree(comm, set_fingerprint(half)));
@@ -218,9 +203,9 @@ void tr_halves_print(const tr_setup *s)
     if (!s->halves)
         return;
     const tr_setup *even = &s->halves[0], *odd = &s->halves[1];
-    if (even->part)
+    if (even->image == s->image)
         tr_info("half sets: every second view by angle, %zu even and %zu odd ones",
-                even->n_views, odd->n_views);
+                even->views.n, odd->views.n);
     else
         tr_info("half sets: of the even frames %s, of the odd frames %s",
                 even->series_path, odd->series_path);
@@ -229,9 +214,9 @@ void tr_halves_print(const tr_setup *s)
                    (double)(tr_type_size(o->type) + (o->automatic ? sizeof(float) : 0));
     tr_info("plan: 3 tomograms one after another, also %s and %s; %.3f GB on the disk",
             even->job.output_spec.path, odd->job.output_spec.path, 1e-9 * bytes);
-    for (size_t k = 0; k < TR_HALVES && even->part; k++)
-        for (size_t i = 0; i < s->halves[k].n_views; i++)
-            tr_verbose("view %zu is an %s one", s->halves[k].views[i] + 1,
+    for (size_t k = 0; k < TR_HALVES && even->image == s->image; k++)
+        for (size_t i = 0; i < s->halves[k].views.n; i++)
+            tr_verbose("view %zu is an %s one", s->halves[k].views.view[i].section + 1,
                        s->halves[k].half);
 }
 
@@ -249,11 +234,7 @@ void tr_halves_free(tr_setup *s)
         free(half->default_output);
         free(half->scratch);
         free(half->fingerprint);
-        free(half->part);
-        free(half->views);
-        free(half->tilts);
-        free(half->xtilts);
-        free(half->transforms);
+        tr_views_free(&half->views);
     }
     free(s->halves);
     s->halves = NULL;

@@ -31,11 +31,11 @@ void tr_halves_discard(tr_setup *s);
  * rank 0 while the others wait. Collective. */
 TR_CHECKED tr_status tr_halves_correlate(tr_setup *s, tr_comm *comm);
 
-/* The views that belong to the half `odd` or even, of n views with these tilts: every
+/* Which of all views belong to the half `odd` or even: every
  * second one in the order of the angles, which begins at that end of the range where the
  * first view is. Those of the odd half begin with the first in that order. part[] has
- * room for n; returns how many they are, in ascending order. */
-TR_CHECKED tr_status tr_half_views(const double *tilts, size_t n, bool odd, size_t *part,
+ * room for all; returns how many they are, in ascending order. */
+TR_CHECKED tr_status tr_half_views(const tr_views *all, bool odd, size_t *part,
                                    size_t *n_part);
 
 #endif

@@ -37,12 +37,13 @@ typedef struct tr_job {
     bool outside;     /* the specimen goes on beyond the field */
     bool until_noise; /* iterations end when the residual has reached the noise */
     const tr_options *options;
-    const tr_transform *transforms; /* for the rays, one per view; NULL where the series
-                                       has applied them, or there are none */
-    const tr_ray *rays; /* as the library's caller gave them, one per view, for
-                           slice and image row 0; NULL: from the geometry */
-    tr_image *initial;  /* or NULL */
-    size_t first_slice; /* of the volume, where the output begins */
+    const tr_views *views; /* the setup's; NULL in the library */
+    bool transforms;       /* the rays apply the views' transforms: false where the series
+                              has, or there are none */
+    const tr_ray *rays;    /* as the library's caller gave them, one per view, for
+                              slice and image row 0; NULL: from the geometry */
+    tr_image *initial;     /* or NULL */
+    size_t first_slice;    /* of the volume, where the output begins */
     tr_output_spec output_spec;
     tr_output *output; /* open while the job runs */
     /* results */

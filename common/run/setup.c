@@ -163,13 +163,13 @@ static tr_status find_series(tr_setup *s)
     return TR_OK;
 }
 
+/* Nothing but their sections is known then. */
 static tr_status choose_views(tr_setup *s)
 {
     size_t n = tr_image_get_info(s->image)->nz, kept = 0;
     bool *include = tr_calloc("the list of views", n, sizeof *include);
     bool *exclude = tr_calloc("the list of views", n, sizeof *exclude);
-    s->views = tr_calloc("the list of views", n, sizeof *s->views);
-    tr_status status = include && exclude && s->views ? TR_OK : TR_ERR_MEMORY;
+    tr_status status = include && exclude ? tr_views_new(n, &s->views) : TR_ERR_MEMORY;
     if (status == TR_OK && s->options.include)
         status = tr_list_expand("--include", s->options.include, n, include);
     if (status == TR_OK && s->options.exclude)
@@ -177,8 +177,8 @@ static tr_status choose_views(tr_setup *s)
     for (size_t k = 0; k < n && status == TR_OK; k++)
         if ((!s->options.include || include[k]) && !exclude[k] &&
             (!s->alignment.used || s->alignment.used[k]))
-            s->views[kept++] = k;
-    s->n_views = kept;
+            s->views.view[kept++].section = k;
+    s->views.n = kept;
     free(include);
     free(exclude);
     TR_TRY(status);
@@ -188,24 +188,16 @@ static tr_status choose_views(tr_setup *s)
     return TR_OK;
 }
 
-static void keep_chosen(const tr_setup *s, double *values)
-{
-    for (size_t k = 0; k < s->n_views; k++)
-        values[k] = values[s->views[k]];
-}
-
 static tr_status read_tilts(tr_setup *s)
 {
     const tr_image_info *info = tr_image_get_info(s->image);
-    s->tilts = tr_calloc("the tilt angles", info->nz, sizeof *s->tilts);
-    if (!s->tilts)
-        return TR_ERR_MEMORY;
     if (s->alignment.tilt) {
-        memcpy(s->tilts, s->alignment.tilt, info->nz * sizeof *s->tilts);
+        tr_views_take_alignment(&s->alignment, &s->views);
     } else if (s->tilts_path) {
-        TR_TRY(tr_angles_read(s->tilts_path, info->nz, s->tilts));
+        return tr_views_read_tilts(s->tilts_path, info->nz, &s->views);
     } else if (info->n_tilts == info->nz) {
-        memcpy(s->tilts, info->tilts, info->nz * sizeof *s->tilts);
+        for (size_t k = 0; k < s->views.n; k++)
+            s->views.view[k].tilt = info->tilts[s->views.view[k].section];
     } else {
         return tr_fail(
             TR_ERR_DATA,
@@ -213,42 +205,23 @@ static tr_status read_tilts(tr_setup *s)
             "of that name and the file itself has none; name one with -t",
             s->series_path);
     }
-    keep_chosen(s, s->tilts);
     return TR_OK;
 }
 
-static tr_status read_xtilts(tr_setup *s)
+/* With what the files named beside the angles say. */
+static tr_status read_views(tr_setup *s)
 {
     size_t n = tr_image_get_info(s->image)->nz;
-    if (!s->options.xtilts && !s->alignment.xtilt)
-        return TR_OK;
-    s->xtilts = tr_calloc("the x-tilts", n, sizeof *s->xtilts);
-    if (!s->xtilts)
-        return TR_ERR_MEMORY;
-    if (s->options.xtilts) {
-        TR_TRY(tr_angles_read(s->options.xtilts, n, s->xtilts));
-        for (size_t i = 0; i < n; i++) /* IMOD turns by XAXISTILT - XTILTFILE */
-            s->xtilts[i] = 0.0 - s->xtilts[i];
-    } else {
-        memcpy(s->xtilts, s->alignment.xtilt, n * sizeof *s->xtilts);
-    }
-    keep_chosen(s, s->xtilts);
-    return TR_OK;
-}
-
-static tr_status read_transforms(tr_setup *s)
-{
-    size_t n = tr_image_get_info(s->image)->nz;
+    TR_TRY(choose_views(s));
+    TR_TRY(read_tilts(s));
+    if (s->options.xtilts)
+        TR_TRY(tr_views_read_xtilts(s->options.xtilts, n, &s->views));
     if (!tr_setup_has_transforms(s))
         return TR_OK;
-    s->transforms = tr_calloc("the transforms", n, sizeof *s->transforms);
-    if (!s->transforms)
-        return TR_ERR_MEMORY;
-    TR_TRY(tr_setup_read_transforms(s, s->transforms));
-    for (size_t k = 0; k < s->n_views; k++) {
-        s->transforms[k] = s->transforms[s->views[k]];
-        s->transforms[k].dx /= (double)s->options.bin;
-        s->transforms[k].dy /= (double)s->options.bin;
+    TR_TRY(tr_setup_read_transforms(s));
+    for (size_t k = 0; k < s->views.n; k++) {
+        s->views.view[k].transform.dx /= (double)s->options.bin;
+        s->views.view[k].transform.dy /= (double)s->options.bin;
     }
     return TR_OK;
 }
@@ -271,11 +244,13 @@ tr_status tr_setup_make_geometry(const tr_setup *s, tr_geometry *geometry)
     size_t bin = (size_t)o->bin, n_u = info->nx / bin;
     size_t width = o->width ? (size_t)o->width / bin : n_u;
     size_t thickness = (size_t)o->thickness / bin;
+    _Static_assert(sizeof(tr_view) % sizeof(double) == 0, "a stride of doubles");
     double b = (double)bin;
     const tr_geometry_spec spec = {
-        .n_views = s->n_views,
-        .tilts = s->tilts,
-        .xtilts = s->xtilts,
+        .n_views = s->views.n,
+        .tilts = &s->views.view->tilt,
+        .xtilts = s->views.has_xtilts ? &s->views.view->xtilt : NULL,
+        .stride = sizeof(tr_view) / sizeof(double),
         .tilt_offset = o->tilt_offset,
         .pitch = o->pitch,
         .n_u = n_u,
@@ -364,14 +339,11 @@ tr_status tr_setup_files(tr_setup *s)
         TR_TRY(tr_setup_apply_com(s));
     TR_TRY(tr_image_open(s->series_path, &s->image));
     TR_TRY(tr_setup_read_alignment(s));
-    TR_TRY(choose_views(s));
-    TR_TRY(read_tilts(s));
-    TR_TRY(read_xtilts(s));
-    TR_TRY(read_transforms(s));
+    TR_TRY(read_views(s));
     TR_TRY(tr_setup_geometry(s));
     TR_TRY(choose_slices(s));
     if (s->algorithm->check)
-        TR_TRY(s->algorithm->check(s->params, s->n_views));
+        TR_TRY(s->algorithm->check(s->params, s->views.n));
     TR_TRY(check_coupling(s));
     return tr_setup_output(s);
 }
@@ -415,15 +387,15 @@ tr_status tr_setup_open_series(tr_setup *s, tr_comm *comm)
     /* Turning the rays spares resampling the images; but a filter along the rows wants
      * them aligned. */
     bool in_rays = s->method->whole_volume && !(s->algorithm->needs & TR_USES_FILTER);
-    s->job.transforms = in_rays ? s->transforms : NULL;
+    s->job.views = &s->views;
+    s->job.transforms = in_rays && s->views.has_transforms;
     const tr_series_spec spec = {
-        .views = s->views,
-        .n_views = s->n_views,
+        .views = &s->views,
+        .transforms = !in_rays && s->views.has_transforms,
         .log = s->options.log,
         .log_base = s->options.log_base,
         .invert = s->options.invert,
         .bin = (size_t)s->options.bin,
-        .transforms = in_rays ? NULL : s->transforms,
         .scratch = s->scratch,
         .threads = s->job.threads,
         .memory = s->job.memory / 2,
@@ -483,11 +455,8 @@ void tr_setup_free(tr_setup *s)
     free(s->default_tilts);
     free(s->default_output);
     free(s->scratch);
-    free(s->views);
+    tr_views_free(&s->views);
     tr_alignment_free(&s->alignment);
-    free(s->tilts);
-    free(s->xtilts);
-    free(s->transforms);
     free(s->params);
     free(s->fingerprint);
     free(s->groups);

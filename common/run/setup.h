@@ -30,14 +30,9 @@ typedef struct tr_setup {
     tr_alignment alignment; /* from tilts_path, if that is an .aln or STAR file */
     char *default_tilts, *default_output, *scratch;
     tr_image *image;
-    size_t *views; /* sections used, from 0 */
-    size_t n_views;
-    double *tilts;            /* of the views used, degrees */
-    double *xtilts;           /* of the views used, added to the pitch; or NULL */
-    tr_transform *transforms; /* of the views used, or NULL */
+    tr_views views; /* those used; shifts of their transforms in pixels after binning */
     char *fingerprint;
     tr_job job;
-    size_t *part;            /* of a half set of views: which of them, or NULL */
     const char *half;        /* "even" or "odd"; NULL: the tomogram of everything */
     struct tr_setup *halves; /* the half sets, two of them, or NULL; see halves.h */
     tr_frc frc;              /* of these, after the run, on rank 0 */
@@ -76,11 +71,10 @@ TR_CHECKED tr_status tr_setup_com_scale(const tr_setup *s, double *add, double *
 /* setup_alignment.c: look for the angles, and if an .aln or STAR file has them, read it.
  * Before views are chosen. */
 TR_CHECKED tr_status tr_setup_read_alignment(tr_setup *s);
-/* Whether views are aligned while they are read, and how: transforms of all views of the
- * file, in pixels of the file. After views are chosen. */
+/* Whether views are aligned while they are read, and how: the transforms of the views
+ * chosen, in pixels of the file. */
 bool tr_setup_has_transforms(const tr_setup *s);
-TR_CHECKED tr_status tr_setup_read_transforms(const tr_setup *s,
-                                              tr_transform *transforms);
+TR_CHECKED tr_status tr_setup_read_transforms(tr_setup *s);
 /* Say where an mdoc has the tilt axis, and warn where the views seem not to be aligned.
  */
 void tr_setup_print_axis(const tr_setup *s);

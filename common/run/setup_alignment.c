@@ -92,7 +92,7 @@ static void say_how_it_is_aligned(const tr_setup *s, const char *path,
 }
 
 /* The transforms of the views chosen, from an .aln or STAR file named by --transforms. */
-static tr_status read_named(const tr_setup *s, tr_transform *transforms)
+static tr_status read_named(tr_setup *s)
 {
     const char *path = s->options.transforms;
     tr_alignment a;
@@ -101,14 +101,14 @@ static tr_status read_named(const tr_setup *s, tr_transform *transforms)
     tr_status status = TR_OK;
     if (!a.transforms)
         status = tr_fail(TR_ERR_DATA, "%s has no alignment, only angles", path);
-    for (size_t k = 0; status == TR_OK && k < s->n_views; k++)
-        if (!a.used[s->views[k]])
+    for (size_t k = 0; status == TR_OK && k < s->views.n; k++)
+        if (!a.used[s->views.view[k].section])
             status = tr_fail(TR_ERR_DATA,
                              "%s has no alignment of view %zu; give it as --tilts, too, "
                              "or leave the view out with --exclude",
-                             path, s->views[k] + 1);
+                             path, s->views.view[k].section + 1);
     if (status == TR_OK && a.transforms) {
-        memcpy(transforms, a.transforms, a.n_views * sizeof *transforms);
+        tr_views_take_transforms(&a, &s->views);
         say_how_it_is_aligned(s, path, &a);
     }
     tr_alignment_free(&a);
@@ -121,18 +121,18 @@ bool tr_setup_has_transforms(const tr_setup *s)
            (s->alignment.transforms && !tr_is_aligned_name(s->series_path));
 }
 
-tr_status tr_setup_read_transforms(const tr_setup *s, tr_transform *transforms)
+tr_status tr_setup_read_transforms(tr_setup *s)
 {
     const tr_alignment *a = &s->alignment;
     if (!s->options.transforms) {
-        memcpy(transforms, a->transforms, a->n_views * sizeof *transforms);
+        tr_views_take_transforms(a, &s->views);
         say_how_it_is_aligned(s, s->tilts_path, a);
         return TR_OK;
     }
     if (tr_alignment_probe(s->options.transforms))
-        return read_named(s, transforms);
-    return tr_transforms_read(s->options.transforms, tr_image_get_info(s->image)->nz,
-                              transforms);
+        return read_named(s);
+    return tr_views_read_transforms(s->options.transforms,
+                                    tr_image_get_info(s->image)->nz, &s->views);
 }
 
 void tr_setup_print_axis(const tr_setup *s)

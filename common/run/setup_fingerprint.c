@@ -19,8 +19,11 @@ static void print_inputs(FILE *out, const tr_setup *s)
             g->n_v, g->width, g->thickness);
     fprintf(out, "tilt angles = %08lx\n", check(g->tilt, g->n_views, sizeof *g->tilt));
     fprintf(out, "x-tilts = %08lx\n", check(g->xtilt, g->n_views, sizeof *g->xtilt));
-    fprintf(out, "transforms = %08lx\n",
-            check(s->transforms, s->n_views, sizeof *s->transforms));
+    unsigned long transforms = 0;
+    for (size_t k = 0; k < s->views.n && s->views.has_transforms; k++)
+        transforms = crc32(transforms, (const void *)&s->views.view[k].transform,
+                           sizeof(tr_transform));
+    fprintf(out, "transforms = %08lx\n", transforms);
     fprintf(out, "axis = %.17g\n", g->axis_u);
     fprintf(out, "cells outside = %zu\n", g->outer);
     struct stat initial;

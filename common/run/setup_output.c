@@ -306,7 +306,8 @@ void tr_setup_print(const tr_setup *s)
         g->pitch * degrees, g->axis_u);
     tr_setup_print_axis(s);
     for (size_t k = 0; k < g->n_views; k++)
-        tr_verbose("view %zu: tilt %.3f degrees%s", s->views[k] + 1, g->tilt[k] * degrees,
+        tr_verbose("view %zu: tilt %.3f degrees%s", s->views.view[k].section + 1,
+                   g->tilt[k] * degrees,
                    g->xtilt && g->xtilt[k] != 0.0 ? ", with an x-tilt of its own" : "");
     tr_info("%s: %s; %s", s->algorithm->name, text,
             s->job.backend->describe(s->job.device));

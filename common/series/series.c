@@ -22,17 +22,17 @@ static tr_status new_lists(tr_series *s, size_t n)
 
 static tr_status copy_spec(const tr_series_spec *spec, tr_series *s)
 {
-    TR_TRY(new_lists(s, spec->n_views));
-    for (size_t k = 0; k < spec->n_views; k++) {
-        s->views[k] = spec->views[k];
-        s->place[k] = k;
-    }
-    if (!spec->transforms)
-        return TR_OK;
-    s->transforms = tr_calloc("transforms", spec->n_views, sizeof *s->transforms);
-    if (!s->transforms)
+    const tr_views *views = spec->views;
+    TR_TRY(new_lists(s, views->n));
+    if (spec->transforms &&
+        !(s->transforms = tr_calloc("transforms", views->n, sizeof *s->transforms)))
         return TR_ERR_MEMORY;
-    memcpy(s->transforms, spec->transforms, spec->n_views * sizeof *s->transforms);
+    for (size_t k = 0; k < views->n; k++) {
+        s->views[k] = views->view[k].section;
+        s->place[k] = k;
+        if (s->transforms)
+            s->transforms[k] = views->view[k].transform;
+    }
     return TR_OK;
 }
 
