@@ -109,6 +109,12 @@ static tr_status check_options(tr_setup *s)
         return tr_fail(TR_ERR_USAGE,
                        "%s does not start from a volume; --initial is for iterations",
                        s->algorithm->name);
+    if (o->outside == TR_OUTSIDE_CONTINUE && !(s->algorithm->needs & TR_COVERS_OUTSIDE))
+        return tr_fail(
+            TR_ERR_USAGE,
+            "%s takes no account of what lies outside the field; --outside continue "
+            "is for SIRT, SART, CGLS and ADMM",
+            s->algorithm->name);
     if (o->try_what)
         TR_TRY(check_trial(s));
     return TR_OK;
