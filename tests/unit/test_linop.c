@@ -2,18 +2,8 @@
  * on every backend: the projector, one that works on images and one on the volume. */
 #include "backend_fixture.h"
 #include "common/algorithms/algorithm.h"
+#include "linop_reference.h"
 #include "operator_reference.h"
-
-enum {
-    VIEWS = 4,
-    N_U = 11,
-    N_X = 9,
-    N_Z = 5,
-    ROWS = 16,
-    LINE = N_U + TR_GUARDS,
-    NP = VIEWS * N_U, /* of one row */
-    NV = N_Z * N_X
-};
 
 typedef struct problem {
     fixture f;
@@ -52,20 +42,6 @@ static tr_status count_filter(const tr_linop *A, const tr_filter *filter, tr_vec
 {
     ((problem *)A->self)->filtered += !filter && !p;
     return TR_OK;
-}
-
-/* B: neighbouring columns, each view its own way. M: neighbouring voxels. */
-static double b_weight(size_t view, size_t to, size_t from)
-{
-    return to == from       ? 1.5 + (double)view
-           : to == from + 1 ? 0.5
-           : from == to + 1 ? -0.25 * (double)(view + 1)
-                            : 0.0;
-}
-
-static double m_weight(size_t to, size_t from)
-{
-    return to == from ? 1.0 : from == to + 2 ? 0.75 : from + 1 == to ? -0.125 : 0.0;
 }
 
 static bool chosen(const tr_subset *views, size_t view)
@@ -188,21 +164,7 @@ static void tear_down(problem *t)
     free_vec(&t->f, &t->right_each);
 }
 
-/* ---- matrices of one row, [to][from] ---- */
-
-typedef struct matrix {
-    size_t m, n;
-    double v[NP * NP + NV * NV];
-} matrix;
-
-static matrix *new_matrix(size_t m, size_t n)
-{
-    matrix *a = calloc(1, sizeof *a);
-    assert_non_null(a);
-    a->m = m;
-    a->n = n;
-    return a;
-}
+/* ---- matrices of one row ---- */
 
 static void visit_pair(void *data, size_t voxel, size_t sample, double weight)
 {
@@ -216,48 +178,6 @@ static matrix *matrix_a(const problem *t)
 {
     matrix *a = new_matrix(NP, NV);
     reference_pairs(&t->slab, visit_pair, a);
-    return a;
-}
-
-static matrix *matrix_b(void)
-{
-    matrix *a = new_matrix(NP, NP);
-    for (size_t i = 0; i < NP; i++)
-        for (size_t j = 0; j < NP; j++)
-            a->v[i * NP + j] =
-                i / N_U == j / N_U ? b_weight(i / N_U, i % N_U, j % N_U) : 0.0;
-    return a;
-}
-
-static matrix *matrix_m(void)
-{
-    matrix *a = new_matrix(NV, NV);
-    for (size_t i = 0; i < NV; i++)
-        for (size_t j = 0; j < NV; j++)
-            a->v[i * NV + j] = m_weight(i, j);
-    return a;
-}
-
-/* second * first; both are freed. */
-static matrix *times(matrix *second, matrix *first)
-{
-    matrix *a = new_matrix(second->m, first->n);
-    assert_int_equal(second->n, first->m);
-    for (size_t i = 0; i < a->m; i++)
-        for (size_t k = 0; k < first->m; k++)
-            for (size_t j = 0; j < a->n; j++)
-                a->v[i * a->n + j] +=
-                    second->v[i * second->n + k] * first->v[k * a->n + j];
-    free(second);
-    free(first);
-    return a;
-}
-
-static matrix *plus(matrix *a, matrix *b)
-{
-    for (size_t i = 0; i < a->m * a->n; i++)
-        a->v[i] += b->v[i];
-    free(b);
     return a;
 }
 
