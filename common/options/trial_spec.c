@@ -101,8 +101,8 @@ tr_status tr_trial_parse(const char *text, tr_trial_spec *spec)
         return TR_OK;
     TR_TRY(find_name(text, length, &spec->what));
     bool alone = spec->what == TR_TRIAL_LAMBDA && !text[length];
-    if (spec->what == TR_TRIAL_SAMPLES ||
-        (!alone && (text[length] != '=' || !read_range(text + length + 1, value))))
+    bool read = alone || (text[length] == '=' && read_range(text + length + 1, value));
+    if (spec->what == TR_TRIAL_SAMPLES || (!read && spec->what != TR_TRIAL_LAMBDA))
         return tr_fail(TR_ERR_USAGE,
                        "--try %s: must be PARAMETER=FROM:TO:STEP, such as "
                        "tilt-offset=-5:5:1, or nothing",
@@ -111,11 +111,12 @@ tr_status tr_trial_parse(const char *text, tr_trial_spec *spec)
     spec->to = value[1];
     spec->step = value[2];
     double steps = count_steps(spec);
-    if (isnan(steps) && spec->what == TR_TRIAL_LAMBDA)
-        return tr_fail(TR_ERR_USAGE,
-                       "--try %s: lambda=FROM:TO:FACTOR begins above 0 and grows by a "
-                       "factor above 1, such as lambda=0.125:8:2",
-                       text);
+    if ((!read || isnan(steps)) && spec->what == TR_TRIAL_LAMBDA)
+        return tr_fail(
+            TR_ERR_USAGE,
+            "--try %s: must be lambda=FROM:TO:FACTOR, from above 0 by a factor "
+            "above 1, such as lambda=0.125:8:2, or lambda alone",
+            text);
     if (!(steps >= LEAST_VALUES - 1) || steps > MOST_VALUES - 1)
         return tr_fail(TR_ERR_USAGE,
                        "--try %s: from %g to %g in steps of %g must be %d to %d values",

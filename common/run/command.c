@@ -6,6 +6,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/options/options.h"
+#include "common/run/outside.h"
 
 static tr_status find_algorithm(tr_command *c, const char *name)
 {
@@ -102,6 +103,12 @@ static tr_status check_options(tr_command *c)
         return tr_fail(TR_ERR_USAGE,
                        "%s does not start from a volume; --initial is for iterations",
                        c->algorithm->name);
+    if (o->outside == TR_OUTSIDE_CONTINUE && !(c->algorithm->needs & TR_COVERS_OUTSIDE))
+        return tr_fail(
+            TR_ERR_USAGE,
+            "%s takes no account of what lies outside the field; --outside continue "
+            "is for SIRT, SART, CGLS and ADMM",
+            c->algorithm->name);
     if (o->try_what)
         TR_TRY(check_trial(c));
     return TR_OK;

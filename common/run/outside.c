@@ -103,13 +103,16 @@ void tr_outside_print(const tr_job *job)
     tr_info("noise: %.4g a pixel, %.2f of the views' deviation; edges: %.2f as strong as "
             "all, so the specimen %s",
             n->sigma, n->deviation > 0.0 ? n->sigma / n->deviation : 0.0, n->edges,
-            n->edges < ISOLATED ? "is isolated" : "goes on beyond the field");
+            n->sigma >= 0.99 * n->deviation ? "cannot be told from noise"
+            : n->edges < ISOLATED           ? "is isolated"
+                                            : "goes on beyond the field");
     if (cells)
         tr_info(
             "outside the field: %zu cells 4 to %.0f pixels wide on each side of a row",
             cells, tr_outer_edge((int)cells) - tr_outer_edge((int)cells - 1));
     else
-        tr_info("outside the field: zero");
+        tr_info("outside the field: %s",
+                job->outside ? "nothing to cover, for no ray leaves the width" : "zero");
 }
 
 void tr_outside_repeat(size_t planes, size_t width, size_t cells, size_t rows,

@@ -125,11 +125,13 @@ static tr_status say_lambda(const tr_trial_findings *f, tr_sheet_panel *panels)
         if (f->sigma > 0.0)
             snprintf(share, sizeof share, "%14.2f", w->residual / f->sigma);
         tr_info("%12.4g%14.4g%14.4g%s%s", w->lambda, times, w->residual, share,
-                own ? "  without --lambda-times" : "");
+                own ? "  as chosen" : "");
         snprintf(panels[k].label, sizeof panels[k].label, "%.4g (x %.4g)", w->lambda,
                  times);
         panels[k].framed = own;
     }
+    tr_info("without --lambda-times it would be %.4g",
+            f->weights[0].lambda / tr_trial_value(f->spec, 0));
     tr_info("choose by the sheet: --lambda-times FACTOR; too small a weight leaves noise "
             "in the specimen, too large a one takes its detail%s",
             f->sigma > 0.0 ? ", and a residual below the noise fits the noise as well"

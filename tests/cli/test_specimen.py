@@ -146,6 +146,16 @@ def test_an_isolated_body_is_known(tiltrec, tmp_path):
     assert np.array_equal(read_mrc(tmp_path / "auto.mrc"), read_mrc(tmp_path / "zero.mrc"))
 
 
+@pytest.mark.parametrize("algorithm", ["WBP", "FBP", "BPT"])
+def test_backprojections_cover_nothing(tiltrec, tmp_path, algorithm):
+    views, tilts, _ = make_slab(32, 16, 16, 12, 1)
+    series = write_series(tmp_path, views, tilts)
+    done = tiltrec("-a", algorithm, "--outside", "continue", "-T", 16, "-o", "rec.mrc", series,
+                   cwd=tmp_path, check=False)
+    assert done.returncode == 2 and f"{algorithm} takes no account" in done.stderr
+    assert not (tmp_path / "rec.mrc").exists()
+
+
 @pytest.mark.parametrize("program", ["tiltrec", "tiltrecz"])
 def test_continue_is_refused_beyond_80_degrees(request, program, tmp_path):
     views, tilts, _ = make_slab(32, 16, 16, 12, 1, tilts=np.arange(-84, 85, 21.0))
