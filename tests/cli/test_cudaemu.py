@@ -1,32 +1,21 @@
 """The programs for GPUs, their kernels run by the emulation of tests/cudaemu: a pass here
-is none on a GPU. And what they say where there is no GPU."""
+is none on a GPU. And what they say where there is no GPU. Those that take longer are in
+test_cudaemu_slow.py."""
 import re
 
 import numpy as np
 import pytest
 
 from conftest import read_mrc, runner, write_series
-from cuda_programs import (  # noqa: F401: collected here, with the fixtures below
-    ITERATIONS, check_stages, distance, run, series, test_admm_is_that_of_the_cpu,
-    test_coupled_rays_by_textures, test_slices_are_those_of_the_cpu,
-    test_the_texture_kernel_has_8_bits, test_views_fit_as_on_the_cpu,
-    test_volumes_are_those_of_the_cpu)
+from cuda_programs import (  # noqa: F401: collected here
+    ITERATIONS, check_stages, distance, run, series, test_slices_are_those_of_the_cpu)
+from emulated import cuda, cudaz  # noqa: F401: fixtures
 
 MIB = 1 << 20
 # What plans keep free on a device: with so much, little is left for slabs; a little more
 # where a slab has cells outside the field as well.
 SMALL = 576 * MIB + MIB // 8
 SMALL_WITH_CELLS = SMALL + MIB // 16
-
-
-@pytest.fixture(scope="session")
-def cuda(build_dir):
-    return runner(build_dir, "tests/cudaemu/tiltrec-cudaemu")
-
-
-@pytest.fixture(scope="session")
-def cudaz(build_dir):
-    return runner(build_dir, "tests/cudaemu/tiltrecz-cudaemu")
 
 
 def test_ranks_slabs_and_an_earlier_volume(cuda, series, tmp_path):

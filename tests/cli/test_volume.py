@@ -208,7 +208,7 @@ def test_sirt_equals_the_dense_matrix(tiltrecz, dense, tmp_path, ranks):
 def test_cgls_equals_the_dense_matrix(tiltrecz, dense, tmp_path, ranks):
     series, options, problem = dense[0], dense[1], dense[2]()
     iterates, norms = problem.cgls(8)
-    for k in (1, 3, 8):
+    for k in (1, 3, 8) if ranks == 1 else (8,):
         said = tiltrecz("-a", "CGLS", "-i", k, "-T", 7, "-o", "rec.mrc", "--outside", "zero",
                         *options, series, cwd=tmp_path, ranks=ranks).stderr
         found = read_mrc(tmp_path / "rec.mrc")
@@ -357,7 +357,7 @@ def test_rows_far_outside_the_images(tiltrecz, rough, tmp_path, algorithm, more)
     options = ["-a", algorithm, *ITERATIONS.get(algorithm, []), "--pitch", -25,
                "--z-shift", 60, *more]
     alone = run(tiltrecz, tmp_path, rough, *options, thickness=8)
-    shared = run(tiltrecz, tmp_path, rough, *options, thickness=8, ranks=5)
+    shared = run(tiltrecz, tmp_path, rough, *options, thickness=8, ranks=3)
     assert largest(shared, alone) < 1e-5
 
 
