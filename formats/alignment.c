@@ -35,6 +35,8 @@ void tr_alignment_free(tr_alignment *alignment)
     free(alignment->tilt);
     free(alignment->xtilt);
     free(alignment->transforms);
+    free(alignment->prior_exposure);
+    free(alignment->ctf);
     free(alignment->further);
     *alignment = (tr_alignment){0};
 }
@@ -47,7 +49,10 @@ tr_status tr_alignment_new(size_t n_views, bool transforms, tr_alignment *alignm
     if (transforms)
         alignment->transforms =
             tr_calloc("the transforms", n_views, sizeof(tr_transform));
-    return alignment->used && alignment->tilt && (!transforms || alignment->transforms)
+    alignment->prior_exposure = tr_calloc("exposures", n_views, sizeof(double));
+    alignment->ctf = tr_calloc("the CTF of views", n_views, sizeof(tr_ctf));
+    return alignment->used && alignment->tilt && alignment->prior_exposure &&
+                   alignment->ctf && (!transforms || alignment->transforms)
                ? TR_OK
                : TR_ERR_MEMORY;
 }
@@ -91,6 +96,8 @@ tr_status tr_alignment_set(const char *path, size_t view, const tr_alignment_row
     alignment->n_used++;
     alignment->tilt[view] = row->tilt;
     alignment->rotation += row->rotation;
+    alignment->prior_exposure[view] = row->prior_exposure;
+    alignment->ctf[view] = row->ctf;
     if (alignment->xtilt)
         alignment->xtilt[view] = row->xtilt;
     if (alignment->transforms)

@@ -7,6 +7,8 @@
 #ifndef TR_ALIGNMENT_H
 #define TR_ALIGNMENT_H
 
+#include <math.h>
+
 #include "formats/tilt_angles.h"
 
 /* The series that the file is asked about. */
@@ -16,6 +18,18 @@ typedef struct tr_aligned_series {
     double pixel;      /* angstroms; not positive: not known */
 } tr_aligned_series;
 
+/* The contrast transfer of one view, NaN where the file does not say; it is astigmatic
+ * where the two defoci differ. */
+typedef struct tr_ctf {
+    double defocus_1, defocus_2; /* angstroms, positive: underfocus */
+    double axis;                 /* of defocus 1, degrees from the image's x */
+    double phase;                /* shift by a phase plate, degrees */
+} tr_ctf;
+#define TR_NO_CTF                                                                        \
+    {                                                                                    \
+        NAN, NAN, NAN, NAN                                                               \
+    }
+
 /* Per view of the series; what a view that is not used has does not matter. */
 typedef struct tr_alignment {
     size_t n_views, n_used;
@@ -23,11 +37,13 @@ typedef struct tr_alignment {
     double *tilt;             /* degrees */
     double *xtilt;            /* degrees, adds to pitch; NULL: the file has only 0 */
     tr_transform *transforms; /* as in an .xf; NULL: the file has no alignment */
-    double rotation;          /* mean of the used views, degrees */
-    double scale;             /* pixels of the series for one of the aligned images */
-    size_t n_patches;         /* of the local alignment, which is not read */
-    double beta_offset;       /* degrees, AreTomo's; not in the above */
-    char *further;            /* the other file that the file leads to, or NULL */
+    double *prior_exposure;   /* e/A^2, before the view; NaN: not known */
+    tr_ctf *ctf;
+    double rotation;    /* mean of the used views, degrees */
+    double scale;       /* pixels of the series for one of the aligned images */
+    size_t n_patches;   /* of the local alignment, which is not read */
+    double beta_offset; /* degrees, AreTomo's; not in the above */
+    char *further;      /* the other file that the file leads to, or NULL */
 } tr_alignment;
 
 /* Whether the file looks like one of the two; false for one that cannot be read. */
@@ -48,6 +64,8 @@ void tr_alignment_free(tr_alignment *alignment);
 typedef struct tr_alignment_row {
     size_t line;
     double tilt, xtilt, rotation, shift_x, shift_y;
+    double prior_exposure; /* NaN: not known */
+    tr_ctf ctf;
 } tr_alignment_row;
 
 TR_CHECKED tr_status tr_alignment_new(size_t n_views, bool transforms,

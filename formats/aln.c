@@ -116,7 +116,9 @@ static tr_status read_view(aln_reader *r, char *line)
                             .rotation = numbers[1],
                             .shift_x = numbers[3],
                             .shift_y = numbers[4],
-                            .tilt = numbers[9]}};
+                            .tilt = numbers[9],
+                            .prior_exposure = NAN,
+                            .ctf = TR_NO_CTF}};
     TR_TRY(section_number(&r->text, numbers[0], &view.number));
     return append(&r->views, &r->n_views, &view);
 }

@@ -6,11 +6,14 @@
  *   _rlnTomoZRot, _rlnTomoXShiftAngst, _rlnTomoYShiftAngst: as in alignment.h;
  *   _rlnMicrographName: where it is NN@file in all rows and of one file, NN is the
  *     section, from 1; otherwise rows are the views in their order.
+ *   _rlnMicrographPreExposure: e/A^2 before the view;
+ *   _rlnDefocusU, _rlnDefocusV, _rlnDefocusAngle, _rlnPhaseShift: its CTF.
  * RELION copies rotation and shifts from IMOD or AreTomo as they are, so the centre is
  * theirs, (n - 1)/2. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "common/base/mem.h"
@@ -191,6 +194,35 @@ static tr_status number(const star_reader *r, const table *t, size_t row, int co
     return tr_text_number(&at, t->cells[row * t->n_columns + (size_t)col], value);
 }
 
+/* A number that a view may lack: no column, or what pandas writes for none. */
+static tr_status number_or_nan(const star_reader *r, const table *t, size_t row,
+                               const char *label, double *value)
+{
+    static const char *const none[] = {"nan", "<NA>", "None"};
+    int col = column(t, label);
+    *value = NAN;
+    for (size_t i = 0; col >= 0 && i < sizeof none / sizeof *none; i++)
+        if (strcasecmp(t->cells[row * t->n_columns + (size_t)col], none[i]) == 0)
+            return TR_OK;
+    return col < 0 ? TR_OK : number(r, t, row, col, value);
+}
+
+static tr_status read_exposure_and_ctf(const star_reader *r, const table *t, size_t k,
+                                       tr_alignment_row *row)
+{
+    tr_ctf *ctf = &row->ctf;
+    TR_TRY(number_or_nan(r, t, k, "_rlnMicrographPreExposure", &row->prior_exposure));
+    TR_TRY(number_or_nan(r, t, k, "_rlnDefocusU", &ctf->defocus_1));
+    TR_TRY(number_or_nan(r, t, k, "_rlnDefocusV", &ctf->defocus_2));
+    TR_TRY(number_or_nan(r, t, k, "_rlnDefocusAngle", &ctf->axis));
+    TR_TRY(number_or_nan(r, t, k, "_rlnPhaseShift", &ctf->phase));
+    if (row->prior_exposure < 0.0)
+        return tr_fail(TR_ERR_DATA,
+                       "%s, line %zu: %g is not an exposure (e/A^2, 0 or more)",
+                       r->text.path, row->line, row->prior_exposure);
+    return TR_OK;
+}
+
 /* The section before an '@' in the name, from 1; 0 if there is none. */
 static size_t section_in(const char *name)
 {
@@ -257,6 +289,7 @@ static tr_status read_views(const star_reader *r, const table *t,
         TR_TRY(number(r, t, k, tilt, &row.tilt));
         TR_TRY(number(r, t, k, xtilt, &row.xtilt));
         row.xtilt = row.xtilt == 0.0 ? 0.0 : -row.xtilt;
+        TR_TRY(read_exposure_and_ctf(r, t, k, &row));
         if (aligned) {
             TR_TRY(number(r, t, k, rotation, &row.rotation));
             TR_TRY(number(r, t, k, x, &row.shift_x));

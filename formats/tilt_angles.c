@@ -144,19 +144,10 @@ static tr_status read_plain_angles(const char *path, size_t n_views, double *ang
 static tr_status read_mdoc_angles(const char *path, size_t n_views, double *angles)
 {
     tr_mdoc mdoc;
-    TR_TRY(tr_mdoc_read(path, &mdoc));
-    tr_status status = TR_OK;
-    if (mdoc.n_views != n_views)
-        status = tr_fail(TR_ERR_DATA, "%s describes %zu view%s, but the series has %zu",
-                         path, mdoc.n_views, mdoc.n_views == 1 ? "" : "s", n_views);
-    for (size_t k = 0; status == TR_OK && k < n_views; k++) {
-        angles[k] = mdoc.tilt[k];
-        if (isnan(angles[k]))
-            status = tr_fail(TR_ERR_DATA, "%s has no TiltAngle for view %zu of %zu", path,
-                             k + 1, n_views);
-    }
+    TR_TRY(tr_mdoc_read_tilts(path, n_views, &mdoc));
+    memcpy(angles, mdoc.tilt, n_views * sizeof *angles);
     tr_mdoc_free(&mdoc);
-    return status;
+    return TR_OK;
 }
 
 tr_status tr_angles_read(const char *path, size_t n_views, double *angles)
@@ -269,6 +260,10 @@ static tr_status read_value(mdoc_reader *reader, const char *key, const char *va
     TR_TRY(tr_text_number(reader->text, value, &number));
     if (view && target == &view->tilt)
         TR_TRY(check_angle(reader->text->path, reader->text->line, number));
+    if (view && (target == &view->dose || target == &view->prior_dose) && number < 0.0)
+        return tr_fail(TR_ERR_DATA,
+                       "%s, line %zu: %g is not an exposure (e/A^2, 0 or more)",
+                       reader->text->path, reader->text->line, number);
     if (!first_only || isnan(*target))
         *target = number;
     return TR_OK;
@@ -369,6 +364,22 @@ tr_status tr_mdoc_read(const char *path, tr_mdoc *mdoc)
         status = keep_mdoc(&reader, mdoc);
     free(reader.sections);
     tr_text_free(&text);
+    return status;
+}
+
+tr_status tr_mdoc_read_tilts(const char *path, size_t n_views, tr_mdoc *mdoc)
+{
+    TR_TRY(tr_mdoc_read(path, mdoc));
+    tr_status status = TR_OK;
+    if (mdoc->n_views != n_views)
+        status = tr_fail(TR_ERR_DATA, "%s describes %zu view%s, but the series has %zu",
+                         path, mdoc->n_views, mdoc->n_views == 1 ? "" : "s", n_views);
+    for (size_t k = 0; status == TR_OK && k < n_views; k++)
+        if (isnan(mdoc->tilt[k]))
+            status = tr_fail(TR_ERR_DATA, "%s has no TiltAngle for view %zu of %zu", path,
+                             k + 1, n_views);
+    if (status != TR_OK)
+        tr_mdoc_free(mdoc);
     return status;
 }
 

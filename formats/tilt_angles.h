@@ -25,6 +25,8 @@ typedef struct tr_mdoc {
     double *prior_dose;     /* PriorRecordDose */
 } tr_mdoc;
 TR_CHECKED tr_status tr_mdoc_read(const char *path, tr_mdoc *mdoc);
+/* The same, and an error unless it has the angles of n_views views. */
+TR_CHECKED tr_status tr_mdoc_read_tilts(const char *path, size_t n_views, tr_mdoc *mdoc);
 void tr_mdoc_free(tr_mdoc *mdoc);
 /* Whether the file looks like an mdoc; false for one that cannot be read. */
 bool tr_mdoc_probe(const char *path);

@@ -84,14 +84,16 @@ typedef struct tr_subset {
 
 /* A filter along u. Each image row of n_u values is extended to `length` values, the
  * added ones falling linearly from the mean of the last 3 values to the mean of the
- * first 3, multiplied in Fourier space by response[0 .. length/2] (real, even), and by
- * its view's weight. Afterwards the guards hold edge_gain * weight * the row's mean
- * before filtering. response and weight are the caller's. */
+ * first 3, multiplied in Fourier space by its view's response[0 .. length/2] (real,
+ * even), and by its view's weight. Afterwards the guards hold edge_gain * weight * the
+ * row's mean before filtering. response and weight are the caller's. */
 typedef struct tr_filter {
     size_t length;         /* even, >= n_u */
     const float *response; /* length/2 + 1 values, frequency k / length per pixel */
     const float *weight;   /* one per view */
     float edge_gain;
+    size_t stride; /* values from one view's response to the next one's, at least
+                      length/2 + 1; 0: one response for all views */
 } tr_filter;
 
 /* Rows [row, row + n_rows) of lines [line, line + n_lines) of a vector. */

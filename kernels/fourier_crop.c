@@ -95,7 +95,8 @@ static void crop_spectrum(const tr_fourier_crop *c, const fftwf_complex *in,
     }
 }
 
-tr_status tr_fourier_crop_run(const tr_fourier_crop *c, const float *in, float *out)
+tr_status tr_fourier_crop_run(const tr_fourier_crop *c, const float *in,
+                              tr_on_spectrum *also, void *data, float *out)
 {
     float *image = fftwf_alloc_real(c->cut_x * c->cut_y);
     fftwf_complex *full = fftwf_alloc_complex((c->cut_x / 2 + 1) * c->cut_y);
@@ -106,6 +107,8 @@ tr_status tr_fourier_crop_run(const tr_fourier_crop *c, const float *in, float *
             memcpy(image + y * c->cut_x, in + (c->from_y + y) * c->nx + c->from_x,
                    c->cut_x * sizeof *image);
         fftwf_execute_dft_r2c(c->forward, image, full);
+        if (also)
+            also(data, c->cut_x, c->cut_y, (float(*)[2])full);
         crop_spectrum(c, full, part);
         fftwf_execute_dft_c2r(c->backward, part, image);
         memcpy(out, image, c->out_x * c->out_y * sizeof *out);

@@ -13,8 +13,14 @@ typedef struct tr_fourier_crop tr_fourier_crop;
 tr_fourier_crop *tr_fourier_crop_new(size_t nx, size_t ny, size_t bin);
 void tr_fourier_crop_free(tr_fourier_crop *crop);
 
-/* One image in[ny][nx] to out[ny/bin][nx/bin], the mean kept. From any thread. */
+/* What else is to be done to the spectrum: spectrum[ny][nx/2 + 1] (real, imaginary), in
+ * place, of an image of nx x ny pixels. */
+typedef void tr_on_spectrum(void *data, size_t nx, size_t ny, float (*spectrum)[2]);
+
+/* One image in[ny][nx] to out[ny/bin][nx/bin], the mean kept. Before the high frequencies
+ * go, `also` (NULL: nothing) has the spectrum of what was not cut off. From any thread.
+ */
 TR_CHECKED tr_status tr_fourier_crop_run(const tr_fourier_crop *crop, const float *in,
-                                         float *out);
+                                         tr_on_spectrum *also, void *data, float *out);
 
 #endif

@@ -29,6 +29,10 @@ typedef struct tr_linop_ops {
                            bool *exists);
 } tr_linop_ops;
 
+/* What an operator takes x to. Algorithms are given one that projects; the others are
+ * parts of such: x and p of their functions are both projections, or both volumes. */
+typedef enum tr_linop_kind { TR_PROJECTS, TR_ON_IMAGES, TR_ON_VOLUME } tr_linop_kind;
+
 struct tr_linop {
     const tr_linop_ops *ops;
     void *self;
@@ -39,6 +43,45 @@ struct tr_linop {
     size_t first_row, n_rows;  /* rows in use, from lane first_row; other lanes of vectors
                                   are 0, or (halo rows of a slab) not counted */
     bool coupled;              /* rays leave their row: sums depend on the row as well */
+    tr_linop_kind kind;
 };
+
+/* ---- operators made of operators ----
+ *
+ * To an algorithm they are like any other. Parts, whose shapes and backend must agree,
+ * stay the caller's and must outlive what is made of them; its workspace is its own, made
+ * when it is first needed, so one thread at a time may use it. Filter, total and
+ * neighbour are those of the operator that projects at the bottom, in a sum that of its
+ * first part.
+ *
+ * Row and column sums are worked out from those of the parts where that can be, else by
+ * applying the operator to ones, which takes a volume and projections for that time. They
+ * are plain sums: of parts with negative values they are no sums of absolute values.
+ * Where they are one per line, applying it to ones takes the row in the middle of those
+ * in use.
+ *
+ * *made is freed with tr_linop_free. Errors: memory. */
+
+/* x -> second (first x). */
+TR_CHECKED tr_status tr_linop_chain(const tr_linop *second, const tr_linop *first,
+                                    tr_linop **made);
+
+/* x -> left * A (right * x), value by value. Weights have one value per line or one per
+ * value, which makes the operator's sums depend on the row as well; NULL is 1. Their
+ * values at the guards are finite and do not matter. The vectors' memory stays the
+ * caller's. */
+TR_CHECKED tr_status tr_linop_weight(const tr_linop *A, const tr_vec *left,
+                                     const tr_vec *right, tr_linop **made);
+
+/* x -> parts[0] x + ... + parts[n - 1] x, n > 0, added up in this order. */
+TR_CHECKED tr_status tr_linop_sum(const tr_linop *const *parts, size_t n,
+                                  tr_linop **made);
+
+/* Only the operator itself, not its parts; NULL is fine. */
+void tr_linop_free(tr_linop *made);
+
+/* The vectors that it and the parts of its parts hold, at most; 0 if it is none of
+ * these. For the memory plan. */
+void tr_linop_workspace(const tr_linop *A, size_t *volumes, size_t *projections);
 
 #endif

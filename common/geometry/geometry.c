@@ -21,19 +21,24 @@ static double keep_off_edge(double degrees)
     return edge + copysign(0.05, beyond != 0.0 ? beyond : -edge);
 }
 
-static double mean_of(const double *values, size_t n)
+static size_t stride_of(const tr_geometry_spec *spec)
+{
+    return spec->stride ? spec->stride : 1;
+}
+
+static double mean_xtilt_of(const tr_geometry_spec *spec)
 {
     double sum = 0.0;
-    for (size_t i = 0; i < n; i++)
-        sum += values[i];
-    return sum / (double)n;
+    for (size_t i = 0; i < spec->n_views && spec->xtilts; i++)
+        sum += spec->xtilts[i * stride_of(spec)];
+    return sum / (double)spec->n_views;
 }
 
 static void set_xtilts(const tr_geometry_spec *spec, double mean, tr_geometry *g)
 {
     bool differ = false;
     for (size_t i = 0; i < g->n_views; i++) {
-        g->xtilt[i] = (spec->xtilts[i] - mean) * RADIANS;
+        g->xtilt[i] = (spec->xtilts[i * stride_of(spec)] - mean) * RADIANS;
         differ = differ || fabs(g->xtilt[i]) > 1e-9;
     }
     if (!differ) {
@@ -50,7 +55,7 @@ tr_status tr_geometry_init(const tr_geometry_spec *spec, tr_geometry *g)
                        "nothing to reconstruct: %zu views of %zu x %zu pixels to a slice "
                        "of %zu x %zu",
                        spec->n_views, spec->n_u, spec->n_v, spec->width, spec->thickness);
-    double mean_xtilt = spec->xtilts ? mean_of(spec->xtilts, spec->n_views) : 0.0;
+    double mean_xtilt = mean_xtilt_of(spec);
     double pitch = spec->pitch + mean_xtilt;
     if (fabs(pitch) < 1e-6) /* the rounding of a mean is not a pitch */
         pitch = 0.0;
@@ -75,7 +80,8 @@ tr_status tr_geometry_init(const tr_geometry_spec *spec, tr_geometry *g)
     if (!g->tilt)
         return TR_ERR_MEMORY;
     for (size_t i = 0; i < g->n_views; i++)
-        g->tilt[i] = keep_off_edge(spec->tilts[i] + spec->tilt_offset) * RADIANS;
+        g->tilt[i] =
+            keep_off_edge(spec->tilts[i * stride_of(spec)] + spec->tilt_offset) * RADIANS;
     if (spec->xtilts) {
         g->xtilt = tr_calloc("the x-tilts", g->n_views, sizeof *g->xtilt);
         if (!g->xtilt) {

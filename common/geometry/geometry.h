@@ -22,6 +22,7 @@ typedef struct tr_geometry_spec {
     size_t n_views;
     const double *tilts;       /* degrees, one per view */
     const double *xtilts;      /* degrees, one per view, added to the pitch; or NULL */
+    size_t stride;             /* of both, from one view's to the next's; 0 is 1 */
     double tilt_offset, pitch; /* degrees */
     size_t n_u, n_v;           /* columns and rows of an image */
     size_t width, thickness;

@@ -23,27 +23,27 @@ static value_kind kind_of(const tr_option *row)
 }
 
 /* Whether these options belong to one algorithm, whose name is the title. */
-static bool is_own(const tr_setup *s, size_t g)
+static bool is_own(const tr_command *command, size_t g)
 {
-    return tr_algorithm_find(s->groups[g].title) != NULL;
+    return tr_algorithm_find(command->groups[g].title) != NULL;
 }
 
-static void print_algorithms(FILE *out, const tr_setup *s)
+static void print_algorithms(FILE *out, const tr_command *command)
 {
     const char *separator = "";
     const tr_algorithm *a;
     for (size_t k = 0; (a = tr_algorithm_at(k)); k++)
-        if (tr_method_offers(s->program->method, a)) {
+        if (tr_method_offers(command->program->method, a)) {
             fprintf(out, "%s%s", separator, a->name);
             separator = " ";
         }
 }
 
 /* The words that the row takes. */
-static void print_words(FILE *out, const tr_setup *s, const tr_option *row)
+static void print_words(FILE *out, const tr_command *command, const tr_option *row)
 {
     if (!row->choices) {
-        print_algorithms(out, s);
+        print_algorithms(out, command);
         return;
     }
     /* Not those in capitals, which stand for more arguments. */
@@ -58,13 +58,13 @@ static void print_words(FILE *out, const tr_setup *s, const tr_option *row)
 }
 
 /* What --help explains: "The run" as "run". */
-static void print_topics(FILE *out, const tr_setup *s)
+static void print_topics(FILE *out, const tr_command *command)
 {
     fputs("all ", out);
-    print_algorithms(out, s);
-    for (size_t g = 0; g < s->n_groups; g++)
-        for (size_t r = 0; r < s->groups[g].n; r++) {
-            const tr_option *row = &s->groups[g].rows[r];
+    print_algorithms(out, command);
+    for (size_t g = 0; g < command->n_groups; g++)
+        for (size_t r = 0; r < command->groups[g].n; r++) {
+            const tr_option *row = &command->groups[g].rows[r];
             if (row->section && strcasecmp(row->section, row->name) != 0) {
                 fputc(' ', out);
                 for (const char *c = strncmp(row->section, "The ", 4) ? row->section
@@ -72,7 +72,7 @@ static void print_topics(FILE *out, const tr_setup *s)
                      *c; c++)
                     fputc(tolower((unsigned char)*c), out);
             }
-            if (row->help && tr_option_is_first(s->groups, g, r))
+            if (row->help && tr_option_is_first(command->groups, g, r))
                 fprintf(out, " %s", row->name);
         }
 }
@@ -88,23 +88,23 @@ static const char *summary(const tr_option *row, size_t *length)
 }
 
 /* The program's name as part of a function's: tiltrec_mpi. */
-static void print_identifier(FILE *out, const tr_setup *s)
+static void print_identifier(FILE *out, const tr_command *command)
 {
-    for (const char *c = s->program->name; *c; c++)
+    for (const char *c = command->program->name; *c; c++)
         fputc(*c == '-' ? '_' : *c, out);
 }
 
 /* ---- bash ---- */
 
 /* "    --mode)" or "    --output | -o | --tilts | -t)" of all rows of a kind. */
-static void bash_labels(FILE *out, const tr_setup *s, value_kind kind)
+static void bash_labels(FILE *out, const tr_command *command, value_kind kind)
 {
     const char *separator = "    ";
-    for (size_t g = 0; g < s->n_groups; g++)
-        for (size_t r = 0; r < s->groups[g].n; r++) {
-            const tr_option *row = &s->groups[g].rows[r];
+    for (size_t g = 0; g < command->n_groups; g++)
+        for (size_t r = 0; r < command->groups[g].n; r++) {
+            const tr_option *row = &command->groups[g].rows[r];
             if (!row->help || kind_of(row) != kind ||
-                !tr_option_is_first(s->groups, g, r))
+                !tr_option_is_first(command->groups, g, r))
                 continue;
             fprintf(out, "%s--%s", separator, row->name);
             if (row->letter)
@@ -114,31 +114,31 @@ static void bash_labels(FILE *out, const tr_setup *s, value_kind kind)
     fputs(")\n", out);
 }
 
-static void bash_values(FILE *out, const tr_setup *s)
+static void bash_values(FILE *out, const tr_command *command)
 {
     static const char compgen[] = "mapfile -t COMPREPLY < <(compgen -W";
-    for (size_t g = 0; g < s->n_groups; g++)
-        for (size_t r = 0; r < s->groups[g].n; r++) {
-            const tr_option *row = &s->groups[g].rows[r];
+    for (size_t g = 0; g < command->n_groups; g++)
+        for (size_t r = 0; r < command->groups[g].n; r++) {
+            const tr_option *row = &command->groups[g].rows[r];
             if (!row->help || kind_of(row) != WORD ||
-                !tr_option_is_first(s->groups, g, r))
+                !tr_option_is_first(command->groups, g, r))
                 continue;
             fprintf(out, "    --%s", row->name);
             if (row->letter)
                 fprintf(out, " | -%c", row->letter);
             fprintf(out, ")\n        %s '", compgen);
-            print_words(out, s, row);
+            print_words(out, command, row);
             fprintf(out, "' -- \"%s\")\n        return\n        ;;\n",
                     row->choices ? "${cur,,}" : "${cur^^}");
         }
-    bash_labels(out, s, TOPIC);
+    bash_labels(out, command, TOPIC);
     fprintf(out, "        %s '", compgen);
-    print_topics(out, s);
+    print_topics(out, command);
     fputs("' -- \"$cur\")\n        compopt +o default\n        return\n        ;;\n",
           out);
-    bash_labels(out, s, FILE_NAME);
+    bash_labels(out, command, FILE_NAME);
     fputs("        return # readline completes names of files\n        ;;\n", out);
-    bash_labels(out, s, OTHER);
+    bash_labels(out, command, OTHER);
     fputs("        compopt +o default\n        return\n        ;;\n", out);
 }
 
@@ -149,10 +149,10 @@ static void bash_options(FILE *out, const tr_option_group *group)
             fprintf(out, " --%s", group->rows[r].name);
 }
 
-static void print_bash(FILE *out, const tr_setup *s)
+static void print_bash(FILE *out, const tr_command *command)
 {
     fputs("_", out);
-    print_identifier(out, s);
+    print_identifier(out, command);
     fputs("()\n{\n"
           "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}\n"
           "    local algorithm=WBP options i\n"
@@ -174,24 +174,24 @@ static void print_bash(FILE *out, const tr_setup *s)
           "    COMPREPLY=()\n"
           "    case $prev in\n",
           out);
-    bash_values(out, s);
+    bash_values(out, command);
     fputs("    esac\n    [[ $cur == -* ]] || return 0\n    options='", out);
-    for (size_t g = 0; g < s->n_groups; g++)
-        if (!is_own(s, g))
-            bash_options(out, &s->groups[g]);
+    for (size_t g = 0; g < command->n_groups; g++)
+        if (!is_own(command, g))
+            bash_options(out, &command->groups[g]);
     fputs("'\n    case ${algorithm^^} in\n", out);
-    for (size_t g = 0; g < s->n_groups; g++)
-        if (is_own(s, g) && s->groups[g].n) {
-            fprintf(out, "    %s) options+='", s->groups[g].title);
-            bash_options(out, &s->groups[g]);
+    for (size_t g = 0; g < command->n_groups; g++)
+        if (is_own(command, g) && command->groups[g].n) {
+            fprintf(out, "    %s) options+='", command->groups[g].title);
+            bash_options(out, &command->groups[g]);
             fputs("' ;;\n", out);
         }
     fputs(
         "    esac\n    mapfile -t COMPREPLY < <(compgen -W \"$options\" -- \"$cur\")\n}\n"
         "complete -o default -F _",
         out);
-    print_identifier(out, s);
-    fprintf(out, " %s\n", s->program->name);
+    print_identifier(out, command);
+    fprintf(out, " %s\n", command->program->name);
 }
 
 /* ---- zsh ---- */
@@ -206,7 +206,7 @@ static void zsh_text(FILE *out, const char *text, size_t length)
             fprintf(out, strchr("[]:\\", text[k]) ? "\\%c" : "%c", text[k]);
 }
 
-static void zsh_row(FILE *out, const tr_setup *s, const tr_option *row)
+static void zsh_row(FILE *out, const tr_command *command, const tr_option *row)
 {
     size_t length;
     const char *text = summary(row, &length);
@@ -233,9 +233,9 @@ static void zsh_row(FILE *out, const tr_setup *s, const tr_option *row)
     } else if (kind == WORD || kind == TOPIC) {
         fputs(":(", out);
         if (kind == WORD)
-            print_words(out, s, row);
+            print_words(out, command, row);
         else
-            print_topics(out, s);
+            print_topics(out, command);
         fputc(')', out);
     } else if (kind == OTHER) {
         fputs(": ", out);
@@ -243,7 +243,7 @@ static void zsh_row(FILE *out, const tr_setup *s, const tr_option *row)
     fputs("'\n", out);
 }
 
-static void print_zsh(FILE *out, const tr_setup *s)
+static void print_zsh(FILE *out, const tr_command *command)
 {
     fputs("local algorithm=WBP word i\nlocal -a common own\n"
           "for ((i = 2; i < CURRENT; i++)); do\n"
@@ -255,18 +255,18 @@ static void print_zsh(FILE *out, const tr_setup *s)
           "    esac\n"
           "done\ncommon=(\n",
           out);
-    for (size_t g = 0; g < s->n_groups; g++)
-        for (size_t r = 0; r < s->groups[g].n && !is_own(s, g); r++)
-            if (s->groups[g].rows[r].help)
-                zsh_row(out, s, &s->groups[g].rows[r]);
+    for (size_t g = 0; g < command->n_groups; g++)
+        for (size_t r = 0; r < command->groups[g].n && !is_own(command, g); r++)
+            if (command->groups[g].rows[r].help)
+                zsh_row(out, command, &command->groups[g].rows[r]);
     fputs(")\ncase ${(U)algorithm} in\n", out);
-    for (size_t g = 0; g < s->n_groups; g++) {
-        if (!is_own(s, g) || !s->groups[g].n)
+    for (size_t g = 0; g < command->n_groups; g++) {
+        if (!is_own(command, g) || !command->groups[g].n)
             continue;
-        fprintf(out, "%s) own=(\n", s->groups[g].title);
-        for (size_t r = 0; r < s->groups[g].n; r++)
-            if (s->groups[g].rows[r].help)
-                zsh_row(out, s, &s->groups[g].rows[r]);
+        fprintf(out, "%s) own=(\n", command->groups[g].title);
+        for (size_t r = 0; r < command->groups[g].n; r++)
+            if (command->groups[g].rows[r].help)
+                zsh_row(out, command, &command->groups[g].rows[r]);
         fputs(") ;;\n", out);
     }
     fputs("esac\n_arguments -S : $common $own '*:SERIES:_files'\n", out);
@@ -281,17 +281,17 @@ static void fish_text(FILE *out, const char *text, size_t length)
 }
 
 /* A row; `owner` is the algorithm it is for, NULL for all. */
-static void fish_row(FILE *out, const tr_setup *s, const tr_option *row,
+static void fish_row(FILE *out, const tr_command *command, const tr_option *row,
                      const char *owner)
 {
     size_t length;
     const char *text = summary(row, &length);
-    fprintf(out, "complete -c %s -l %s", s->program->name, row->name);
+    fprintf(out, "complete -c %s -l %s", command->program->name, row->name);
     if (row->letter)
         fprintf(out, " -s %c", row->letter);
     if (owner) {
         fputs(" -n '__", out);
-        print_identifier(out, s);
+        print_identifier(out, command);
         fprintf(out, "_runs %s'", owner);
     }
     switch (kind_of(row)) {
@@ -299,7 +299,7 @@ static void fish_row(FILE *out, const tr_setup *s, const tr_option *row,
         break;
     case TOPIC:
         fputs(" -x -a '", out);
-        print_topics(out, s);
+        print_topics(out, command);
         fputc('\'', out);
         break;
     case FILE_NAME:
@@ -307,7 +307,7 @@ static void fish_row(FILE *out, const tr_setup *s, const tr_option *row,
         break;
     case WORD:
         fputs(" -x -a '", out);
-        print_words(out, s, row);
+        print_words(out, command, row);
         fputc('\'', out);
         break;
     case OTHER:
@@ -319,10 +319,10 @@ static void fish_row(FILE *out, const tr_setup *s, const tr_option *row,
     fputs("'\n", out);
 }
 
-static void print_fish(FILE *out, const tr_setup *s)
+static void print_fish(FILE *out, const tr_command *command)
 {
     fputs("# Whether the command line names one of these algorithms.\nfunction __", out);
-    print_identifier(out, s);
+    print_identifier(out, command);
     fputs("_runs\n"
           "    set -l algorithm WBP\n"
           "    set -l before ''\n"
@@ -343,26 +343,27 @@ static void print_fish(FILE *out, const tr_setup *s)
           "    contains -- (string upper -- $algorithm) $argv\n"
           "end\n",
           out);
-    for (size_t g = 0; g < s->n_groups; g++)
-        for (size_t r = 0; r < s->groups[g].n; r++)
-            if (s->groups[g].rows[r].help)
-                fish_row(out, s, &s->groups[g].rows[r],
-                         is_own(s, g) ? s->groups[g].title : NULL);
+    for (size_t g = 0; g < command->n_groups; g++)
+        for (size_t r = 0; r < command->groups[g].n; r++)
+            if (command->groups[g].rows[r].help)
+                fish_row(out, command, &command->groups[g].rows[r],
+                         is_own(command, g) ? command->groups[g].title : NULL);
 }
 
-void tr_completion_print(FILE *out, const tr_setup *s, tr_shell shell)
+void tr_completion_print(FILE *out, const tr_command *command, tr_shell shell)
 {
     static const char *const names[] = {
         [TR_BASH] = "bash", [TR_ZSH] = "zsh", [TR_FISH] = "fish"};
     if (shell == TR_NO_SHELL)
         return;
     if (shell == TR_ZSH)
-        fprintf(out, "#compdef %s\n", s->program->name);
-    fprintf(out, "# Written by %s --completion %s.\n", s->program->name, names[shell]);
+        fprintf(out, "#compdef %s\n", command->program->name);
+    fprintf(out, "# Written by %s --completion %s.\n", command->program->name,
+            names[shell]);
     if (shell == TR_BASH)
-        print_bash(out, s);
+        print_bash(out, command);
     else if (shell == TR_ZSH)
-        print_zsh(out, s);
+        print_zsh(out, command);
     else
-        print_fish(out, s);
+        print_fish(out, command);
 }

@@ -5,11 +5,11 @@
 
 #include <stdio.h>
 
-#include "common/run/setup.h"
+#include "common/run/command.h"
 
 /* Print the script for this shell: options (those of an algorithm once it is named),
  * choices, algorithms, topics of --help; files where a file or the series is due. Wants
- * the setup's program and groups. */
-void tr_completion_print(FILE *out, const tr_setup *s, tr_shell shell);
+ * its program and groups. */
+void tr_completion_print(FILE *out, const tr_command *command, tr_shell shell);
 
 #endif

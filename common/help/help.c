@@ -106,10 +106,10 @@ static bool is_section(const char *section, const char *topic)
 
 /* ---- options ---- */
 
-static bool is_offered(const tr_setup *s, const owned_row *r)
+static bool is_offered(const tr_command *command, const owned_row *r)
 {
-    return r->device      ? s->program->instead != NULL
-           : r->algorithm ? tr_method_offers(s->program->method, r->algorithm)
+    return r->device      ? command->program->instead != NULL
+           : r->algorithm ? tr_method_offers(command->program->method, r->algorithm)
                           : true;
 }
 
@@ -122,7 +122,7 @@ static bool is_same_text(const tr_option *a, const tr_option *b)
 }
 
 /* "SIRT, SART", "all algorithms", "ADMM (tiltrecz-mpi)": whose the option is. */
-static void print_owners(FILE *out, const tr_setup *s, const row_list *list,
+static void print_owners(FILE *out, const tr_command *command, const row_list *list,
                          const owned_row *r)
 {
     if (!r->algorithm) {
@@ -136,25 +136,25 @@ static void print_owners(FILE *out, const tr_setup *s, const row_list *list,
             !is_same_text(other->row, r->row))
             continue;
         fprintf(out, "%s%s", first ? "" : ", ", other->algorithm->name);
-        if (!is_offered(s, other))
-            fprintf(out, " (%s)", s->program->whole_volume);
+        if (!is_offered(command, other))
+            fprintf(out, " (%s)", command->program->whole_volume);
         first = false;
     }
     fputc('\n', out);
 }
 
-static void print_algorithms(FILE *out, const tr_setup *s, int columns)
+static void print_algorithms(FILE *out, const tr_command *command, int columns)
 {
     const tr_algorithm *a;
     fprintf(out, "Algorithms:\n");
     for (size_t k = 0; (a = tr_algorithm_at(k)); k++)
-        if (tr_method_offers(s->program->method, a)) {
+        if (tr_method_offers(command->program->method, a)) {
             int used = fprintf(out, "  %-5s ", a->name);
             tr_print_wrapped(out, a->help, used, columns);
         }
 }
 
-static void explain_row(FILE *out, const tr_setup *s, const row_list *list,
+static void explain_row(FILE *out, const tr_command *command, const row_list *list,
                         const owned_row *r, int columns)
 {
     enum { INDENT = 11 };
@@ -171,12 +171,12 @@ static void explain_row(FILE *out, const tr_setup *s, const row_list *list,
     if (row->type != TR_OPT_FLAG)
         fprintf(out, "  default  %s\n", row->fallback ? row->fallback : "none");
     fprintf(out, "  for      ");
-    print_owners(out, s, list, r);
+    print_owners(out, command, list, r);
     if (r->section)
         fprintf(out, "  group    %s\n", r->section);
 }
 
-static void explain_option(FILE *out, const tr_setup *s, const row_list *list,
+static void explain_option(FILE *out, const tr_command *command, const row_list *list,
                            const char *name, int columns)
 {
     bool spelled = false;
@@ -193,25 +193,25 @@ static void explain_option(FILE *out, const tr_setup *s, const row_list *list,
             fputc('\n', out);
         }
         spelled = true;
-        explain_row(out, s, list, r, columns);
+        explain_row(out, command, list, r, columns);
     }
     if (strcmp(name, "algorithm") == 0) {
         fputc('\n', out);
-        print_algorithms(out, s, columns);
+        print_algorithms(out, command, columns);
     }
 }
 
 /* ---- algorithms and headings ---- */
 
-static void explain_algorithm(FILE *out, const tr_setup *s, const tr_algorithm *a,
+static void explain_algorithm(FILE *out, const tr_command *command, const tr_algorithm *a,
                               int columns)
 {
     const tr_option_group own = {
         .title = "Its own options", .rows = a->options, .n = a->n_options};
     fprintf(out, "%s: %s\n", a->name, a->help);
-    if (!tr_method_offers(s->program->method, a))
+    if (!tr_method_offers(command->program->method, a))
         fprintf(out, "\nIt needs the whole volume at once: use %s.\n",
-                s->program->whole_volume);
+                command->program->whole_volume);
     tr_options_help(out, &own, 1, columns);
     if (!a->n_options)
         fprintf(out, "\nIt has no options of its own.\n");
@@ -221,15 +221,16 @@ static void explain_algorithm(FILE *out, const tr_setup *s, const tr_algorithm *
 }
 
 /* The options under one heading, or false if there is none of that name. */
-static bool explain_section(FILE *out, const tr_setup *s, const char *topic, int columns)
+static bool explain_section(FILE *out, const tr_command *command, const char *topic,
+                            int columns)
 {
-    for (size_t g = 0; g < s->n_groups; g++)
-        for (size_t r = 0; r < s->groups[g].n; r++) {
-            const tr_option *rows = s->groups[g].rows + r;
+    for (size_t g = 0; g < command->n_groups; g++)
+        for (size_t r = 0; r < command->groups[g].n; r++) {
+            const tr_option *rows = command->groups[g].rows + r;
             size_t n = 1;
             if (!rows->section || !is_section(rows->section, topic))
                 continue;
-            while (r + n < s->groups[g].n && !rows[n].section)
+            while (r + n < command->groups[g].n && !rows[n].section)
                 n++;
             tr_options_help(out, &(tr_option_group){.rows = rows, .n = n}, 1, columns);
             return true;
@@ -260,7 +261,8 @@ static bool explain_upstream(FILE *out, const char *topic, int columns)
     return false;
 }
 
-static tr_status unknown_topic(const tr_setup *s, const row_list *list, const char *topic)
+static tr_status unknown_topic(const tr_command *command, const row_list *list,
+                               const char *topic)
 {
     const char *names[MOST_ROWS + 64], *name = topic + strspn(topic, "-");
     size_t n = 0;
@@ -282,33 +284,33 @@ static tr_status unknown_topic(const tr_setup *s, const row_list *list, const ch
     return tr_fail(TR_ERR_USAGE,
                    "there is no option, algorithm or group of options %s; %s --help all "
                    "lists them",
-                   *topic ? topic : "''", s->program->name);
+                   *topic ? topic : "''", command->program->name);
 }
 
 /* ---- the screen, and everything ---- */
 
 /* The summary as a sentence, and what is done without SERIES. */
-static void print_summary(FILE *out, const tr_setup *s, int columns)
+static void print_summary(FILE *out, const tr_command *command, int columns)
 {
     char text[400];
     snprintf(text, sizeof text,
              "%s. Without SERIES, the one aligned series of the current folder is taken.",
-             s->program->summary);
+             command->program->summary);
     text[0] = (char)toupper((unsigned char)text[0]);
     tr_print_wrapped(out, text, 0, columns);
     fputc('\n', out);
 }
 
-static void print_screen(FILE *out, const tr_setup *s, int columns)
+static void print_screen(FILE *out, const tr_command *command, int columns)
 {
-    const char *name = s->program->name, *separator = "";
+    const char *name = command->program->name, *separator = "";
     const tr_algorithm *a;
     fprintf(out, "Usage: %s [options] [SERIES]\n\n", name);
-    print_summary(out, s, columns);
-    tr_options_brief(out, s->groups, s->n_groups);
+    print_summary(out, command, columns);
+    tr_options_brief(out, command->groups, command->n_groups);
     fprintf(out, "\nAlgorithms: ");
     for (size_t k = 0; (a = tr_algorithm_at(k)); k++)
-        if (tr_method_offers(s->program->method, a)) {
+        if (tr_method_offers(command->program->method, a)) {
             fprintf(out, "%s%s", separator, a->name);
             separator = ", ";
         }
@@ -319,15 +321,15 @@ static void print_screen(FILE *out, const tr_setup *s, int columns)
             name);
 }
 
-static void print_all(FILE *out, const tr_setup *s, int columns)
+static void print_all(FILE *out, const tr_command *command, int columns)
 {
-    const char *name = s->program->name;
+    const char *name = command->program->name;
     fprintf(out,
             "Usage: %s [options] [SERIES]\n       mpiexec -n N %s [options] [SERIES]\n\n",
             name, name);
-    print_summary(out, s, columns);
-    print_algorithms(out, s, columns);
-    tr_options_help(out, s->groups, s->n_groups, columns);
+    print_summary(out, command, columns);
+    print_algorithms(out, command, columns);
+    tr_options_help(out, command->groups, command->n_groups, columns);
     fprintf(out, "\nExit status:\n");
     for (size_t k = 0; k < COUNT(statuses); k++) {
         fprintf(out, "  %d  ", (int)statuses[k].status);
@@ -340,34 +342,35 @@ static void print_all(FILE *out, const tr_setup *s, int columns)
     }
 }
 
-static tr_status print_topic(FILE *out, const tr_setup *s, const row_list *list,
+static tr_status print_topic(FILE *out, const tr_command *command, const row_list *list,
                              const char *topic, int columns)
 {
     const char *option = topic_option(list, topic);
     const tr_algorithm *a = tr_algorithm_find(topic);
     if (strcasecmp(topic, "all") == 0)
-        print_all(out, s, columns);
+        print_all(out, command, columns);
     else if (option)
-        explain_option(out, s, list, option, columns);
+        explain_option(out, command, list, option, columns);
     else if (a)
-        explain_algorithm(out, s, a, columns);
-    else if (!explain_section(out, s, topic, columns) &&
+        explain_algorithm(out, command, a, columns);
+    else if (!explain_section(out, command, topic, columns) &&
              !explain_upstream(out, topic, columns))
-        return unknown_topic(s, list, topic);
+        return unknown_topic(command, list, topic);
     return TR_OK;
 }
 
-tr_status tr_help_print(FILE *out, const tr_setup *s, const char *topic, int columns)
+tr_status tr_help_print(FILE *out, const tr_command *command, const char *topic,
+                        int columns)
 {
     if (!topic) {
-        print_screen(out, s, columns);
+        print_screen(out, command, columns);
         return TR_OK;
     }
     row_list *list = tr_calloc("options", 1, sizeof *list);
     if (!list)
         return TR_ERR_MEMORY;
     list_rows(list);
-    tr_status status = print_topic(out, s, list, topic, columns);
+    tr_status status = print_topic(out, command, list, topic, columns);
     free(list);
     return status;
 }
@@ -396,15 +399,15 @@ static void man_see_also(FILE *out, const tr_program *program)
     fputc('\n', out);
 }
 
-void tr_help_man(FILE *out, const tr_setup *s)
+void tr_help_man(FILE *out, const tr_command *command)
 {
     const tr_algorithm *a;
-    const char *name = s->program->name;
+    const char *name = command->program->name;
     fprintf(out, ".TH %s 1 \"\" \"TiltRec %s\" \"TiltRec\"\n.SH NAME\n", name,
             TR_VERSION);
     tr_man_text(out, name);
     fputs(" \\- ", out);
-    tr_man_text(out, s->program->summary);
+    tr_man_text(out, command->program->summary);
     fputs("\n.SH SYNOPSIS\n.B ", out);
     tr_man_text(out, name);
     fputs("\n[options] [SERIES]\n.br\n.B mpiexec \\-n\nN\n.B ", out);
@@ -417,9 +420,9 @@ void tr_help_man(FILE *out, const tr_setup *s)
           "number.\n.SH ALGORITHMS\n",
           out);
     for (size_t k = 0; (a = tr_algorithm_at(k)); k++)
-        if (tr_method_offers(s->program->method, a))
+        if (tr_method_offers(command->program->method, a))
             man_entries(out, a->name, a->help);
-    tr_options_man(out, s->groups, s->n_groups);
+    tr_options_man(out, command->groups, command->n_groups);
     fputs(".SH EXIT STATUS\n", out);
     for (size_t k = 0; k < COUNT(statuses); k++) {
         char number[16];
@@ -440,12 +443,12 @@ void tr_help_man(FILE *out, const tr_setup *s)
           "files "
           "and geometry, and the memory it takes.\n",
           out);
-    man_see_also(out, s->program);
+    man_see_also(out, command->program);
 }
 
 /* ---- the manual ---- */
 
-void tr_help_markdown(FILE *out, const tr_setup *s)
+void tr_help_markdown(FILE *out, const tr_command *command)
 {
     const tr_algorithm *a;
     fprintf(out,
@@ -453,11 +456,11 @@ void tr_help_markdown(FILE *out, const tr_setup *s)
             "all` and "
             "the manual page are.\n\n    %s [options] [SERIES]\n\n## Algorithms\n\n"
             "| Name | What |\n| --- | --- |\n",
-            s->program->name, s->program->name, s->program->name);
+            command->program->name, command->program->name, command->program->name);
     for (size_t k = 0; (a = tr_algorithm_at(k)); k++)
-        if (tr_method_offers(s->program->method, a))
+        if (tr_method_offers(command->program->method, a))
             fprintf(out, "| %s | %s |\n", a->name, a->help);
-    tr_options_markdown(out, s->groups, s->n_groups);
+    tr_options_markdown(out, command->groups, command->n_groups);
     fputs("\n## Environment\n\n| Variable | Meaning |\n| --- | --- |\n", out);
     for (size_t k = 0; k < COUNT(environment); k++)
         fprintf(out, "| `%s` | %s |\n", environment[k].name, environment[k].meaning);

@@ -25,22 +25,22 @@ static int terminal_columns(void)
 }
 
 /* Print what was asked for instead of a run, if anything: *done. */
-static tr_status print_and_leave(const tr_setup *s, int rank, bool *done)
+static tr_status print_and_leave(const tr_command *c, int rank, bool *done)
 {
-    const tr_options *o = &s->options;
+    const tr_options *o = &c->options;
     *done = o->help || o->version || o->man || o->markdown || o->completion;
     if (!*done || rank != 0)
         return TR_OK;
     if (o->help)
-        return tr_help_print(stdout, s, s->help_topic, terminal_columns());
+        return tr_help_print(stdout, c, c->help_topic, terminal_columns());
     if (o->version)
-        printf("%s %s\n", s->program->name, TR_VERSION);
+        printf("%s %s\n", c->program->name, TR_VERSION);
     else if (o->man)
-        tr_help_man(stdout, s);
+        tr_help_man(stdout, c);
     else if (o->markdown)
-        tr_help_markdown(stdout, s);
+        tr_help_markdown(stdout, c);
     else
-        tr_completion_print(stdout, s, o->completion);
+        tr_completion_print(stdout, c, o->completion);
     return TR_OK;
 }
 
@@ -156,25 +156,25 @@ static void print_times(const tr_job *job, const tr_result *r)
 
 /* A failure that only this rank knows of: the others compute, or wait for it, so they are
  * ended here. */
-static void end_all(tr_setup *s, tr_comm *comm, tr_status status)
+static void end_all(tr_run *run, tr_comm *comm, tr_status status)
 {
     comm->agreed_failure |= status == TR_ERR_STOPPED; /* by all at the same iteration */
     if (comm->size == 1 || comm->agreed_failure)
         return;
     char sentence[1100];
     snprintf(sentence, sizeof sentence, "rank %d: %s", comm->rank, tr_error());
-    tr_halves_discard(s);
+    tr_run_discard(run);
     tr_log_error(sentence);
     comm->ops->abort(comm, (int)status);
 }
 
 /* All at once, so that the disk is known to hold them. */
-static tr_status open_outputs(tr_setup *s, tr_comm *comm)
+static tr_status open_outputs(tr_run *run, tr_comm *comm)
 {
-    bool whole = s->program->method->whole_volume;
-    size_t n = tr_halves_volumes(s);
+    bool whole = run->command.program->method->whole_volume;
+    size_t n = run->n_volumes;
     for (size_t k = 0; k < n; k++) {
-        tr_job *job = &tr_halves_volume(s, k)->job;
+        tr_job *job = &run->volumes[k].job;
         tr_output_spec spec = job->output_spec;
         spec.to_come = n - k;
         spec.all_at_end = whole; /* until then, it keeps iterations, not slices */
@@ -187,11 +187,15 @@ static tr_status open_outputs(tr_setup *s, tr_comm *comm)
 
 /* Where `run` stops by itself, the number of iterations is known now. It holds for the
  * half sets as well. */
-static void settle_afterwards(tr_setup *s)
+static void settle_afterwards(tr_run *run)
 {
-    long *iterations = tr_algorithm_iterations(s->algorithm, s->params);
-    long most = iterations ? *iterations : 0, done = (long)s->job.history.n;
-    if (!s->job.until_noise || s->program->method->settle || done < 1)
+    const tr_job *job = &run->volumes[0].job;
+    long *iterations =
+        tr_algorithm_iterations(run->command.algorithm, run->command.params);
+    if (!iterations || !job->until_noise || run->command.program->method->settle)
+        return;
+    long most = *iterations, done = (long)job->history.n;
+    if (done < 1)
         return;
     if (done < most)
         tr_info("iterations: %ld of at most %ld, where the residual reaches the noise",
@@ -202,28 +206,30 @@ static void settle_afterwards(tr_setup *s)
 }
 
 /* The labels say how many iterations it became. */
-static void relabel(tr_setup *s)
+static void relabel(tr_run *run)
 {
-    for (size_t k = 0; s->job.until_noise && k < tr_halves_volumes(s); k++) {
-        tr_setup *one = tr_halves_volume(s, k);
-        tr_setup_labels(one);
+    for (size_t k = 0; run->volumes[0].job.until_noise && k < run->n_volumes; k++) {
+        tr_reconstruction *one = &run->volumes[k];
+        tr_reconstruction_labels(one);
         tr_output_relabel(one->job.output, one->job.output_spec.labels,
                           one->job.output_spec.n_labels);
     }
 }
 
 /* One tomogram, but for its name, by this plan. */
-static tr_status make_volume(tr_setup *s, const void *plan, tr_result *r)
+static tr_status make_volume(tr_run *run, tr_reconstruction *v, const void *plan,
+                             tr_result *r)
 {
-    tr_job *job = &s->job;
+    tr_job *job = &v->job;
     double own = 0.0;
-    TR_TRY(s->program->method->run(job, plan));
+    TR_TRY(run->command.program->method->run(job, plan));
     TR_TRY(gather(job, &own));
-    settle_afterwards(s);
+    if (!v->half)
+        settle_afterwards(run);
     r->updates += own;
-    if (!s->half)
+    if (!v->half)
         TR_TRY(tr_result_gather(r, job));
-    if (s->half || s->halves) /* it will not be made again */
+    if (run->n_volumes > 1) /* it will not be made again */
         TR_TRY(job->comm->ops->agree(job->comm, tr_output_flush(job->output)));
     print_residuals(job);
     judge_residuals(job);
@@ -231,43 +237,44 @@ static tr_status make_volume(tr_setup *s, const void *plan, tr_result *r)
 }
 
 /* Whether a run before has made it all. */
-static bool was_made(const tr_setup *s)
+static bool was_made(const tr_reconstruction *v)
 {
-    if (!tr_output_take(s->job.output))
+    if (!tr_output_take(v->job.output))
         return false;
     tr_info("going on after all slices of %s, which an earlier run wrote",
-            s->job.output_spec.path);
-    if (s->program->method->forget)
-        s->program->method->forget(&s->job);
+            v->job.output_spec.path);
+    if (v->command->program->method->forget)
+        v->command->program->method->forget(&v->job);
     return true;
 }
 
-/* A half set of the run s: its work counts as that of the run. */
-static tr_status make_half(tr_setup *s, tr_comm *comm, tr_setup *half, tr_result *r)
+/* A half set of the run: its work counts as that of the run. */
+static tr_status make_half(tr_run *run, tr_comm *comm, tr_reconstruction *half,
+                           tr_result *r)
 {
     void *plan = NULL;
     tr_job *job = &half->job;
     if (was_made(half))
         return tr_output_measure(job->output);
     tr_info("the %s half set:", half->half);
-    job->timeline = s->job.timeline;
-    TR_TRY(comm->ops->agree(comm, s->program->method->plan(job, &plan)));
-    tr_status status = make_volume(half, plan, r);
+    job->timeline = run->volumes[0].job.timeline;
+    TR_TRY(comm->ops->agree(comm, run->command.program->method->plan(job, &plan)));
+    tr_status status = make_volume(run, half, plan, r);
     free(plan);
     for (int k = 0; k < TR_N_STAGES; k++)
-        s->job.seconds[k] += job->seconds[k];
+        run->volumes[0].job.seconds[k] += job->seconds[k];
     return status;
 }
 
 /* To their final names. */
-static tr_status finish(tr_setup *s, tr_result *r)
+static tr_status finish(tr_run *run, tr_result *r)
 {
     tr_output *outputs[TR_MOST_VOLUMES];
     tr_statistics statistics[TR_MOST_VOLUMES];
-    size_t n = tr_halves_volumes(s);
+    size_t n = run->n_volumes;
     for (size_t k = 0; k < n; k++) {
-        outputs[k] = tr_halves_volume(s, k)->job.output;
-        tr_halves_volume(s, k)->job.output = NULL;
+        outputs[k] = run->volumes[k].job.output;
+        run->volumes[k].job.output = NULL;
     }
     TR_TRY(tr_outputs_finish(outputs, n, statistics, r->scaling));
     r->complete = true;
@@ -276,106 +283,99 @@ static tr_status finish(tr_setup *s, tr_result *r)
         tr_info("scaling: %s", r->scaling);
     for (size_t k = 0; k < n; k++)
         tr_info("wrote %s: min %g, max %g, mean %g, standard deviation %g",
-                tr_halves_volume(s, k)->job.output_spec.path, statistics[k].min,
+                run->volumes[k].job.output_spec.path, statistics[k].min,
                 statistics[k].max, statistics[k].mean, statistics[k].rms);
     return TR_OK;
 }
 
-static tr_status reconstruct(tr_setup *s, tr_comm *comm, const void *plan, tr_result *r)
+static tr_status reconstruct(tr_run *run, tr_comm *comm, const void *plan, tr_result *r)
 {
-    tr_job *job = &s->job;
+    tr_job *job = &run->volumes[0].job;
     TR_TRY(tr_result_prepare(r, job));
-    if (job->until_noise && s->program->method->settle)
-        TR_TRY(comm->ops->agree(comm, s->program->method->settle(job, plan)));
-    TR_TRY(open_outputs(s, comm));
+    if (job->until_noise && run->command.program->method->settle)
+        TR_TRY(comm->ops->agree(comm, run->command.program->method->settle(job, plan)));
+    TR_TRY(open_outputs(run, comm));
     double begun = tr_now();
-    if (s->options.timeline && !(job->timeline = tr_timeline_new(begun)))
+    if (run->command.options.timeline && !(job->timeline = tr_timeline_new(begun)))
         return TR_ERR_MEMORY;
     /* A number of iterations that only `run` finds is found again. */
-    bool known = !job->until_noise || s->program->method->settle;
-    if (known && was_made(s))
+    bool known = !job->until_noise || run->command.program->method->settle;
+    if (known && was_made(&run->volumes[0]))
         TR_TRY(tr_output_measure(job->output));
     else
-        TR_TRY(make_volume(s, plan, r));
-    relabel(s);
-    for (size_t k = 0; s->halves && k < TR_HALVES; k++)
-        TR_TRY(make_half(s, comm, &s->halves[k], r));
+        TR_TRY(make_volume(run, &run->volumes[0], plan, r));
+    relabel(run);
+    for (size_t k = 1; k < run->n_volumes; k++)
+        TR_TRY(make_half(run, comm, &run->volumes[k], r));
     r->running = tr_now() - begun;
-    TR_TRY(finish(s, r));
-    TR_TRY(tr_halves_correlate(s, comm));
+    TR_TRY(finish(run, r));
+    TR_TRY(tr_halves_correlate(run, comm));
     print_times(job, r);
     if (job->timeline)
-        TR_TRY(
-            tr_timeline_write(job->timeline, comm, tr_stage_names, s->options.timeline));
+        TR_TRY(tr_timeline_write(job->timeline, comm, tr_stage_names,
+                                 run->command.options.timeline));
     return tr_result_write(r, job);
 }
 
-static tr_status find_files(tr_setup *s)
-{
-    TR_TRY(tr_setup_files(s));
-    return tr_halves_files(s);
-}
-
-static tr_status run(tr_setup *s, tr_comm *comm, tr_result *r)
+static tr_status carry_out(tr_run *run, tr_comm *comm, tr_result *r)
 {
     r->start = tr_now();
-    TR_TRY(comm->ops->agree(comm, tr_setup_backend(s)));
-    TR_TRY(comm->ops->agree(comm, find_files(s)));
-    TR_TRY(tr_setup_series(s, comm));
-    TR_TRY(tr_halves_series(s, comm));
-    tr_setup_print(s);
-    if (s->options.try_what)
-        return tr_trial_run(s, comm);
-    tr_halves_print(s);
+    TR_TRY(comm->ops->agree(comm, tr_run_backend(run)));
+    TR_TRY(comm->ops->agree(comm, tr_run_files(run)));
+    TR_TRY(tr_run_series(run, comm));
+    tr_reconstruction_print(&run->volumes[0]);
+    if (run->command.options.try_what)
+        return tr_trial_run(run, comm);
+    tr_halves_print(run);
     r->checking = tr_now() - r->start;
     void *plan = NULL;
-    tr_status status = comm->ops->agree(comm, s->program->method->plan(&s->job, &plan));
+    tr_status status = comm->ops->agree(
+        comm, run->command.program->method->plan(&run->volumes[0].job, &plan));
     if (status == TR_OK)
-        tr_result_plan(r, &s->job);
-    if (status == TR_OK && s->options.dry_run)
+        tr_result_plan(r, &run->volumes[0].job);
+    if (status == TR_OK && run->command.options.dry_run)
         tr_info("this was a dry run: nothing is written");
     else if (status == TR_OK)
-        status = reconstruct(s, comm, plan, r);
+        status = reconstruct(run, comm, plan, r);
     free(plan);
     return status;
 }
 
-static tr_status parse(tr_setup *s, const tr_program *program, int argc, char **argv)
+static tr_status parse(tr_command *c, const tr_program *program, int argc, char **argv)
 {
-    TR_TRY(tr_setup_parse(s, program, argc, argv));
-    return tr_halves_check_options(&s->options);
+    TR_TRY(tr_command_parse(c, program, argc, argv));
+    return tr_halves_check_options(&c->options);
 }
 
 int tr_app_main(const tr_program *program, tr_comm *comm, int argc, char **argv)
 {
-    tr_setup setup = {.job = {.comm = comm}};
+    tr_run run = {.volumes = {{.job = {.comm = comm}}}};
     setvbuf(stderr, NULL, _IOLBF, BUFSIZ); /* whole lines also from several ranks */
     tr_result result;
     tr_log_setup(TR_LOG_NORMAL, comm->rank == 0, program->name);
-    tr_result_begin(&result, &setup, argc, argv);
+    tr_result_begin(&result, &run, argc, argv);
     tr_output_watch_signals();
-    tr_status status = comm->ops->agree(comm, parse(&setup, program, argc, argv));
+    tr_status status = comm->ops->agree(comm, parse(&run.command, program, argc, argv));
     bool done = false;
     if (status == TR_OK)
-        status = comm->ops->agree(comm, print_and_leave(&setup, comm->rank, &done));
+        status = comm->ops->agree(comm, print_and_leave(&run.command, comm->rank, &done));
     if (status == TR_OK && !done) {
-        tr_log_setup(setup.options.quiet     ? TR_LOG_QUIET
-                     : setup.options.verbose ? TR_LOG_VERBOSE
-                                             : TR_LOG_NORMAL,
+        tr_log_setup(run.command.options.quiet     ? TR_LOG_QUIET
+                     : run.command.options.verbose ? TR_LOG_VERBOSE
+                                                   : TR_LOG_NORMAL,
                      comm->rank == 0, program->name);
-        status = run(&setup, comm, &result);
+        status = carry_out(&run, comm, &result);
     }
     if (status != TR_OK)
-        end_all(&setup, comm, status);
+        end_all(&run, comm, status);
     char sentence[1100];
     snprintf(sentence, sizeof sentence, "%s", tr_error());
-    tr_halves_discard(&setup);
+    tr_run_discard(&run);
     if (status != TR_OK && comm->rank == 0)
         tr_log_error(sentence);
     if (status != TR_OK && comm->rank == 0)
         tr_result_write_failure(&result, status, sentence);
     tr_result_free(&result);
-    tr_halves_free(&setup);
-    tr_setup_free(&setup);
+    tr_run_free(&run);
     return (int)status;
 }

@@ -32,25 +32,26 @@ static void row(FILE *out, const char *name, const char *format, ...)
 
 static void put_title(FILE *out, const tr_result *r)
 {
-    const char *path = r->setup->job.output_spec.path, *slash = strrchr(path, '/');
+    const char *path = r->run->volumes[0].job.output_spec.path,
+               *slash = strrchr(path, '/');
     tr_html_text(out, slash ? slash + 1 : path);
 }
 
 static void put_subtitle(FILE *out, const tr_result *r)
 {
-    const tr_setup *s = r->setup;
-    const tr_output_spec *o = &s->job.output_spec;
+    const tr_run *run = r->run;
+    const tr_output_spec *o = &run->volumes[0].job.output_spec;
     char text[256] = "", date[64] = "";
     time_t now = time(NULL);
     struct tm local;
-    s->algorithm->describe(s->params, text, sizeof text);
+    run->command.algorithm->describe(run->command.params, text, sizeof text);
     if (localtime_r(&now, &local))
         strftime(date, sizeof date, "%Y-%m-%d %H:%M", &local);
-    tr_html_print(out, "%s, %s · %zu x %zu x %zu voxels", s->algorithm->name, text,
-                  o->width, o->n_slices, o->thickness);
+    tr_html_print(out, "%s, %s · %zu x %zu x %zu voxels", run->command.algorithm->name,
+                  text, o->width, o->n_slices, o->thickness);
     if (o->pixel > 0.0)
         tr_html_print(out, " of %.4g Å", o->pixel);
-    tr_html_print(out, " · %s %s · %s", s->program->name, TR_VERSION, date);
+    tr_html_print(out, " · %s %s · %s", run->command.program->name, TR_VERSION, date);
 }
 
 /* What must not be overlooked, at the top. */
@@ -77,7 +78,7 @@ static void put_alerts(FILE *out, const tr_result *r)
 
 static void put_size(FILE *out, const tr_result *r)
 {
-    const tr_output_spec *o = &r->setup->job.output_spec;
+    const tr_output_spec *o = &r->run->volumes[0].job.output_spec;
     double nm = o->pixel / 10.0;
     row(out, "slab", "%zu wide, %zu along the axis, %zu thick (voxels)", o->width,
         o->n_slices, o->thickness);
@@ -88,27 +89,28 @@ static void put_size(FILE *out, const tr_result *r)
 
 static void put_geometry_table(FILE *out, const tr_result *r)
 {
-    const tr_setup *s = r->setup;
-    const tr_geometry *g = &s->job.geometry;
-    const tr_output_spec *o = &s->job.output_spec;
+    const tr_run *run = r->run;
+    const tr_geometry *g = &run->volumes[0].job.geometry;
+    const tr_output_spec *o = &run->volumes[0].job.output_spec;
     double low = INFINITY, high = -INFINITY;
     for (size_t k = 0; k < g->n_views; k++) {
         low = fmin(low, g->tilt[k]);
         high = fmax(high, g->tilt[k]);
     }
-    row(out, "views", "%zu of %zu", s->n_views, tr_image_get_info(s->image)->nz);
+    row(out, "views", "%zu of %zu", run->inputs.views.n,
+        tr_image_get_info(run->inputs.image)->nz);
     row(out, "tilt angles", "%.2f to %.2f degrees%s", low * DEGREES, high * DEGREES,
-        s->options.tilt_offset != 0.0 ? ", offset included" : "");
-    if (s->options.tilt_offset != 0.0)
-        row(out, "tilt offset", "%g degrees", s->options.tilt_offset);
+        run->command.options.tilt_offset != 0.0 ? ", offset included" : "");
+    if (run->command.options.tilt_offset != 0.0)
+        row(out, "tilt offset", "%g degrees", run->command.options.tilt_offset);
     row(out, "missing wedge", "%.1f degrees", fmax(180.0 - (high - low) * DEGREES, 0.0));
     row(out, "pitch", "%.4g degrees%s", g->pitch * DEGREES,
         g->xtilt ? ", and x-tilts of each view" : "");
     row(out, "tilt axis", "vertical, at column %g (from 0)", g->axis_u);
     put_size(out, r);
     if (o->n_slices < g->n_v)
-        row(out, "slices", "%zu to %zu of %zu", s->job.first_slice,
-            s->job.first_slice + o->n_slices - 1, g->n_v);
+        row(out, "slices", "%zu to %zu of %zu", run->volumes[0].job.first_slice,
+            run->volumes[0].job.first_slice + o->n_slices - 1, g->n_v);
     row(out, "order in the file", "%s",
         o->xyz ? "xyz: columns x, rows y, sections s from the top down; rotated about x "
                  "from IMOD's native order, which keeps the hand"
@@ -120,7 +122,7 @@ static void put_geometry_table(FILE *out, const tr_result *r)
 
 static void put_inputs(FILE *out, const tr_result *r)
 {
-    const tr_image_info *info = tr_image_get_info(r->setup->image);
+    const tr_image_info *info = tr_image_get_info(r->run->inputs.image);
     for (size_t k = 0; k < r->n_inputs; k++)
         row(out, r->inputs[k].role, "%s (%llu bytes)", r->inputs[k].path,
             r->inputs[k].bytes);
@@ -129,12 +131,12 @@ static void put_inputs(FILE *out, const tr_result *r)
     if (info->pixel[0] > 0.0)
         row(out, "pixel", "%.6g Å", info->pixel[0]);
     row(out, "hash of the pixels", "%016llx",
-        (unsigned long long)tr_series_hash(r->setup->job.series));
+        (unsigned long long)tr_series_hash(r->run->volumes[0].job.series));
 }
 
 static void put_output(FILE *out, const tr_result *r)
 {
-    const tr_output_spec *o = &r->setup->job.output_spec;
+    const tr_output_spec *o = &r->run->volumes[0].job.output_spec;
     row(out, "file", "%s", o->path);
     row(out, "type", "%s", tr_type_name(o->type));
     if (r->scaling[0])
@@ -146,16 +148,17 @@ static void put_output(FILE *out, const tr_result *r)
 
 static void put_settings(FILE *out, const tr_result *r)
 {
-    const tr_setup *s = r->setup;
-    const unsigned char *given = s->line.given;
+    const tr_run *run = r->run;
+    const unsigned char *given = run->command.line.given;
     char value[1024];
-    for (size_t g = 0; g < s->n_groups; given += s->groups[g].n, g++)
-        for (size_t k = 0; s->groups[g].target && k < s->groups[g].n; k++) {
-            const tr_option *o = &s->groups[g].rows[k];
+    for (size_t g = 0; g < run->command.n_groups; given += run->command.groups[g].n, g++)
+        for (size_t k = 0; run->command.groups[g].target && k < run->command.groups[g].n;
+             k++) {
+            const tr_option *o = &run->command.groups[g].rows[k];
             if (!o->help)
                 continue;
-            tr_option_word(o, (const char *)s->groups[g].target + o->offset, value,
-                           sizeof value);
+            tr_option_word(o, (const char *)run->command.groups[g].target + o->offset,
+                           value, sizeof value);
             fprintf(out, "<tr%s><th>--%s</th><td>", given[k] ? " class='given'" : "",
                     o->name);
             tr_html_text(out, *value ? value : "\342\200\223");
@@ -168,7 +171,7 @@ static void put_settings(FILE *out, const tr_result *r)
 
 static void put_plan(FILE *out, const tr_result *r)
 {
-    const tr_job *job = &r->setup->job;
+    const tr_job *job = &r->run->volumes[0].job;
     fputs("<ul>\n", out);
     for (size_t k = 0; k < r->n_lines; k++)
         if (strncmp(r->lines[k].text, "plan: ", 6) == 0) {
@@ -184,7 +187,7 @@ static void put_plan(FILE *out, const tr_result *r)
 
 static void put_times(FILE *out, const tr_result *r)
 {
-    const tr_job *job = &r->setup->job;
+    const tr_job *job = &r->run->volumes[0].job;
     double longest = fmax(r->running, 1e-9);
     for (int k = 0; k < TR_N_STAGES; k++) {
         if (job->seconds[k] == 0.0)
@@ -204,7 +207,7 @@ static void put_times(FILE *out, const tr_result *r)
 
 static void put_times_note(FILE *out, const tr_result *r)
 {
-    const tr_job *job = &r->setup->job;
+    const tr_job *job = &r->run->volumes[0].job;
     tr_html_print(out,
                   "Stages work beside each other, so they may add up to more than the "
                   "reconstruction%s. %.2f G voxel updates/s while projecting.",
@@ -297,7 +300,7 @@ tr_status tr_report_write(const tr_result *r)
     if (status == TR_OK && !complete)
         status = tr_fail(TR_ERR_MEMORY, "not enough memory for the report");
     if (status == TR_OK)
-        status = tr_write_whole(r->setup->options.report, text, size);
+        status = tr_write_whole(r->run->command.options.report, text, size);
     free(text);
     return status;
 }

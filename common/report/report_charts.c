@@ -15,7 +15,7 @@ static void open_card(FILE *out, const char *id, const char *title)
 
 void tr_report_convergence(FILE *out, const tr_result *r)
 {
-    const tr_history *h = &r->setup->job.history;
+    const tr_history *h = &r->run->volumes[0].job.history;
     if (!h->n || h->data_squares <= 0.0)
         return;
     double *x = tr_calloc("a chart", 2 * h->n, sizeof *x), *y, least = INFINITY;
@@ -203,7 +203,7 @@ static void put_curve(FILE *out, const tr_frc *frc, const tr_frc_curve *c)
 
 void tr_report_frc(FILE *out, const tr_result *r)
 {
-    const tr_frc *frc = &r->setup->frc;
+    const tr_frc *frc = &r->run->frc;
     if (!frc->n_curves)
         return;
     open_card(out, "frc", "Fourier ring correlation of the half sets");

@@ -94,7 +94,7 @@ static void draw_slice(FILE *out, const tr_geometry *g, double low, double high)
 
 static void draw_pitch(FILE *out, const tr_result *r)
 {
-    const tr_geometry *g = &r->setup->job.geometry;
+    const tr_geometry *g = &r->run->volumes[0].job.geometry;
     open_drawing(out, "The volume, seen along x, with the beam at tilt 0 and its pitch");
     draw_slab(out, (double)g->n_v, (double)g->thickness);
     draw_beam(out, "beam", g->pitch);
@@ -131,7 +131,7 @@ static void draw_view(FILE *out, const tr_geometry *g)
 
 void tr_report_geometry(FILE *out, const tr_result *r)
 {
-    const tr_geometry *g = &r->setup->job.geometry;
+    const tr_geometry *g = &r->run->volumes[0].job.geometry;
     double low = INFINITY, high = -INFINITY;
     for (size_t k = 0; k < g->n_views; k++) {
         low = fmin(low, g->tilt[k]);

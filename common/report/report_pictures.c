@@ -134,7 +134,7 @@ tr_status tr_report_pictures(FILE *out, const tr_result *r)
 {
     tr_tomogram t;
     double contrast[2] = {0.0, 0.0}; /* to be set by the first section */
-    tr_status status = tr_tomogram_open(&r->setup->job.output_spec, &t);
+    tr_status status = tr_tomogram_open(&r->run->volumes[0].job.output_spec, &t);
     bool flat = 2 * t.size[TR_Z] <= t.size[TR_X] + t.size[TR_Y] - t.size[TR_Z];
     fprintf(out, "<div class='sections%s'>\n", flat ? " flat" : "");
     for (int k = 0; k < 3 && status == TR_OK; k++)

@@ -18,7 +18,7 @@
 
 static bool wanted(const tr_result *r)
 {
-    const tr_options *o = &r->setup->options;
+    const tr_options *o = &r->run->command.options;
     return o->report || o->json;
 }
 
@@ -43,9 +43,9 @@ static void hear(void *self, bool warning, const char *text)
         r->lines_lost++;
 }
 
-void tr_result_begin(tr_result *r, const tr_setup *setup, int argc, char *const *argv)
+void tr_result_begin(tr_result *r, const tr_run *run, int argc, char *const *argv)
 {
-    *r = (tr_result){.setup = setup, .argc = argc, .argv = argv};
+    *r = (tr_result){.run = run, .argc = argc, .argv = argv};
     tr_log_listen(hear, r);
 }
 
@@ -77,15 +77,15 @@ static void add_input(tr_result *r, const char *role, const char *path)
 
 static void find_inputs(tr_result *r)
 {
-    const tr_setup *s = r->setup;
-    add_input(r, "series", s->series_path);
-    add_input(r, "tilt angles", s->tilts_path);
-    add_input(r, "tilt angles", s->alignment.further);
-    add_input(r, "x-tilts", s->options.xtilts);
-    add_input(r, "transforms", s->options.transforms);
-    add_input(r, "initial volume", s->options.initial);
-    add_input(r, "tilt.com", s->options.imod_com);
-    add_input(r, "tilt.com", s->found.imod_com);
+    const tr_run *run = r->run;
+    add_input(r, "series", run->inputs.series_path);
+    add_input(r, "tilt angles", run->inputs.tilts_path);
+    add_input(r, "tilt angles", run->inputs.alignment.further);
+    add_input(r, "x-tilts", run->command.options.xtilts);
+    add_input(r, "transforms", run->command.options.transforms);
+    add_input(r, "initial volume", run->command.options.initial);
+    add_input(r, "tilt.com", run->command.options.imod_com);
+    add_input(r, "tilt.com", run->inputs.found.imod_com);
 }
 
 /* Else a run that is killed would leave what an earlier one wrote. */
@@ -98,8 +98,8 @@ static void remove_old(const char *path)
 
 static tr_status make_views(tr_result *r, tr_job *job)
 {
-    const tr_setup *s = r->setup;
-    size_t n = s->n_views;
+    const tr_run *run = r->run;
+    size_t n = run->inputs.views.n;
     r->views = tr_calloc("the views", n, sizeof *r->views);
     job->history.view_squares = tr_calloc("the views", n, sizeof(double));
     job->history.view_data = tr_calloc("the views", n, sizeof(double));
@@ -107,7 +107,7 @@ static tr_status make_views(tr_result *r, tr_job *job)
         return TR_ERR_MEMORY;
     r->n_views = job->history.n_views = n;
     for (size_t k = 0; k < n; k++)
-        r->views[k] = (tr_view_result){.number = s->views[k] + 1,
+        r->views[k] = (tr_view_result){.number = run->inputs.views.view[k].section + 1,
                                        .tilt = job->geometry.tilt[k] * 180.0 / acos(-1.0),
                                        .residual = NAN,
                                        .correlation = NAN};
@@ -117,7 +117,7 @@ static tr_status make_views(tr_result *r, tr_job *job)
 /* Bytes for looking at the finished tomogram, not at the same time as the run's own. */
 static size_t bytes_after(const tr_result *r, const tr_job *job)
 {
-    size_t page = r->setup->options.report ? TR_REPORT_BYTES : 0;
+    size_t page = r->run->command.options.report ? TR_REPORT_BYTES : 0;
     size_t views = wanted(r) ? tr_agreement_bytes(job) : 0;
     return page > views ? page : views;
 }
@@ -137,10 +137,10 @@ tr_status tr_result_prepare(tr_result *r, tr_job *job)
     tr_status status = make_views(r, job);
     if (job->comm->rank == 0) {
         find_inputs(r);
-        remove_old(r->setup->options.report);
-        remove_old(r->setup->options.json);
+        remove_old(r->run->command.options.report);
+        remove_old(r->run->command.options.json);
     }
-    if (status == TR_OK && job->comm->rank == 0 && r->setup->options.json)
+    if (status == TR_OK && job->comm->rank == 0 && r->run->command.options.json)
         status = tr_checksums_begin(r);
     return job->comm->ops->agree(job->comm, status);
 }
@@ -213,9 +213,9 @@ static tr_status mark_bad(tr_result *r, bool by_residual, double *work, bool *ba
                        (by_residual ? 0.5 : 0.3) * typical, bad));
     /* A residual that may be the projector's own does not count. */
     for (size_t k = 0; k < n && by_residual; k++)
-        bad[k] =
-            bad[k] && ripple(r->views[k].tilt * PI / 180.0,
-                             (double)r->setup->job.geometry.thickness) < 0.25 * value[k];
+        bad[k] = bad[k] && ripple(r->views[k].tilt * PI / 180.0,
+                                  (double)r->run->volumes[0].job.geometry.thickness) <
+                               0.25 * value[k];
     for (size_t k = 0; k < n; k++)
         r->views[k].bad |= bad[k];
     return TR_OK;
@@ -248,16 +248,16 @@ static tr_status write_json(const tr_result *r)
     char *text = tr_result_json(r);
     if (!text)
         return tr_fail(TR_ERR_MEMORY, "not enough memory for the result's text");
-    tr_status status = tr_write_whole(r->setup->options.json, text, strlen(text));
+    tr_status status = tr_write_whole(r->run->command.options.json, text, strlen(text));
     free(text);
     if (status == TR_OK)
-        tr_info("wrote %s", r->setup->options.json);
+        tr_info("wrote %s", r->run->command.options.json);
     return status;
 }
 
 static tr_status write_all(tr_result *r, const tr_job *job)
 {
-    const tr_options *o = &r->setup->options;
+    const tr_options *o = &r->run->command.options;
     if (wanted(r)) {
         TR_TRY(measure_agreement(r, job));
         TR_TRY(judge_views(r));
@@ -294,8 +294,8 @@ static bool may_replace(const char *path)
 
 void tr_result_write_failure(const tr_result *r, tr_status status, const char *sentence)
 {
-    const char *path = r->setup->options.json;
-    if (!path || !*path || r->setup->options.dry_run || !may_replace(path))
+    const char *path = r->run->command.options.json;
+    if (!path || !*path || r->run->command.options.dry_run || !may_replace(path))
         return;
     char *text = tr_result_failure_json(r, status, sentence);
     if (text && tr_write_whole(path, text, strlen(text)) != TR_OK)

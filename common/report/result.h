@@ -3,7 +3,7 @@
 #ifndef TR_RESULT_H
 #define TR_RESULT_H
 
-#include "common/run/setup.h"
+#include "common/run/run.h"
 
 /* A view and how well the tomogram explains it; NAN for what is not known. */
 typedef struct tr_view_result {
@@ -29,7 +29,7 @@ typedef struct tr_input_file {
 enum { TR_MOST_INPUTS = 8 };
 
 typedef struct tr_result {
-    const tr_setup *setup; /* program, options, geometry, job */
+    const tr_run *run; /* command, inputs, jobs */
     int argc;
     char *const *argv; /* as typed */
     double start;      /* tr_now when the program began */
@@ -49,7 +49,7 @@ typedef struct tr_result {
 } tr_result;
 
 /* Begin: from here on what is printed is kept. Ended by tr_result_free. */
-void tr_result_begin(tr_result *r, const tr_setup *setup, int argc, char *const *argv);
+void tr_result_begin(tr_result *r, const tr_run *run, int argc, char *const *argv);
 void tr_result_free(tr_result *r);
 
 /* Says what --report and --json take of memory, after the run's own plan. */

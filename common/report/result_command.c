@@ -35,8 +35,8 @@ char *tr_result_command(const tr_result *r)
         print_word(out, folder);
         fputs(" && ", out);
     }
-    if (r->setup->job.comm->size > 1)
-        fprintf(out, "mpiexec -n %d ", r->setup->job.comm->size);
+    if (r->run->volumes[0].job.comm->size > 1)
+        fprintf(out, "mpiexec -n %d ", r->run->volumes[0].job.comm->size);
     for (int i = 0; i < r->argc; i++) {
         if (i)
             fputc(' ', out);

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "common/run/halves.h"
+#include "common/run/run.h"
 #include "common/report/json.h"
 #include "common/report/result.h"
 
@@ -28,7 +28,8 @@ static void put_run(tr_json *j, const tr_result *r, bool good, int exit_status)
     tr_json_integer(j, "format_version", FORMAT_VERSION);
     tr_json_string(j, "status", good ? "ok" : "failed");
     tr_json_integer(j, "exit_status", exit_status);
-    tr_json_string(j, "program", r->setup->program ? r->setup->program->name : NULL);
+    tr_json_string(j, "program",
+                   r->run->command.program ? r->run->command.program->name : NULL);
     tr_json_string(j, "version", TR_VERSION);
     put_time(j, "finished");
     char *command = tr_result_command(r);
@@ -42,7 +43,7 @@ static void put_run(tr_json *j, const tr_result *r, bool good, int exit_status)
 
 static void put_inputs(tr_json *j, const tr_result *r)
 {
-    const tr_image_info *info = tr_image_get_info(r->setup->image);
+    const tr_image_info *info = tr_image_get_info(r->run->inputs.image);
     tr_json_open(j, "inputs", '[');
     for (size_t k = 0; k < r->n_inputs; k++) {
         const tr_input_file *file = &r->inputs[k];
@@ -60,7 +61,7 @@ static void put_inputs(tr_json *j, const tr_result *r)
     tr_json_integer(j, "columns", (long long)info->nx);
     tr_json_integer(j, "rows", (long long)info->ny);
     tr_json_integer(j, "views", (long long)info->nz);
-    tr_json_integer(j, "views_used", (long long)r->setup->n_views);
+    tr_json_integer(j, "views_used", (long long)r->run->inputs.views.n);
     tr_json_number(j, "pixel_angstrom", info->pixel[0] > 0.0 ? info->pixel[0] : NAN);
     tr_json_close(j, '}');
 }
@@ -111,26 +112,28 @@ static void put_option(tr_json *j, const tr_option *row, const void *place)
 
 static void put_options(tr_json *j, const tr_result *r)
 {
-    const tr_setup *s = r->setup;
+    const tr_run *run = r->run;
     char text[256] = "";
-    s->algorithm->describe(s->params, text, sizeof text);
+    run->command.algorithm->describe(run->command.params, text, sizeof text);
     tr_json_open(j, "algorithm", '{');
-    tr_json_string(j, "name", s->algorithm->name);
+    tr_json_string(j, "name", run->command.algorithm->name);
     tr_json_string(j, "description", text);
     tr_json_close(j, '}');
     tr_json_open(j, "options", '{');
-    for (size_t g = 0; g < s->n_groups; g++)
-        for (size_t k = 0; s->groups[g].target && k < s->groups[g].n; k++) {
-            const tr_option *row = &s->groups[g].rows[k];
+    for (size_t g = 0; g < run->command.n_groups; g++)
+        for (size_t k = 0; run->command.groups[g].target && k < run->command.groups[g].n;
+             k++) {
+            const tr_option *row = &run->command.groups[g].rows[k];
             if (row->help)
-                put_option(j, row, (const char *)s->groups[g].target + row->offset);
+                put_option(j, row,
+                           (const char *)run->command.groups[g].target + row->offset);
         }
     tr_json_close(j, '}');
 }
 
 static void put_geometry(tr_json *j, const tr_result *r)
 {
-    const tr_geometry *g = &r->setup->job.geometry;
+    const tr_geometry *g = &r->run->volumes[0].job.geometry;
     tr_json_open(j, "geometry", '{');
     tr_json_integer(j, "columns", (long long)g->n_u);
     tr_json_integer(j, "rows", (long long)g->n_v);
@@ -138,14 +141,14 @@ static void put_geometry(tr_json *j, const tr_result *r)
     tr_json_integer(j, "thickness", (long long)g->thickness);
     tr_json_number(j, "pitch_degrees", g->pitch * DEGREES);
     tr_json_number(j, "tilt_axis_column", g->axis_u);
-    tr_json_integer(j, "first_slice", (long long)r->setup->job.first_slice);
-    tr_json_integer(j, "slices", (long long)r->setup->job.output_spec.n_slices);
+    tr_json_integer(j, "first_slice", (long long)r->run->volumes[0].job.first_slice);
+    tr_json_integer(j, "slices", (long long)r->run->volumes[0].job.output_spec.n_slices);
     tr_json_close(j, '}');
 }
 
 static void put_output(tr_json *j, const tr_result *r)
 {
-    const tr_output_spec *o = &r->setup->job.output_spec;
+    const tr_output_spec *o = &r->run->volumes[0].job.output_spec;
     const tr_format *format = tr_format_for_output(o->path);
     tr_json_open(j, "output", '{');
     tr_json_string(j, "path", o->path);
@@ -169,8 +172,8 @@ static void put_output(tr_json *j, const tr_result *r)
 static void put_halves(tr_json *j, const tr_result *r)
 {
     tr_json_open(j, "half_sets", '[');
-    for (size_t k = 0; r->setup->halves && k < TR_HALVES; k++) {
-        const tr_setup *half = &r->setup->halves[k];
+    for (size_t k = 0; k + 1 < r->run->n_volumes; k++) {
+        const tr_reconstruction *half = &r->run->volumes[1 + k];
         tr_json_open(j, NULL, '{');
         tr_json_string(j, "half", half->half);
         tr_json_string(j, "path", half->job.output_spec.path);
@@ -181,7 +184,7 @@ static void put_halves(tr_json *j, const tr_result *r)
 
 static void put_views(tr_json *j, const tr_result *r)
 {
-    const tr_geometry *g = &r->setup->job.geometry;
+    const tr_geometry *g = &r->run->volumes[0].job.geometry;
     tr_json_open(j, "views", '{');
     tr_json_integer(j, "image_rows_compared", (long long)r->compared);
     tr_json_open(j, "bad", '[');
@@ -208,7 +211,7 @@ static void put_views(tr_json *j, const tr_result *r)
 
 static void put_residuals(tr_json *j, const tr_result *r)
 {
-    const tr_history *h = &r->setup->job.history;
+    const tr_history *h = &r->run->volumes[0].job.history;
     tr_json_open(j, "residuals", '[');
     for (size_t k = 0; k < h->n && h->data_squares > 0.0; k++)
         tr_json_number(j, NULL, sqrt(fmax(h->squares[k], 0.0) / h->data_squares));
@@ -238,7 +241,7 @@ static void put_curve(tr_json *j, const tr_frc *frc, const tr_frc_curve *c)
 
 static void put_frc(tr_json *j, const tr_result *r)
 {
-    const tr_frc *frc = &r->setup->frc;
+    const tr_frc *frc = &r->run->frc;
     tr_json_open(j, "frc", '[');
     for (size_t k = 0; k < frc->n_curves; k++)
         put_curve(j, frc, &frc->curve[k]);
@@ -247,7 +250,7 @@ static void put_frc(tr_json *j, const tr_result *r)
 
 static void put_times(tr_json *j, const tr_result *r)
 {
-    const tr_job *job = &r->setup->job;
+    const tr_job *job = &r->run->volumes[0].job;
     tr_json_open(j, "machine", '{');
     tr_json_integer(j, "processes", job->comm->size);
     tr_json_integer(j, "threads", job->threads);
@@ -304,7 +307,7 @@ static char *write_text(const tr_result *r, tr_status status, const char *senten
         put_run(&j, r, false, (int)status);
         tr_json_string(&j, "error", sentence);
         tr_json_string(&j, "tomogram",
-                       r->complete ? r->setup->job.output_spec.path : NULL);
+                       r->complete ? r->run->volumes[0].job.output_spec.path : NULL);
         put_lines(&j, "warnings", r, true);
     } else {
         put_all(&j, r);

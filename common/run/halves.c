@@ -47,16 +47,16 @@ static int by_view(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-tr_status tr_half_views(const double *tilts, size_t n, bool odd, size_t *part,
-                        size_t *n_part)
+tr_status tr_half_views(const tr_views *all, bool odd, size_t *part, size_t *n_part)
 {
+    size_t n = all->n;
     ranked_view *views = tr_calloc("the list of views", n, sizeof *views);
     *n_part = 0;
     if (!views)
         return TR_ERR_MEMORY;
-    double sign = tilts[0] > tilts[n - 1] ? -1.0 : 1.0;
+    double sign = all->view[0].tilt > all->view[n - 1].tilt ? -1.0 : 1.0;
     for (size_t k = 0; k < n; k++)
-        views[k] = (ranked_view){sign * tilts[k], k};
+        views[k] = (ranked_view){sign * all->view[k].tilt, k};
     qsort(views, n, sizeof *views, by_tilt);
     for (size_t k = odd ? 0 : 1; k < n; k += 2)
         part[(*n_part)++] = views[k].view;
@@ -68,12 +68,12 @@ tr_status tr_half_views(const double *tilts, size_t n, bool odd, size_t *part,
 /* ---- the files ---- */
 
 /* Of a series made from every second frame: what must be as in the full one. */
-static tr_status check_frames(const tr_setup *s, const tr_setup *half)
+static tr_status check_frames(const tr_reconstruction *all, const tr_reconstruction *half)
 {
-    const tr_image_info *a = tr_image_get_info(s->image),
+    const tr_image_info *a = tr_image_get_info(all->image),
                         *b = tr_image_get_info(half->image);
     const char *path = half->series_path;
-    if (tr_same_file(path, s->series_path))
+    if (tr_same_file(path, all->series_path))
         return tr_fail(
             TR_ERR_USAGE,
             "%s is the series itself; --half-sets frames takes two other ones, "
@@ -84,87 +84,74 @@ static tr_status check_frames(const tr_setup *s, const tr_setup *half)
             TR_ERR_DATA,
             "%s has %zu views of %zu x %zu pixels, but %s has %zu of %zu x %zu; "
             "half sets must have the same",
-            path, b->nz, b->nx, b->ny, s->series_path, a->nz, a->nx, a->ny);
+            path, b->nz, b->nx, b->ny, all->series_path, a->nz, a->nx, a->ny);
     if (a->pixel[0] > 0.0 && b->pixel[0] > 0.0 &&
         (b->pixel[0] > 1.01 * a->pixel[0] || a->pixel[0] > 1.01 * b->pixel[0]))
         tr_warn("%s says %g angstroms a pixel and %s says %g; %g is taken for all", path,
-                b->pixel[0], s->series_path, a->pixel[0], a->pixel[0]);
+                b->pixel[0], all->series_path, a->pixel[0], a->pixel[0]);
     return TR_OK;
 }
 
-static void *copy_of(const void *values, size_t n, size_t size)
+static tr_status take_every_second(const tr_views *all, bool odd, tr_views *half)
 {
-    void *copy = values ? tr_calloc("the list of views", n, size) : NULL;
-    return copy ? memcpy(copy, values, n * size) : NULL;
+    size_t n_part, *part = tr_calloc("the list of views", all->n, sizeof *part);
+    tr_status status = part ? tr_half_views(all, odd, part, &n_part) : TR_ERR_MEMORY;
+    if (status == TR_OK)
+        status = tr_views_select(all, part, n_part, half);
+    free(part);
+    return status;
 }
 
-/* What half and whole both own is copied. */
-static tr_status copy_views(const tr_setup *s, tr_setup *half)
+/* What all tomograms of a run share is copied, the rest is left to be found. */
+static tr_reconstruction as_everything(const tr_reconstruction *all, const char *half)
 {
-    size_t n = s->n_views;
-    half->views = copy_of(s->views, n, sizeof *s->views);
-    half->tilts = copy_of(s->tilts, n, sizeof *s->tilts);
-    half->xtilts = copy_of(s->xtilts, n, sizeof *s->xtilts);
-    half->transforms = copy_of(s->transforms, n, sizeof *s->transforms);
-    return half->views && half->tilts && (half->xtilts || !s->xtilts) &&
-                   (half->transforms || !s->transforms)
-               ? TR_OK
-               : TR_ERR_MEMORY;
+    const tr_job *job = &all->job;
+    return (tr_reconstruction){.command = all->command,
+                               .inputs = all->inputs,
+                               .half = half,
+                               .series_path = all->series_path,
+                               .image = all->image,
+                               .job = {.comm = job->comm,
+                                       .backend = job->backend,
+                                       .device = job->device,
+                                       .threads = job->threads,
+                                       .memory = job->memory,
+                                       .algorithm = job->algorithm,
+                                       .params = job->params,
+                                       .first_slice = job->first_slice,
+                                       .output_spec = job->output_spec}};
 }
 
-static tr_status take_every_second(tr_setup *half, bool odd)
+static tr_status make_half(const tr_reconstruction *all, size_t k,
+                           tr_reconstruction *half)
 {
-    size_t n = half->n_views, n_part;
-    size_t *part = half->part = tr_calloc("the list of views", n, sizeof *part);
-    if (!part)
-        return TR_ERR_MEMORY;
-    TR_TRY(tr_half_views(half->tilts, n, odd, part, &n_part));
-    for (size_t k = 0; k < n_part; k++) {
-        half->views[k] = half->views[part[k]];
-        half->tilts[k] = half->tilts[part[k]];
-        if (half->xtilts)
-            half->xtilts[k] = half->xtilts[part[k]];
-        if (half->transforms)
-            half->transforms[k] = half->transforms[part[k]];
-    }
-    half->n_views = n_part;
-    return TR_OK;
-}
-
-static tr_status make_half(const tr_setup *s, size_t k, tr_setup *half)
-{
-    bool frames = s->options.half_sets.choice == TR_HALVES_FRAMES;
-    *half = *s;
-    half->half = kinds[k].name;
-    half->halves = NULL;
-    half->default_output = half->scratch = half->fingerprint = NULL;
-    half->part = NULL;
-    half->job.geometry = (tr_geometry){.n_views = 0};
-    if (frames)
-        half->image = NULL;
-    TR_TRY(copy_views(s, half));
-    if (frames) {
-        half->series_path = s->options.half_sets.argument[k];
-        TR_TRY(tr_image_open(half->series_path, &half->image));
-        TR_TRY(check_frames(s, half));
+    const tr_command *c = all->command;
+    *half = as_everything(all, kinds[k].name);
+    if (c->options.half_sets.choice == TR_HALVES_FRAMES) {
+        half->series_path = c->options.half_sets.argument[k];
+        TR_TRY(tr_image_open(half->series_path, &half->frames));
+        half->image = half->frames;
+        TR_TRY(check_frames(all, half));
+        TR_TRY(tr_views_copy(&all->views, &half->views));
     } else {
-        TR_TRY(take_every_second(half, k == 1));
+        TR_TRY(take_every_second(&all->views, k == 1, &half->views));
     }
-    TR_TRY(tr_setup_geometry(half));
-    if (s->algorithm->check)
-        TR_TRY(s->algorithm->check(s->params, half->n_views));
-    return tr_setup_half_output(half, kinds[k].suffix);
+    TR_TRY(tr_reconstruction_geometry(half, &c->options, &half->job.geometry));
+    if (c->algorithm->check)
+        TR_TRY(c->algorithm->check(c->params, half->views.n));
+    return tr_reconstruction_half_output(half, kinds[k].suffix);
 }
 
-tr_status tr_halves_files(tr_setup *s)
+tr_status tr_halves_files(tr_run *run)
 {
-    const tr_words *how = &s->options.half_sets;
+    const tr_words *how = &run->command.options.half_sets;
+    const tr_reconstruction *all = &run->volumes[0];
     if (!how->choice)
         return TR_OK;
-    if (how->choice == TR_HALVES_VIEWS && s->n_views < FEWEST_VIEWS)
+    if (how->choice == TR_HALVES_VIEWS && all->views.n < FEWEST_VIEWS)
         return tr_fail(TR_ERR_USAGE,
                        "--half-sets views needs at least %d views, and %zu %s used",
-                       FEWEST_VIEWS, s->n_views, s->n_views == 1 ? "is" : "are");
+                       FEWEST_VIEWS, all->views.n, all->views.n == 1 ? "is" : "are");
     if (how->choice == TR_HALVES_FRAMES &&
         tr_same_file(how->argument[0], how->argument[1]))
         return tr_fail(
@@ -172,17 +159,15 @@ tr_status tr_halves_files(tr_setup *s)
             "--half-sets frames %s %s: both are one file; name a series of the "
             "even and one of the odd frames",
             how->argument[0], how->argument[1]);
-    s->halves = tr_calloc("half sets", TR_HALVES, sizeof *s->halves);
-    if (!s->halves)
-        return TR_ERR_MEMORY;
     for (size_t k = 0; k < TR_HALVES; k++)
-        TR_TRY(make_half(s, k, &s->halves[k]));
+        TR_TRY(make_half(all, k, &run->volumes[1 + k]));
+    run->n_volumes = TR_MOST_VOLUMES;
     return TR_OK;
 }
 
-static tr_status set_fingerprint(tr_setup *half)
+static tr_status set_fingerprint(tr_reconstruction *half)
 {
-    char *text = tr_setup_fingerprint(half);
+    char *text = tr_reconstruction_fingerprint(half);
     half->fingerprint = text ? tr_format_string("%shalf = %s\n", text, half->half) : NULL;
     free(text);
     half->job.output_spec.fingerprint = half->fingerprint;
@@ -190,37 +175,52 @@ static tr_status set_fingerprint(tr_setup *half)
                              : tr_fail(TR_ERR_MEMORY, "not enough memory to begin");
 }
 
-tr_status tr_halves_series(tr_setup *s, tr_comm *comm)
+/* Of a half set of views, by their sections. */
+static tr_status open_part(const tr_reconstruction *all, tr_reconstruction *half)
 {
-    for (size_t k = 0; s->halves && k < TR_HALVES; k++) {
-        tr_setup *half = &s->halves[k];
-        half->job.options = s->job.options;
-        half->job.transforms = s->job.transforms ? half->transforms : NULL;
-        half->job.noise = s->job.noise;
-        half->job.outside = s->job.outside;
-        half->job.geometry.outer = s->job.geometry.outer;
-        half->job.output_spec.every = s->job.output_spec.every;
-        half->job.output_spec.resume = s->job.output_spec.resume;
-        if (half->part)
-            TR_TRY(
-                comm->ops->agree(comm, tr_series_part(s->job.series, half->part,
-                                                      half->n_views, &half->job.series)));
+    size_t n = half->views.n, k = 0;
+    size_t *part = tr_calloc("the list of views", n, sizeof *part);
+    if (!part)
+        return TR_ERR_MEMORY;
+    for (size_t i = 0; i < all->views.n && k < n; i++)
+        if (all->views.view[i].section == half->views.view[k].section)
+            part[k++] = i;
+    tr_status status = tr_series_part(all->job.series, part, k, &half->job.series);
+    free(part);
+    return status;
+}
+
+tr_status tr_halves_series(tr_run *run, tr_comm *comm)
+{
+    const tr_reconstruction *all = &run->volumes[0];
+    for (size_t k = 1; k < run->n_volumes; k++) {
+        tr_reconstruction *half = &run->volumes[k];
+        half->job.options = all->job.options;
+        half->job.views = &half->views;
+        half->job.transforms = all->job.transforms;
+        half->job.noise = all->job.noise;
+        half->job.outside = all->job.outside;
+        half->job.geometry.outer = all->job.geometry.outer;
+        half->job.output_spec.every = all->job.output_spec.every;
+        half->job.output_spec.resume = all->job.output_spec.resume;
+        if (!half->frames)
+            TR_TRY(comm->ops->agree(comm, open_part(all, half)));
         else
-            TR_TRY(tr_setup_open_series(half, comm));
+            TR_TRY(tr_reconstruction_open_series(half, comm));
         TR_TRY(comm->ops->agree(comm, set_fingerprint(half)));
     }
     return TR_OK;
 }
 
-void tr_halves_print(const tr_setup *s)
+void tr_halves_print(const tr_run *run)
 {
-    const tr_output_spec *o = &s->job.output_spec;
-    if (!s->halves)
+    const tr_reconstruction *even = &run->volumes[1], *odd = &run->volumes[2];
+    const tr_output_spec *o = &run->volumes[0].job.output_spec;
+    if (run->n_volumes == 1)
         return;
-    const tr_setup *even = &s->halves[0], *odd = &s->halves[1];
-    if (even->part)
+    if (!even->frames)
         tr_info("half sets: every second view by angle, %zu even and %zu odd ones",
-                even->n_views, odd->n_views);
+                even->views.n, odd->views.n);
     else
         tr_info("half sets: of the even frames %s, of the odd frames %s",
                 even->series_path, odd->series_path);
@@ -229,69 +229,30 @@ void tr_halves_print(const tr_setup *s)
                    (double)(tr_type_size(o->type) + (o->automatic ? sizeof(float) : 0));
     tr_info("plan: 3 tomograms one after another, also %s and %s; %.3f GB on the disk",
             even->job.output_spec.path, odd->job.output_spec.path, 1e-9 * bytes);
-    for (size_t k = 0; k < TR_HALVES && even->part; k++)
-        for (size_t i = 0; i < s->halves[k].n_views; i++)
-            tr_verbose("view %zu is an %s one", s->halves[k].views[i] + 1,
-                       s->halves[k].half);
+    for (const tr_reconstruction *half = even; half <= odd && !even->frames; half++)
+        for (size_t i = 0; i < half->views.n; i++)
+            tr_verbose("view %zu is an %s one", half->views.view[i].section + 1,
+                       half->half);
 }
 
-void tr_halves_free(tr_setup *s)
+static tr_status correlate(tr_run *run)
 {
-    for (size_t k = 0; s->halves && k < TR_HALVES; k++) {
-        tr_setup *half = &s->halves[k];
-        if (!half->half)
-            break; /* not begun */
-        tr_series_close(half->job.series);
-        tr_geometry_free(&half->job.geometry);
-        tr_history_free(&half->job.history);
-        if (half->image != s->image)
-            tr_image_close(half->image);
-        free(half->default_output);
-        free(half->scratch);
-        free(half->fingerprint);
-        free(half->part);
-        free(half->views);
-        free(half->tilts);
-        free(half->xtilts);
-        free(half->transforms);
-    }
-    free(s->halves);
-    s->halves = NULL;
-    tr_frc_free(&s->frc);
-}
-
-/* ---- the run ---- */
-
-size_t tr_halves_volumes(const tr_setup *s) { return s->halves ? TR_MOST_VOLUMES : 1; }
-
-tr_setup *tr_halves_volume(tr_setup *s, size_t k) { return k ? &s->halves[k - 1] : s; }
-
-void tr_halves_discard(tr_setup *s)
-{
-    for (size_t k = 0; k < tr_halves_volumes(s); k++) {
-        tr_job *job = &tr_halves_volume(s, k)->job;
-        tr_output_discard(job->output);
-        job->output = NULL;
-    }
-}
-
-static tr_status correlate(tr_setup *s)
-{
-    const tr_output_spec *o = &s->job.output_spec;
-    const tr_frc_spec spec = {.even = s->halves[0].job.output_spec.path,
-                              .odd = s->halves[1].job.output_spec.path,
+    const tr_job *job = &run->volumes[0].job;
+    const tr_output_spec *o = &job->output_spec;
+    const tr_frc_spec spec = {.even = run->volumes[1].job.output_spec.path,
+                              .odd = run->volumes[2].job.output_spec.path,
                               .xyz = o->xyz,
                               .pixel = o->pixel,
-                              .threads = s->job.threads,
-                              .memory = s->job.memory};
-    TR_TRY(tr_frc_of_files(&spec, &s->frc));
-    tr_frc_print(&s->frc);
+                              .threads = job->threads,
+                              .memory = job->memory};
+    TR_TRY(tr_frc_of_files(&spec, &run->frc));
+    tr_frc_print(&run->frc);
     return TR_OK;
 }
 
-tr_status tr_halves_correlate(tr_setup *s, tr_comm *comm)
+tr_status tr_halves_correlate(tr_run *run, tr_comm *comm)
 {
-    if (!s->halves)
+    if (run->n_volumes == 1)
         return TR_OK;
-    return comm->ops->agree(comm, comm->rank == 0 ? correlate(s) : TR_OK);
+    return comm->ops->agree(comm, comm->rank == 0 ? correlate(run) : TR_OK);
 }

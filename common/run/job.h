@@ -30,19 +30,20 @@ typedef struct tr_job {
     int threads;
     size_t memory; /* bytes this process may use */
     const tr_algorithm *algorithm;
-    void *params; /* the setup's; `settle` may choose the number of iterations */
+    void *params; /* the command's; `settle` may choose the number of iterations */
     tr_geometry geometry;
     tr_series *series;
     tr_noise noise;   /* of the series, where the algorithm wants to know */
     bool outside;     /* the specimen goes on beyond the field */
     bool until_noise; /* iterations end when the residual has reached the noise */
     const tr_options *options;
-    const tr_transform *transforms; /* for the rays, one per view; NULL where the series
-                                       has applied them, or there are none */
-    const tr_ray *rays; /* as the library's caller gave them, one per view, for
-                           slice and image row 0; NULL: from the geometry */
-    tr_image *initial;  /* or NULL */
-    size_t first_slice; /* of the volume, where the output begins */
+    const tr_views *views; /* the reconstruction's; NULL in the library */
+    bool transforms;       /* the rays apply the views' transforms: false where the series
+                              has, or there are none */
+    const tr_ray *rays;    /* as the library's caller gave them, one per view, for
+                              slice and image row 0; NULL: from the geometry */
+    tr_image *initial;     /* or NULL */
+    size_t first_slice;    /* of the volume, where the output begins */
     tr_output_spec output_spec;
     tr_output *output; /* open while the job runs */
     /* results */

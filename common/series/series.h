@@ -4,19 +4,17 @@
 #define TR_SERIES_H
 
 #include "formats/format.h"
-#include "formats/tilt_angles.h"
 #include "common/base/comm.h"
 #include "common/geometry/geometry.h"
+#include "common/views/views.h"
 
 typedef struct tr_series_spec {
-    const size_t *views; /* which sections of the file, in this order */
-    size_t n_views;
-    bool log; /* value -> -ln(value + log_base), before anything else */
+    const tr_views *views; /* which sections of the file, in this order */
+    bool transforms;       /* apply theirs, whose shifts are in pixels after binning */
+    bool log;              /* value -> -ln(value + log_base), before anything else */
     double log_base;
-    bool invert; /* value -> -value, last */
-    size_t bin;  /* Fourier crop by this factor; 1: none */
-    /* One per view, or NULL; shifts in pixels after binning. */
-    const tr_transform *transforms;
+    bool invert;         /* value -> -value, last */
+    size_t bin;          /* Fourier crop by this factor; 1: none */
     const char *scratch; /* where the binned stack may be put (removed at the end) */
     int threads;
     size_t memory; /* bytes that may be used for binning */

@@ -7,7 +7,7 @@
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "common/run/setup.h"
+#include "common/run/run.h"
 #include "common/trial/trial_figure.h"
 #include "common/trial/trial_measure.h"
 #include "common/trial/trial_say.h"
@@ -16,7 +16,7 @@
 enum { LEAST_SLICES = TR_TRIAL_SLABS * TR_TRIAL_PARTS, MOST_PER_PART = 4 };
 
 typedef struct trial_run {
-    tr_setup *s;
+    const tr_run *run;
     tr_comm *comm;
     const tr_trial_spec *spec;
     tr_options options; /* those of the value being tried, */
@@ -37,7 +37,7 @@ typedef struct trial_run {
 /* At a sixth, the middle and five sixths of the slices, as is usual for positioning. */
 static tr_status choose_slabs(trial_run *t)
 {
-    const tr_job *job = &t->s->job;
+    const tr_job *job = &t->run->volumes[0].job;
     size_t n = job->output_spec.n_slices, per_part = n / LEAST_SLICES;
     if (n < LEAST_SLICES)
         return tr_fail(
@@ -81,12 +81,12 @@ static void set_value(tr_options *o, const tr_trial_spec *spec, size_t k)
 /* The weight is the algorithm's own option. */
 static void set_params(trial_run *t, size_t k)
 {
-    const tr_algorithm *a = t->s->algorithm;
-    memcpy(t->params, t->s->params, a->params_size);
+    const tr_algorithm *a = t->run->command.algorithm;
+    double value = tr_trial_value(t->spec, k);
+    memcpy(t->params, t->run->command.params, a->params_size);
     for (size_t r = 0; r < a->n_options && t->spec->what == TR_TRIAL_LAMBDA; r++)
         if (strcmp(a->options[r].name, TR_LAMBDA_TIMES) == 0)
-            *(double *)((char *)t->params + a->options[r].offset) =
-                tr_trial_value(t->spec, k);
+            memcpy((char *)t->params + a->options[r].offset, &value, sizeof value);
 }
 
 static tr_status make_geometries(trial_run *t)
@@ -94,12 +94,12 @@ static tr_status make_geometries(trial_run *t)
     t->geometries = tr_calloc("the trials", t->spec->n, sizeof *t->geometries);
     if (!t->geometries)
         return TR_ERR_MEMORY;
-    const tr_options given = t->s->options;
+    tr_options options = t->run->command.options;
     tr_status status = TR_OK;
     for (size_t k = 0; k < t->spec->n && status == TR_OK; k++) {
-        set_value(&t->s->options, t->spec, k);
-        status = tr_setup_make_geometry(t->s, &t->geometries[k]);
-        t->s->options = given;
+        set_value(&options, t->spec, k);
+        status =
+            tr_reconstruction_geometry(&t->run->volumes[0], &options, &t->geometries[k]);
     }
     return status;
 }
@@ -122,7 +122,7 @@ static tr_status make_room(trial_run *t)
     t->numbers = tr_calloc("the figures", t->n_numbers, sizeof *t->numbers);
     t->measures = tr_calloc("the figures", n, sizeof *t->measures);
     t->pixels = tr_calloc("the contact sheet", t->layout.n_pixels, sizeof *t->pixels);
-    t->params = tr_calloc("options", 1, t->s->algorithm->params_size);
+    t->params = tr_calloc("options", 1, t->run->command.algorithm->params_size);
     if (!t->numbers || !t->measures || !t->pixels || !t->params)
         return TR_ERR_MEMORY;
     t->weights = (tr_trial_weight *)t->numbers;
@@ -154,7 +154,7 @@ static void choose_columns(const trial_run *t, const tr_geometry *g, tr_trial_ey
     double radius = (double)g->n_u / 2.0, height = (double)g->thickness / 2.0 + lean;
     double half = sqrt(fmax(radius * radius - height * height, 0.0)) - shift - 2.0;
     half = fmax(half, (double)g->width / 8.0);
-    middle += t->s->options.x_shift / (double)t->s->options.bin;
+    middle += t->run->command.options.x_shift / (double)t->run->command.options.bin;
     eye->first = (size_t)fmin(fmax(middle - half, 0.0), (double)(g->width - 1) / 2.0);
     eye->end = (size_t)fmax(fmin(middle + half, (double)g->width),
                             (double)eye->first + TR_TRIAL_THIRDS);
@@ -203,8 +203,8 @@ static tr_status take(void *self, size_t slice, size_t n, const float *planes)
  * what is shared out, so that any number of processes has work. */
 static tr_status reconstruct(trial_run *t, taker *w, size_t first, size_t end)
 {
-    tr_job job = t->s->job;
-    const tr_method *method = t->s->method;
+    tr_job job = t->run->volumes[0].job;
+    const tr_method *method = t->run->command.method;
     job.comm = tr_comm_serial();
     job.geometry = t->geometries[w->value];
     job.options = &t->options;
@@ -240,8 +240,9 @@ static tr_status reconstruct_slabs(trial_run *t, taker *w)
 {
     const tr_geometry *g = &t->geometries[w->value];
     size_t n = t->slab_slices;
-    bool together = t->s->method->whole_volume && /* all slices are needed for one */
-                    (!tr_geometry_frame_independent(g) || t->s->job.transforms);
+    bool together =
+        t->run->command.method->whole_volume && /* all slices are needed for one */
+        (!tr_geometry_frame_independent(g) || t->run->volumes[0].job.transforms);
     if (together)
         return reconstruct(t, w, t->slab_first[0], t->slab_first[TR_TRIAL_SLABS - 1] + n);
     for (size_t slab = 0; slab < TR_TRIAL_SLABS; slab++)
@@ -291,7 +292,7 @@ static tr_status prepare(trial_run *t)
     TR_TRY(choose_slabs(t));
     TR_TRY(make_geometries(t));
     TR_TRY(make_room(t));
-    t->options = t->s->options;
+    t->options = t->run->command.options;
     t->options.checkpoint = 0.0;
     return TR_OK;
 }
@@ -311,28 +312,28 @@ static void say_what(const trial_run *t)
 static tr_status finish(trial_run *t)
 {
     tr_trial_findings found = {.spec = t->spec,
-                               .options = &t->s->options,
+                               .options = &t->run->command.options,
                                .measures = t->measures,
                                .weights = t->weights,
-                               .sigma = t->s->job.noise.sigma,
+                               .sigma = t->run->volumes[0].job.noise.sigma,
                                .geometries = t->geometries,
                                .layout = &t->layout,
                                .pixels = t->pixels,
                                .slab_slices = t->slab_slices,
                                .slab_first = t->slab_first,
-                               .path = t->s->job.output_spec.path};
+                               .path = t->run->volumes[0].job.output_spec.path};
     TR_TRY(tr_trial_say(&found));
     tr_info("wrote %s", found.path);
     return TR_OK;
 }
 
-static tr_status run(trial_run *t)
+static tr_status try_all(trial_run *t)
 {
     tr_comm *comm = t->comm;
     double start = tr_now();
     TR_TRY(comm->ops->agree(comm, prepare(t)));
     say_what(t);
-    if (t->s->options.dry_run) {
+    if (t->run->command.options.dry_run) {
         tr_info("this was a dry run: nothing is written");
         return TR_OK;
     }
@@ -344,10 +345,10 @@ static tr_status run(trial_run *t)
     return TR_OK;
 }
 
-tr_status tr_trial_run(tr_setup *s, tr_comm *comm)
+tr_status tr_trial_run(const tr_run *run, tr_comm *comm)
 {
-    trial_run t = {.s = s, .comm = comm, .spec = &s->trial};
-    tr_status status = run(&t);
+    trial_run t = {.run = run, .comm = comm, .spec = &run->command.trial};
+    tr_status status = try_all(&t);
     for (size_t k = 0; t.geometries && k < t.spec->n; k++)
         tr_geometry_free(&t.geometries[k]);
     free(t.geometries);

@@ -69,6 +69,28 @@ static void apply_response(fftwf_complex *work, size_t length, const float *resp
     }
 }
 
+/* The same where the real and the imaginary part have responses of their own. With Z the
+ * spectrum of a + i b, that of a is (Z[k] + conj Z[-k]) / 2, that of i b is
+ * (Z[k] - conj Z[-k]) / 2. */
+static void apply_responses(fftwf_complex *work, size_t length, const float *a,
+                            const float *b)
+{
+    for (size_t k = 0; k <= length / 2; k++) {
+        float both = 0.5f * (a[k] + b[k]) / (float)length;
+        float apart = 0.5f * (a[k] - b[k]) / (float)length;
+        fftwf_complex *up = work + k * TR_LANES,
+                      *down = work + (length - k) % length * TR_LANES;
+        for (size_t r = 0; r < TR_LANES; r++) {
+            float re = up[r][0], im = up[r][1], other_re = down[r][0],
+                  other_im = down[r][1];
+            up[r][0] = both * re + apart * other_re;
+            up[r][1] = both * im - apart * other_im;
+            down[r][0] = both * other_re + apart * re;
+            down[r][1] = both * other_im - apart * im;
+        }
+    }
+}
+
 /* Views `view` and, if there is one, `view` + 1, lanes from `lane`. */
 static void filter_pair(const tr_slab *s, const tr_filter *f, const filter_plan *plan,
                         size_t view, size_t lane, fftwf_complex *work, float *p)
@@ -80,7 +102,11 @@ static void filter_pair(const tr_slab *s, const tr_filter *f, const filter_plan 
     load_view(a, rows, s->n_u, f->length, 0, work, mean[0]);
     load_view(pair ? b : a, rows, s->n_u, f->length, 1, work, mean[1]);
     fftwf_execute_dft(plan->forward, work, work);
-    apply_response(work, f->length, f->response);
+    const float *response = f->response + view * f->stride;
+    if (f->stride && pair)
+        apply_responses(work, f->length, response, response + f->stride);
+    else
+        apply_response(work, f->length, response);
     fftwf_execute_dft(plan->backward, work, work);
     store_view(a, rows, s->n_u, 0, f->weight[view], work, f->edge_gain, mean[0]);
     if (pair)

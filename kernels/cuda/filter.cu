@@ -101,14 +101,20 @@ __global__ void load(image_rows s, size_t begin, size_t length, size_t stride,
     }
 }
 
-__global__ void respond(size_t batch, size_t n, const float *gain, float2 *spectra)
+/* `stride` is n or, with one response for all views, 0. */
+__global__ void respond(image_rows s, size_t begin, size_t batch, size_t n, size_t stride,
+                        const float *gains, float2 *spectra)
 {
     size_t step = (size_t)gridDim.x * blockDim.y;
-    for (size_t l = (size_t)blockIdx.x * blockDim.y + threadIdx.y; l < batch; l += step)
+    for (size_t l = (size_t)blockIdx.x * blockDim.y + threadIdx.y; l < batch; l += step) {
+        const float *gain = gains;
+        if (stride && begin + l < s.n)
+            gain += (begin + l) / s.rows * stride;
         for (size_t k = threadIdx.x; k < n; k += blockDim.x) {
             float2 value = spectra[l * n + k];
             spectra[l * n + k] = make_float2(gain[k] * value.x, gain[k] * value.y);
         }
+    }
 }
 
 /* The way back, weighted, and the guards. */
@@ -211,10 +217,18 @@ static tr_status prepare(tr_cuda *c, size_t length)
 
 /* ---- the operation ---- */
 
+/* In device memory: responses divided by the length, as cuFFT's transforms are not
+ * normalised, and the weights. */
+struct gains {
+    const float *gain, *weight;
+    size_t stride; /* from one view's response to the next one's */
+    float edge_gain;
+};
+
 /* Image rows from `begin`, as many as a plan takes. */
 static tr_status filter_some(tr_cuda *c, const image_rows &s, size_t begin,
-                             const row_means *means, const float *gain,
-                             const float *weight, float edge_gain, float *work, float *p)
+                             const row_means *means, const gains &g, float *work,
+                             float *p)
 {
     const tr_cuda_transform *t = c->transform;
     const dim3 block(TILE, TILE_Y);
@@ -226,35 +240,36 @@ static tr_status filter_some(tr_cuda *c, const image_rows &s, size_t begin,
     TR_TRY(tr_cuda_launched("load"));
     TR_TRY(check_plan(cufftExecR2C(t->forward, work, (cufftComplex *)work), "filter"));
     tr_cuda_shape shape = tr_cuda_lines(c, t->batch, t->stride / 2);
-    TR_LAUNCH(respond, shape.grid, shape.block, 0, c->compute, t->batch, t->stride / 2,
-              gain, (float2 *)work);
+    TR_LAUNCH(respond, shape.grid, shape.block, 0, c->compute, s, begin, t->batch,
+              t->stride / 2, g.stride, g.gain, (float2 *)work);
     TR_TRY(tr_cuda_launched("respond"));
     TR_TRY(check_plan(cufftExecC2R(t->backward, (cufftComplex *)work, work), "filter"));
     grid.y = (unsigned)((s.n_u + TILE - 1) / TILE);
     TR_LAUNCH(store, grid, block, shared, c->compute, s, begin, t->stride, work, means,
-              weight, edge_gain, p);
+              g.weight, g.edge_gain, p);
     return tr_cuda_launched("store");
 }
 
-/* The response divided by the length, as cuFFT's transforms are not normalised, and then
- * the weights, in device memory. */
-static tr_status put_gains(tr_cuda *c, const tr_slab *s, const tr_filter *f,
-                           const float **gain, const float **weight)
+static tr_status put_gains(tr_cuda *c, const tr_slab *s, const tr_filter *f, gains *g)
 {
-    size_t n = f->length / 2 + 1, bytes = (n + s->n_views) * sizeof(float);
+    size_t n = f->length / 2 + 1, responses = f->stride ? s->n_views : 1;
+    size_t bytes = (n * responses + s->n_views) * sizeof(float);
     float *host = (float *)malloc(bytes);
     void *memory;
     if (!host)
         return tr_fail(TR_ERR_MEMORY, "not enough memory to prepare the filter");
-    for (size_t k = 0; k < n; k++)
-        host[k] = f->response[k] / (float)f->length;
+    for (size_t i = 0; i < responses; i++)
+        for (size_t k = 0; k < n; k++)
+            host[i * n + k] = f->response[i * f->stride + k] / (float)f->length;
     for (size_t i = 0; i < s->n_views; i++)
-        host[n + i] = f->weight[i];
+        host[n * responses + i] = f->weight[i];
     tr_status status = tr_cuda_put(c, TR_SCRATCH_ROWS, host, bytes, &memory);
     free(host);
     TR_TRY(status);
-    *gain = (const float *)memory;
-    *weight = *gain + n;
+    g->gain = (const float *)memory;
+    g->weight = g->gain + n * responses;
+    g->stride = f->stride ? n : 0;
+    g->edge_gain = f->edge_gain;
     return TR_OK;
 }
 
@@ -262,14 +277,14 @@ tr_status tr_cuda_filter(void *state, const tr_slab *slab, const tr_filter *f, t
 {
     tr_cuda *c = (tr_cuda *)state;
     const image_rows s = {slab->n_u, slab->p_rows, slab->n_views * slab->p_rows};
-    const float *gain = NULL, *weight = NULL;
+    gains g = {};
     void *work, *means;
     TR_ASSERT(f->length % 2 == 0 && f->length >= s.n_u);
     if (s.n == 0)
         return TR_OK;
     TR_TRY(prepare(c, f->length));
     const tr_cuda_transform *t = c->transform;
-    TR_TRY(put_gains(c, slab, f, &gain, &weight));
+    TR_TRY(put_gains(c, slab, f, &g));
     TR_TRY(tr_cuda_scratch(c, TR_SCRATCH_PARTS, s.n * sizeof(row_means), &means));
     TR_TRY(
         tr_cuda_scratch(c, TR_SCRATCH_WORK, t->batch * t->stride * sizeof(float), &work));
@@ -278,7 +293,7 @@ tr_status tr_cuda_filter(void *state, const tr_slab *slab, const tr_filter *f, t
               (row_means *)means);
     TR_TRY(tr_cuda_launched("measure"));
     for (size_t begin = 0; begin < s.n; begin += t->batch)
-        TR_TRY(filter_some(c, s, begin, (const row_means *)means, gain, weight,
-                           f->edge_gain, (float *)work, p->data));
+        TR_TRY(filter_some(c, s, begin, (const row_means *)means, g, (float *)work,
+                           p->data));
     return TR_OK;
 }

@@ -216,7 +216,7 @@ static void time_workload(bench *b, const workload *w)
     float weight[w->n_views];
     for (size_t i = 0; i < w->n_views; i++)
         weight[i] = 1.0f;
-    j.filter = (tr_filter){length, ramp(length), weight, 0.0f};
+    j.filter = (tr_filter){length, ramp(length), weight, 0.0f, 0};
     double updates = (double)(s->n_views * tr_volume_lines(s) * s->rows);
     /* A transform of n complex values counts as 5 n log2 n operations, as FFTW counts
      * them; there and back, two real rows at once. */

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
-#include "common/run/setup.h"
+#include "common/run/inputs.h"
 #include "fuzz.h"
 
 /* The options of WBP that a com file can set. */
@@ -35,20 +35,22 @@ static void apply_com(tr_imod_com *com)
 {
     com_params params;
     char *arguments[] = {(char *)"tiltrec", (char *)"series.st", NULL};
-    tr_setup s = {.n_groups = 2, .arguments = arguments, .com = *com};
+    tr_command command = {.n_groups = 2, .arguments = arguments};
+    tr_inputs inputs = {.com = *com};
     tr_option_group groups[] = {
-        {"Common", tr_common_options, tr_n_common_options, &s.options},
+        {"Common", tr_common_options, tr_n_common_options, &command.options},
         {"WBP", com_rows, sizeof com_rows / sizeof *com_rows, &params},
     };
-    s.groups = groups;
-    FUZZ_REQUIRE(tr_options_parse(groups, 2, "SERIES", 2, arguments, &s.line) == TR_OK);
-    s.options.imod_com = "tilt.com";
-    tr_status status = tr_setup_apply_com(&s);
+    command.groups = groups;
+    FUZZ_REQUIRE(tr_options_parse(groups, 2, "SERIES", 2, arguments, &command.line) ==
+                 TR_OK);
+    command.options.imod_com = "tilt.com";
+    tr_status status = tr_inputs_apply_com(&inputs, &command);
     fuzz_check_status(status);
-    tr_command_line_free(&s.line);
-    for (size_t i = 0; i < s.n_added; i++)
-        free(s.extended[1 + i]);
-    free(s.extended);
+    tr_command_line_free(&command.line);
+    for (size_t i = 0; i < command.n_added; i++)
+        free(command.extended[1 + i]);
+    free(command.extended);
 }
 
 static void check_com(const tr_imod_com *com)

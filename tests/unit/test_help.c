@@ -16,19 +16,20 @@ static const tr_program program = {.name = "slicer",
                                    .summary = "reconstruct something",
                                    .method = &tr_slices,
                                    .whole_volume = "volumer"};
-static tr_setup setup;
+static tr_command command;
 
 static int set_up(void **unused)
 {
     static char *const argv[] = {(char *)"slicer", (char *)"--help", NULL};
     (void)unused;
-    return tr_setup_parse(&setup, &program, 2, argv) != TR_OK || !setup.options.help;
+    return tr_command_parse(&command, &program, 2, argv) != TR_OK ||
+           !command.options.help;
 }
 
 static int tear_down(void **unused)
 {
     (void)unused;
-    tr_setup_free(&setup);
+    tr_command_free(&command);
     return 0;
 }
 
@@ -40,7 +41,7 @@ static const char *explained(const char *topic)
     size_t size = 0, used = 0, width = 0;
     FILE *out = open_memstream(&text, &size);
     assert_non_null(out);
-    if (tr_help_print(out, &setup, topic, 60) != TR_OK)
+    if (tr_help_print(out, &command, topic, 60) != TR_OK)
         fail_msg("--help %s: %s", topic, tr_error());
     assert_int_equal(fclose(out), 0);
     assert_true(size > 0 && size < sizeof line);
@@ -148,7 +149,7 @@ static void refuse(const char *topic, const char *part)
 {
     FILE *out = tmpfile();
     assert_non_null(out);
-    assert_int_equal(tr_help_print(out, &setup, topic, 80), TR_ERR_USAGE);
+    assert_int_equal(tr_help_print(out, &command, topic, 80), TR_ERR_USAGE);
     assert_int_equal(ftell(out), 0);
     fclose(out);
     if (!strstr(tr_error(), part))

@@ -306,7 +306,7 @@ static void lanes(const fixture *f, const geometry_case *c, size_t rows, float *
     vec p = new_vec(f, tr_projection_lines(&t.slab), rows);
     const vec *results[] = {&x, &p, &p};
     float response[65], weight[VIEWS];
-    tr_filter filter = {tr_fft_length(2 * c->n_u), response, weight, 1.0f};
+    tr_filter filter = {tr_fft_length(2 * c->n_u), response, weight, 1.0f, 0};
     for (size_t i = 0; i < p.n; i++)
         p.host[i] = (float)sin(0.37 * (double)(i / rows) + 1.1 * (double)(i % rows));
     for (size_t k = 0; k <= filter.length / 2; k++)
@@ -386,20 +386,23 @@ static double check_row(const tr_filter *filter, size_t n_u, size_t rows, double
     return worst;
 }
 
-/* One row in `every` is compared. */
-static void check_filter(const fixture *f, size_t n_views, size_t n_u, size_t rows,
-                         size_t every)
+/* One row in `every` is compared. With `own`, each view has a response of its own,
+ * `apart` values after the end of the one before. */
+static void check_filter_of(const fixture *f, size_t n_views, size_t n_u, size_t rows,
+                            size_t every, bool own, size_t apart)
 {
     tr_slab s = {.n_views = n_views, .n_u = n_u, .n_x = 1, .n_z = 1, .p_rows = rows};
     size_t length = tr_fft_length(n_u + n_u / 3), view = (n_u + TR_GUARDS) * rows;
-    float response[length / 2 + 1], weight[n_views];
+    size_t stride = own ? length / 2 + 1 + apart : 0;
+    size_t n_response = length / 2 + 1 + (n_views - 1) * stride;
+    float response[n_response], weight[n_views];
     uint64_t seed = 9;
     double worst = 0.0;
-    for (size_t k = 0; k <= length / 2; k++)
+    for (size_t k = 0; k < n_response; k++)
         response[k] = uniform(&seed);
     for (size_t k = 0; k < n_views; k++)
         weight[k] = 0.5f + uniform(&seed);
-    tr_filter filter = {length, response, weight, 0.75f};
+    tr_filter filter = {length, response, weight, 0.75f, stride};
     vec p = new_vec(f, tr_projection_lines(&s), rows);
     randomize(f, &p, 10, 0.0f);
     float *before = malloc(p.n * sizeof *before);
@@ -408,6 +411,7 @@ static void check_filter(const fixture *f, size_t n_views, size_t n_u, size_t ro
     to_host(f, &p);
     for (size_t q = 0; q < n_views * rows; q += every) {
         size_t first = q / rows * view + q % rows;
+        filter.response = response + q / rows * stride;
         worst = fmax(worst, check_row(&filter, n_u, rows, weight[q / rows],
                                       before + first, p.host + first));
     }
@@ -415,6 +419,14 @@ static void check_filter(const fixture *f, size_t n_views, size_t n_u, size_t ro
         print_message("filter, %zu columns: off by %.2g\n", n_u, worst);
     free(before);
     free_vec(f, &p);
+}
+
+static void check_filter(const fixture *f, size_t n_views, size_t n_u, size_t rows,
+                         size_t every)
+{
+    check_filter_of(f, n_views, n_u, rows, every, false, 0);
+    check_filter_of(f, n_views, n_u, rows, every, true, 0);
+    check_filter_of(f, n_views, n_u, rows, every, true, 5);
 }
 
 static void test_filter(void **state)

@@ -73,7 +73,7 @@ static void make_filter(rig *r)
         response[k] = 0.5f + (float)k / (float)length;
     for (size_t i = 0; i < r->slab.n_views; i++)
         weight[i] = 1.0f;
-    r->filter = (tr_filter){length, response, weight, 0.0f};
+    r->filter = (tr_filter){length, response, weight, 0.0f, 0};
 }
 
 /* Random values inside the images. */

@@ -7,12 +7,12 @@
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "common/run/setup.h"
+#include "common/run/inputs.h"
 
-static tr_aligned_series this_series(const tr_setup *s)
+static tr_aligned_series this_series(const tr_inputs *in)
 {
-    const tr_image_info *info = tr_image_get_info(s->image);
-    return (tr_aligned_series){.path = s->series_path,
+    const tr_image_info *info = tr_image_get_info(in->image);
+    return (tr_aligned_series){.path = in->series_path,
                                .nx = info->nx,
                                .ny = info->ny,
                                .nz = info->nz,
@@ -37,7 +37,8 @@ static void list_unused(const tr_alignment *a, char *text, size_t size)
     }
 }
 
-static void say_what_is_used(const tr_setup *s, const char *path, const tr_alignment *a)
+static void say_what_is_used(const tr_inputs *in, const tr_command *c, const char *path,
+                             const tr_alignment *a)
 {
     char unused[512];
     list_unused(a, unused, sizeof unused);
@@ -54,31 +55,31 @@ static void say_what_is_used(const tr_setup *s, const char *path, const tr_align
                 path, a->beta_offset);
     if (!a->transforms)
         tr_info("%s has no alignment: its angles are used", path);
-    else if (tr_is_aligned_name(s->series_path) && s->options.transforms == NULL)
+    else if (tr_is_aligned_name(in->series_path) && c->options.transforms == NULL)
         tr_warn("%s is aligned, as its name says: of %s only the angles are used; to "
                 "have the views aligned by it, give --transforms %s",
-                s->series_path, path, path);
+                in->series_path, path, path);
 }
 
-tr_status tr_setup_read_alignment(tr_setup *s)
+tr_status tr_inputs_read_alignment(tr_inputs *in, const tr_command *c)
 {
-    s->tilts_path = s->options.tilts ? s->options.tilts : s->found.tilts;
-    if (!s->tilts_path) {
-        TR_TRY(tr_find_tilts(s->series_path, &s->default_tilts));
-        s->tilts_path = s->default_tilts;
+    in->tilts_path = c->options.tilts ? c->options.tilts : in->found.tilts;
+    if (!in->tilts_path) {
+        TR_TRY(tr_find_tilts(in->series_path, &in->default_tilts));
+        in->tilts_path = in->default_tilts;
     }
-    if (!s->tilts_path || !tr_alignment_probe(s->tilts_path))
+    if (!in->tilts_path || !tr_alignment_probe(in->tilts_path))
         return TR_OK;
-    tr_aligned_series series = this_series(s);
-    TR_TRY(tr_alignment_read(s->tilts_path, &series, &s->alignment));
-    say_what_is_used(s, s->tilts_path, &s->alignment);
+    tr_aligned_series series = this_series(in);
+    TR_TRY(tr_alignment_read(in->tilts_path, &series, &in->alignment));
+    say_what_is_used(in, c, in->tilts_path, &in->alignment);
     return TR_OK;
 }
 
-static void say_how_it_is_aligned(const tr_setup *s, const char *path,
+static void say_how_it_is_aligned(const tr_inputs *in, const char *path,
                                   const tr_alignment *a)
 {
-    const tr_image_info *info = tr_image_get_info(s->image);
+    const tr_image_info *info = tr_image_get_info(in->image);
     tr_info("the views are aligned while they are read, by %s: tilt axis at %.2f degrees "
             "from y%s",
             path, a->rotation,
@@ -88,70 +89,69 @@ static void say_how_it_is_aligned(const tr_setup *s, const char *path,
         tr_warn("%s: the tilt axis is along the images' x, and they are not square: the "
                 "tomogram keeps their %zu columns and %zu rows, and what is beyond is "
                 "cut off",
-                s->series_path, info->nx, info->ny);
+                in->series_path, info->nx, info->ny);
 }
 
 /* The transforms of the views chosen, from an .aln or STAR file named by --transforms. */
-static tr_status read_named(const tr_setup *s, tr_transform *transforms)
+static tr_status read_named(tr_inputs *in, const char *path)
 {
-    const char *path = s->options.transforms;
     tr_alignment a;
-    tr_aligned_series series = this_series(s);
+    tr_aligned_series series = this_series(in);
     TR_TRY(tr_alignment_read(path, &series, &a));
     tr_status status = TR_OK;
     if (!a.transforms)
         status = tr_fail(TR_ERR_DATA, "%s has no alignment, only angles", path);
-    for (size_t k = 0; status == TR_OK && k < s->n_views; k++)
-        if (!a.used[s->views[k]])
+    for (size_t k = 0; status == TR_OK && k < in->views.n; k++)
+        if (!a.used[in->views.view[k].section])
             status = tr_fail(TR_ERR_DATA,
                              "%s has no alignment of view %zu; give it as --tilts, too, "
                              "or leave the view out with --exclude",
-                             path, s->views[k] + 1);
+                             path, in->views.view[k].section + 1);
     if (status == TR_OK && a.transforms) {
-        memcpy(transforms, a.transforms, a.n_views * sizeof *transforms);
-        say_how_it_is_aligned(s, path, &a);
+        tr_views_take_transforms(&a, &in->views);
+        say_how_it_is_aligned(in, path, &a);
     }
     tr_alignment_free(&a);
     return status;
 }
 
-bool tr_setup_has_transforms(const tr_setup *s)
+bool tr_inputs_have_transforms(const tr_inputs *in, const tr_command *c)
 {
-    return s->options.transforms ||
-           (s->alignment.transforms && !tr_is_aligned_name(s->series_path));
+    return c->options.transforms ||
+           (in->alignment.transforms && !tr_is_aligned_name(in->series_path));
 }
 
-tr_status tr_setup_read_transforms(const tr_setup *s, tr_transform *transforms)
+tr_status tr_inputs_read_transforms(tr_inputs *in, const tr_command *c)
 {
-    const tr_alignment *a = &s->alignment;
-    if (!s->options.transforms) {
-        memcpy(transforms, a->transforms, a->n_views * sizeof *transforms);
-        say_how_it_is_aligned(s, s->tilts_path, a);
+    const tr_alignment *a = &in->alignment;
+    if (!c->options.transforms) {
+        tr_views_take_transforms(a, &in->views);
+        say_how_it_is_aligned(in, in->tilts_path, a);
         return TR_OK;
     }
-    if (tr_alignment_probe(s->options.transforms))
-        return read_named(s, transforms);
-    return tr_transforms_read(s->options.transforms, tr_image_get_info(s->image)->nz,
-                              transforms);
+    if (tr_alignment_probe(c->options.transforms))
+        return read_named(in, c->options.transforms);
+    return tr_views_read_transforms(c->options.transforms,
+                                    tr_image_get_info(in->image)->nz, &in->views);
 }
 
-void tr_setup_print_axis(const tr_setup *s)
+void tr_inputs_print_axis(const tr_inputs *in, const tr_command *c)
 {
     enum { SLANTED = 10 }; /* degrees; a stage's axis is rarely off by more */
     tr_mdoc mdoc;
-    if (s->job.comm->rank != 0 || !s->tilts_path || !tr_mdoc_probe(s->tilts_path) ||
-        tr_mdoc_read(s->tilts_path, &mdoc) != TR_OK)
+    if (!in->tilts_path || !tr_mdoc_probe(in->tilts_path) ||
+        tr_mdoc_read(in->tilts_path, &mdoc) != TR_OK)
         return;
     double axis = mdoc.tilt_axis_angle;
     tr_mdoc_free(&mdoc);
     if (isnan(axis))
         return;
     tr_info("tilt axis of the raw images, as %s has it: %g degrees from vertical",
-            s->tilts_path, axis);
-    if (fabs(remainder(axis, 180.0)) > SLANTED && !tr_setup_has_transforms(s) &&
-        !tr_is_aligned_name(s->series_path))
+            in->tilts_path, axis);
+    if (fabs(remainder(axis, 180.0)) > SLANTED && !tr_inputs_have_transforms(in, c) &&
+        !tr_is_aligned_name(in->series_path))
         tr_warn(
             "%s: the tilt axis must be vertical in the images, and is %g degrees from "
             "it before alignment; if they are not aligned yet, give --transforms",
-            s->series_path, axis);
+            in->series_path, axis);
 }

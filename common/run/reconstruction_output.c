@@ -11,7 +11,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/run/outside.h"
-#include "common/run/setup.h"
+#include "common/run/reconstruction.h"
 
 bool tr_same_file(const char *a, const char *b)
 {
@@ -46,18 +46,18 @@ static tr_status check_folder(const char *what, const char *path, const char *op
 }
 
 /* A file that is written must not be one that is read, nor a folder. */
-static tr_status check_written(const tr_setup *s, const char *what, const char *path,
-                               const char *option)
+static tr_status check_written(const tr_reconstruction *r, const char *what,
+                               const char *path, const char *option)
 {
-    const tr_options *o = &s->options;
-    const char *inputs[] = {s->series_path,
-                            s->tilts_path,
-                            s->alignment.further,
+    const tr_options *o = &r->command->options;
+    const char *inputs[] = {r->series_path,
+                            r->inputs->tilts_path,
+                            r->inputs->alignment.further,
                             o->xtilts,
                             o->transforms,
                             o->initial,
                             o->imod_com,
-                            s->found.imod_com,
+                            r->inputs->found.imod_com,
                             o->half_sets.argument[0],
                             o->half_sets.argument[1]};
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
@@ -79,12 +79,13 @@ typedef struct written_file {
 } written_file;
 
 /* Whether files[n] can be written; those before it have been looked at. */
-static tr_status check_file(const tr_setup *s, const written_file *files, size_t n)
+static tr_status check_file(const tr_reconstruction *r, const written_file *files,
+                            size_t n)
 {
     const written_file *f = &files[n];
     if (!f->path)
         return TR_OK;
-    TR_TRY(check_written(s, f->what, f->path, f->option));
+    TR_TRY(check_written(r, f->what, f->path, f->option));
     for (size_t i = 0; i < n; i++)
         if (files[i].path &&
             (strcmp(files[i].path, f->path) == 0 || tr_same_file(files[i].path, f->path)))
@@ -95,7 +96,7 @@ static tr_status check_file(const tr_setup *s, const written_file *files, size_t
 }
 
 /* Of a trial: NAME.png as it is, else NAME_try.png in place of the tomogram. */
-static tr_status name_sheet(tr_setup *s, const char **path)
+static tr_status name_sheet(tr_reconstruction *r, const char **path)
 {
     const char *slash = strrchr(*path, '/'), *name = slash ? slash + 1 : *path;
     const char *dot = strrchr(name, '.');
@@ -103,97 +104,98 @@ static tr_status name_sheet(tr_setup *s, const char **path)
         return TR_OK;
     size_t stem = (dot && dot > name ? (size_t)(dot - *path) : strlen(*path));
     char *sheet = tr_format_string("%.*s_try.png", (int)stem, *path);
-    free(s->default_output);
-    *path = s->default_output = sheet;
+    free(r->output_path);
+    *path = r->output_path = sheet;
     return sheet ? TR_OK : TR_ERR_MEMORY;
 }
 
 /* The file at this path is the output. */
-static tr_status set_path(tr_setup *s, const char *path)
+static tr_status set_path(tr_reconstruction *r, const char *path)
 {
-    const tr_options *o = &s->options;
+    const tr_options *o = &r->command->options;
     const written_file files[] = {{o->try_what ? "contact sheet" : "output", path, "-o"},
                                   {"timeline", o->timeline, "--timeline"},
                                   {"report", o->report, "--report"},
                                   {"result", o->json, "--json"}};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        TR_TRY(check_file(s, files, i));
-    s->job.output_spec.path = path;
+        TR_TRY(check_file(r, files, i));
+    r->job.output_spec.path = path;
     const char *slash = strrchr(path, '/');
     int folder = slash ? (int)(slash - path + 1) : 0;
-    s->scratch = tr_format_string("%.*s.%s.binned", folder, path, path + folder);
-    return s->scratch ? TR_OK : TR_ERR_MEMORY;
+    r->scratch = tr_format_string("%.*s.%s.binned", folder, path, path + folder);
+    return r->scratch ? TR_OK : TR_ERR_MEMORY;
 }
 
-static tr_status choose_path(tr_setup *s)
+static tr_status choose_path(tr_reconstruction *r)
 {
-    const char *path = s->options.output;
+    const char *path = r->command->options.output;
     if (!path)
-        path = s->default_output = tr_default_output(s->series_path);
-    if (path && s->options.try_what)
-        TR_TRY(name_sheet(s, &path));
-    return path ? set_path(s, path) : TR_ERR_MEMORY;
+        path = r->output_path = tr_default_output(r->series_path);
+    if (path && r->command->options.try_what)
+        TR_TRY(name_sheet(r, &path));
+    return path ? set_path(r, path) : TR_ERR_MEMORY;
 }
 
-static tr_status choose_type(tr_setup *s)
+static tr_status choose_type(tr_reconstruction *r)
 {
     static const tr_type types[] = {
         [TR_MODE_FLOAT] = TR_FLOAT32, [TR_MODE_HALF] = TR_FLOAT16,
         [TR_MODE_INT16] = TR_INT16,   [TR_MODE_UINT16] = TR_UINT16,
         [TR_MODE_BYTE] = TR_INT8,
     };
-    tr_output_spec *spec = &s->job.output_spec;
-    bool scaled = tr_option_given(&s->line, "scale");
-    spec->type = types[s->options.mode];
-    spec->add = s->options.scale[0];
-    spec->multiply = s->options.scale[1];
-    if (s->has_com && s->com.has_scale) {
-        TR_TRY(tr_setup_com_scale(s, &spec->add, &spec->multiply));
+    tr_output_spec *spec = &r->job.output_spec;
+    bool scaled = tr_option_given(&r->command->line, "scale");
+    spec->type = types[r->command->options.mode];
+    spec->add = r->command->options.scale[0];
+    spec->multiply = r->command->options.scale[1];
+    if (r->inputs->has_com && r->inputs->com.has_scale) {
+        TR_TRY(tr_inputs_com_scale(r->inputs, &r->job.geometry, &spec->add,
+                                   &spec->multiply));
         scaled = true;
     }
     bool integers = spec->type != TR_FLOAT32 && spec->type != TR_FLOAT16;
     spec->automatic = integers && !scaled;
-    spec->xyz = s->options.order == TR_ORDER_XYZ;
-    spec->deflate = (int)s->options.deflate;
-    spec->verify = s->options.verify;
-    spec->width = s->job.geometry.width;
-    spec->thickness = s->job.geometry.thickness;
+    spec->xyz = r->command->options.order == TR_ORDER_XYZ;
+    spec->deflate = (int)r->command->options.deflate;
+    spec->verify = r->command->options.verify;
+    spec->width = r->job.geometry.width;
+    spec->thickness = r->job.geometry.thickness;
     return TR_OK;
 }
 
 /* In angstroms; 0: not known. */
-static tr_status find_pixel(const tr_setup *s, double *pixel)
+static tr_status find_pixel(const tr_reconstruction *r, double *pixel)
 {
     tr_mdoc mdoc = {0};
-    *pixel = tr_image_get_info(s->image)->pixel[0];
-    if (*pixel > 0.0 || !s->tilts_path || !tr_mdoc_probe(s->tilts_path))
+    *pixel = tr_image_get_info(r->image)->pixel[0];
+    if (*pixel > 0.0 || !r->inputs->tilts_path || !tr_mdoc_probe(r->inputs->tilts_path))
         return TR_OK;
-    TR_TRY(tr_mdoc_read(s->tilts_path, &mdoc));
+    TR_TRY(tr_mdoc_read(r->inputs->tilts_path, &mdoc));
     *pixel = isfinite(mdoc.pixel) ? mdoc.pixel : 0.0;
     tr_mdoc_free(&mdoc);
     return TR_OK;
 }
 
-static tr_status set_header(tr_setup *s)
+static tr_status set_header(tr_reconstruction *r)
 {
-    const tr_image_info *info = tr_image_get_info(s->image);
-    const tr_geometry *g = &s->job.geometry;
-    tr_output_spec *spec = &s->job.output_spec;
+    const tr_image_info *info = tr_image_get_info(r->image);
+    const tr_geometry *g = &r->job.geometry;
+    tr_output_spec *spec = &r->job.output_spec;
     double pixel;
-    TR_TRY(find_pixel(s, &pixel));
+    TR_TRY(find_pixel(r, &pixel));
     if (pixel > 0.0 && fabs(info->pixel[1] / pixel - 1.0) > 1e-3)
         tr_warn("%s: its pixels are not square (%g x %g angstroms); the tomogram gets %g",
-                s->series_path, pixel, info->pixel[1], pixel);
+                r->series_path, pixel, info->pixel[1], pixel);
     if (!(pixel > 0.0))
         tr_warn("%s gives no pixel size; the tomogram's header will say 1 angstrom",
-                s->series_path);
-    pixel *= (double)s->options.bin;
+                r->series_path);
+    pixel *= (double)r->command->options.bin;
     spec->pixel = pixel;
     /* IMOD: coordinates stay those of the series; z = 0 is the height of the axis. */
-    double x_shift = s->options.x_shift / (double)s->options.bin;
+    double x_shift = r->command->options.x_shift / (double)r->command->options.bin;
     double x = info->origin[0] -
                pixel * ((double)g->n_u / 2.0 - (double)(g->width / 2) - x_shift);
-    double y = info->origin[1] - pixel * (double)s->job.first_slice;
+    double y = info->origin[1] - pixel * (double)r->job.first_slice;
     double z = pixel * (g->axis_z + 0.5);
     double reversed = pixel * ((double)g->thickness - 0.5 - g->axis_z);
     spec->origin[0] = x;
@@ -203,29 +205,29 @@ static tr_status set_header(tr_setup *s)
 }
 
 /* Iterations that end at the noise are so many at most. */
-static void describe_algorithm(const tr_setup *s, char *text, size_t size)
+static void describe_algorithm(const tr_reconstruction *r, char *text, size_t size)
 {
     char rest[200] = "";
-    s->algorithm->describe(s->params, rest, sizeof rest);
-    snprintf(text, size, "%s%s", s->job.until_noise ? "until the noise, at most " : "",
+    r->command->algorithm->describe(r->command->params, rest, sizeof rest);
+    snprintf(text, size, "%s%s", r->job.until_noise ? "until the noise, at most " : "",
              rest);
 }
 
-void tr_setup_labels(tr_setup *s)
+void tr_reconstruction_labels(tr_reconstruction *r)
 {
-    tr_output_spec *spec = &s->job.output_spec;
-    const tr_image_info *info = tr_image_get_info(s->image);
-    const tr_geometry *g = &s->job.geometry;
+    tr_output_spec *spec = &r->job.output_spec;
+    const tr_image_info *info = tr_image_get_info(r->image);
+    const tr_geometry *g = &r->job.geometry;
     char text[TR_LABEL_LENGTH + 1] = "";
-    s->algorithm->describe(s->params, text, sizeof text);
+    r->command->algorithm->describe(r->command->params, text, sizeof text);
     /* A line that is too long for a label is cut. */
     char line[256];
-    snprintf(line, sizeof line, "%s %s: %s, %s", s->program->name, TR_VERSION,
-             s->algorithm->name, text);
+    snprintf(line, sizeof line, "%s %s: %s, %s", r->command->program->name, TR_VERSION,
+             r->command->algorithm->name, text);
     snprintf(spec->labels[0], sizeof spec->labels[0], "%.80s", line);
     snprintf(line, sizeof line, "%s%s%zu views, pitch %g, %s; not CTF-corrected here",
-             s->half ? s->half : "", s->half ? " half, " : "", g->n_views,
-             s->options.pitch,
+             r->half ? r->half : "", r->half ? " half, " : "", g->n_views,
+             r->command->options.pitch,
              spec->xyz ? "order xyz (rotated, hand kept)" : "order xzy (IMOD's native)");
     snprintf(spec->labels[1], sizeof spec->labels[1], "%.80s", line);
     spec->n_labels = 2;
@@ -236,57 +238,57 @@ void tr_setup_labels(tr_setup *s)
                    sizeof info->labels[k]);
 }
 
-static tr_status open_initial(tr_setup *s)
+static tr_status open_initial(tr_reconstruction *r)
 {
-    if (!s->options.initial)
+    if (!r->command->options.initial)
         return TR_OK;
-    const tr_output_spec *spec = &s->job.output_spec;
-    TR_TRY(tr_image_open(s->options.initial, &s->job.initial));
-    const tr_image_info *info = tr_image_get_info(s->job.initial);
+    const tr_output_spec *spec = &r->job.output_spec;
+    TR_TRY(tr_image_open(r->command->options.initial, &r->job.initial));
+    const tr_image_info *info = tr_image_get_info(r->job.initial);
     size_t ny = spec->xyz ? spec->n_slices : spec->thickness;
     size_t nz = spec->xyz ? spec->thickness : spec->n_slices;
     if (info->nx != spec->width || info->ny != ny || info->nz != nz)
         return tr_fail(TR_ERR_DATA,
                        "%s has %zu x %zu x %zu voxels, but the tomogram in order %s has "
                        "%zu x %zu x %zu; the initial volume must have the same",
-                       s->options.initial, info->nx, info->ny, info->nz,
+                       r->command->options.initial, info->nx, info->ny, info->nz,
                        spec->xyz ? "xyz" : "xzy", spec->width, ny, nz);
     return TR_OK;
 }
 
-tr_status tr_setup_output(tr_setup *s)
+tr_status tr_reconstruction_output(tr_reconstruction *r)
 {
-    TR_TRY(choose_path(s));
-    if (s->options.try_what)
+    TR_TRY(choose_path(r));
+    if (r->command->options.try_what)
         return TR_OK;
-    if (!tr_format_for_output(s->job.output_spec.path))
+    if (!tr_format_for_output(r->job.output_spec.path))
         return TR_ERR_USAGE;
-    TR_TRY(choose_type(s));
-    TR_TRY(set_header(s));
-    tr_setup_labels(s);
-    return open_initial(s);
+    TR_TRY(choose_type(r));
+    TR_TRY(set_header(r));
+    tr_reconstruction_labels(r);
+    return open_initial(r);
 }
 
-tr_status tr_setup_half_output(tr_setup *half, const char *suffix)
+tr_status tr_reconstruction_half_output(tr_reconstruction *half, const char *suffix)
 {
     const char *path = half->job.output_spec.path, *name = strrchr(path, '/');
     name = name ? name + 1 : path;
     const char *dot = strrchr(name, '.');
     size_t stem = dot && dot > name ? (size_t)(dot - path) : strlen(path);
-    half->default_output =
+    half->output_path =
         tr_format_string("%.*s%s%s", (int)stem, path, suffix, path + stem);
-    if (!half->default_output)
+    if (!half->output_path)
         return TR_ERR_MEMORY;
-    TR_TRY(set_path(half, half->default_output));
-    tr_setup_labels(half);
+    TR_TRY(set_path(half, half->output_path));
+    tr_reconstruction_labels(half);
     return TR_OK;
 }
 
-void tr_setup_print(const tr_setup *s)
+void tr_reconstruction_print(const tr_reconstruction *r)
 {
-    const tr_image_info *info = tr_image_get_info(s->image);
-    const tr_geometry *g = &s->job.geometry;
-    const tr_output_spec *o = &s->job.output_spec;
+    const tr_image_info *info = tr_image_get_info(r->image);
+    const tr_geometry *g = &r->job.geometry;
+    const tr_output_spec *o = &r->job.output_spec;
     const double degrees = 180.0 / 3.14159265358979323846;
     double low = INFINITY, high = -INFINITY;
     for (size_t k = 0; k < g->n_views; k++) {
@@ -294,23 +296,26 @@ void tr_setup_print(const tr_setup *s)
         high = fmax(high, g->tilt[k]);
     }
     char text[256] = "";
-    describe_algorithm(s, text, sizeof text);
+    describe_algorithm(r, text, sizeof text);
     tr_info(
         "series %s: %zu of %zu views of %zu x %zu pixels, %s %s, %g angstroms a pixel",
-        s->series_path, g->n_views, info->nz, info->nx, info->ny, info->format,
+        r->series_path, g->n_views, info->nz, info->nx, info->ny, info->format,
         tr_type_name(info->type), info->pixel[0]);
     tr_info(
         "angles %s: %.2f to %.2f degrees%s, pitch %g, tilt axis at column %g (from 0)",
-        s->tilts_path ? s->tilts_path : "from the series itself", low * degrees,
-        high * degrees, s->options.tilt_offset != 0.0 ? " (offset included)" : "",
+        r->inputs->tilts_path ? r->inputs->tilts_path : "from the series itself",
+        low * degrees, high * degrees,
+        r->command->options.tilt_offset != 0.0 ? " (offset included)" : "",
         g->pitch * degrees, g->axis_u);
-    tr_setup_print_axis(s);
+    if (r->job.comm->rank == 0)
+        tr_inputs_print_axis(r->inputs, r->command);
     for (size_t k = 0; k < g->n_views; k++)
-        tr_verbose("view %zu: tilt %.3f degrees%s", s->views[k] + 1, g->tilt[k] * degrees,
+        tr_verbose("view %zu: tilt %.3f degrees%s", r->views.view[k].section + 1,
+                   g->tilt[k] * degrees,
                    g->xtilt && g->xtilt[k] != 0.0 ? ", with an x-tilt of its own" : "");
-    tr_info("%s: %s; %s", s->algorithm->name, text,
-            s->job.backend->describe(s->job.device));
-    if (s->options.try_what)
+    tr_info("%s: %s; %s", r->command->algorithm->name, text,
+            r->job.backend->describe(r->job.device));
+    if (r->command->options.try_what)
         return;
     tr_info("tomogram %s: %zu x %zu x %zu, %s, order %s, %g angstroms a voxel", o->path,
             o->width, o->xyz ? o->n_slices : o->thickness,
@@ -318,6 +323,6 @@ void tr_setup_print(const tr_setup *s)
             o->xyz ? "xyz (rotated about x from IMOD's native order, hand kept)"
                    : "xzy (IMOD's native: columns x, rows thickness, sections y)",
             o->pixel);
-    if (s->algorithm->needs & TR_COVERS_OUTSIDE)
-        tr_outside_print(&s->job);
+    if (r->command->algorithm->needs & TR_COVERS_OUTSIDE)
+        tr_outside_print(&r->job);
 }

@@ -1,0 +1,152 @@
+#include "common/run/reconstruction.h"
+
+#include <stdlib.h>
+
+#include "common/base/mem.h"
+#include "common/run/outside.h"
+
+tr_status tr_reconstruction_geometry(const tr_reconstruction *r, const tr_options *o,
+                                     tr_geometry *geometry)
+{
+    const tr_image_info *info = tr_image_get_info(r->image);
+    size_t bin = (size_t)o->bin, n_u = info->nx / bin;
+    size_t width = o->width ? (size_t)o->width / bin : n_u;
+    size_t thickness = (size_t)o->thickness / bin;
+    _Static_assert(sizeof(tr_view) % sizeof(double) == 0, "a stride of doubles");
+    double b = (double)bin;
+    const tr_geometry_spec spec = {
+        .n_views = r->views.n,
+        .tilts = &r->views.view->tilt,
+        .xtilts = r->views.has_xtilts ? &r->views.view->xtilt : NULL,
+        .stride = sizeof(tr_view) / sizeof(double),
+        .tilt_offset = o->tilt_offset,
+        .pitch = o->pitch,
+        .n_u = n_u,
+        .n_v = info->ny / bin,
+        .width = width ? width : 1,
+        .thickness = thickness ? thickness : 1,
+        .axis_shift = (o->axis_shift + tr_inputs_subset_shift(r->inputs, info->nx)) / b,
+        .x_shift = o->x_shift / b,
+        .z_shift = o->z_shift / b,
+    };
+    TR_TRY(tr_geometry_init(&spec, geometry));
+    bool whole = r->command->method->whole_volume;
+    return r->job.outside ? tr_outside_cells(&r->job, geometry, whole, &geometry->outer)
+                          : TR_OK;
+}
+
+static tr_status choose_slices(tr_reconstruction *r)
+{
+    size_t n = r->job.geometry.n_v;
+    const long *range = r->command->options.slices;
+    r->job.first_slice = 0;
+    r->job.output_spec.n_slices = n;
+    if (range[0] < 0)
+        return TR_OK;
+    if ((size_t)range[1] >= n)
+        return tr_fail(TR_ERR_USAGE,
+                       "--slices %ld:%ld: the volume has the slices 0 to %zu", range[0],
+                       range[1], n - 1);
+    r->job.first_slice = (size_t)range[0];
+    r->job.output_spec.n_slices = (size_t)(range[1] - range[0]) + 1;
+    return TR_OK;
+}
+
+static tr_status check_coupling(const tr_reconstruction *r)
+{
+    if (!r->command->method->whole_volume &&
+        (r->command->algorithm->needs & TR_NEEDS_OWN_ROWS) && r->job.geometry.xtilt)
+        return tr_fail(TR_ERR_UNAVAILABLE,
+                       "%s solves every row by itself, but different x-tilts per view "
+                       "couple the rows; use %s, which holds the whole volume, or leave "
+                       "out --xtilts",
+                       r->command->algorithm->name, r->command->program->whole_volume);
+    if (!r->command->method->whole_volume &&
+        tr_option_given(&r->command->line, "tolerance") && r->job.geometry.xtilt)
+        return tr_fail(TR_ERR_UNAVAILABLE,
+                       "--tolerance stops slices one by one, but different x-tilts per "
+                       "view couple the slices; leave out --tolerance or --xtilts");
+    return TR_OK;
+}
+
+tr_status tr_reconstruction_files(tr_reconstruction *r)
+{
+    const tr_command *c = r->command;
+    r->series_path = r->inputs->series_path;
+    r->image = r->inputs->image;
+    TR_TRY(tr_views_copy(&r->inputs->views, &r->views));
+    TR_TRY(tr_reconstruction_geometry(r, &c->options, &r->job.geometry));
+    TR_TRY(choose_slices(r));
+    if (c->algorithm->check)
+        TR_TRY(c->algorithm->check(c->params, r->views.n));
+    TR_TRY(check_coupling(r));
+    return tr_reconstruction_output(r);
+}
+
+tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
+{
+    /* Turning the rays spares resampling the images; but a filter along the rows wants
+     * them aligned. */
+    bool in_rays = r->command->method->whole_volume &&
+                   !(r->command->algorithm->needs & TR_USES_FILTER);
+    r->job.views = &r->views;
+    r->job.transforms = in_rays && r->views.has_transforms;
+    const tr_series_spec spec = {
+        .views = &r->views,
+        .transforms = !in_rays && r->views.has_transforms,
+        .log = r->command->options.log,
+        .log_base = r->command->options.log_base,
+        .invert = r->command->options.invert,
+        .bin = (size_t)r->command->options.bin,
+        .scratch = r->scratch,
+        .threads = r->job.threads,
+        .memory = r->job.memory / 2,
+    };
+    return tr_series_open(comm, r->image, &spec, &r->job.series);
+}
+
+static tr_status measure_series(tr_reconstruction *r, tr_comm *comm)
+{
+    tr_job *job = &r->job;
+    if (!(r->command->algorithm->needs & TR_COVERS_OUTSIDE))
+        return TR_OK;
+    TR_TRY(tr_noise_measure(comm, job->series, &job->geometry, &job->noise));
+    job->until_noise =
+        tr_algorithm_iterations(r->command->algorithm, r->command->params) &&
+        (r->command->algorithm->needs & TR_STOPS_AT_NOISE) &&
+        !tr_option_given(&r->command->line, "iterations") &&
+        !tr_option_given(&r->command->line, "tolerance") &&
+        tr_noise_is_known(&job->noise);
+    return comm->ops->agree(
+        comm, tr_outside_decide(job, (tr_outside_choice)r->command->options.outside,
+                                r->command->method->whole_volume));
+}
+
+tr_status tr_reconstruction_series(tr_reconstruction *r, tr_comm *comm)
+{
+    r->job.options = &r->command->options;
+    TR_TRY(tr_reconstruction_open_series(r, comm));
+    TR_TRY(measure_series(r, comm));
+    r->fingerprint = tr_reconstruction_fingerprint(r);
+    TR_TRY(comm->ops->agree(
+        comm,
+        r->fingerprint ? TR_OK : tr_fail(TR_ERR_MEMORY, "not enough memory to begin")));
+    r->job.output_spec.every = 60.0 * r->command->options.checkpoint;
+    r->job.output_spec.fingerprint = r->fingerprint;
+    r->job.output_spec.resume = r->command->options.resume;
+    return TR_OK;
+}
+
+void tr_reconstruction_free(tr_reconstruction *r)
+{
+    tr_series_close(r->job.series);
+    tr_geometry_free(&r->job.geometry);
+    tr_history_free(&r->job.history);
+    tr_image_close(r->job.initial);
+    tr_image_close(r->frames);
+    tr_views_free(&r->views);
+    free(r->output_path);
+    free(r->scratch);
+    free(r->fingerprint);
+    *r = (tr_reconstruction){.command = NULL};
+}

@@ -1,0 +1,78 @@
+#include "common/run/run.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include "common/run/halves.h"
+
+static int default_threads(const tr_comm *comm)
+{
+    long online = sysconf(_SC_NPROCESSORS_ONLN), share = online / comm->local_size;
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) < share)
+        share = CPU_COUNT(&set);
+    return share > 0 ? (int)share : 1;
+}
+
+tr_status tr_run_backend(tr_run *run)
+{
+    const tr_command *c = &run->command;
+    tr_job *job = &run->volumes[0].job;
+    const tr_comm *comm = job->comm;
+    job->algorithm = c->algorithm;
+    job->params = c->params;
+    job->threads = c->options.threads ? (int)c->options.threads : default_threads(comm);
+    double ram = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    job->memory =
+        c->options.memory ? c->options.memory : (size_t)(ram / 2.0 / comm->local_size);
+    job->backend = tr_backend_find(c->program->backend);
+    if (!job->backend)
+        return tr_fail(TR_ERR_UNAVAILABLE,
+                       "%s was built without %s; use %s, or build it again with %s",
+                       c->program->name, c->program->needs, c->program->instead,
+                       c->program->build_option);
+    const tr_backend_settings settings = {.threads = job->threads,
+                                          .local_rank = comm->local_rank,
+                                          .devices = c->device_options.devices,
+                                          .kernel = (tr_kernel)c->device_options.kernel};
+    return job->backend->open(&settings, &job->device);
+}
+
+tr_status tr_run_files(tr_run *run)
+{
+    tr_reconstruction *all = &run->volumes[0];
+    TR_TRY(tr_inputs_open(&run->inputs, &run->command));
+    all->command = &run->command;
+    all->inputs = &run->inputs;
+    run->n_volumes = 1;
+    TR_TRY(tr_reconstruction_files(all));
+    return tr_halves_files(run);
+}
+
+tr_status tr_run_series(tr_run *run, tr_comm *comm)
+{
+    TR_TRY(tr_reconstruction_series(&run->volumes[0], comm));
+    return tr_halves_series(run, comm);
+}
+
+void tr_run_discard(tr_run *run)
+{
+    for (size_t k = 0; k < run->n_volumes; k++) {
+        tr_job *job = &run->volumes[k].job;
+        tr_output_discard(job->output);
+        job->output = NULL;
+    }
+}
+
+void tr_run_free(tr_run *run)
+{
+    tr_job *job = &run->volumes[0].job;
+    tr_timeline_free(job->timeline);
+    if (job->device)
+        job->backend->close(job->device);
+    for (size_t k = 0; k < TR_MOST_VOLUMES; k++)
+        tr_reconstruction_free(&run->volumes[k]);
+    tr_frc_free(&run->frc);
+    tr_inputs_free(&run->inputs);
+    tr_command_free(&run->command);
+}

@@ -1,0 +1,49 @@
+/* What the three files of the series share: series_scan.c looks at all pixels,
+ * series_prepare.c makes whole views, series.c opens, selects and reads slabs. */
+#ifndef TR_SERIES_PRIVATE_H
+#define TR_SERIES_PRIVATE_H
+
+#include "common/series/series.h"
+#include "common/views/view_steps.h"
+
+typedef struct view_scan {
+    double bad;              /* pixels that are NaN or infinite */
+    double first_x, first_y; /* of them */
+    double mean;             /* of the finite pixels, as in the file */
+    double fill;             /* of the same after the steps on single pixels */
+    double constant;         /* 1 if all are equal */
+    double clipped;          /* pixels whose logarithm does not exist */
+    double hash;             /* of all pixels, as in the file */
+} view_scan;
+
+struct tr_series {
+    tr_image *image;
+    const char *path;
+    size_t n_views, n_u, n_v, raw_u, raw_v;
+    size_t *views;
+    view_scan *scan;
+    tr_transform *transforms; /* or NULL */
+    tr_view_steps steps;
+    int prepared;  /* file descriptor of the stack of prepared views, -1 for none */
+    size_t *place; /* of the views in it */
+    float *band;
+    size_t band_size;
+    float *source;
+    size_t source_size;
+};
+
+/* View k, as its steps know it after the scan, without a map. */
+static inline tr_view_facts tr_series_facts(const tr_series *s, size_t k)
+{
+    return (tr_view_facts){.mean = s->scan[k].mean, .bad = s->scan[k].bad};
+}
+
+/* The first look at all pixels, into s->scan, and what is to be said of it. Collective.
+ */
+TR_CHECKED tr_status tr_series_scan(tr_comm *comm, tr_series *series, int threads);
+
+/* All steps that need whole views; then s->prepared has the views. Collective. */
+TR_CHECKED tr_status tr_series_prepare(tr_comm *comm, tr_series *series,
+                                       const tr_series_spec *spec);
+
+#endif

@@ -1,0 +1,182 @@
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/base/partition.h"
+#include "common/series/series_private.h"
+
+enum { SCAN_ROWS = 64 };
+
+typedef struct scan_sums {
+    double sum, n, min, max;
+    uint64_t hash;
+} scan_sums;
+
+/* Bits and places of all values: other data of the same name are noticed. */
+static uint64_t hash_values(const float *values, size_t n, size_t first)
+{
+    uint64_t hash = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        hash += (bits + 1ull) * (2 * (first + i) + 1) * 0x9e3779b97f4a7c15ull;
+    }
+    return hash;
+}
+
+static void scan_values(const float *values, size_t nx, size_t y0, size_t rows,
+                        view_scan *v, scan_sums *sums)
+{
+    for (size_t y = 0; y < rows; y++) {
+        const float *line = values + y * nx;
+        double sum = 0.0;
+        float low = FLT_MAX, high = -FLT_MAX;
+        size_t finite = 0;
+        for (size_t x = 0; x < nx; x++) {
+            bool ok = fabsf(line[x]) <= FLT_MAX;
+            float value = ok ? line[x] : 0.0f;
+            finite += ok;
+            sum += value;
+            low = ok && value < low ? value : low;
+            high = ok && value > high ? value : high;
+        }
+        sums->sum += sum;
+        sums->n += (double)finite;
+        sums->min = fmin(sums->min, low);
+        sums->max = fmax(sums->max, high);
+        if (finite == nx)
+            continue;
+        for (size_t x = 0; v->bad == 0.0; x++)
+            if (!isfinite(line[x])) {
+                v->first_x = (double)x;
+                v->first_y = (double)(y0 + y);
+                break;
+            }
+        v->bad += (double)(nx - finite);
+    }
+}
+
+/* The mean of what the steps on single pixels make of them, and how many the logarithm
+ * cannot take. */
+static tr_status scan_processed(tr_series *s, size_t k, float *buffer)
+{
+    view_scan *v = &s->scan[k];
+    const tr_view_facts facts = tr_series_facts(s, k);
+    const tr_view_params *params = &s->steps.params;
+    double total = 0.0, floor = params->log ? tr_log_floor(params, v->mean) : -INFINITY;
+    for (size_t y = 0; y < s->raw_v; y += SCAN_ROWS) {
+        size_t rows = s->raw_v - y < SCAN_ROWS ? s->raw_v - y : SCAN_ROWS;
+        const tr_window_2d w = {.nx = s->raw_u, .y0 = y, .ny = rows};
+        TR_TRY(tr_image_read(s->image, s->views[k], y, rows, 0, s->raw_u, buffer));
+        for (size_t i = 0; i < rows * s->raw_u; i++)
+            v->clipped += isfinite(buffer[i]) && buffer[i] + params->log_base < floor;
+        tr_view_steps_pixels(&s->steps, &facts, &w, buffer);
+        for (size_t i = 0; i < rows * s->raw_u; i++)
+            total += buffer[i];
+    }
+    v->fill = total / ((double)s->raw_u * (double)s->raw_v);
+    return TR_OK;
+}
+
+static tr_status scan_view(tr_series *s, size_t k, float *buffer)
+{
+    view_scan *v = &s->scan[k];
+    scan_sums sums = {.min = INFINITY, .max = -INFINITY};
+    for (size_t y = 0; y < s->raw_v; y += SCAN_ROWS) {
+        size_t rows = s->raw_v - y < SCAN_ROWS ? s->raw_v - y : SCAN_ROWS;
+        TR_TRY(tr_image_read(s->image, s->views[k], y, rows, 0, s->raw_u, buffer));
+        scan_values(buffer, s->raw_u, y, rows, v, &sums);
+        sums.hash += hash_values(buffer, rows * s->raw_u, y * s->raw_u);
+    }
+    v->hash = (double)(sums.hash >> 12); /* exact in a double */
+    if (sums.n == 0.0)
+        return tr_fail(
+            TR_ERR_DATA,
+            "%s: view %zu has no finite pixel; leave it out with --exclude %zu", s->path,
+            s->views[k] + 1, s->views[k] + 1);
+    v->mean = sums.sum / sums.n;
+    v->constant = sums.min == sums.max;
+    const tr_view_facts facts = tr_series_facts(s, k);
+    if (tr_view_steps_mean(&s->steps, &facts, &v->fill))
+        return TR_OK;
+    return scan_processed(s, k, buffer);
+}
+
+static tr_status scan_share(tr_comm *comm, tr_series *s, int threads)
+{
+    size_t first, count;
+    tr_partition(s->n_views, (size_t)comm->size, (size_t)comm->rank, &first, &count);
+    tr_status failed = TR_OK;
+    char sentence[1024] = "";
+#pragma omp parallel num_threads(threads)
+    {
+        tr_status mine = TR_OK;
+        float *buffer =
+            tr_calloc("rows of the series", SCAN_ROWS * s->raw_u, sizeof *buffer);
+#pragma omp for schedule(dynamic)
+        for (size_t k = first; k < first + count; k++)
+            if (mine == TR_OK)
+                mine = buffer ? scan_view(s, k, buffer) : TR_ERR_MEMORY;
+        if (mine != TR_OK) {
+#pragma omp critical
+            if (failed == TR_OK) {
+                failed = mine;
+                strncpy(sentence, tr_error(), sizeof sentence - 1);
+            }
+        }
+        free(buffer);
+    }
+    return failed == TR_OK ? TR_OK : tr_fail(failed, "%s", sentence);
+}
+
+static tr_status report_scan(const tr_series *s)
+{
+    double bad = 0.0, clipped = 0.0;
+    size_t constant = 0, first = s->n_views;
+    for (size_t k = 0; k < s->n_views; k++) {
+        if (s->scan[k].bad > 0.0 && first == s->n_views)
+            first = k;
+        bad += s->scan[k].bad;
+        clipped += s->scan[k].clipped;
+        constant += s->scan[k].constant != 0.0;
+    }
+    if (constant == s->n_views)
+        return tr_fail(TR_ERR_DATA,
+                       "%s: every view is constant (the first has only the value %g); "
+                       "there is nothing to reconstruct",
+                       s->path, s->scan[0].mean);
+    for (size_t k = 0; k < s->n_views; k++)
+        if (s->scan[k].constant != 0.0)
+            tr_warn("%s: view %zu is constant (%g everywhere); consider --exclude %zu",
+                    s->path, s->views[k] + 1, s->scan[k].mean, s->views[k] + 1);
+    if (bad > 0.0)
+        tr_warn("%s: %.0f pixels are NaN or infinite, the first in view %zu at column "
+                "%.0f, row %.0f (from 0); each is replaced by the mean of its view",
+                s->path, bad, s->views[first] + 1, s->scan[first].first_x,
+                s->scan[first].first_y);
+    if (clipped > 0.0)
+        tr_warn("%s: %.0f pixels are too small for a logarithm and were raised to a "
+                "thousandth of their view's mean; consider a larger --log BASE",
+                s->path, clipped);
+    return TR_OK;
+}
+
+tr_status tr_series_scan(tr_comm *comm, tr_series *s, int threads)
+{
+    TR_TRY(comm->ops->agree(comm, scan_share(comm, s, threads)));
+    _Static_assert(sizeof(view_scan) % sizeof(double) == 0, "summed as doubles");
+    TR_TRY(comm->ops->sum(comm, (double *)s->scan,
+                          s->n_views * sizeof(view_scan) / sizeof(double)));
+    return comm->ops->agree(comm, report_scan(s));
+}
+
+uint64_t tr_series_hash(const tr_series *s)
+{
+    uint64_t hash = 0;
+    for (size_t k = 0; k < s->n_views; k++)
+        hash += ((uint64_t)s->scan[k].hash + 1) * (2 * k + 1);
+    return hash;
+}

@@ -1,0 +1,159 @@
+#include "common/views/view_steps.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "kernels/fourier_crop.h"
+
+#define TR_VIEW_STEP(name) extern const tr_view_step name;
+#include "common/views/view_step_list.h"
+#undef TR_VIEW_STEP
+
+const tr_view_step *const *tr_view_step_list(void)
+{
+#define TR_VIEW_STEP(name) &name,
+    static const tr_view_step *const list[] = {
+#include "common/views/view_step_list.h"
+        NULL};
+#undef TR_VIEW_STEP
+    return list;
+}
+
+static bool in_fourier_space(const tr_view_step *step)
+{
+    return step->spectrum || step->factor;
+}
+
+bool tr_view_steps_whole(const tr_view_steps *s)
+{
+    for (const tr_view_step *const *step = s->list; *step; step++)
+        if (((*step)->image || in_fourier_space(*step)) &&
+            (*step)->wanted(&s->params, NULL))
+            return true;
+    return false;
+}
+
+size_t tr_view_steps_factor(const tr_view_steps *s)
+{
+    size_t factor = 1;
+    for (const tr_view_step *const *step = s->list; *step; step++)
+        if ((*step)->factor && (*step)->wanted(&s->params, NULL))
+            factor *= (*step)->factor(&s->params);
+    return factor;
+}
+
+/* ---- single pixels ---- */
+
+static void run_pixels(const tr_view_steps *s, const tr_view_facts *view,
+                       const tr_pixels *pixels)
+{
+    for (const tr_view_step *const *step = s->list; *step; step++)
+        if ((*step)->pixels && (*step)->wanted(&s->params, view))
+            (*step)->pixels(&s->params, view, pixels);
+}
+
+void tr_view_steps_pixels(const tr_view_steps *s, const tr_view_facts *view,
+                          const tr_window_2d *w, float *values)
+{
+    enum { AT_A_TIME = 512 };
+    double several[AT_A_TIME];
+    bool any = false;
+    for (const tr_view_step *const *step = s->list; *step; step++)
+        any = any || ((*step)->pixels && (*step)->wanted(&s->params, view));
+    if (!any)
+        return;
+    for (size_t y = 0; y < w->ny; y++)
+        for (size_t x = 0; x < w->nx; x += AT_A_TIME) {
+            size_t n = w->nx - x < AT_A_TIME ? w->nx - x : AT_A_TIME;
+            float *value = values + y * w->nx + x;
+            for (size_t i = 0; i < n; i++)
+                several[i] = value[i];
+            run_pixels(s, view, &(tr_pixels){w->x0 + x, w->y0 + y, n, several});
+            for (size_t i = 0; i < n; i++)
+                value[i] = (float)several[i];
+        }
+}
+
+bool tr_view_steps_mean(const tr_view_steps *s, const tr_view_facts *view, double *mean)
+{
+    for (const tr_view_step *const *step = s->list; *step; step++)
+        if ((*step)->pixels && !(*step)->keeps_mean && (*step)->wanted(&s->params, view))
+            return false;
+    *mean = view->mean;
+    run_pixels(s, view, &(tr_pixels){0, 0, 1, mean});
+    return true;
+}
+
+/* ---- whole views ---- */
+
+struct tr_view_plans {
+    const tr_view_steps *steps;
+    size_t nx, ny;
+    tr_fourier_crop *crop; /* NULL: no step is in Fourier space */
+};
+
+tr_view_plans *tr_view_plans_new(const tr_view_steps *s, size_t nx, size_t ny)
+{
+    bool fourier = false;
+    tr_view_plans *plans = tr_calloc("the steps of views", 1, sizeof *plans);
+    if (!plans)
+        return NULL;
+    *plans = (tr_view_plans){.steps = s, .nx = nx, .ny = ny};
+    for (const tr_view_step *const *step = s->list; *step; step++)
+        fourier =
+            fourier || (in_fourier_space(*step) && (*step)->wanted(&s->params, NULL));
+    if (!fourier || (plans->crop = tr_fourier_crop_new(nx, ny, tr_view_steps_factor(s))))
+        return plans;
+    free(plans);
+    return NULL;
+}
+
+void tr_view_plans_free(tr_view_plans *plans)
+{
+    if (!plans)
+        return;
+    tr_fourier_crop_free(plans->crop);
+    free(plans);
+}
+
+typedef struct spectrum_of {
+    const tr_view_steps *steps;
+    const tr_view_facts *view;
+} spectrum_of;
+
+static void run_spectrum(void *data, size_t nx, size_t ny, float (*spectrum)[2])
+{
+    const spectrum_of *of = data;
+    const tr_view_params *params = &of->steps->params;
+    for (const tr_view_step *const *step = of->steps->list; *step; step++)
+        if ((*step)->spectrum && (*step)->wanted(params, of->view))
+            (*step)->spectrum(params, of->view, nx, ny, spectrum);
+}
+
+tr_status tr_view_steps_image(const tr_view_plans *plans, const tr_view_facts *view,
+                              float *image, float *out)
+{
+    const tr_view_steps *s = plans->steps;
+    const tr_window_2d all = {.nx = plans->nx, .ny = plans->ny};
+    tr_view_steps_pixels(s, view, &all, image);
+    for (const tr_view_step *const *step = s->list; *step; step++)
+        if ((*step)->image && (*step)->wanted(&s->params, view))
+            TR_TRY((*step)->image(&s->params, view, plans->nx, plans->ny, image));
+    if (!plans->crop) {
+        memcpy(out, image, plans->nx * plans->ny * sizeof *out);
+        return TR_OK;
+    }
+    return tr_fourier_crop_run(plans->crop, image, run_spectrum, &(spectrum_of){s, view},
+                               out);
+}
+
+/* ---- rows ---- */
+
+const tr_view_step *tr_view_steps_rows(const tr_view_steps *s, const tr_view_facts *view)
+{
+    for (const tr_view_step *const *step = s->list; *step; step++)
+        if ((*step)->rows && (*step)->wanted(&s->params, view))
+            return *step;
+    return NULL;
+}

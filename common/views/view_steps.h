@@ -1,0 +1,41 @@
+/* Running the steps of view_step.h: those of a list that are wanted, in its order. */
+#ifndef TR_VIEW_STEPS_H
+#define TR_VIEW_STEPS_H
+
+#include "common/views/view_step.h"
+
+typedef struct tr_view_steps {
+    const tr_view_step *const *list; /* NULL ends it */
+    tr_view_params params;
+} tr_view_steps;
+
+/* Whether any of them needs whole views; and by how much views become smaller. */
+bool tr_view_steps_whole(const tr_view_steps *steps);
+size_t tr_view_steps_factor(const tr_view_steps *steps);
+
+/* The steps on single pixels, on values[w->ny][w->nx] of the view. */
+void tr_view_steps_pixels(const tr_view_steps *steps, const tr_view_facts *view,
+                          const tr_window_2d *w, float *values);
+
+/* What they make of the view's mean: true if that is the mean of what they make of the
+ * pixels. */
+bool tr_view_steps_mean(const tr_view_steps *steps, const tr_view_facts *view,
+                        double *mean);
+
+/* The plans for whole views of nx x ny pixels, shared by threads; NULL, with the sentence
+ * set, when memory is short. */
+typedef struct tr_view_plans tr_view_plans;
+tr_view_plans *tr_view_plans_new(const tr_view_steps *steps, size_t nx, size_t ny);
+void tr_view_plans_free(tr_view_plans *plans);
+
+/* All steps up to the whole view: image[ny][nx] as in the file, which is changed as well,
+ * to out, smaller by the factor. From any thread. */
+TR_CHECKED tr_status tr_view_steps_image(const tr_view_plans *plans,
+                                         const tr_view_facts *view, float *image,
+                                         float *out);
+
+/* The step that delivers rows of this view; NULL if they are the prepared view's own. */
+const tr_view_step *tr_view_steps_rows(const tr_view_steps *steps,
+                                       const tr_view_facts *view);
+
+#endif
