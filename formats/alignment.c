@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/angle.h"
 #include "common/base/mem.h"
 
 bool tr_alignment_probe(const char *path)
@@ -68,7 +69,7 @@ static tr_status check_angle(const char *path, size_t line, double degrees)
 /* The inverse of raw = R aligned + shift. */
 static tr_transform to_aligned(const tr_alignment_row *row)
 {
-    double angle = row->rotation * 3.14159265358979323846 / 180.0;
+    double angle = row->rotation * TR_PI / 180.0;
     double c = cos(angle), s = sin(angle);
     return (tr_transform){.a11 = c,
                           .a12 = s,

@@ -29,6 +29,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/base/angle.h"
 #include "common/base/mem.h"
 #include "formats/file_io.h"
 #include "formats/mrc_header.h"
@@ -367,7 +368,7 @@ static tr_status read_fei_tilts(const char *path, int fd, const header *h, size_
             break;
         memcpy(&tilts[i], part + AT_ALPHA, sizeof tilts[i]);
         if (memcmp(part + AT_APPLICATION, "4.4.0.4981", 11) == 0)
-            tilts[i] *= 3.14159265358979323846 / 180;
+            tilts[i] *= TR_PI / 180;
         *found = isfinite(tilts[i]) && fabs(tilts[i]) <= 360;
         at += (uint64_t)size;
     }

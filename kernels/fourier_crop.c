@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/angle.h"
 #include "kernels/fftw_planner.h"
 
 struct tr_fourier_crop {
@@ -76,7 +77,7 @@ void tr_fourier_crop_free(tr_fourier_crop *c)
 static void crop_spectrum(const tr_fourier_crop *c, const fftwf_complex *in,
                           fftwf_complex *out)
 {
-    const double turn = 2.0 * 3.14159265358979323846;
+    const double turn = 2.0 * TR_PI;
     size_t in_line = c->cut_x / 2 + 1, out_line = c->out_x / 2 + 1;
     double scale = 1.0 / ((double)c->cut_x * (double)c->cut_y);
     for (size_t ky = 0; ky < c->out_y; ky++) {

@@ -302,7 +302,7 @@ static tr_status reconstruct(pipeline *p, float *projections, tr_slab_volume *vo
     p->context.starts_at_zero = !job->initial;
     p->context.history = &job->history;
     p->context.sigma = job->noise.sigma;
-    tr_status status = job->algorithm->run(&p->context, job->params, &b, &x);
+    tr_status status = tr_algorithm_run(job->algorithm, &p->context, job->params, &b, &x);
     tr_context_next(&p->context);
     return status == TR_OK ? job->backend->wait(job->device) : status;
 }

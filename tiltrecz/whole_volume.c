@@ -161,7 +161,7 @@ static tr_status reconstruct(tr_job *job, const tr_volume_plan *p, const tr_lino
                           .sigma = job->noise.sigma,
                           .stop_at = job->until_noise ? job->noise.sigma : 0.0,
                           .history = &job->history};
-    status = job->algorithm->run(&context, job->params, b, x);
+    status = tr_algorithm_run(job->algorithm, &context, job->params, b, x);
     tr_context_end(&context);
     if (job->backend->own_memory)
         tr_verbose("%s", job->backend->describe(job->device));

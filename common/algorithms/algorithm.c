@@ -33,3 +33,13 @@ long *tr_algorithm_iterations(const tr_algorithm *algorithm, void *params)
             return (long *)((char *)params + algorithm->options[k].offset);
     return NULL;
 }
+
+tr_status tr_algorithm_run(const tr_algorithm *algorithm, tr_context *c,
+                           const void *params, tr_vec *b, tr_vec *x)
+{
+    size_t volumes, projections;
+    tr_algorithm_workspace(algorithm, params, &volumes, &projections);
+    tr_status status = algorithm->run(c, params, b, x);
+    TR_ASSERT(c->n_volumes <= volumes && c->n_projections <= projections);
+    return status;
+}

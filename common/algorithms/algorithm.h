@@ -56,6 +56,11 @@ static inline void tr_algorithm_workspace(const tr_algorithm *a, const void *par
 /* Its number of iterations within params, or NULL if it has none. */
 long *tr_algorithm_iterations(const tr_algorithm *algorithm, void *params);
 
+/* algorithm->run; in debug builds an algorithm that takes more vectors than it declares
+ * ends there, for plans count on what is declared. */
+TR_CHECKED tr_status tr_algorithm_run(const tr_algorithm *algorithm, tr_context *c,
+                                      const void *params, tr_vec *b, tr_vec *x);
+
 /* ---- what run() works with ---- */
 
 /* The residual of each iteration, added up over slabs: what the run's closing table
@@ -99,7 +104,8 @@ struct tr_context {
     tr_history *history;
     /* private to context.c */
     size_t n_owned, iteration;
-    size_t n_kept; /* vectors of the slab before, to be used again */
+    size_t n_volumes, n_projections; /* taken, without weights */
+    size_t n_kept;                   /* vectors of the slab before, to be used again */
     float *owned[32];
     size_t floats[32];          /* their lengths */
     double *row_data, *row_now; /* per row: |b|^2, and |r|^2 of this iteration */

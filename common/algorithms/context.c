@@ -9,7 +9,9 @@
 static tr_status new_vector(tr_context *c, size_t lines, size_t rows, tr_vec *v)
 {
     size_t k = c->n_owned;
-    TR_ASSERT(k < sizeof c->owned / sizeof *c->owned);
+    size_t most = sizeof c->owned / sizeof *c->owned;
+    if (k >= most)
+        return tr_fail(TR_ERR_INTERNAL, "an algorithm takes more than %zu vectors", most);
     *v = (tr_vec){.lines = lines, .rows = rows};
     if (k < c->n_kept && c->floats[k] == lines * rows) {
         v->data = c->owned[k];
@@ -29,11 +31,13 @@ static tr_status new_vector(tr_context *c, size_t lines, size_t rows, tr_vec *v)
 
 tr_status tr_new_volume(tr_context *c, tr_vec *v)
 {
+    c->n_volumes++;
     return new_vector(c, tr_volume_lines(c->A->slab), c->A->slab->rows, v);
 }
 
 tr_status tr_new_projections(tr_context *c, tr_vec *v)
 {
+    c->n_projections++;
     TR_TRY(new_vector(c, tr_projection_lines(c->A->slab), c->A->slab->p_rows, v));
     return TR_VECTOR(c, fill, v, 0.0f); /* guards are 0 */
 }
@@ -80,7 +84,7 @@ void tr_context_next(tr_context *c)
 {
     if (c->n_kept < c->n_owned)
         c->n_kept = c->n_owned;
-    c->n_owned = c->iteration = 0;
+    c->n_owned = c->n_volumes = c->n_projections = c->iteration = 0;
     for (size_t v = 0; c->view_now && v < c->history->n_views; v++)
         c->history->view_squares[v] += c->view_now[v];
     free(c->view_now);

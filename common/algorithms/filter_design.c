@@ -3,10 +3,9 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "common/base/angle.h"
 #include "kernels/backend.h"
 #include "common/base/mem.h"
-
-static const double PI = 3.14159265358979323846;
 
 size_t tr_wbp_length(size_t n_u)
 {
@@ -59,14 +58,14 @@ static double window_at(tr_window window, double f)
     case TR_RAMLAK:
         return 1.0;
     case TR_SHEPP_LOGAN:
-        return f > 0.0 ? sin(PI * f) / (PI * f) : 1.0;
+        return f > 0.0 ? sin(TR_PI * f) / (TR_PI * f) : 1.0;
     case TR_COSINE:
-        return cos(PI * f);
+        return cos(TR_PI * f);
     case TR_HAMMING:
-        return 0.54 + 0.46 * cos(2.0 * PI * f);
+        return 0.54 + 0.46 * cos(2.0 * TR_PI * f);
     case TR_HANN:
     case TR_CHESLER:
-        return 0.5 + 0.5 * cos(2.0 * PI * f);
+        return 0.5 + 0.5 * cos(2.0 * TR_PI * f);
     case TR_PARZEN:
         return x < 0.5 ? 1.0 - 6.0 * x * x * (1.0 - x) : 2.0 * pow(1.0 - x, 3.0);
     }
@@ -80,11 +79,12 @@ tr_status tr_fbp_response(tr_window window, size_t length, float *response)
     if (!cosine)
         return TR_ERR_MEMORY;
     for (size_t j = 0; j < length; j++)
-        cosine[j] = cos(2.0 * PI * (double)j / (double)length);
+        cosine[j] = cos(2.0 * TR_PI * (double)j / (double)length);
     for (size_t k = 0; k <= length / 2; k++) {
         double f = (double)k / (double)length, ramp = 0.25;
         for (size_t n = 1; n < length / 2; n += 2)
-            ramp -= 2.0 * cosine[n * k % length] / (PI * PI * (double)n * (double)n);
+            ramp -=
+                2.0 * cosine[n * k % length] / (TR_PI * TR_PI * (double)n * (double)n);
         response[k] = (float)((window == TR_CHESLER ? f : ramp) * window_at(window, f));
     }
     free(cosine);

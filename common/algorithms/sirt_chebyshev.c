@@ -13,6 +13,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "common/base/angle.h"
 #include "common/base/mem.h"
 
 /* The rest of the expansion, of n = q(0): what the sum may be wrong by. Iterates of noisy
@@ -26,12 +27,11 @@ static double polynomial(double h, long n)
 
 size_t tr_chebyshev_terms(long n, double relaxation, double *coefficients)
 {
-    const double pi = 3.14159265358979323846;
     long nodes = 2 * n; /* more than the degree: exact */
     for (long j = 0; j < n; j++) {
         double sum = 0.0;
         for (long k = 0; k < nodes; k++) {
-            double angle = pi * ((double)k + 0.5) / (double)nodes;
+            double angle = TR_PI * ((double)k + 0.5) / (double)nodes;
             double h = relaxation * (cos(angle) + 1.0) / 2.0;
             sum += polynomial(h, n) * cos((double)j * angle);
         }

@@ -13,6 +13,8 @@ typedef struct tr_shared_file tr_shared_file;
 typedef struct tr_comm_ops {
     /* value[n] = sum over ranks; collective. */
     tr_status (*sum)(tr_comm *comm, double *value, size_t n);
+    /* value[n] of every rank becomes that of rank 0; collective. */
+    tr_status (*broadcast)(tr_comm *comm, double *value, size_t n);
     /* Collective: TR_OK if all ranks passed TR_OK; otherwise every rank gets the status
      * and the error sentence of the lowest rank that failed. Also a barrier. */
     tr_status (*agree)(tr_comm *comm, tr_status mine);

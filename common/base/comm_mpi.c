@@ -49,6 +49,18 @@ static tr_status mpi_sum(tr_comm *comm, double *value, size_t n)
     return TR_OK;
 }
 
+static tr_status mpi_broadcast(tr_comm *comm, double *value, size_t n)
+{
+    (void)comm;
+    for (size_t done = 0; done < n;) {
+        size_t count = n - done < MAX_COUNT ? n - done : MAX_COUNT;
+        TR_TRY(check(MPI_Bcast(value + done, (int)count, MPI_DOUBLE, 0, MPI_COMM_WORLD),
+                     "telling the ranks", NULL));
+        done += count;
+    }
+    return TR_OK;
+}
+
 static tr_status mpi_agree(tr_comm *comm, tr_status mine)
 {
     int failed = mine == TR_OK ? comm->size : comm->rank, first;
@@ -196,6 +208,7 @@ tr_status tr_comm_mpi(int *argc, char ***argv, tr_comm **comm)
 {
     static const tr_comm_ops ops = {
         .sum = mpi_sum,
+        .broadcast = mpi_broadcast,
         .agree = mpi_agree,
         .exchange = mpi_exchange,
         .open = mpi_open,

@@ -107,6 +107,7 @@ tr_comm *tr_comm_serial(void)
 {
     static const tr_comm_ops ops = {
         .sum = serial_sum,
+        .broadcast = serial_sum, /* nothing to do either */
         .agree = serial_agree,
         .exchange = serial_exchange,
         .open = serial_open,

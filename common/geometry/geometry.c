@@ -4,9 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/angle.h"
 #include "common/base/mem.h"
-
-static const double RADIANS = 3.14159265358979323846 / 180.0;
 
 enum { MAX_BLOCK = 64 };
 
@@ -38,7 +37,7 @@ static void set_xtilts(const tr_geometry_spec *spec, double mean, tr_geometry *g
 {
     bool differ = false;
     for (size_t i = 0; i < g->n_views; i++) {
-        g->xtilt[i] = (spec->xtilts[i * stride_of(spec)] - mean) * RADIANS;
+        g->xtilt[i] = (spec->xtilts[i * stride_of(spec)] - mean) * TR_RADIANS;
         differ = differ || fabs(g->xtilt[i]) > 1e-9;
     }
     if (!differ) {
@@ -71,7 +70,7 @@ tr_status tr_geometry_init(const tr_geometry_spec *spec, tr_geometry *g)
         .width = spec->width,
         .thickness = spec->thickness,
         .tilt = tr_calloc("the tilt angles", spec->n_views, sizeof *g->tilt),
-        .pitch = pitch * RADIANS,
+        .pitch = pitch * TR_RADIANS,
         .axis_u = (double)spec->n_u / 2.0 - 0.5 + spec->axis_shift,
         .centre_v = (double)spec->n_v / 2.0 - 0.5,
         .axis_x = (double)(spec->width / 2) - 0.5 + spec->axis_shift + spec->x_shift,
@@ -80,8 +79,8 @@ tr_status tr_geometry_init(const tr_geometry_spec *spec, tr_geometry *g)
     if (!g->tilt)
         return TR_ERR_MEMORY;
     for (size_t i = 0; i < g->n_views; i++)
-        g->tilt[i] =
-            keep_off_edge(spec->tilts[i * stride_of(spec)] + spec->tilt_offset) * RADIANS;
+        g->tilt[i] = keep_off_edge(spec->tilts[i * stride_of(spec)] + spec->tilt_offset) *
+                     TR_RADIANS;
     if (spec->xtilts) {
         g->xtilt = tr_calloc("the x-tilts", g->n_views, sizeof *g->xtilt);
         if (!g->xtilt) {
@@ -294,7 +293,7 @@ tr_status tr_view_weights(const double *tilt, size_t n, bool uniform, double *we
         sorted[i] = &tilt[i];
     qsort(sorted, n, sizeof *sorted, by_angle);
     double range = n > 1 ? *sorted[n - 1] - *sorted[0] : 0.0;
-    double mean = range > 0.0 ? range / (double)(n - 1) : 180.0 * RADIANS / (double)n;
+    double mean = range > 0.0 ? range / (double)(n - 1) : 180.0 * TR_RADIANS / (double)n;
     for (size_t k = 0; k < n; k++)
         weight[sorted[k] - tilt] =
             range > 0.0 && !uniform ? local_increment(sorted, n, k) : mean;

@@ -116,7 +116,7 @@ static tr_status run(tiltrec_operator *op, const tr_linop *A, const void *params
                           .starts_at_zero = !initial,
                           .rows_together = op->plan.coupled,
                           .history = &history};
-    tr_status status = op->job.algorithm->run(&context, params, &b, &x);
+    tr_status status = tr_algorithm_run(op->job.algorithm, &context, params, &b, &x);
     tr_context_end(&context);
     tr_history_free(&history);
     TR_TRY(status);

@@ -6,10 +6,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/base/angle.h"
 #include "formats/file_io.h"
 #include "common/report/html.h"
-
-static const double DEGREES = 180.0 / 3.14159265358979323846;
 
 /* ---- tables ---- */
 
@@ -99,12 +98,13 @@ static void put_geometry_table(FILE *out, const tr_result *r)
     }
     row(out, "views", "%zu of %zu", run->inputs.views.n,
         tr_image_get_info(run->inputs.image)->nz);
-    row(out, "tilt angles", "%.2f to %.2f degrees%s", low * DEGREES, high * DEGREES,
+    row(out, "tilt angles", "%.2f to %.2f degrees%s", low * TR_DEGREES, high * TR_DEGREES,
         run->command.options.tilt_offset != 0.0 ? ", offset included" : "");
     if (run->command.options.tilt_offset != 0.0)
         row(out, "tilt offset", "%g degrees", run->command.options.tilt_offset);
-    row(out, "missing wedge", "%.1f degrees", fmax(180.0 - (high - low) * DEGREES, 0.0));
-    row(out, "pitch", "%.4g degrees%s", g->pitch * DEGREES,
+    row(out, "missing wedge", "%.1f degrees",
+        fmax(180.0 - (high - low) * TR_DEGREES, 0.0));
+    row(out, "pitch", "%.4g degrees%s", g->pitch * TR_DEGREES,
         g->xtilt ? ", and x-tilts of each view" : "");
     row(out, "tilt axis", "vertical, at column %g (from 0)", g->axis_u);
     put_size(out, r);
@@ -163,7 +163,8 @@ static void put_settings(FILE *out, const tr_result *r)
                     o->name);
             tr_html_text(out, *value ? value : "\342\200\223");
             if (*value && o->metavar && o->type != TR_OPT_STRING &&
-                (strcmp(o->metavar, "PIXELS") == 0 || strcmp(o->metavar, "DEGREES") == 0))
+                (strcmp(o->metavar, "PIXELS") == 0 ||
+                 strcmp(o->metavar, "TR_DEGREES") == 0))
                 fputs(*o->metavar == 'P' ? " pixels" : " degrees", out);
             fputs("</td></tr>\n", out);
         }

@@ -4,11 +4,11 @@
  * and at pitch g along (y, s) = (sin g, cos g). */
 #include <math.h>
 
+#include "common/base/angle.h"
 #include "common/report/html.h"
 #include "common/report/report.h"
 
 enum { SIZE = 300, MIDDLE = SIZE / 2, REACH = 118, BOX = 84 };
-static const double DEGREES = 180.0 / 3.14159265358979323846;
 
 static void open_drawing(FILE *out, const char *title)
 {
@@ -59,7 +59,7 @@ static void angle_text(FILE *out, double angle, const char *before)
             angle > 0.2    ? "end"
             : angle < -0.2 ? "start"
                            : "middle",
-            before, angle * DEGREES);
+            before, angle * TR_DEGREES);
 }
 
 static void draw_slice(FILE *out, const tr_geometry *g, double low, double high)
@@ -104,7 +104,7 @@ static void draw_pitch(FILE *out, const tr_result *r)
             MIDDLE - REACH * cos(g->pitch), MIDDLE - REACH * sin(g->pitch),
             MIDDLE + REACH * cos(g->pitch), MIDDLE + REACH * sin(g->pitch));
     fprintf(out, "<text x='%d' y='%d' text-anchor='end'>pitch %s%.2f\302\260</text>\n",
-            SIZE - 8, SIZE - 9, g->pitch > 0.0 ? "+" : "", g->pitch * DEGREES);
+            SIZE - 8, SIZE - 9, g->pitch > 0.0 ? "+" : "", g->pitch * TR_DEGREES);
     draw_axes(out, "y", "s");
     close_drawing(out, "<b>The volume</b>, seen along x at tilt 0. The pitch leans the "
                        "beam towards +y going up; the tilt axis (blue) stays across it.");

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/angle.h"
 #include "formats/file_io.h"
 #include "common/report/agreement.h"
 #include "common/base/log.h"
@@ -180,16 +181,14 @@ static tr_status measure_agreement(tr_result *r, const tr_job *job)
     return status;
 }
 
-static const double PI = 3.14159265358979323846;
-
 /* What linear interpolation leaves, as a root mean square fraction, in the projection of
  * what is homogeneous: voxels lie cos t apart in the image, so the hat functions add up
  * to 1 and a wave of amplitude 2 sinc(1 / cos t)^2, in which planes agree where tan t is
  * whole. */
 static double ripple(double tilt, double planes)
 {
-    double d = fmax(cos(tilt), 1e-3), phase = PI * tan(tilt);
-    double sinc = sin(PI / d) / (PI / d);
+    double d = fmax(cos(tilt), 1e-3), phase = TR_PI * tan(tilt);
+    double sinc = sin(TR_PI / d) / (TR_PI / d);
     double step = planes * sin(phase);
     double together = fabs(step) > 1e-9 ? fabs(sin(planes * phase) / step) : 1.0;
     return sqrt(2.0) * sinc * sinc * together;
@@ -213,7 +212,7 @@ static tr_status mark_bad(tr_result *r, bool by_residual, double *work, bool *ba
                        (by_residual ? 0.5 : 0.3) * typical, bad));
     /* A residual that may be the projector's own does not count. */
     for (size_t k = 0; k < n && by_residual; k++)
-        bad[k] = bad[k] && ripple(r->views[k].tilt * PI / 180.0,
+        bad[k] = bad[k] && ripple(r->views[k].tilt * TR_PI / 180.0,
                                   (double)r->run->volumes[0].job.geometry.thickness) <
                                0.25 * value[k];
     for (size_t k = 0; k < n; k++)

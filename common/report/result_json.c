@@ -5,12 +5,12 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/base/angle.h"
 #include "common/run/run.h"
 #include "common/report/json.h"
 #include "common/report/result.h"
 
 enum { FORMAT_VERSION = 1 };
-static const double DEGREES = 180.0 / 3.14159265358979323846;
 
 static void put_time(tr_json *j, const char *name)
 {
@@ -139,7 +139,7 @@ static void put_geometry(tr_json *j, const tr_result *r)
     tr_json_integer(j, "rows", (long long)g->n_v);
     tr_json_integer(j, "width", (long long)g->width);
     tr_json_integer(j, "thickness", (long long)g->thickness);
-    tr_json_number(j, "pitch_degrees", g->pitch * DEGREES);
+    tr_json_number(j, "pitch_degrees", g->pitch * TR_DEGREES);
     tr_json_number(j, "tilt_axis_column", g->axis_u);
     tr_json_integer(j, "first_slice", (long long)r->run->volumes[0].job.first_slice);
     tr_json_integer(j, "slices", (long long)r->run->volumes[0].job.output_spec.n_slices);
@@ -199,7 +199,7 @@ static void put_views(tr_json *j, const tr_result *r)
         tr_json_integer(j, "view", (long long)v->number);
         tr_json_number(j, "tilt_degrees", v->tilt);
         if (g->xtilt)
-            tr_json_number(j, "x_tilt_degrees", (g->pitch + g->xtilt[k]) * DEGREES);
+            tr_json_number(j, "x_tilt_degrees", (g->pitch + g->xtilt[k]) * TR_DEGREES);
         tr_json_number(j, "residual", v->residual);
         tr_json_number(j, "correlation", v->correlation);
         tr_json_bool(j, "bad", v->bad);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/angle.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/run/inputs.h"
@@ -84,8 +85,7 @@ static void say_how_it_is_aligned(const tr_inputs *in, const char *path,
             "from y%s",
             path, a->rotation,
             a->scale == 1.0 ? "" : ", shifts scaled to the size of these images");
-    if (fabs(sin(a->rotation * 3.14159265358979323846 / 180.0)) > 0.71 &&
-        info->nx != info->ny)
+    if (fabs(sin(a->rotation * TR_PI / 180.0)) > 0.71 && info->nx != info->ny)
         tr_warn("%s: the tilt axis is along the images' x, and they are not square: the "
                 "tomogram keeps their %zu columns and %zu rows, and what is beyond is "
                 "cut off",

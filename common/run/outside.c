@@ -4,13 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/angle.h"
 #include "kernels/outer_body.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/geometry/warp.h"
 
 static const double ISOLATED = 0.25; /* edges below this: nothing goes on */
-static const double STEEPEST = 80.0 * 3.14159265358979323846 / 180.0;
+static const double STEEPEST = 80.0 * TR_PI / 180.0;
 enum { MOST_CELLS = 64 };
 
 /* How far beyond the width a view's rays are seen from, in planes 0 .. last. */

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/angle.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/run/outside.h"
@@ -289,7 +290,6 @@ void tr_reconstruction_print(const tr_reconstruction *r)
     const tr_image_info *info = tr_image_get_info(r->image);
     const tr_geometry *g = &r->job.geometry;
     const tr_output_spec *o = &r->job.output_spec;
-    const double degrees = 180.0 / 3.14159265358979323846;
     double low = INFINITY, high = -INFINITY;
     for (size_t k = 0; k < g->n_views; k++) {
         low = fmin(low, g->tilt[k]);
@@ -304,14 +304,14 @@ void tr_reconstruction_print(const tr_reconstruction *r)
     tr_info(
         "angles %s: %.2f to %.2f degrees%s, pitch %g, tilt axis at column %g (from 0)",
         r->inputs->tilts_path ? r->inputs->tilts_path : "from the series itself",
-        low * degrees, high * degrees,
+        low * TR_DEGREES, high * TR_DEGREES,
         r->command->options.tilt_offset != 0.0 ? " (offset included)" : "",
-        g->pitch * degrees, g->axis_u);
+        g->pitch * TR_DEGREES, g->axis_u);
     if (r->job.comm->rank == 0)
         tr_inputs_print_axis(r->inputs, r->command);
     for (size_t k = 0; k < g->n_views; k++)
         tr_verbose("view %zu: tilt %.3f degrees%s", r->views.view[k].section + 1,
-                   g->tilt[k] * degrees,
+                   g->tilt[k] * TR_DEGREES,
                    g->xtilt && g->xtilt[k] != 0.0 ? ", with an x-tilt of its own" : "");
     tr_info("%s: %s; %s", r->command->algorithm->name, text,
             r->job.backend->describe(r->job.device));

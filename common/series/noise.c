@@ -127,7 +127,7 @@ tr_status tr_noise_measure(tr_comm *comm, tr_series *series, const tr_geometry *
     tr_status status = comm->rank == 0 ? measure(series, geometry, noise) : TR_OK;
     TR_TRY(comm->ops->agree(comm, status));
     double values[] = {noise->sigma, noise->deviation, noise->edges, noise->white};
-    TR_TRY(comm->ops->sum(comm, values, 4));
+    TR_TRY(comm->ops->broadcast(comm, values, 4));
     *noise = (tr_noise){values[0], values[1], values[2], values[3] > 0.0};
     return TR_OK;
 }

@@ -141,7 +141,7 @@ static tr_status look_for_all(tr_output *o)
     return TR_OK;
 }
 
-/* Offsets fit a double's 53 bits, so the ranks learn them by adding zeros. */
+/* Offsets fit a double's 53 bits. */
 static tr_status share_offsets(tr_output *o)
 {
     double *offset = tr_calloc("section offsets", o->volume.nz, sizeof *offset);
@@ -152,7 +152,7 @@ static tr_status share_offsets(tr_output *o)
     }
     for (size_t k = 0; k < o->volume.nz && o->comm->rank == 0; k++)
         offset[k] = (double)o->section_offset[k];
-    tr_status status = o->comm->ops->sum(o->comm, offset, o->volume.nz);
+    tr_status status = o->comm->ops->broadcast(o->comm, offset, o->volume.nz);
     if (o->comm->rank != 0)
         o->section_offset =
             tr_calloc("section offsets", o->volume.nz, sizeof *o->section_offset);

@@ -2,11 +2,10 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "common/base/angle.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/trial/trial_say.h"
-
-static const double DEGREES = 180.0 / 3.14159265358979323846;
 
 /* Around what is seen of a specimen: a twentieth of it above and below. */
 static const double MARGIN = 1.1;
@@ -224,6 +223,6 @@ tr_status tr_trial_say_samples(const tr_trial_findings *f, tr_sheet_panel *panel
     double rows = (double)(f->slab_first[1] - f->slab_first[0]);
     tr_info("it rises by %+.1f degrees to the right and by %+.1f degrees from bottom to "
             "top",
-            atan(s.x / columns) * DEGREES, atan(s.y / rows) * DEGREES);
+            atan(s.x / columns) * TR_DEGREES, atan(s.y / rows) * TR_DEGREES);
     return TR_OK;
 }
