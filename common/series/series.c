@@ -131,7 +131,6 @@ void tr_series_close(tr_series *s)
     free(s);
 }
 
-size_t tr_series_columns(const tr_series *s) { return s->n_u; }
 size_t tr_series_rows(const tr_series *s) { return s->n_v; }
 
 /* ---- slabs ---- */
