@@ -9,7 +9,9 @@
 static tr_status new_vector(tr_context *c, size_t lines, size_t rows, tr_vec *v)
 {
     size_t k = c->n_owned;
-    TR_ASSERT(k < sizeof c->owned / sizeof *c->owned);
+    if (k >= sizeof c->owned / sizeof *c->owned)
+        return tr_fail(TR_ERR_INTERNAL, "the algorithm takes more than %zu vectors",
+                       sizeof c->owned / sizeof *c->owned);
     *v = (tr_vec){.lines = lines, .rows = rows};
     if (k < c->n_kept && c->floats[k] == lines * rows) {
         v->data = c->owned[k];

@@ -131,8 +131,6 @@ void tr_series_close(tr_series *s)
     free(s);
 }
 
-size_t tr_series_rows(const tr_series *s) { return s->n_v; }
-
 /* ---- slabs ---- */
 
 static tr_status read_prepared(const tr_series *s, size_t k, const tr_window_2d *w,

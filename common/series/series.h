@@ -40,8 +40,6 @@ TR_CHECKED tr_status tr_series_part(const tr_series *whole, const size_t *part, 
 /* A number that other pixels or other views hardly have. */
 uint64_t tr_series_hash(const tr_series *series);
 
-size_t tr_series_rows(const tr_series *series); /* after binning */
-
 /* Fill a slab P[view][column + 1][lane] with the image rows row, row + 1, ... row +
  * rows - 1; rows outside the image repeat its edge; lanes from `rows` to `lanes` and the
  * guard columns are 0. `slab` holds n_views * (n_u + TR_GUARDS) * lanes floats. The
