@@ -291,7 +291,7 @@ static tr_status transfer_vector(tr_context *c, tr_vec *v, bool in)
     const tr_backend *backend = c->A->backend;
     size_t floats = v->lines * v->rows, bytes = floats * sizeof *v->data;
     transfer_bytes *move = in ? get_bytes : put_bytes;
-    if (!backend->own_memory)
+    if (!backend->separate_memory)
         return move((void *)c->saver, v->data, bytes);
     float *host;
     TR_TRY(backend->alloc_host(c->A->device, floats, &host));
