@@ -134,13 +134,14 @@ typedef struct tr_backend_settings {
  * memory are there, and operations follow each other in order. */
 typedef struct tr_backend {
     const char *name;
-    bool own_memory; /* vectors are not in host memory: copy with upload and download */
+    bool separate_memory; /* vectors are not on the host: copy with upload and download */
 
     tr_status (*open)(const tr_backend_settings *settings, void **state);
     void (*close)(void *state);
     /* A line on what was chosen ("8 threads, avx512"), for --verbose. */
     const char *(*describe)(void *state);
-    /* Bytes the device can still give to vectors; SIZE_MAX where `own_memory` is false.
+    /* Bytes the device can still give to vectors; SIZE_MAX where `separate_memory` is
+     * false.
      */
     tr_status (*available)(void *state, size_t *bytes);
     /* Vectors of so many bytes in all are to come. Where they exceed what the device has,

@@ -71,7 +71,7 @@ static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *p
     TR_TRY(tr_size_product("a slab of projections", &projection, 3,
                            (size_t[]){g->n_views, g->n_u + TR_GUARDS, line}));
     budget b = {0};
-    bool own = job->backend->own_memory;
+    bool own = job->backend->separate_memory;
     size_t work_volumes, work_projections;
     tr_algorithm_workspace(job->algorithm, job->params, &work_volumes, &work_projections);
     part->projections = add(&b, TR_SLAB_QUEUE + (own ? 0 : work_projections), projection);
@@ -155,7 +155,7 @@ static void print_plan(const tr_job *job, const tr_slice_plan *p, const slice_by
             (double)p->bytes * mib, (double)job->memory * mib,
             (double)part->projections * mib, (double)part->volumes * mib,
             (double)part->staging * mib, (double)part->rest * mib);
-    if (job->backend->own_memory)
+    if (job->backend->separate_memory)
         tr_info("plan: GPU memory %.0f MiB", (double)p->device_bytes * mib);
 }
 
@@ -186,7 +186,7 @@ tr_status tr_slices_plan(const tr_job *job, void **plan)
     TR_TRY(job->backend->available(job->device, &available));
     bool pitched = job->geometry.pitch != 0.0;
     size_t halo = coupled_rows(job);
-    size_t usual = job->backend->own_memory ? DEVICE_ROWS : CORE_ROWS;
+    size_t usual = job->backend->separate_memory ? DEVICE_ROWS : CORE_ROWS;
     size_t core = pitched ? tr_geometry_block_rows(&job->geometry)
                           : round_up(4 * halo > usual ? 4 * halo : usual, TR_LANES);
     size_t most = round_up(p.slices, TR_LANES);

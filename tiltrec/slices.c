@@ -310,7 +310,7 @@ static tr_status reconstruct(pipeline *p, float *projections, tr_slab_volume *vo
 static tr_status compute(pipeline *p)
 {
     tr_job *job = p->job;
-    bool own = job->backend->own_memory;
+    bool own = job->backend->separate_memory;
     const ring *in = own ? &p->loaded : &p->read, *out = own ? &p->computed : &p->write;
     double start = tr_now();
     for (size_t k = 0; k < p->plan->n_slabs; k++) {
@@ -367,7 +367,7 @@ static tr_status make_host_buffers(pipeline *p)
             job->backend->alloc_host(job->device, volume_floats(p), &p->volumes[i].data));
         (void)tr_queue_push(p->write.empty, &p->volumes[i]);
     }
-    if (job->initial && job->backend->own_memory)
+    if (job->initial && job->backend->separate_memory)
         TR_TRY(job->backend->alloc_host(job->device, volume_floats(p), &p->initial));
     return TR_OK;
 }
@@ -441,7 +441,7 @@ static void free_host_buffers(pipeline *p)
 static tr_status make_buffers(pipeline *p)
 {
     size_t planned = p->plan->core;
-    while (p->job->backend->own_memory) {
+    while (p->job->backend->separate_memory) {
         tr_status status = make_device_buffers(p);
         if (status == TR_OK)
             break;
@@ -462,7 +462,7 @@ static tr_status run_threads(pipeline *p)
 {
     void *(*const stages[])(void *) = {read_slabs, write_slabs, upload_slabs,
                                        download_slabs};
-    size_t n = p->job->backend->own_memory ? 4 : 2, started = 0;
+    size_t n = p->job->backend->separate_memory ? 4 : 2, started = 0;
     pthread_t threads[4];
     tr_status status = TR_OK;
     while (started < n &&
@@ -482,7 +482,7 @@ static void end_pipeline(pipeline *p)
 {
     if (p->context.A)
         tr_context_end(&p->context);
-    if (p->job->backend->own_memory)
+    if (p->job->backend->separate_memory)
         free_device_buffers(p);
     free_host_buffers(p);
     pthread_mutex_destroy(&p->lock);
@@ -517,12 +517,12 @@ static tr_status try_middle(pipeline *p)
     const tr_backend *backend = job->backend;
     const tr_slice_plan *plan = p->plan;
     long middle = ((long)job->geometry.n_v - (long)plan->core) / 2;
-    tr_slab_volume *volume = backend->own_memory ? p->device_volumes : p->volumes;
+    tr_slab_volume *volume = backend->separate_memory ? p->device_volumes : p->volumes;
     float *projections = p->projections[0];
     volume->row = middle > 0 ? middle : 0;
     TR_TRY(tr_series_read(job->series, &job->geometry, volume->row - (long)plan->halo,
                           plan->core + 2 * plan->halo, plan->lanes, projections));
-    if (backend->own_memory) {
+    if (backend->separate_memory) {
         TR_TRY(backend->upload(job->device, projections, p->device_projections[0],
                                projection_floats(p)));
         projections = p->device_projections[0];

@@ -180,7 +180,7 @@ static tr_status exchange(writer *w, size_t group, size_t iz)
             TR_TRY(job->backend->get_rows(job->device, w->x, &rows, to));
         to += w->send_counts[k];
     }
-    if (job->backend->own_memory)
+    if (job->backend->separate_memory)
         tr_job_spent(job, TR_STAGE_DOWNLOAD, start);
     find_rows(w);
     return job->comm->ops->exchange(job->comm, w->send, w->send_counts, w->recv,

@@ -76,7 +76,7 @@ static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts
     if (__builtin_add_overflow(volumes, projections, &total) ||
         __builtin_add_overflow(total, n->rest, &p->bytes))
         return tr_fail(TR_ERR_MEMORY, "the volume is too large to be counted in bytes");
-    return job->backend->own_memory ? count_device(job, p, n) : TR_OK;
+    return job->backend->separate_memory ? count_device(job, p, n) : TR_OK;
 }
 
 /* How many processes, or which binning, would do. */
@@ -115,7 +115,7 @@ static void print_memory(const tr_job *job, const tr_volume_plan *p,
     snprintf(vectors, sizeof vectors, "%zu volumes %.0f, %zu sets of projections %.0f",
              n->volumes, (double)n->volumes * (double)n->volume_bytes * mib,
              n->projections, (double)n->projections * (double)n->projection_bytes * mib);
-    if (!job->backend->own_memory) {
+    if (!job->backend->separate_memory) {
         tr_info(
             "plan: memory %.0f MiB of %.0f MiB allowed per process: %s, the rest %.0f",
             (double)p->bytes * mib, (double)job->memory * mib, vectors,

@@ -16,13 +16,13 @@ static tr_status read_projections(tr_job *job, const tr_volume_plan *p, tr_vec *
     straight.xtilt = NULL;
     size_t floats = b->lines * b->rows;
     float *host = b->data;
-    if (backend->own_memory)
+    if (backend->separate_memory)
         TR_TRY(backend->alloc_host(job->device, floats, &host));
     double start = tr_now();
     tr_status status =
         tr_series_read(job->series, &straight, (long)p->first, p->rows, p->lanes, host);
     tr_job_spent(job, TR_STAGE_READ, start);
-    if (backend->own_memory) {
+    if (backend->separate_memory) {
         start = tr_now();
         if (status == TR_OK)
             status = backend->upload(job->device, host, b->data, floats);
@@ -128,7 +128,7 @@ static tr_status write_volume(tr_job *job, const tr_volume_plan *p, const tr_vec
         const tr_rows rows = {0, g.plane, y - p->first, n};
         double start = tr_now();
         status = job->backend->get_rows(job->device, x, &rows, g.lines);
-        if (job->backend->own_memory)
+        if (job->backend->separate_memory)
             tr_job_spent(job, TR_STAGE_DOWNLOAD, start);
         if (status != TR_OK)
             break;
@@ -163,7 +163,7 @@ static tr_status reconstruct(tr_job *job, const tr_volume_plan *p, const tr_lino
                           .history = &job->history};
     status = tr_algorithm_run(job->algorithm, &context, job->params, b, x);
     tr_context_end(&context);
-    if (job->backend->own_memory)
+    if (job->backend->separate_memory)
         tr_verbose("%s", job->backend->describe(job->device));
     if (status == TR_OK)
         status = p->pitched ? tr_pitched_write(job, p, x) : write_volume(job, p, x);

@@ -11,7 +11,7 @@ static tr_status new_vector(tr_context *c, size_t lines, size_t rows, tr_vec *v)
     size_t k = c->n_owned;
     size_t most = sizeof c->owned / sizeof *c->owned;
     if (k >= most)
-        return tr_fail(TR_ERR_INTERNAL, "an algorithm takes more than %zu vectors", most);
+        return tr_fail(TR_ERR_INTERNAL, "the algorithm takes more than %zu vectors", most);
     *v = (tr_vec){.lines = lines, .rows = rows};
     if (k < c->n_kept && c->floats[k] == lines * rows) {
         v->data = c->owned[k];

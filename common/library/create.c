@@ -78,7 +78,7 @@ static bool keeps_to_row(const tr_ray *r)
     return r->uy == 0.0 && r->v0 == 0.0 && r->vx == 0.0 && r->vy == 1.0 && r->vz == 0.0;
 }
 
-/* What the kernels can do (kernels/cpu_forward_body.h, kernels/cpu_general_body.h). */
+/* What the kernels can do (kernels/cpu/forward_body.h, kernels/cpu/general_body.h). */
 static tr_status check_ray(const tr_ray *r, size_t view)
 {
     const double rounding = 1e-9;

@@ -61,7 +61,7 @@ static tr_layout projection_layout(const tiltrec_operator *op, unsigned flags)
 static bool is_vector(const tiltrec_operator *op, unsigned flags)
 {
     return is(flags, TILTREC_NATIVE) &&
-           is(flags, TILTREC_ON_DEVICE) == op->job.backend->own_memory;
+           is(flags, TILTREC_ON_DEVICE) == op->job.backend->separate_memory;
 }
 
 tr_status tr_library_provide(tiltrec_operator *op, tr_vec *own)
@@ -212,7 +212,7 @@ static tr_status check_flags(const tiltrec_operator *op, unsigned flags, unsigne
     if (flags & ~allowed)
         return tr_fail(TR_ERR_USAGE, "flags %#x are not for this function",
                        flags & ~allowed);
-    if (is(flags, TILTREC_ON_DEVICE) && !op->job.backend->own_memory)
+    if (is(flags, TILTREC_ON_DEVICE) && !op->job.backend->separate_memory)
         return tr_fail(TR_ERR_USAGE, "the backend %s has no memory of its own",
                        op->job.backend->name);
     if (is(flags, TILTREC_NATIVE) && is(flags, TILTREC_ADD))

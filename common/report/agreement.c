@@ -162,7 +162,7 @@ static tr_status project(const tr_job *job, const middle *m, float *volume,
     tr_vec x = {volume, tr_volume_lines(&slab), m->x_lanes};
     tr_vec p = {projections, tr_projection_lines(&slab), m->p_lanes};
     tr_status status = TR_OK;
-    if (backend->own_memory) {
+    if (backend->separate_memory) {
         x.data = p.data = NULL;
         status = backend->alloc(job->device, x.lines * x.rows, &x.data);
         if (status == TR_OK)
@@ -174,7 +174,7 @@ static tr_status project(const tr_job *job, const middle *m, float *volume,
         status = backend->project(job->device, &slab, NULL, &x, &p);
     if (status == TR_OK)
         status = backend->wait(job->device);
-    if (backend->own_memory) {
+    if (backend->separate_memory) {
         if (status == TR_OK)
             status =
                 backend->download(job->device, p.data, projections, p.lines * p.rows);

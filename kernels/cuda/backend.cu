@@ -232,7 +232,7 @@ static constexpr tr_backend make_table()
 {
     tr_backend table = {};
     table.name = "cuda";
-    table.own_memory = true;
+    table.separate_memory = true;
     table.open = cuda_open;
     table.close = cuda_close;
     table.describe = cuda_describe;

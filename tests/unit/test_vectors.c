@@ -296,7 +296,7 @@ static void test_allocation(void **state)
     size_t bytes;
     assert_non_null(b->describe(f.device));
     assert_int_equal(b->available(f.device, &bytes), TR_OK);
-    assert_true(bytes > 0 && (b->own_memory || bytes == SIZE_MAX));
+    assert_true(bytes > 0 && (b->separate_memory || bytes == SIZE_MAX));
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < VECTORS; i++) {
             v[i] = new_vec(&f, N + (size_t)(i % 3), 1);
@@ -311,7 +311,7 @@ static void test_allocation(void **state)
     }
     float *data;
     assert_int_equal(b->alloc(f.device, SIZE_MAX / 2, &data), TR_ERR_MEMORY);
-    if (b->own_memory) {
+    if (b->separate_memory) {
         assert_int_equal(b->alloc(f.device, (size_t)1 << 45, &data), TR_ERR_MEMORY);
         assert_non_null(strstr(tr_error(), "not enough memory on the GPU"));
     }
@@ -333,7 +333,7 @@ static void test_shared_memory(void **state)
     double sum;
     assert_int_equal(b->available(f.device, &bytes), TR_OK);
     assert_int_equal(b->reserve(f.device, bytes), TR_OK);
-    if (b->own_memory) {
+    if (b->separate_memory) {
         assert_null(strstr(b->describe(f.device), "unified memory"));
         tr_status status = b->reserve(f.device, bytes + 1);
         if (status != TR_OK) { /* an old device */

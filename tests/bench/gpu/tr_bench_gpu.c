@@ -188,7 +188,7 @@ static float *copy_of(const rig *r, const tr_vec *v)
     if (!host)
         die("not enough memory");
     need(r->backend->wait(r->device));
-    if (r->backend->own_memory)
+    if (r->backend->separate_memory)
         need(r->backend->download(r->device, v->data, host, n));
     else
         memcpy(host, v->data, n * sizeof *host);
