@@ -11,7 +11,8 @@ static tr_status new_vector(tr_context *c, size_t lines, size_t rows, tr_vec *v)
     size_t k = c->n_owned;
     size_t most = sizeof c->owned / sizeof *c->owned;
     if (k >= most)
-        return tr_fail(TR_ERR_INTERNAL, "the algorithm takes more than %zu vectors", most);
+        return tr_fail(TR_ERR_INTERNAL, "the algorithm takes more than %zu vectors",
+                       most);
     *v = (tr_vec){.lines = lines, .rows = rows};
     if (k < c->n_kept && c->floats[k] == lines * rows) {
         v->data = c->owned[k];
@@ -293,7 +294,7 @@ static tr_status transfer_vector(tr_context *c, tr_vec *v, bool in)
     const tr_backend *backend = c->A->backend;
     size_t floats = v->lines * v->rows, bytes = floats * sizeof *v->data;
     transfer_bytes *move = in ? get_bytes : put_bytes;
-    if (!backend->own_memory)
+    if (!backend->separate_memory)
         return move((void *)c->saver, v->data, bytes);
     float *host;
     TR_TRY(backend->alloc_host(c->A->device, floats, &host));
