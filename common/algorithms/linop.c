@@ -10,9 +10,10 @@ typedef struct composed {
     tr_linop A; /* what is handed out */
     tr_linop_ops ops;
     enum { CHAIN, WEIGHT, SUM } type;
-    tr_vec left, right;    /* weights; no data: 1 */
-    tr_vec volume, images; /* workspace; no data: not made yet */
-    size_t n;              /* parts; a chain's first one is applied first */
+    tr_vec left, right;          /* weights; no data: 1 */
+    tr_vec volume, images;       /* workspace; no data: not made yet */
+    size_t volumes, projections; /* workspace at most, that of the parts as well */
+    size_t n;                    /* parts; a chain's first one is applied first */
     const tr_linop *parts[];
 } composed;
 
@@ -326,7 +327,7 @@ static tr_status neighbour(const tr_linop *A, bool above, const tr_vec *x, float
 
 static composed *new_composed(const tr_linop *const *parts, size_t n)
 {
-    composed *c = tr_calloc("an operator", 1, sizeof *c + n * sizeof *parts);
+    composed *c = tr_calloc("an operator", 1, sizeof *c + n * sizeof(void *));
     if (!c)
         return NULL;
     for (size_t k = 0; k < n; k++)
@@ -342,6 +343,25 @@ static composed *new_composed(const tr_linop *const *parts, size_t n)
     return c;
 }
 
+static void count_workspace(composed *c)
+{
+    bool in = from_images(&c->A), out = to_images(&c->A);
+    bool images = c->type == CHAIN ? to_images(c->parts[0]) : in || out;
+    bool volume = c->type == CHAIN ? !images : !in || !out;
+    if (c->type == WEIGHT) {
+        images = (c->right.data && in) || (c->left.data && out);
+        volume = (c->right.data && !in) || (c->left.data && !out);
+    }
+    c->projections = images;
+    c->volumes = volume;
+    for (size_t k = 0; k < c->n; k++) {
+        size_t volumes, projections;
+        tr_linop_workspace(c->parts[k], &volumes, &projections);
+        c->volumes += volumes;
+        c->projections += projections;
+    }
+}
+
 /* The type being set. What the operator at the bottom cannot do is not there. */
 static void hand_out(composed *c, tr_linop **made)
 {
@@ -355,6 +375,7 @@ static void hand_out(composed *c, tr_linop **made)
     c->ops.filter = plain->ops->filter ? filter : NULL;
     c->ops.total = plain->ops->total ? total : NULL;
     c->ops.neighbour = plain->ops->neighbour ? neighbour : NULL;
+    count_workspace(c);
     *made = &c->A;
 }
 
@@ -414,23 +435,6 @@ void tr_linop_free(tr_linop *made)
 
 void tr_linop_workspace(const tr_linop *A, size_t *volumes, size_t *projections)
 {
-    *volumes = *projections = 0;
-    if (!is_composed(A))
-        return;
-    const composed *c = composed_of(A);
-    bool in = from_images(A), out = to_images(A);
-    bool images = c->type == CHAIN ? to_images(c->parts[0]) : in || out;
-    bool volume = c->type == CHAIN ? !images : !in || !out;
-    if (c->type == WEIGHT) {
-        images = (c->right.data && in) || (c->left.data && out);
-        volume = (c->right.data && !in) || (c->left.data && !out);
-    }
-    *projections = images;
-    *volumes = volume;
-    for (size_t k = 0; k < c->n; k++) {
-        size_t more[2];
-        tr_linop_workspace(c->parts[k], &more[0], &more[1]);
-        *volumes += more[0];
-        *projections += more[1];
-    }
+    *volumes = is_composed(A) ? composed_of(A)->volumes : 0;
+    *projections = is_composed(A) ? composed_of(A)->projections : 0;
 }
