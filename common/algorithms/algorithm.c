@@ -26,12 +26,17 @@ const tr_algorithm *tr_algorithm_find(const char *name)
     return NULL;
 }
 
-long *tr_algorithm_iterations(const tr_algorithm *algorithm, void *params)
+void *tr_algorithm_option(const tr_algorithm *algorithm, void *params, const char *name)
 {
     for (size_t k = 0; k < algorithm->n_options; k++)
-        if (strcmp(algorithm->options[k].name, "iterations") == 0)
-            return (long *)((char *)params + algorithm->options[k].offset);
+        if (strcmp(algorithm->options[k].name, name) == 0)
+            return (char *)params + algorithm->options[k].offset;
     return NULL;
+}
+
+long *tr_algorithm_iterations(const tr_algorithm *algorithm, void *params)
+{
+    return tr_algorithm_option(algorithm, params, "iterations");
 }
 
 tr_status tr_algorithm_run(const tr_algorithm *algorithm, tr_context *c,

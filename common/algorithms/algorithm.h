@@ -53,6 +53,9 @@ static inline void tr_algorithm_workspace(const tr_algorithm *a, const void *par
         a->workspace(params, volumes, projections);
 }
 
+/* Where the value of its option of this name is within params, or NULL if it has none. */
+void *tr_algorithm_option(const tr_algorithm *algorithm, void *params, const char *name);
+
 /* Its number of iterations within params, or NULL if it has none. */
 long *tr_algorithm_iterations(const tr_algorithm *algorithm, void *params);
 

@@ -70,10 +70,8 @@ static tr_status check_trial(tr_command *c)
             return tr_fail(TR_ERR_USAGE,
                            "--try makes no tomogram; leave out --%s, or --try",
                            others[k]);
-    bool has_lambda = false;
-    for (size_t k = 0; k < c->algorithm->n_options; k++)
-        has_lambda |= strcmp(c->algorithm->options[k].name, TR_LAMBDA_TIMES) == 0;
-    if (c->trial.what == TR_TRIAL_LAMBDA && !has_lambda)
+    if (c->trial.what == TR_TRIAL_LAMBDA &&
+        !tr_algorithm_option(c->algorithm, c->params, TR_LAMBDA_TIMES))
         return tr_fail(TR_ERR_USAGE,
                        "--try lambda is for algorithms with a regularizer, and %s has "
                        "none; give -a ADMM",

@@ -82,11 +82,10 @@ static void set_value(tr_options *o, const tr_trial_spec *spec, size_t k)
 static void set_params(trial_run *t, size_t k)
 {
     const tr_algorithm *a = t->run->command.algorithm;
-    double value = tr_trial_value(t->spec, k);
+    double *times = tr_algorithm_option(a, t->params, TR_LAMBDA_TIMES);
     memcpy(t->params, t->run->command.params, a->params_size);
-    for (size_t r = 0; r < a->n_options && t->spec->what == TR_TRIAL_LAMBDA; r++)
-        if (strcmp(a->options[r].name, TR_LAMBDA_TIMES) == 0)
-            memcpy((char *)t->params + a->options[r].offset, &value, sizeof value);
+    if (t->spec->what == TR_TRIAL_LAMBDA && times)
+        *times = tr_trial_value(t->spec, k);
 }
 
 static tr_status make_geometries(trial_run *t)
