@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "common/base/mem.h"
+#include "formats/alignment_list.h"
 
 #define AT(field) .offset = offsetof(tr_options, field)
 
@@ -41,9 +42,9 @@ const tr_option tr_common_options[] = {
      .type = TR_OPT_STRING,
      AT(tilts),
      .metavar = "FILE",
-     .help = "Tilt angles in degrees (.tlt, .rawtlt, .mdoc), or an alignment with the "
-             "views that it leaves out (AreTomo's .aln, RELION's .star); unless given, "
-             "the file beside the series that has its name",
+     .help = "Tilt angles in degrees, or an alignment with them and the views that it "
+             "leaves out, from" TR_ANGLE_ENDINGS "; unless given, the file beside the "
+             "series that has its name",
      .brief = "Tilt angles; unless given, the file beside SERIES"},
     {.name = "xtilts",
      .aside = true,
@@ -57,8 +58,15 @@ const tr_option tr_common_options[] = {
      .type = TR_OPT_STRING,
      AT(transforms),
      .metavar = "FILE",
-     .help = "Alignment (.xf, .aln, .star) to apply to the views while reading a series "
-             "that is not aligned yet"},
+     .help = "Alignment, from" TR_TRANSFORM_ENDINGS ", to apply to the views while "
+             "reading a series that is not aligned yet; unless given, the file beside "
+             "such a series that has its name"},
+    {.name = "aligned",
+     .aside = true,
+     .type = TR_OPT_FLAG,
+     AT(aligned),
+     .help = "The views are aligned already, whatever the series' name and the files "
+             "beside it say"},
     {.name = "initial",
      .aside = true,
      .type = TR_OPT_STRING,
@@ -137,6 +145,22 @@ const tr_option tr_common_options[] = {
      .max = 65536,
      .help = "Width of the tomogram across the tilt axis, in unbinned pixels; unless "
              "given, that of the views"},
+    {.name = "size",
+     .aside = true,
+     .type = TR_OPT_PAIR,
+     AT(size),
+     .metavar = "X,Y",
+     .help = "Columns and rows of the views once aligned, in unbinned pixels; unless "
+             "given, those of the raw images, turned if the tilt axis is along their x"},
+    {.name = "pixel",
+     .aside = true,
+     .type = TR_OPT_REAL,
+     AT(pixel),
+     .metavar = "ANGSTROMS",
+     .min = 0.001,
+     .max = 1e6,
+     .help = "Size of a pixel of the series; unless given, what its header says, or else "
+             "the files beside it"},
     {.name = "tilt-offset",
      .type = TR_OPT_REAL,
      AT(tilt_offset),

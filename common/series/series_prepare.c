@@ -10,7 +10,7 @@
 
 static tr_status write_prepared(const tr_series *s, size_t k, const float *image)
 {
-    size_t bytes = s->n_u * s->n_v * sizeof *image;
+    size_t bytes = s->own_u * s->own_v * sizeof *image;
     off_t offset = (off_t)(s->place[k] * bytes);
     for (const char *from = (const char *)image; bytes;) {
         ssize_t n = pwrite(s->prepared, from, bytes, offset);
@@ -50,7 +50,7 @@ static tr_status prepare_share(tr_comm *comm, tr_series *s, const tr_series_spec
     {
         tr_status mine = TR_OK;
         float *raw = tr_calloc("a view to bin", pixels, sizeof *raw);
-        float *small = tr_calloc("a binned view", s->n_u * s->n_v, sizeof *small);
+        float *small = tr_calloc("a binned view", s->own_u * s->own_v, sizeof *small);
 #pragma omp for schedule(dynamic)
         for (size_t k = first; k < first + count; k++)
             if (mine == TR_OK)
