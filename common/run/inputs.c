@@ -68,11 +68,10 @@ static tr_status read_tilts(tr_inputs *in)
         for (size_t k = 0; k < in->views.n; k++)
             in->views.view[k].tilt = info->tilts[in->views.view[k].section];
     } else {
-        return tr_fail(
-            TR_ERR_DATA,
-            "%s: no tilt angles: there is no file of that name (" TR_ANGLE_ENDINGS
-            " ), and the file itself has none; name one with -t",
-            in->series_path);
+        return tr_fail(TR_ERR_DATA,
+                       "%s: no tilt angles: there is no file of that name (%s ), and the "
+                       "file itself has none; name one with -t",
+                       in->series_path, TR_ANGLE_ENDINGS);
     }
     return TR_OK;
 }

@@ -163,16 +163,15 @@ static tr_status sort_candidates(const char *folder, const folder_com *com, kind
 static tr_status nothing_found(const char *folder, const kind *without_angles)
 {
     if (without_angles->n > 0)
-        return tr_fail(
-            TR_ERR_USAGE,
-            "no angles (of the same name:" TR_ANGLE_ENDINGS "; or tilt.com) for any file "
-            "in %s: %s; name one: tiltrec-mpi SERIES, with its angles: --tilts FILE",
-            spoken(folder), without_angles->names);
+        return tr_fail(TR_ERR_USAGE,
+                       "no angles (of the same name:%s; or tilt.com) for any file in %s: "
+                       "%s; name one: tiltrec-mpi SERIES, with its angles: --tilts FILE",
+                       TR_ANGLE_ENDINGS, spoken(folder), without_angles->names);
     return tr_fail(TR_ERR_USAGE,
                    "no tilt series in %s: looked for *_ali.mrc and *.ali, then *.st, "
-                   "*.hdf, *.h5, *.mrc and *.mrcs with angles of the same name "
-                   "(" TR_ANGLE_ENDINGS " ); name one: tiltrec-mpi SERIES",
-                   spoken(folder));
+                   "*.hdf, *.h5, *.mrc and *.mrcs with angles of the same name (%s ); "
+                   "name one: tiltrec-mpi SERIES",
+                   spoken(folder), TR_ANGLE_ENDINGS);
 }
 
 static tr_status take(const char *series, const folder_com *com, tr_discovery *found)

@@ -37,8 +37,7 @@ static tr_status add(tr_sidecars *found, const tr_alignment_format *format, char
         wanted ? realloc(found->list, (found->n + 1) * sizeof *list) : found->list;
     if (!wanted || !list) {
         free(path);
-        return wanted ? tr_fail(TR_ERR_MEMORY, "not enough memory for a list of files")
-                      : TR_OK;
+        return wanted ? tr_fail(TR_ERR_MEMORY, "not enough memory for a table") : TR_OK;
     }
     found->list = list;
     list[found->n++] = (tr_sidecar){path, format};
