@@ -239,7 +239,7 @@ static tr_status make_volume(tr_run *run, tr_reconstruction *v, const void *plan
 /* Whether a run before has made it all. */
 static bool was_made(const tr_reconstruction *v)
 {
-    if (!tr_output_take(v->job.output))
+    if (!tr_output_adopt(v->job.output))
         return false;
     tr_info("going on after all slices of %s, which an earlier run wrote",
             v->job.output_spec.path);

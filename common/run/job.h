@@ -74,8 +74,8 @@ typedef struct tr_program {
     const char *summary; /* for help and manual page, one line */
     const char *backend; /* of kernels/backend_list.h */
     const tr_method *method;
-    const tr_method *few_slices; /* for --try; NULL where that is `method` as well */
-    const char *whole_volume;    /* the program for what needs the whole volume */
+    const tr_method *trial_method; /* for --try; NULL where that is `method` as well */
+    const char *whole_volume;      /* the program for what needs the whole volume */
     /* Of a program whose backend may be missing from the build: what that is called, the
      * program to use instead, and the option that builds it. NULL where it cannot be. */
     const char *needs, *instead, *build_option;

@@ -26,8 +26,8 @@ typedef struct tr_output_spec {
     size_t to_come;  /* outputs of this size that the disk must hold, with this; 0: 1 */
     /* If given, no file is made: it gets what tr_output_write gets, and the output is
      * ended by tr_output_discard. Nothing above but the sizes counts then. */
-    tr_status (*take)(void *taker, size_t slice, size_t n, const float *planes);
-    void *taker;
+    tr_status (*sink)(void *self, size_t slice, size_t n, const float *planes);
+    void *sink_self;
 } tr_output_spec;
 
 typedef struct tr_output tr_output;
@@ -47,7 +47,7 @@ void tr_output_relabel(tr_output *output, const char (*labels)[TR_LABEL_LENGTH +
 size_t tr_output_skip(tr_output *output, size_t first, size_t n);
 
 /* Whether a run before wrote all slices: they then count as written now. */
-bool tr_output_take(tr_output *output);
+bool tr_output_adopt(tr_output *output);
 
 /* Put on the disk, and in the journal, what this process wrote, so that a later run does
  * not do it again however this one ends. Nothing happens where nothing is kept. */

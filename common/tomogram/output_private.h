@@ -44,7 +44,7 @@ tr_status tr_output_close_files(tr_output *o);
 enum { TR_MOST_OUTPUTS = 3, TR_OUTPUT_FILES = 3 };
 
 /* A place among the outputs that are watched. */
-int tr_output_take_slot(void);
+int tr_output_claim_slot(void);
 void tr_output_free_slot(int slot);
 /* When a signal ends the program, these files are removed; NULL for those there are not.
  * The names stay the caller's until the slot is freed. */

@@ -1,4 +1,4 @@
-/* The projectors of the CUDA backend; private to kernels/. cuda_project.cu chooses
+/* The projectors of the CUDA backend; private to kernels/. project.cu chooses
  * between them. */
 #ifndef TR_CUDA_PROJECT_H
 #define TR_CUDA_PROJECT_H
@@ -53,7 +53,7 @@ TR_HD static inline unsigned tr_cuda_at_most(unsigned n, unsigned most)
 tr_status tr_cuda_grid(size_t blocks, dim3 *grid);
 
 /* All take the subset's views in device memory as well; vectors as in backend.h.
- * cuda_tile.cu: independent rows; backprojection without shifts, and only where no tile
+ * tile.cu: independent rows; backprojection without shifts, and only where no tile
  * needs more columns than there is room for. */
 bool tr_cuda_tile_fits(const tr_slab *s, const tr_subset *views);
 tr_status tr_cuda_tile_backproject(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,

@@ -86,7 +86,7 @@ tr_status tr_cuda_wait(void *state);
 tr_status tr_cuda_enter(void *state, bool foreign);
 void tr_cuda_leave(void *state);
 void tr_cuda_memory_free(tr_cuda *c);
-/* cuda_project.cu, */
+/* project.cu, */
 tr_status tr_cuda_project(void *state, const tr_slab *slab, const tr_subset *views,
                           const tr_vec *x, tr_vec *p);
 tr_status tr_cuda_backproject(void *state, const tr_slab *slab, const tr_subset *views,
@@ -96,7 +96,7 @@ tr_status tr_cuda_row_sums(void *state, const tr_slab *slab, const tr_subset *vi
 tr_status tr_cuda_col_sums(void *state, const tr_slab *slab, const tr_subset *views,
                            tr_vec *x);
 void tr_cuda_texture_free(tr_cuda *c);
-/* cuda_filter.cu, */
+/* filter.cu, */
 tr_status tr_cuda_filter(void *state, const tr_slab *slab, const tr_filter *filter,
                          tr_vec *p);
 void tr_cuda_transform_free(tr_cuda *c);
