@@ -48,6 +48,49 @@ typedef struct tr_option {
     const char *section;  /* heading in the help that begins at this row; NULL: goes on */
 } tr_option;
 
+/* Rows of a table for a struct S, one macro for each type: one that gives a member of
+ * another type to a row does not compile. What a row has beside the arguments (`help`
+ * always; `letter`, `brief`, `aside`, `section`) follows them as `.help = "..."`. */
+#define TR_OPTION_ROW(S, member, C_type, option_type, spelled, ...)                      \
+    {                                                                                    \
+        .name = spelled, .type = option_type,                                            \
+        .offset = _Generic(&((S *)0)->member, C_type                                     \
+                           : offsetof(S, member)),                                       \
+        __VA_ARGS__                                                                      \
+    }
+#define TR_FLAG_ROW(S, member, spelled, ...)                                             \
+    TR_OPTION_ROW(S, member, bool *, TR_OPT_FLAG, spelled, __VA_ARGS__)
+#define TR_STRING_ROW(S, member, spelled, unit, ...)                                     \
+    TR_OPTION_ROW(S, member, const char **, TR_OPT_STRING, spelled, .metavar = unit,     \
+                  __VA_ARGS__)
+#define TR_LIST_ROW(S, member, spelled, unit, ...)                                       \
+    TR_OPTION_ROW(S, member, const char **, TR_OPT_LIST, spelled, .metavar = unit,       \
+                  __VA_ARGS__)
+#define TR_WISH_ROW(S, member, spelled, unit, words, ...)                                \
+    TR_OPTION_ROW(S, member, const char **, TR_OPT_WISH, spelled, .metavar = unit,       \
+                  .choices = words, __VA_ARGS__)
+#define TR_WORDS_ROW(S, member, spelled, unit, words, ...)                               \
+    TR_OPTION_ROW(S, member, tr_words *, TR_OPT_WORDS, spelled, .metavar = unit,         \
+                  .choices = words, __VA_ARGS__)
+#define TR_CHOICE_ROW(S, member, spelled, unit, unless_given, words, ...)                \
+    TR_OPTION_ROW(S, member, int *, TR_OPT_CHOICE, spelled, .metavar = unit,             \
+                  .fallback = unless_given, .choices = words, __VA_ARGS__)
+#define TR_INT_ROW(S, member, spelled, unit, unless_given, least, most, ...)             \
+    TR_OPTION_ROW(S, member, long *, TR_OPT_INT, spelled, .metavar = unit,               \
+                  .fallback = unless_given, .min = least, .max = most, __VA_ARGS__)
+#define TR_REAL_ROW(S, member, spelled, unit, unless_given, least, most, ...)            \
+    TR_OPTION_ROW(S, member, double *, TR_OPT_REAL, spelled, .metavar = unit,            \
+                  .fallback = unless_given, .min = least, .max = most, __VA_ARGS__)
+#define TR_PAIR_ROW(S, member, spelled, unit, unless_given, least, most, ...)            \
+    TR_OPTION_ROW(S, member, double(*)[2], TR_OPT_PAIR, spelled, .metavar = unit,        \
+                  .fallback = unless_given, .min = least, .max = most, __VA_ARGS__)
+#define TR_RANGE_ROW(S, member, spelled, unit, least, most, ...)                         \
+    TR_OPTION_ROW(S, member, long(*)[2], TR_OPT_RANGE, spelled, .metavar = unit,         \
+                  .min = least, .max = most, __VA_ARGS__)
+#define TR_BYTES_ROW(S, member, spelled, unit, least, most, ...)                         \
+    TR_OPTION_ROW(S, member, size_t *, TR_OPT_BYTES, spelled, .metavar = unit,           \
+                  .min = least, .max = most, __VA_ARGS__)
+
 /* A titled set of rows with the struct they fill. A group whose `target` is NULL is
  * known for help and for error messages ("--lambda is an option of ADMM") only. */
 typedef struct tr_option_group {
