@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/first_error.h"
 #include "common/base/mem.h"
 #include "common/base/partition.h"
 #include "common/series/series_private.h"
@@ -44,30 +45,22 @@ static tr_status prepare_share(tr_comm *comm, tr_series *s, const tr_series_spec
     tr_view_plans *plans = tr_view_plans_new(&s->steps, s->raw_u, s->raw_v);
     if (!plans)
         return TR_ERR_MEMORY;
-    tr_status failed = TR_OK;
-    char sentence[1024] = "";
+    tr_first_error failure = TR_NO_ERROR_YET;
 #pragma omp parallel num_threads(workers)
     {
-        tr_status mine = TR_OK;
         float *raw = tr_calloc("a view to bin", pixels, sizeof *raw);
         float *small = tr_calloc("a binned view", s->n_u * s->n_v, sizeof *small);
 #pragma omp for schedule(dynamic)
         for (size_t k = first; k < first + count; k++)
-            if (mine == TR_OK)
-                mine =
-                    raw && small ? prepare_view(s, plans, k, raw, small) : TR_ERR_MEMORY;
-        if (mine != TR_OK) {
-#pragma omp critical
-            if (failed == TR_OK) {
-                failed = mine;
-                strncpy(sentence, tr_error(), sizeof sentence - 1);
-            }
-        }
+            if (tr_first_error_needs(&failure, k))
+                tr_first_error_note(&failure, k,
+                                    raw && small ? prepare_view(s, plans, k, raw, small)
+                                                 : TR_ERR_MEMORY);
         free(raw);
         free(small);
     }
     tr_view_plans_free(plans);
-    return failed == TR_OK ? TR_OK : tr_fail(failed, "%s", sentence);
+    return tr_first_error_end(&failure);
 }
 
 /* Rank 0 makes the file, all open it, rank 0 removes its name: it is gone with the last
