@@ -128,7 +128,7 @@ void tr_result_plan(const tr_result *r, const tr_job *job)
     if (wanted(r))
         tr_info("plan: memory %.0f MiB for the report, when that of the reconstruction "
                 "is free again",
-                (double)bytes_after(r, job) / (1 << 20));
+                tr_mib(bytes_after(r, job)));
 }
 
 tr_status tr_result_prepare(tr_result *r, tr_job *job)
@@ -168,7 +168,7 @@ static tr_status measure_agreement(tr_result *r, const tr_job *job)
 {
     if (tr_agreement_bytes(job) > job->memory) {
         tr_info("the views are not compared with the tomogram: that would take %.0f MiB",
-                (double)tr_agreement_bytes(job) / (1 << 20));
+                tr_mib(tr_agreement_bytes(job)));
         return TR_OK;
     }
     double *values = tr_calloc("the views", r->n_views, sizeof *values);
