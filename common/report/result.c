@@ -109,7 +109,7 @@ static tr_status make_views(tr_result *r, tr_job *job)
     r->n_views = job->history.n_views = n;
     for (size_t k = 0; k < n; k++)
         r->views[k] = (tr_view_result){.number = run->inputs.views.view[k].section + 1,
-                                       .tilt = job->geometry.tilt[k] * 180.0 / acos(-1.0),
+                                       .tilt = job->geometry.tilt[k] * TR_DEGREES,
                                        .residual = NAN,
                                        .correlation = NAN};
     return TR_OK;
@@ -210,11 +210,10 @@ static tr_status mark_bad(tr_result *r, bool by_residual, double *work, bool *ba
     double typical = fabs(tr_median(sorted, n));
     TR_TRY(tr_outliers(angle, value, n, (by_residual ? 0.08 : 0.1) * typical,
                        (by_residual ? 0.5 : 0.3) * typical, bad));
+    const tr_geometry *g = &r->run->volumes[0].job.geometry;
     /* A residual that may be the projector's own does not count. */
     for (size_t k = 0; k < n && by_residual; k++)
-        bad[k] = bad[k] && ripple(r->views[k].tilt * TR_PI / 180.0,
-                                  (double)r->run->volumes[0].job.geometry.thickness) <
-                               0.25 * value[k];
+        bad[k] = bad[k] && ripple(g->tilt[k], (double)g->thickness) < 0.25 * value[k];
     for (size_t k = 0; k < n; k++)
         r->views[k].bad |= bad[k];
     return TR_OK;

@@ -85,7 +85,7 @@ static void say_how_it_is_aligned(const tr_inputs *in, const char *path,
             "from y%s",
             path, a->rotation,
             a->scale == 1.0 ? "" : ", shifts scaled to the size of these images");
-    if (fabs(sin(a->rotation * TR_PI / 180.0)) > 0.71 && info->nx != info->ny)
+    if (fabs(sin(a->rotation * TR_RADIANS)) > 0.71 && info->nx != info->ny)
         tr_warn("%s: the tilt axis is along the images' x, and they are not square: the "
                 "tomogram keeps their %zu columns and %zu rows, and what is beyond is "
                 "cut off",

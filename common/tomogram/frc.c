@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "formats/format.h"
+#include "common/base/angle.h"
 #include "common/base/first_error.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -53,7 +54,7 @@ static void make_taper(size_t n, double *weight)
     for (size_t i = 0; i < n; i++) {
         size_t from_end = i < n - 1 - i ? i : n - 1 - i;
         double s = from_end < edge
-                       ? sin(0.5 * M_PI * ((double)from_end + 0.5) / (double)edge)
+                       ? sin(0.5 * TR_PI * ((double)from_end + 0.5) / (double)edge)
                        : 1.0;
         weight[i] = s * s;
     }
