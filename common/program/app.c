@@ -106,7 +106,7 @@ static tr_status gather(tr_job *job, double *updates)
     if (!each)
         return tr_fail(TR_ERR_MEMORY, "not enough memory for a table");
     each[job->comm->rank] = (double)job->history.n;
-    tr_status status = job->comm->ops->sum(job->comm, each, (size_t)job->comm->size);
+    tr_status status = tr_comm_gather(job->comm, each, (size_t)job->comm->size);
     for (int r = 0; r < job->comm->size; r++)
         longest = fmax(longest, each[r]);
     free(each);

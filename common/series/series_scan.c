@@ -160,8 +160,8 @@ static tr_status report_scan(const tr_series *s)
 tr_status tr_series_scan(tr_comm *comm, tr_series *s, int threads)
 {
     TR_TRY(comm->ops->agree(comm, scan_share(comm, s, threads)));
-    _Static_assert(sizeof(view_scan) % sizeof(double) == 0, "summed as doubles");
-    TR_TRY(comm->ops->sum(comm, (double *)s->scan,
+    _Static_assert(sizeof(view_scan) % sizeof(double) == 0, "gathered as doubles");
+    TR_TRY(tr_comm_gather(comm, (double *)s->scan,
                           s->n_views * sizeof(view_scan) / sizeof(double)));
     return comm->ops->agree(comm, report_scan(s));
 }

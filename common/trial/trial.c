@@ -337,8 +337,8 @@ static tr_status try_all(trial_run *t)
         return TR_OK;
     }
     TR_TRY(comm->ops->agree(comm, try_share(t)));
-    TR_TRY(comm->ops->sum(comm, t->numbers, t->n_numbers));
-    TR_TRY(comm->ops->sum(comm, t->pixels, t->layout.n_pixels));
+    TR_TRY(tr_comm_gather(comm, t->numbers, t->n_numbers));
+    TR_TRY(tr_comm_gather(comm, t->pixels, t->layout.n_pixels));
     TR_TRY(comm->ops->agree(comm, comm->rank == 0 ? finish(t) : TR_OK));
     tr_info("everything took %.2f s", tr_now() - start);
     return TR_OK;
