@@ -123,6 +123,8 @@ void tr_command_line_free(tr_command_line *line);
 /* Whether the user gave the option; false for a name no group has. */
 bool tr_option_given(const tr_command_line *line, const char *name);
 
+/* ---- opt_help.c ---- */
+
 /* The values of a group's rows that are not aside, a line "name = value" each, to be
  * freed; NULL when memory is short. */
 char *tr_options_text(const tr_option_group *group);
@@ -145,14 +147,16 @@ void tr_options_man(FILE *out, const tr_option_group *groups, size_t n_groups);
 void tr_man_text(FILE *out, const char *text);
 void tr_options_markdown(FILE *out, const tr_option_group *groups, size_t n_groups);
 
-/* What the row takes, in words: "a whole number from 1 to 65536 pixels". Cut to size
- * bytes. */
-void tr_option_takes(const tr_option *row, char *text, size_t size);
-
 /* The value of a row's option as a user would write it, "" where it is not set: a
  * choice's word, "yes" or "no" for a flag. `place` is where the value is. Cut to size
  * bytes. */
 void tr_option_word(const tr_option *row, const void *place, char *text, size_t size);
+
+/* ---- opt.c ---- */
+
+/* What the row takes, in words: "a whole number from 1 to 65536 pixels". Cut to size
+ * bytes. */
+void tr_option_takes(const tr_option *row, char *text, size_t size);
 
 /* What the row allows, in words: "from 1 to 65536 pixels" (the unit is the metavar, if
  * that is PIXELS or DEGREES; an infinite min or max leaves that side open), the
@@ -163,6 +167,8 @@ void tr_option_allowed(const tr_option *row, char *text, size_t size);
  * when they are anything else. */
 bool tr_parse_real(const char *text, size_t length, double *value);
 
+/* ---- opt_list.c ---- */
+
 /* Whether the text is a TR_OPT_LIST of positive numbers. */
 bool tr_list_is_good(const char *list);
 
@@ -170,6 +176,8 @@ bool tr_list_is_good(const char *list);
  * of 0 or beyond n is TR_ERR_USAGE naming it, `option` ("--exclude") and n. */
 TR_CHECKED tr_status tr_list_expand(const char *option, const char *list, size_t n,
                                     bool *marks);
+
+/* ---- opt_nearest.c ---- */
 
 /* The word of n nearest to `word` (edit distance, case ignored) if it is near enough to
  * suggest (distance at most 1 + length / 3), else NULL. */

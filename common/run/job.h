@@ -1,4 +1,5 @@
-/* One reconstruction with everything decided: what app hands to a program's operator. */
+/* One reconstruction with everything decided: what the body of a program hands to its
+ * method. */
 #ifndef TR_JOB_H
 #define TR_JOB_H
 

@@ -58,6 +58,8 @@ TR_CHECKED tr_status tr_output_flush(tr_output *output);
 TR_CHECKED tr_status tr_output_write(tr_output *output, size_t slice, size_t n,
                                      float *planes);
 
+/* ---- output_finish.c ---- */
+
 /* All slices are written: add up their statistics, and look whether the volume is worth
  * anything: one of one value throughout, or with NaN, is an error. Collective. */
 TR_CHECKED tr_status tr_output_measure(tr_output *output);
@@ -71,12 +73,15 @@ TR_CHECKED tr_status tr_output_measure(tr_output *output);
 TR_CHECKED tr_status tr_outputs_finish(tr_output *const *outputs, size_t n,
                                        tr_statistics *statistics, char *scaling);
 
+/* ---- output.c ---- */
+
 /* Free it, and remove what was written unless a later run can go on from it; not
  * collective. NULL is fine. */
 void tr_output_discard(tr_output *output);
 
-/* What is unfinished is removed, or kept for a later run, when one of these signals ends
- * the program: SIGINT, SIGTERM, SIGHUP. SIGPIPE and SIGXFSZ no longer end it. */
+/* output_signals.c: what is unfinished is removed, or kept for a later run, when one of
+ * these signals ends the program: SIGINT, SIGTERM, SIGHUP. SIGPIPE and SIGXFSZ no longer
+ * end it. */
 void tr_output_watch_signals(void);
 
 /* Bytes an output of this spec needs for groups of n slices, besides the planes. */

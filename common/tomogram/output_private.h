@@ -30,6 +30,8 @@ struct tr_output {
     size_t piece_size;
 };
 
+/* ---- output.c ---- */
+
 /* (value + add) * multiply, in place. */
 void tr_output_scale(float *values, size_t n, double add, double multiply);
 size_t tr_output_section_samples(const tr_output *o);

@@ -61,24 +61,24 @@ tr_status tr_cuda_tile_backproject(tr_cuda *c, const tr_slab *s, const tr_cuda_r
 /* Forward, all independent rows; adds to views of P that are 0. */
 tr_status tr_cuda_tile_project(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
                                bool shifted, const float *x, float *p);
-/* cuda_texture.cu: all rays but those of shifted, independent rows. */
+/* texture.cu: all rays but those of shifted, independent rows. */
 bool tr_cuda_texture_fits(const tr_cuda *c, const tr_slab *s);
 tr_status tr_cuda_texture_backproject(tr_cuda *c, const tr_slab *s,
                                       const tr_subset *views, const tr_cuda_rays *rays,
                                       bool general, const float *p, float *x);
-/* cuda_general.cu: coupled rays, and backprojection of shifted, independent rows. */
+/* general.cu: coupled rays, and backprojection of shifted, independent rows. */
 tr_status tr_cuda_general_backproject(tr_cuda *c, const tr_slab *s,
                                       const tr_cuda_rays *rays, bool shifted,
                                       const float *p, float *x);
 tr_status tr_cuda_general_project(tr_cuda *c, const tr_slab *s, const tr_subset *views,
                                   const tr_cuda_rays *rays, const float *x, float *p);
-/* cuda_outer.cu: the cells outside the field, independent rows, ux > 0. P += their
+/* outer.cu: the cells outside the field, independent rows, ux > 0. P += their
  * projection, or their row sums; the cells of x become the adjoint, or the sums. */
 tr_status tr_cuda_outer_project(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
                                 const float *x, float *p);
 tr_status tr_cuda_outer_backproject(tr_cuda *c, const tr_slab *s,
                                     const tr_cuda_rays *rays, const float *p, float *x);
-/* cuda_outer_coupled.cu: the first two for rays that leave their row, of any direction.
+/* outer_coupled.cu: the first two for rays that leave their row, of any direction.
  */
 tr_status tr_cuda_outer_coupled_project(tr_cuda *c, const tr_slab *s,
                                         const tr_cuda_rays *rays, const float *x,
