@@ -1,6 +1,7 @@
 /* Who holds which rows, and which image rows its rays touch. */
 #include <math.h>
 
+#include "common/base/mem.h"
 #include "common/base/partition.h"
 #include "common/geometry/warp.h"
 #include "tiltrecz/volume.h"
@@ -90,7 +91,7 @@ static void find_window(const tr_job *job, tr_volume_plan *p)
     p->window_rows = (size_t)(high - low) + 1;
 }
 
-static size_t up(size_t n) { return (n + TR_LANES - 1) / TR_LANES * TR_LANES; }
+static size_t up(size_t n) { return tr_round_up(n, TR_LANES); }
 
 /* The rows y' that the output is made from, and the planes z' of all slices, so that a
  * row's result does not depend on which of them are wanted. Rows outside the image would

@@ -31,7 +31,7 @@ typedef struct tr_options {
     long slices[2]; /* first and last output slice, both included; -1: all */
     long bin;
     /* data */
-    bool log; /* --log BASE given (set by app from tr_option_given) */
+    bool log; /* --log BASE given (set by tr_command_parse) */
     double log_base;
     bool invert;
     double scale[2]; /* ADD, MUL: written value = (value + ADD) * MUL */

@@ -163,8 +163,7 @@ static void put_settings(FILE *out, const tr_result *r)
                     o->name);
             tr_html_text(out, *value ? value : "\342\200\223");
             if (*value && o->metavar && o->type != TR_OPT_STRING &&
-                (strcmp(o->metavar, "PIXELS") == 0 ||
-                 strcmp(o->metavar, "TR_DEGREES") == 0))
+                (strcmp(o->metavar, "PIXELS") == 0 || strcmp(o->metavar, "DEGREES") == 0))
                 fputs(*o->metavar == 'P' ? " pixels" : " degrees", out);
             fputs("</td></tr>\n", out);
         }

@@ -11,7 +11,7 @@
 #include "common/geometry/warp.h"
 
 static const double ISOLATED = 0.25; /* edges below this: nothing goes on */
-static const double STEEPEST = 80.0 * TR_PI / 180.0;
+static const double STEEPEST = 80.0 * TR_RADIANS;
 enum { MOST_CELLS = 64 };
 
 /* How far beyond the width a view's rays are seen from, in planes 0 .. last. */

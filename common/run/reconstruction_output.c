@@ -125,7 +125,7 @@ static tr_status set_path(tr_reconstruction *r, const char *path)
     r->job.output_spec.path = path;
     const char *slash = strrchr(path, '/');
     int folder = slash ? (int)(slash - path + 1) : 0;
-    r->scratch = tr_format_string("%.*s.%s.binned", folder, path, path + folder);
+    r->scratch = tr_format_string("%.*s.%s.prepared", folder, path, path + folder);
     return r->scratch ? TR_OK : TR_ERR_MEMORY;
 }
 

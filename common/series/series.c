@@ -91,9 +91,10 @@ static tr_status copy_part(const tr_series *whole, const size_t *part, size_t n,
     if (whole->prepared < 0)
         return TR_OK;
     s->prepared = fcntl(whole->prepared, F_DUPFD_CLOEXEC, 0);
-    return s->prepared >= 0 ? TR_OK
-                            : tr_fail(TR_ERR_DATA, "reading the binned series failed: %s",
-                                      strerror(errno));
+    return s->prepared >= 0
+               ? TR_OK
+               : tr_fail(TR_ERR_DATA, "reading the prepared series failed: %s",
+                         strerror(errno));
 }
 
 tr_status tr_series_part(const tr_series *whole, const size_t *part, size_t n,
@@ -149,7 +150,7 @@ static tr_status read_prepared(const tr_series *s, size_t k, const tr_window_2d 
             if (n < 0 && errno == EINTR)
                 continue;
             if (n <= 0)
-                return tr_fail(TR_ERR_DATA, "reading the binned series failed: %s",
+                return tr_fail(TR_ERR_DATA, "reading the prepared series failed: %s",
                                n ? strerror(errno) : "it ends early");
             to += n, offset += n, bytes -= (size_t)n;
         }

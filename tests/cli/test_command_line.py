@@ -1,11 +1,12 @@
 """What users type: alone in a folder, with a tilt.com, in upstream TiltRec's words."""
 import re
+import subprocess
 
 import numpy as np
 import pytest
 
 import reference
-from conftest import difference, read_mrc, write_mrc, write_series
+from conftest import ROOT, difference, read_mrc, write_mrc, write_series
 from reference import Geometry
 
 TILTS = np.array([-60, -42, -20, -5, 3, 21, 36, 47, 60])
@@ -211,3 +212,23 @@ def test_scale_of_the_com_file_is_imods(tiltrec, folder, views, log):
     expected = (expected / mean_weight / len(TILTS) + 1.25) * 0.5
     ours = read_mrc(folder / "com_rec.mrc")
     assert difference(ours, expected) < 1e-5
+
+
+TYPES = {"FLAG": ("bool m", ""), "STRING": ("const char *m", '"X", '), "LIST": ("const char *m", '"X", '),
+         "WISH": ("const char *m", '"X", "a", '), "WORDS": ("tr_words m", '"X", "a", '),
+         "CHOICE": ("int m", '"X", "a", "a b", '), "INT": ("long m", '"X", "0", 0, 1, '),
+         "REAL": ("double m", '"X", "0", 0, 1, '), "PAIR": ("double m[2]", '"X", "0", 0, 1, '),
+         "RANGE": ("long m[2]", '"X", 0, 1, '), "BYTES": ("size_t m", '"X", 0, 1, ')}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_row_sets_a_member_of_its_type_only(tmp_path, kind):
+    """The macros of opt.h: any other member is refused by the compiler."""
+    for member in sorted({member for member, _ in TYPES.values()} | {"float m", "unsigned m"}):
+        source = tmp_path / "row.c"
+        source.write_text(f"""#include "common/options/opt.h"
+typedef struct s {{ char before; {member}; }} s;
+const tr_option row = TR_{kind}_ROW(s, m, "name", {TYPES[kind][1]}.help = "Help");""")
+        done = subprocess.run(["cc", "-std=c11", "-fsyntax-only", "-I", ROOT, source],
+                              capture_output=True, text=True)
+        assert (done.returncode == 0) == (member == TYPES[kind][0]), (member, done.stderr)
