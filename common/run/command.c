@@ -147,7 +147,11 @@ tr_status tr_command_set_algorithm(tr_command *c, const char *name)
     c->params = NULL;
     c->n_groups = 0;
     TR_TRY(find_algorithm(c, name));
-    return make_groups(c);
+    TR_TRY(make_groups(c));
+    int n = 0; /* what is given is known by the rows there are */
+    while (c->arguments[n])
+        n++;
+    return tr_command_parse_again(c, n, c->arguments);
 }
 
 void tr_command_free(tr_command *c)

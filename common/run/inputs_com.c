@@ -157,8 +157,8 @@ tr_status tr_inputs_apply_com(tr_inputs *in, tr_command *c)
     while (c->arguments[n])
         n++;
     bool sirt = in->com.sirt_iterations > 0 && !tr_option_given(&c->line, "algorithm");
-    if (sirt)
-        TR_TRY(tr_command_set_algorithm(c, "SIRT"));
+    if (sirt && tr_command_set_algorithm(c, "SIRT") != TR_OK)
+        return tr_fail(TR_ERR_USAGE, "%s (with what %s says)", tr_error(), file);
     c->extended = tr_calloc("arguments", (size_t)n + MOST_ADDED + 1, sizeof(char *));
     if (!c->extended)
         return TR_ERR_MEMORY;
