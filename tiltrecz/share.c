@@ -29,7 +29,7 @@ tr_ray tr_volume_ray(const tr_job *job, size_t view, size_t slice, long row)
     double m[6];
     if (job->transforms)
         tr_transform_inverse(&job->views->view[view].transform, job->geometry.n_u,
-                             job->geometry.n_v, m);
+                             job->geometry.n_v, job->geometry.n_u, job->geometry.n_v, m);
     return tr_geometry_direct_ray(&job->geometry, view, job->transforms ? m : NULL,
                                   (double)slice, (double)row);
 }

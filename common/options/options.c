@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "common/base/mem.h"
+#include "formats/alignment_list.h"
 
 /* Rows that set a member of tr_options. */
 #define FLAG(...) TR_FLAG_ROW(tr_options, __VA_ARGS__)
@@ -32,16 +33,20 @@ const tr_option tr_common_options[] = {
                    "the current folder",
            .brief = "Tomogram to write; unless given, SERIES_rec.mrc"),
     STRING(tilts, "tilts", "FILE", .aside = true, .letter = 't',
-           .help = "Tilt angles in degrees (.tlt, .rawtlt, .mdoc), or an alignment with "
-                   "the views that it leaves out (AreTomo's .aln, RELION's .star); "
-                   "unless given, the file beside the series that has its name",
+           .help = "Tilt angles in degrees, or an alignment with them and the views that "
+                   "it leaves out, from" TR_ANGLE_ENDINGS "; unless given, the file "
+                   "beside the series that has its name",
            .brief = "Tilt angles; unless given, the file beside SERIES"),
     STRING(xtilts, "xtilts", "FILE", .aside = true,
            .help = "Tilt about the x axis of each view in degrees (IMOD's .xtilt), "
                    "subtracted from the pitch"),
     STRING(transforms, "transforms", "FILE", .aside = true,
-           .help = "Alignment (.xf, .aln, .star) to apply to the views while reading a "
-                   "series that is not aligned yet"),
+           .help = "Alignment, from" TR_TRANSFORM_ENDINGS ", to apply to the views while "
+                   "reading a series that is not aligned yet; unless given, the file "
+                   "beside such a series that has its name"),
+    FLAG(aligned, "aligned", .aside = true,
+         .help = "The views are aligned already, whatever the series' name and the files "
+                 "beside it say"),
     STRING(initial, "initial", "FILE", .aside = true,
            .help = "Tomogram from which an iterative algorithm starts, instead of zero"),
     CHOICE(outside, "outside", "WHAT", "auto", "auto continue zero",
@@ -79,6 +84,13 @@ const tr_option tr_common_options[] = {
     INT(width, "width", "PIXELS", NULL, 1, 65536, .letter = 'w',
         .help = "Width of the tomogram across the tilt axis, in unbinned pixels; unless "
                 "given, that of the views"),
+    PAIR(size, "size", "X,Y", NULL, 0, 0, .aside = true,
+         .help = "Columns and rows of the views once aligned, in unbinned pixels; unless "
+                 "given, those of the raw images, turned if the tilt axis is along their "
+                 "x"),
+    REAL(pixel, "pixel", "ANGSTROMS", NULL, 0.001, 1e6, .aside = true,
+         .help = "Size of a pixel of the series; unless given, what its header says, or "
+                 "else the files beside it"),
     REAL(tilt_offset, "tilt-offset", "DEGREES", "0", -180, 180,
          .help = "Added to every tilt angle", .brief = "Added to every tilt angle"),
     REAL(axis_shift, "axis-shift", "PIXELS", "0", -65536, 65536,

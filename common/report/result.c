@@ -81,9 +81,11 @@ static void find_inputs(tr_result *r)
     const tr_run *run = r->run;
     add_input(r, "series", run->inputs.series_path);
     add_input(r, "tilt angles", run->inputs.tilts_path);
-    add_input(r, "tilt angles", run->inputs.alignment.further);
+    add_input(r, "tilt angles", run->inputs.angles.further);
     add_input(r, "x-tilts", run->command.options.xtilts);
-    add_input(r, "transforms", run->command.options.transforms);
+    if (run->inputs.transforms_path != run->inputs.tilts_path)
+        add_input(r, "transforms", run->inputs.transforms_path);
+    add_input(r, "transforms", run->inputs.transforms.further);
     add_input(r, "initial volume", run->command.options.initial);
     add_input(r, "tilt.com", run->command.options.imod_com);
     add_input(r, "tilt.com", run->inputs.found.imod_com);

@@ -11,6 +11,7 @@
 typedef struct tr_series_spec {
     const tr_views *views; /* which sections of the file, in this order */
     bool transforms;       /* apply theirs, whose shifts are in pixels after binning */
+    size_t n_u, n_v;       /* then: of the views as delivered; without as they are */
     bool log;              /* value -> -ln(value + log_base), before anything else */
     double log_base;
     bool invert;         /* value -> -value, last */

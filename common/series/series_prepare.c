@@ -11,7 +11,7 @@
 
 static tr_status write_prepared(const tr_series *s, size_t k, const float *image)
 {
-    size_t bytes = s->n_u * s->n_v * sizeof *image;
+    size_t bytes = s->own_u * s->own_v * sizeof *image;
     off_t offset = (off_t)(s->place[k] * bytes);
     for (const char *from = (const char *)image; bytes;) {
         ssize_t n = pwrite(s->prepared, from, bytes, offset);
@@ -49,7 +49,8 @@ static tr_status prepare_share(tr_comm *comm, tr_series *s, const tr_series_spec
 #pragma omp parallel num_threads(workers)
     {
         float *raw = tr_calloc("a view to prepare", pixels, sizeof *raw);
-        float *prepared = tr_calloc("a prepared view", s->n_u * s->n_v, sizeof *prepared);
+        float *prepared =
+            tr_calloc("a prepared view", s->own_u * s->own_v, sizeof *prepared);
 #pragma omp for schedule(dynamic)
         for (size_t k = first; k < first + count; k++)
             if (tr_first_error_needs(&failure, k))
