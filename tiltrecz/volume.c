@@ -219,39 +219,16 @@ static tr_status volume_adjoint(const tr_linop *A, const tr_subset *views,
     return finish_pass(A, views, start, clear_spare(A, plan->rows, x));
 }
 
-/* A new vector, 1 on the rows in use and 0 elsewhere. */
-static tr_status new_ones(const tr_volume_operator *op, tr_vec *v)
-{
-    const tr_linop *A = &op->A;
-    TR_TRY(A->backend->alloc(A->device, v->lines * v->rows, &v->data));
-    TR_TRY(A->backend->fill(A->device, v, 1.0f));
-    return clear_spare(A, op->plan->rows, v);
-}
-
 static tr_status volume_row_sums(const tr_linop *A, const tr_subset *views, tr_vec *p)
 {
     tr_volume_operator *op = self(A);
     if (!op->plan->coupled)
         return A->backend->row_sums(A->device, &op->slab, views, p);
-    tr_vec ones = {.lines = tr_volume_lines(A->slab), .rows = A->slab->rows};
-    tr_status status = new_ones(op, &ones);
-    if (status == TR_OK)
-        status = volume_forward(A, views, &ones, p);
+    tr_vec ones;
+    TR_TRY(tr_linop_ones(A, false, &ones));
+    tr_status status = volume_forward(A, views, &ones, p);
     A->backend->free(A->device, ones.data);
     return status;
-}
-
-static tr_status clear_guards(const tr_volume_operator *op, tr_vec *p)
-{
-    const tr_linop *A = &op->A;
-    for (size_t view = 0; view < A->slab->n_views; view++) {
-        size_t line = view * columns_of(op);
-        const tr_rows left = {line, 1, 0, p->rows},
-                      right = {line + A->slab->n_u + 1, 2, 0, p->rows};
-        TR_TRY(A->backend->set_rows(A->device, &left, NULL, p));
-        TR_TRY(A->backend->set_rows(A->device, &right, NULL, p));
-    }
-    return TR_OK;
 }
 
 static tr_status volume_col_sums(const tr_linop *A, const tr_subset *views, tr_vec *x)
@@ -259,12 +236,9 @@ static tr_status volume_col_sums(const tr_linop *A, const tr_subset *views, tr_v
     tr_volume_operator *op = self(A);
     if (!op->plan->coupled)
         return A->backend->col_sums(A->device, &op->slab, views, x);
-    tr_vec ones = {.lines = tr_projection_lines(A->slab), .rows = A->slab->p_rows};
-    tr_status status = new_ones(op, &ones);
-    if (status == TR_OK)
-        status = clear_guards(op, &ones);
-    if (status == TR_OK)
-        status = volume_adjoint(A, views, &ones, x);
+    tr_vec ones;
+    TR_TRY(tr_linop_ones(A, true, &ones));
+    tr_status status = volume_adjoint(A, views, &ones, x);
     A->backend->free(A->device, ones.data);
     return status;
 }

@@ -175,8 +175,7 @@ static tr_status adjoint(const tr_linop *A, const tr_subset *views, const tr_vec
 
 /* ---- sums ---- */
 
-/* 1 in a new vector; 0 on guards and, where rays leave their row, on rows not in use. */
-static tr_status new_ones(const tr_linop *A, bool images, tr_vec *v)
+tr_status tr_linop_ones(const tr_linop *A, bool images, tr_vec *v)
 {
     const tr_backend *b = A->backend;
     const tr_slab *s = A->slab;
@@ -232,7 +231,7 @@ static tr_status apply_to_ones(const tr_linop *A, bool back, const tr_subset *vi
     bool in = back ? to_images(A) : from_images(A);
     bool out = back ? from_images(A) : to_images(A);
     tr_vec ones, all;
-    TR_TRY(new_ones(A, in, &ones));
+    TR_TRY(tr_linop_ones(A, in, &ones));
     tr_status status;
     if (sums->rows > 1) {
         status = apply(A, back, views, &ones, sums);

@@ -77,6 +77,11 @@ TR_CHECKED tr_status tr_linop_weight(const tr_linop *A, const tr_vec *left,
 TR_CHECKED tr_status tr_linop_sum(const tr_linop *const *parts, size_t n,
                                   tr_linop **made);
 
+/* What an operator takes its sums from: a new vector of projections or of a volume, 1 but
+ * for guards and, where rays leave their row, rows not in use, which are 0. Freed by the
+ * backend's `free`; there is none after an error. */
+TR_CHECKED tr_status tr_linop_ones(const tr_linop *A, bool images, tr_vec *ones);
+
 /* Only the operator itself, not its parts; NULL is fine. */
 void tr_linop_free(tr_linop *made);
 

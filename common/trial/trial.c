@@ -249,7 +249,7 @@ static tr_status reconstruct_slabs(trial_run *t, slab_sink *w)
     return TR_OK;
 }
 
-static tr_status try_value(trial_run *t, size_t k)
+static tr_status run_value(trial_run *t, size_t k)
 {
     TR_ASSERT(t->geometries);
     const tr_geometry *g = &t->geometries[k];
@@ -269,14 +269,14 @@ static tr_status try_value(trial_run *t, size_t k)
     return status;
 }
 
-static tr_status try_share(trial_run *t)
+static tr_status run_share(trial_run *t)
 {
     double start = tr_now();
     size_t ranks = (size_t)t->comm->size, rank = (size_t)t->comm->rank;
     tr_status status = TR_OK;
     for (size_t k = rank; k < t->spec->n && status == TR_OK; k += ranks) {
         tr_log_hush(true);
-        status = try_value(t, k);
+        status = run_value(t, k);
         tr_log_hush(false);
         tr_log_progress(tr_trial_name(t->spec->what), (double)(k + 1), (double)t->spec->n,
                         t->updates * (double)ranks, tr_now() - start);
@@ -326,7 +326,7 @@ static tr_status finish(trial_run *t)
     return TR_OK;
 }
 
-static tr_status try_all(trial_run *t)
+static tr_status run_all(trial_run *t)
 {
     tr_comm *comm = t->comm;
     double start = tr_now();
@@ -336,7 +336,7 @@ static tr_status try_all(trial_run *t)
         tr_info("this was a dry run: nothing is written");
         return TR_OK;
     }
-    TR_TRY(comm->ops->agree(comm, try_share(t)));
+    TR_TRY(comm->ops->agree(comm, run_share(t)));
     TR_TRY(tr_comm_gather(comm, t->numbers, t->n_numbers));
     TR_TRY(tr_comm_gather(comm, t->pixels, t->layout.n_pixels));
     TR_TRY(comm->ops->agree(comm, comm->rank == 0 ? finish(t) : TR_OK));
@@ -347,7 +347,7 @@ static tr_status try_all(trial_run *t)
 tr_status tr_trial_run(const tr_run *run, tr_comm *comm)
 {
     trial_run t = {.run = run, .comm = comm, .spec = &run->command.trial};
-    tr_status status = try_all(&t);
+    tr_status status = run_all(&t);
     for (size_t k = 0; t.geometries && k < t.spec->n; k++)
         tr_geometry_free(&t.geometries[k]);
     free(t.geometries);

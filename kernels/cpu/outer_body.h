@@ -169,17 +169,29 @@ static void backproject_outer_task(const tr_slab *s, const tr_subset *views,
     }
 }
 
-/* Every cell gets its views in their order from one task, however the planes are cut. */
-static void backproject_outer_rows(const tr_slab *s, const tr_subset *views,
-                                   const float *p, float *x, int threads)
+typedef void outer_run(const tr_slab *s, const tr_subset *views, const outer_task *t,
+                       const float *p, float *x);
+
+/* Lanes and planes shared out to tasks. Every cell gets its views in their order from one
+ * task, however the planes are cut. */
+static void backproject_cells(outer_run *run, size_t lanes, const tr_slab *s,
+                              const tr_subset *views, const float *p, float *x,
+                              int threads)
 {
-    size_t lanes = task_lanes(s), chunks = (s->rows + lanes - 1) / lanes;
+    size_t chunks = (s->rows + lanes - 1) / lanes;
     size_t parts = ((size_t)threads + chunks - 1) / chunks;
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (size_t task = 0; task < chunks * parts; task++) {
         size_t part = task / chunks, lane = task % chunks * lanes;
         const outer_task t = {lane, min_size(lanes, s->rows - lane),
                               s->n_z * part / parts, s->n_z * (part + 1) / parts};
-        backproject_outer_task(s, views, &t, p, x);
+        if (t.first_plane < t.end_plane)
+            run(s, views, &t, p, x);
     }
+}
+
+static void backproject_outer_rows(const tr_slab *s, const tr_subset *views,
+                                   const float *p, float *x, int threads)
+{
+    backproject_cells(backproject_outer_task, task_lanes(s), s, views, p, x, threads);
 }

@@ -308,16 +308,7 @@ static void backproject_coupled_task(const tr_slab *s, const tr_subset *views,
 static void backproject_outer_coupled(const tr_slab *s, const tr_subset *views,
                                       const float *p, float *x, int threads)
 {
-    size_t lanes = band_lanes(s), chunks = (s->rows + lanes - 1) / lanes;
-    size_t parts = ((size_t)threads + chunks - 1) / chunks;
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (size_t task = 0; task < chunks * parts; task++) {
-        size_t part = task / chunks, lane = task % chunks * lanes;
-        const outer_task t = {lane, min_size(lanes, s->rows - lane),
-                              s->n_z * part / parts, s->n_z * (part + 1) / parts};
-        if (t.first_plane < t.end_plane)
-            backproject_coupled_task(s, views, &t, p, x);
-    }
+    backproject_cells(backproject_coupled_task, band_lanes(s), s, views, p, x, threads);
 }
 
 /* ---- the entries of the table ---- */

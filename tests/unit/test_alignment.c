@@ -1,43 +1,14 @@
 /* Alignments of AreTomo and RELION: which view a row is, and the arithmetic, against
  * numbers worked out by hand. What a damaged file is told is in tests/cli. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "formats/alignment.h"
 
-static char path[] = "/tmp/tr_test_XXXXXX";
+#define TEST_FILE "alignment.txt"
+#include "text_fixture.h"
+
 static const tr_aligned_series series = {
     .path = "a/TS_1.mrc", .nx = 32, .ny = 30, .nz = 4, .pixel = 2.0};
-
-static int make_file(void **state)
-{
-    (void)state;
-    int fd = mkstemp(path);
-    return fd < 0 ? -1 : close(fd);
-}
-
-static int remove_file(void **state)
-{
-    (void)state;
-    return unlink(path);
-}
-
-static void write_text(const char *text)
-{
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    fputs(text, file);
-    assert_int_equal(fclose(file), 0);
-}
 
 static tr_alignment reads(const char *text)
 {
@@ -174,5 +145,5 @@ int main(void)
         cmocka_unit_test(star_names_are_sections_only_of_one_file),
         cmocka_unit_test(star_of_several_series),
     };
-    return cmocka_run_group_tests(tests, make_file, remove_file);
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

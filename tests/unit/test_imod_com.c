@@ -1,44 +1,15 @@
 /* IMOD's tilt.com: every entry that is honoured, what is reported as not honoured, and
  * what is refused. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "formats/tilt_angles.h"
 
-static char folder[] = "tr_test_XXXXXX";
-static char path[128];
-
-static int make_folder(void **state)
-{
-    (void)state;
-    if (!mkdtemp(folder))
-        return -1;
-    snprintf(path, sizeof path, "%s/tilt.com", folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    unlink(path);
-    return rmdir(folder);
-}
+#define TEST_FILE "tilt.com"
+#include "text_fixture.h"
 
 static tr_status read_text(const char *text, tr_imod_com *com)
 {
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
+    write_text(text);
     return tr_imod_com_read(path, com);
 }
 

@@ -1,7 +1,6 @@
 /* What lies outside the field: its projection against a fine sampling of the same
  * staircase, sums, and the exact adjoint. */
-#include "kernels/outer_body.h"
-#include "backend_fixture.h"
+#include "outer_fixture.h"
 
 enum { VIEWS = 9, ROWS = 48 };
 
@@ -20,8 +19,11 @@ static const outer_case cases[] = {
     {"shifted the other way", 24, 24, 5, 16, 60, -70},
 };
 
-static void make_slab(const outer_case *c, tr_ray *rays, tr_slab *s)
+static const char *make_slab(size_t k, tr_ray *rays, tr_slab *s)
 {
+    if (k >= sizeof cases / sizeof *cases)
+        return NULL;
+    const outer_case *c = &cases[k];
     for (int i = 0; i < VIEWS; i++) {
         double tilt = (-1.0 + 2.0 * i / (VIEWS - 1)) * c->range * M_PI / 180.0;
         double ux = cos(tilt), uz = -sin(tilt);
@@ -40,50 +42,16 @@ static void make_slab(const outer_case *c, tr_ray *rays, tr_slab *s)
                    .p_rows = ROWS,
                    .outer = c->outer,
                    .rays = rays};
-}
-
-typedef void outer_check(const fixture *f, const tr_slab *s, const char *name);
-
-static void for_all(outer_check *check)
-{
-    for (int i = 0; i < N_VARIANTS; i++) {
-        fixture f;
-        if (!open_variant(&f, i, 2))
-            continue;
-        for (size_t k = 0; f.exact && k < sizeof cases / sizeof *cases; k++) {
-            tr_ray rays[VIEWS];
-            tr_slab s;
-            char name[100];
-            make_slab(&cases[k], rays, &s);
-            snprintf(name, sizeof name, "%s, %s", f.name, cases[k].name);
-            check(&f, &s, name);
-        }
-        close_backend(&f);
-    }
+    return c->name;
 }
 
 /* ---- against samples ---- */
 
-/* Where a cell begins and ends on the positive side, by adding up its widths. */
-static double inner_end(size_t cell)
-{
-    double at = 0.0;
-    for (size_t k = 0; k < cell; k++)
-        at += 4.0 * pow(2.0, (double)(k / 4));
-    return at;
-}
-
 /* The density at voxel position x of a plane and row, 0 within the core. */
 static double density(const tr_slab *s, const vec *x, size_t iz, size_t row, double at)
 {
-    double beyond = at < -0.5 ? -0.5 - at : at - ((double)s->n_x - 0.5);
-    if (beyond <= 0.0)
-        return 0.0;
-    size_t k = 0;
-    while (k + 1 < s->outer && inner_end(k + 1) <= beyond)
-        k++;
-    size_t i = at < 0.0 ? s->outer - 1 - k : s->outer + s->n_x + k;
-    return x->host[tr_line_at(s, iz, i) * s->rows + row];
+    bool outside = at < -0.5 || at > (double)s->n_x - 0.5;
+    return outside ? x->host[line_outside(s, iz, at) * s->rows + row] : 0.0;
 }
 
 static double sampled(const tr_slab *s, const vec *x, size_t view, size_t u, size_t row)
@@ -130,7 +98,7 @@ static void check_samples(const fixture *f, const tr_slab *s, const char *name)
 static void test_samples(void **state)
 {
     (void)state;
-    for_all(check_samples);
+    for_all_slabs(make_slab, check_samples);
 }
 
 /* ---- the adjoint ---- */
@@ -152,7 +120,7 @@ static void check_adjoint(const fixture *f, const tr_slab *s, const char *name)
 static void test_adjoint(void **state)
 {
     (void)state;
-    for_all(check_adjoint);
+    for_all_slabs(make_slab, check_adjoint);
 }
 
 /* ---- sums ---- */
@@ -210,7 +178,7 @@ static void check_sums(const fixture *f, const tr_slab *s, const char *name)
 static void test_sums(void **state)
 {
     (void)state;
-    for_all(check_sums);
+    for_all_slabs(make_slab, check_sums);
 }
 
 /* ---- row by row ---- */

@@ -1,42 +1,12 @@
 /* Views: choosing among them, and what files fill in, against files written by hand. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "common/geometry/geometry.h"
 #include "common/run/halves.h"
 #include "common/views/views.h"
 
-static char path[] = "/tmp/tr_test_XXXXXX";
-
-static int make_file(void **state)
-{
-    (void)state;
-    int fd = mkstemp(path);
-    return fd < 0 ? -1 : close(fd);
-}
-
-static int remove_file(void **state)
-{
-    (void)state;
-    return unlink(path);
-}
-
-static void write_text(const char *text)
-{
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    fputs(text, file);
-    assert_int_equal(fclose(file), 0);
-}
+#define TEST_FILE "views.txt"
+#include "text_fixture.h"
 
 /* Of sections a and b. */
 static tr_views two_views(size_t a, size_t b)
@@ -323,5 +293,5 @@ int main(void)
         cmocka_unit_test(test_geometry_of_views),
         cmocka_unit_test(test_every_second_view),
     };
-    return cmocka_run_group_tests(tests, make_file, remove_file);
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
