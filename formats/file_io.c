@@ -3,12 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/base/mem.h"
+#include "common/base/file_name.h"
 
 tr_status tr_read_at(int fd, const char *path, void *buffer, size_t bytes,
                      uint64_t offset)
@@ -72,43 +71,9 @@ tr_status tr_reserve(int fd, const char *path, uint64_t bytes)
     return TR_OK;
 }
 
-static bool write_all(int fd, const char *bytes, size_t n)
-{
-    while (n > 0) {
-        ssize_t written = write(fd, bytes, n);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            return false;
-        bytes += written;
-        n -= (size_t)written;
-    }
-    return true;
-}
-
 tr_status tr_write_whole(const char *path, const void *bytes, size_t n)
 {
-    struct stat there;
-    bool direct = stat(path, &there) == 0 && !S_ISREG(there.st_mode);
-    char *fresh = tr_format_string("%s%s", path, direct ? "" : ".partial");
-    if (!fresh)
-        return TR_ERR_MEMORY;
-    int fd = open(fresh, O_WRONLY | O_CREAT | O_CLOEXEC | (direct ? 0 : O_TRUNC), 0666);
-    bool good = fd >= 0 && write_all(fd, bytes, n);
-    if (good && !direct)
-        good = fsync(fd) == 0 || errno == EINVAL || errno == ENOSYS;
-    int error = errno;
-    if (fd >= 0 && close(fd) != 0 && good) {
-        good = false;
-        error = errno;
-    }
-    if (good && !direct && rename(fresh, path) != 0) {
-        good = false;
-        error = errno;
-    }
-    if (!good && fd >= 0 && !direct)
-        unlink(fresh);
-    free(fresh);
-    return good ? TR_OK
-                : tr_fail(TR_ERR_DATA, "%s cannot be written: %s", path, strerror(error));
+    tr_whole_file whole;
+    TR_TRY(tr_whole_file_begin(path, &whole));
+    return tr_whole_file_end(&whole, fwrite(bytes, 1, n, whole.file) == n);
 }

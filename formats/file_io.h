@@ -18,9 +18,8 @@ TR_CHECKED tr_status tr_write_at(int fd, const char *path, const void *buffer,
  * shows at once. Where the file system cannot do that the file is only lengthened. */
 TR_CHECKED tr_status tr_reserve(int fd, const char *path, uint64_t bytes);
 
-/* A small file of these bytes: written beside its name (with ".partial" after it) and
- * renamed when it is complete, so that a reader sees all of it or what was there before.
- * What is no regular file, such as /dev/stdout, is written to directly. */
+/* A small file of these bytes, which has its name only when it is complete, so that a
+ * reader sees all of it or what was there before (tr_whole_file_begin). */
 TR_CHECKED tr_status tr_write_whole(const char *path, const void *bytes, size_t n);
 
 #endif

@@ -448,8 +448,9 @@ static tr_status open_contents(hdf_state *hdf, int fd, tr_image_info *info)
     uint64_t file_bytes = (uint64_t)status.st_size;
     char unpacked[32];
     snprintf(unpacked, sizeof unpacked, "/dev/fd/%d", fd);
-    hdf->file =
-        H5Fopen(info->compressed ? unpacked : hdf->path, H5F_ACC_RDONLY, tr_hdf_access());
+    hdf->file = info->compressed
+                    ? H5Fopen(unpacked, H5F_ACC_RDONLY, tr_hdf_nameless_access())
+                    : H5Fopen(hdf->path, H5F_ACC_RDONLY, tr_hdf_access());
     if (hdf->file < 0)
         return tr_hdf_fail(hdf->path, "it is damaged or cannot be opened");
     if (H5Lexists(hdf->file, "/MDF", H5P_DEFAULT) > 0 &&

@@ -8,7 +8,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static hid_t file_access;
+static hid_t file_access, nameless_access;
 
 /* Of the link to another file met since tr_hdf_enter; "" for none. */
 static char linked[256];
@@ -47,6 +47,9 @@ static void set_up(void)
 #if H5_VERSION_GE(1, 10, 7)
     H5Pset_file_locking(file_access, false, true);
 #endif
+    /* The usual driver asks for the real path of what is a link, and there is none. */
+    nameless_access = H5Pcopy(file_access);
+    H5Pset_fapl_stdio(nameless_access);
     if (H5Lregister(&links) < 0)
         H5Lunregister(H5L_TYPE_EXTERNAL); /* followed in no case */
 }
@@ -120,3 +123,4 @@ tr_status tr_hdf_fail(const char *path, const char *format, ...)
 }
 
 hid_t tr_hdf_access(void) { return file_access; }
+hid_t tr_hdf_nameless_access(void) { return nameless_access; }

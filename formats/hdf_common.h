@@ -30,6 +30,8 @@ TR_CHECKED tr_status tr_hdf_check_storage(const char *path, const char *name,
 /* File access properties (not to be closed) without file locks, which network file
  * systems often refuse. */
 hid_t tr_hdf_access(void);
+/* The same for reading a file that has lost its name, as /dev/fd/N. */
+hid_t tr_hdf_nameless_access(void);
 
 tr_status tr_hdf_create(const char *path, const tr_volume_spec *spec,
                         uint64_t **section_offset);

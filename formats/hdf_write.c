@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/file_name.h"
 #include "common/base/mem.h"
 #include "formats/file_io.h"
 #include "formats/hdf_common.h"
@@ -256,7 +257,7 @@ static tr_status create_locked(const char *path, const tr_volume_spec *spec,
 static tr_status reserve(const char *path)
 {
     struct stat status;
-    int fd = open(path, O_RDWR | O_CLOEXEC);
+    int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &status) != 0)
         return tr_fail(TR_ERR_DATA, "cannot open %s: %s", path, strerror(errno));
     tr_status result = tr_reserve(fd, path, (uint64_t)status.st_size);
@@ -272,7 +273,7 @@ tr_status tr_hdf_create(const char *path, const tr_volume_spec *spec,
     uint64_t *offset = tr_calloc("section offsets", spec->nz, sizeof *offset);
     if (!offset)
         return TR_ERR_MEMORY;
-    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    int fd = tr_file_create(path, 0666);
     if (fd < 0) {
         free(offset);
         return tr_fail(TR_ERR_DATA, "cannot create %s: %s", path, strerror(errno));
@@ -362,6 +363,10 @@ static tr_status write_packed(const char *packed, hid_t from, const tr_volume_sp
 {
     hsize_t chunk[3];
     packed_chunk(spec, chunk);
+    int fd = tr_file_create(packed, 0666); /* not through a link, as HDF5 would */
+    if (fd < 0)
+        return tr_fail(TR_ERR_DATA, "cannot create %s: %s", packed, strerror(errno));
+    close(fd);
     hid_t file = H5Fcreate(packed, H5F_ACC_TRUNC, H5P_DEFAULT, tr_hdf_access());
     if (file < 0)
         return tr_hdf_fail(packed, "it cannot be created");

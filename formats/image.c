@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "common/base/file_name.h"
 #include "common/base/mem.h"
 #include "formats/file_io.h"
 #include "formats/format.h"
@@ -114,26 +115,24 @@ static tr_status unpack_into(const char *path, gzFile in, uint64_t most, int out
     return status;
 }
 
-/* Put the unpacked contents, of `most` bytes or a little more, in a file in the folder
- * for temporary files, in the place of image->fd. The file has lost its name, and
- * vanishes when closed, unless `named`: then *name, from malloc, is to be unlinked. */
-static tr_status unpack(tr_image *image, uint64_t most, bool named, char **name)
+/* Put the unpacked contents, of `most` bytes or a little more, in a file without a name
+ * in the folder for temporary files, in the place of image->fd. */
+static tr_status unpack(tr_image *image, uint64_t most)
 {
     const char *folder = getenv("TMPDIR");
     char *path =
-        tr_format_string("%s/tiltrec-XXXXXX", folder && *folder ? folder : "/tmp");
+        tr_format_string("%s/tiltrec-unpacked", folder && *folder ? folder : "/tmp");
     if (!path)
         return TR_ERR_MEMORY;
-    int unpacked = mkstemp(path);
+    int unpacked = tr_file_unnamed(path);
     gzFile in = NULL;
     tr_status status = TR_OK;
     if (unpacked < 0)
         status = tr_fail(TR_ERR_DATA,
-                         "cannot unpack %s: no temporary file %s can be made: %s; the "
-                         "environment variable TMPDIR can name another folder",
-                         image->path, path, strerror(errno));
-    else if (!named)
-        unlink(path);
+                         "cannot unpack %s: no temporary file can be made in %.*s: %s; "
+                         "the environment variable TMPDIR can name another folder",
+                         image->path, (int)(tr_name_only(path) - path - 1), path,
+                         strerror(errno));
     if (status == TR_OK && !(in = open_gzip(image->path, image->fd)))
         status = TR_ERR_DATA;
     if (in) {
@@ -144,12 +143,6 @@ static tr_status unpack(tr_image *image, uint64_t most, bool named, char **name)
         close(image->fd);
         image->fd = unpacked;
     }
-    if (named && status == TR_OK) {
-        *name = path;
-        return TR_OK;
-    }
-    if (named && unpacked >= 0)
-        unlink(path);
     free(path);
     return status;
 }
@@ -200,7 +193,6 @@ static tr_status open_image(tr_image *image)
 {
     unsigned char head[HEAD_BYTES];
     uint64_t size = 0;
-    char *name = NULL;
     TR_TRY(open_regular(image->path, &image->fd, &size));
     size_t n = size < sizeof head ? (size_t)size : sizeof head;
     TR_TRY(tr_read_at(image->fd, image->path, head, n, 0));
@@ -211,15 +203,12 @@ static tr_status open_image(tr_image *image)
     if (!format)
         return no_known_format(image->path, head, n);
     image->info.format = format->name;
-    if (image->info.compressed) /* HDF5 opens files by name */
-        TR_TRY(unpack(image, format->extent(head, n), format == &tr_format_hdf, &name));
+    if (image->info.compressed)
+        TR_TRY(unpack(image, format->extent(head, n)));
     struct stat file;
     if (fstat(image->fd, &file) == 0)
         image->size = (uint64_t)file.st_size;
     tr_status status = format->open(image->path, image->fd, &image->info, &image->state);
-    if (name)
-        unlink(name);
-    free(name);
     if (status != TR_OK)
         return status;
     image->format = format;

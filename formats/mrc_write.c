@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/base/file_name.h"
 #include "common/base/mem.h"
 #include "formats/file_io.h"
 #include "formats/mrc_header.h"
@@ -103,7 +104,7 @@ tr_status tr_mrc_create(const char *path, const tr_volume_spec *spec,
 {
     const tr_mrc_mode *mode;
     TR_TRY(check_spec(path, spec, &mode));
-    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    int fd = tr_file_create(path, 0666);
     if (fd < 0)
         return tr_fail(TR_ERR_DATA, "cannot create %s: %s", path, strerror(errno));
     tr_status status = lay_out(path, fd, spec, mode, section_offset);
@@ -120,7 +121,7 @@ tr_status tr_mrc_finish(const char *path, const tr_volume_spec *spec,
     unsigned char bytes[MRC_HEADER_BYTES];
     (void)deflate; /* MRC has no compression */
     TR_TRY(check_spec(path, spec, &mode));
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    int fd = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return tr_fail(TR_ERR_DATA, "cannot open %s: %s", path, strerror(errno));
     make_header(spec, mode->mode, statistics, bytes);

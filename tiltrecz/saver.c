@@ -1,22 +1,23 @@
 #include "tiltrecz/saver.h"
 
-#include <glob.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "common/tomogram/checkpoint.h"
+#include "common/base/file_name.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/stop.h"
+#include "common/tomogram/checkpoint.h"
+#include "common/tomogram/leftovers.h"
 
 enum { GENERATIONS = 2 }; /* written in turn, so that one is always complete */
 
 struct tr_volume_saver {
     const tr_job *job;
     tr_saver ops;
-    char *path[GENERATIONS], *any; /* the last: of any process, for glob */
-    int generation;                /* to be written next */
-    double saved;                  /* when */
+    char *path[GENERATIONS];
+    int generation; /* to be written next */
+    double saved;   /* when */
     tr_checkpoint *file;
 };
 
@@ -48,27 +49,45 @@ static tr_status find_common(const tr_volume_saver *s, const long *mine, long *i
     return status;
 }
 
+/* Checkpoints beside the output: whether there are any, and one of a run with another
+ * number of processes. */
+typedef struct others {
+    const tr_volume_saver *s;
+    bool any;
+    long ranks;
+    char *file;
+} others;
+
+static void look_at(void *self, const char *file)
+{
+    others *o = self;
+    long ranks;
+    if (!tr_leftover_is_checkpoint(o->s->job->output_spec.path, tr_name_only(file),
+                                   &ranks))
+        return;
+    o->any = true;
+    if (ranks == o->s->job->comm->size || o->file)
+        return;
+    o->ranks = ranks;
+    o->file = tr_strdup(file);
+}
+
 /* Nothing that all processes have: because there were other ones? */
 static tr_status check_others(const tr_volume_saver *s)
 {
-    glob_t found;
-    if (glob(s->any, 0, NULL, &found) != 0) {
-        tr_info("there is no checkpoint to go on from: this run starts anew");
-        return TR_OK;
-    }
-    const char *name = strrchr(found.gl_pathv[0], '/');
-    const char *of = strstr(name ? name : found.gl_pathv[0], ".checkpoint-");
-    of = of ? strstr(of, "-of-") : NULL;
-    long ranks = of ? atol(of + 4) : 0;
+    others found = {.s = s};
     tr_status status = TR_OK;
-    if (ranks > 0 && ranks != s->job->comm->size)
+    tr_leftovers_each(s->job->output_spec.path, look_at, &found);
+    if (found.file)
         status = tr_fail(TR_ERR_USAGE,
                          "%s is of a run with %ld processes, and these are %d; start %ld "
                          "with mpiexec -n, or leave out --resume to start anew",
-                         found.gl_pathv[0], ranks, s->job->comm->size, ranks);
-    else
+                         found.file, found.ranks, s->job->comm->size, found.ranks);
+    else if (found.any)
         tr_warn("no checkpoint beside the output is complete: this run starts anew");
-    globfree(&found);
+    else
+        tr_info("there is no checkpoint to go on from: this run starts anew");
+    free(found.file);
     return status;
 }
 
@@ -141,14 +160,15 @@ static tr_status saver_end(void *self)
 
 static tr_status make_paths(tr_volume_saver *s)
 {
-    const char *path = s->job->output_spec.path, *slash = strrchr(path, '/');
-    int folder = slash ? (int)(slash - path + 1) : 0;
-    for (int g = 0; g < GENERATIONS; g++)
-        s->path[g] =
-            tr_format_string("%.*s.%s.checkpoint-%d-of-%d.%d", folder, path,
-                             path + folder, s->job->comm->rank, s->job->comm->size, g);
-    s->any = tr_format_string("%.*s.%s.checkpoint-*-of-*", folder, path, path + folder);
-    return s->path[0] && s->path[1] && s->any ? TR_OK : TR_ERR_MEMORY;
+    for (int g = 0; g < GENERATIONS; g++) {
+        char kind[80];
+        snprintf(kind, sizeof kind, "checkpoint-%d-of-%d.%d", s->job->comm->rank,
+                 s->job->comm->size, g);
+        s->path[g] = tr_name_beside(s->job->output_spec.path, kind);
+        if (!s->path[g])
+            return TR_ERR_MEMORY;
+    }
+    return TR_OK;
 }
 
 tr_status tr_volume_saver_new(const tr_job *job, tr_volume_saver **saver)
@@ -196,7 +216,6 @@ void tr_volume_saver_free(tr_volume_saver *s, bool remove)
             tr_checkpoint_remove(s->path[g]);
         free(s->path[g]);
     }
-    free(s->any);
     free(s);
 }
 
@@ -209,5 +228,4 @@ void tr_volume_saver_forget(const tr_job *job)
             tr_checkpoint_remove(s.path[g]);
         free(s.path[g]);
     }
-    free(s.any);
 }

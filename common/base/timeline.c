@@ -1,12 +1,12 @@
 #include "common/base/timeline.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <string.h>
 
+#include "common/base/file_name.h"
 #include "common/base/mem.h"
 
 double tr_now(void)
@@ -89,17 +89,10 @@ static bool print_events(FILE *file, const char *const *names, const double *eve
 static tr_status write_file(const char *path, const char *const *names,
                             const double *events, const double *ends, int ranks)
 {
-    FILE *file = fopen(path, "w");
-    bool good = file && print_events(file, names, events, ends, ranks);
-    if (file && fclose(file) != 0)
-        good = false;
-    if (good)
-        return TR_OK;
-    tr_status status = tr_fail(TR_ERR_DATA, "%s: the timeline cannot be written: %s",
-                               path, strerror(errno));
-    if (file)
-        remove(path);
-    return status;
+    tr_whole_file whole;
+    TR_TRY(tr_whole_file_begin(path, &whole));
+    return tr_whole_file_end(&whole,
+                             print_events(whole.file, names, events, ends, ranks));
 }
 
 tr_status tr_timeline_write(tr_timeline *t, tr_comm *comm, const char *const *names,

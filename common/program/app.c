@@ -10,7 +10,9 @@
 #include "common/help/completion.h"
 #include "common/run/halves.h"
 #include "common/help/help.h"
+#include "common/base/file_lock.h"
 #include "common/base/log.h"
+#include "common/run/paths.h"
 #include "common/report/result.h"
 #include "common/trial/trial.h"
 
@@ -164,6 +166,7 @@ static void end_all(tr_run *run, tr_comm *comm, tr_status status)
     char sentence[1100];
     snprintf(sentence, sizeof sentence, "rank %d: %s", comm->rank, tr_error());
     tr_run_discard(run);
+    tr_lock_release_all();
     tr_log_error(sentence);
     comm->ops->abort(comm, (int)status);
 }
@@ -182,6 +185,8 @@ static tr_status open_outputs(tr_run *run, tr_comm *comm)
             spec.every = 0.0;
         TR_TRY(tr_output_open(comm, &spec, &job->output));
     }
+    if (comm->rank == 0)
+        tr_halves_name_leftovers(run);
     return TR_OK;
 }
 
@@ -322,6 +327,9 @@ static tr_status carry_out(tr_run *run, tr_comm *comm, tr_result *r)
     r->start = tr_now();
     TR_TRY(comm->ops->agree(comm, tr_run_backend(run)));
     TR_TRY(comm->ops->agree(comm, tr_run_files(run)));
+    bool writes = comm->rank == 0 && !run->command.options.dry_run;
+    TR_TRY(comm->ops->agree(comm, writes ? tr_paths_lock(run->volumes, run->n_volumes)
+                                         : TR_OK));
     TR_TRY(tr_run_series(run, comm));
     tr_reconstruction_print(&run->volumes[0]);
     if (run->command.options.try_what)
@@ -377,5 +385,6 @@ int tr_app_main(const tr_program *program, tr_comm *comm, int argc, char **argv)
         tr_result_write_failure(&result, status, sentence);
     tr_result_free(&result);
     tr_run_free(&run);
+    tr_lock_release_all();
     return (int)status;
 }

@@ -6,19 +6,11 @@
 #include "formats/png.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/run/paths.h"
 #include "common/tomogram/picture.h"
 #include "common/tomogram/tomogram.h"
 
-static const char *const endings[] = {"xy", "xz", "yz"};
-static const int axes[] = {TR_Z, TR_Y, TR_X};
-
-char *tr_preview_path(const char *output, int k)
-{
-    const char *slash = strrchr(output, '/'), *name = slash ? slash + 1 : output;
-    const char *dot = strrchr(name, '.');
-    size_t stem = dot && dot > name ? (size_t)(dot - output) : strlen(output);
-    return tr_format_string("%.*s_%s.png", (int)stem, output, endings[k]);
-}
+static const int axes[TR_PREVIEWS] = {TR_Z, TR_Y, TR_X};
 
 static tr_status write_section(const tr_tomogram *t, const char *path, int axis)
 {
@@ -48,7 +40,7 @@ tr_status tr_preview_write(const tr_output_spec *spec)
 {
     tr_tomogram t;
     tr_status status = tr_tomogram_open(spec, &t);
-    for (int k = 0; k < 3 && status == TR_OK; k++) {
+    for (int k = 0; k < TR_PREVIEWS && status == TR_OK; k++) {
         char *path = tr_preview_path(spec->path, k);
         status = path ? write_section(&t, path, axes[k]) : TR_ERR_MEMORY;
         free(path);

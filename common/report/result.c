@@ -10,12 +10,14 @@
 #include "common/base/angle.h"
 #include "formats/file_io.h"
 #include "common/report/agreement.h"
+#include "common/base/file_lock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/median.h"
 #include "common/report/outliers.h"
 #include "common/report/preview.h"
 #include "common/report/report.h"
+#include "common/run/paths.h"
 
 static bool wanted(const tr_result *r)
 {
@@ -297,8 +299,19 @@ void tr_result_write_failure(const tr_result *r, tr_status status, const char *s
     const char *path = r->run->command.options.json;
     if (!path || !*path || r->run->command.options.dry_run || !may_replace(path))
         return;
+    /* That it is also something else may be what failed. */
+    const tr_run *run = r->run;
+    if (run->n_volumes && run->volumes[0].job.output_spec.path &&
+        tr_paths_check(run->volumes, 1) != TR_OK)
+        return;
+    /* Another run that writes it has the better result. */
+    bool held = tr_lock_is_held(path);
+    if (!held && tr_lock_take(path) != TR_OK)
+        return;
     char *text = tr_result_failure_json(r, status, sentence);
     if (text && tr_write_whole(path, text, strlen(text)) != TR_OK)
         tr_warn("%s", tr_error());
     free(text);
+    if (!held)
+        tr_lock_release(path);
 }

@@ -3,9 +3,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "common/base/file_lock.h"
+#include "common/base/file_name.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/run/paths.h"
+#include "common/tomogram/leftovers.h"
 
 enum { FEWEST_VIEWS = 4 }; /* two for each half */
 
@@ -162,7 +167,48 @@ tr_status tr_halves_files(tr_run *run)
     for (size_t k = 0; k < TR_HALVES; k++)
         TR_TRY(make_half(all, k, &run->volumes[1 + k]));
     run->n_volumes = TR_MOST_VOLUMES;
-    return TR_OK;
+    return tr_paths_check(run->volumes, run->n_volumes);
+}
+
+typedef struct finds {
+    size_t n;
+    double bytes;
+    char *first;
+} finds;
+
+static void count(void *self, const char *file)
+{
+    finds *f = self;
+    struct stat s;
+    if (lstat(file, &s) != 0)
+        return;
+    f->bytes += (double)s.st_blocks * 512.0;
+    if (f->n++ == 0)
+        f->first = tr_strdup(file);
+}
+
+void tr_halves_name_leftovers(const tr_run *run)
+{
+    const char *path = run->volumes[0].job.output_spec.path;
+    for (size_t k = 0; k < TR_HALVES && run->n_volumes == 1; k++) {
+        finds found = {0};
+        char *half = tr_reconstruction_half_path(path, kinds[k].suffix);
+        /* One that runs has files there that are in use. */
+        bool unused = half && tr_lock_take(half) == TR_OK;
+        if (unused) {
+            tr_leftovers_each(half, count, &found);
+            tr_lock_release(half);
+        }
+        if (found.n)
+            tr_warn(
+                "%s and %zu more files of %s, together %.3f GB, are there from an "
+                "earlier run, and this one has no half sets: remove them if nothing is "
+                "to go on from them",
+                found.first ? found.first : "a file", found.n - 1, half,
+                1e-9 * found.bytes);
+        free(found.first);
+        free(half);
+    }
 }
 
 static tr_status set_fingerprint(tr_reconstruction *half)

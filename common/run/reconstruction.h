@@ -45,10 +45,9 @@ void tr_reconstruction_labels(tr_reconstruction *r);
  * name gets the suffix before its extension. */
 TR_CHECKED tr_status tr_reconstruction_half_output(tr_reconstruction *half,
                                                    const char *suffix);
+/* The name that it gets, from malloc. */
+char *tr_reconstruction_half_path(const char *path, const char *suffix);
 /* Say what was found and decided: series, angles, geometry, output. */
 void tr_reconstruction_print(const tr_reconstruction *r);
-
-/* Whether two paths are one file. */
-bool tr_same_file(const char *a, const char *b);
 
 #endif

@@ -1,4 +1,4 @@
-/* The output: its name, type, header and labels, and that it destroys no input. */
+/* The output: its name, type, header and labels. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -9,27 +9,18 @@
 #include <unistd.h>
 
 #include "common/base/angle.h"
+#include "common/base/file_name.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/run/outside.h"
+#include "common/run/paths.h"
 #include "common/run/reconstruction.h"
 #include "common/views/series_name.h"
-
-bool tr_same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-    if (!a || !b)
-        return false;
-    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
-           x.st_ino == y.st_ino;
-}
 
 /* Before any work, and before a format's library says it less clearly. */
 static tr_status check_folder(const char *what, const char *path, const char *option)
 {
-    const char *slash = strrchr(path, '/');
-    char *folder =
-        slash ? tr_format_string("%.*s", (int)(slash - path + 1), path) : tr_strdup(".");
+    char *folder = tr_name_folder(path);
     if (!folder)
         return TR_ERR_MEMORY;
     tr_status status = TR_OK;
@@ -47,55 +38,16 @@ static tr_status check_folder(const char *what, const char *path, const char *op
     return status;
 }
 
-/* A file that is written must not be one that is read, nor a folder. */
-static tr_status check_written(const tr_reconstruction *r, const char *what,
-                               const char *path, const char *option)
+/* Nothing is written in place of a folder. */
+static tr_status check_written(const char *what, const char *path, const char *option)
 {
-    const tr_options *o = &r->command->options;
-    const char *inputs[] = {r->series_path,
-                            r->inputs->tilts_path,
-                            r->inputs->angles.further,
-                            o->xtilts,
-                            r->inputs->transforms_path,
-                            r->inputs->transforms.further,
-                            o->initial,
-                            o->imod_com,
-                            r->inputs->found.imod_com,
-                            o->half_sets.argument[0],
-                            o->half_sets.argument[1]};
-    for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
-        if (tr_same_file(path, inputs[i]))
-            return tr_fail(TR_ERR_USAGE,
-                           "the %s %s is also an input and would be lost; choose another "
-                           "name with %s",
-                           what, path, option);
     struct stat status;
+    if (!path)
+        return TR_OK;
     if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
         return tr_fail(TR_ERR_USAGE, "the %s %s is a folder; name a file with %s", what,
                        path, option);
-    return TR_OK;
-}
-
-/* What a run writes under a name that was chosen, or NULL. */
-typedef struct written_file {
-    const char *what, *path, *option;
-} written_file;
-
-/* Whether files[n] can be written; those before it have been looked at. */
-static tr_status check_file(const tr_reconstruction *r, const written_file *files,
-                            size_t n)
-{
-    const written_file *f = &files[n];
-    if (!f->path)
-        return TR_OK;
-    TR_TRY(check_written(r, f->what, f->path, f->option));
-    for (size_t i = 0; i < n; i++)
-        if (files[i].path &&
-            (strcmp(files[i].path, f->path) == 0 || tr_same_file(files[i].path, f->path)))
-            return tr_fail(TR_ERR_USAGE,
-                           "the %s and the %s are both %s; choose another name with %s",
-                           files[i].what, f->what, f->path, f->option);
-    return check_folder(f->what, f->path, f->option);
+    return check_folder(what, path, option);
 }
 
 /* Of a trial: NAME.png as it is, else NAME_try.png in place of the tomogram. */
@@ -116,16 +68,12 @@ static tr_status name_sheet(tr_reconstruction *r, const char **path)
 static tr_status set_path(tr_reconstruction *r, const char *path)
 {
     const tr_options *o = &r->command->options;
-    const written_file files[] = {{o->try_what ? "contact sheet" : "output", path, "-o"},
-                                  {"timeline", o->timeline, "--timeline"},
-                                  {"report", o->report, "--report"},
-                                  {"result", o->json, "--json"}};
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        TR_TRY(check_file(r, files, i));
+    TR_TRY(check_written(o->try_what ? "contact sheet" : "output", path, "-o"));
+    TR_TRY(check_written("timeline", o->timeline, "--timeline"));
+    TR_TRY(check_written("report", o->report, "--report"));
+    TR_TRY(check_written("result", o->json, "--json"));
     r->job.output_spec.path = path;
-    const char *slash = strrchr(path, '/');
-    int folder = slash ? (int)(slash - path + 1) : 0;
-    r->scratch = tr_format_string("%.*s.%s.prepared", folder, path, path + folder);
+    r->scratch = tr_name_beside(path, "prepared");
     return r->scratch ? TR_OK : TR_ERR_MEMORY;
 }
 
@@ -136,7 +84,8 @@ static tr_status choose_path(tr_reconstruction *r)
         path = r->output_path = tr_default_output(r->series_path);
     if (path && r->command->options.try_what)
         TR_TRY(name_sheet(r, &path));
-    return path ? set_path(r, path) : TR_ERR_MEMORY;
+    TR_TRY(path ? set_path(r, path) : TR_ERR_MEMORY);
+    return tr_paths_check(r, 1);
 }
 
 static tr_status choose_type(tr_reconstruction *r)
@@ -258,14 +207,16 @@ tr_status tr_reconstruction_output(tr_reconstruction *r)
     return open_initial(r);
 }
 
+char *tr_reconstruction_half_path(const char *path, const char *suffix)
+{
+    const char *name = tr_name_only(path), *dot = strrchr(name, '.');
+    size_t stem = dot && dot > name ? (size_t)(dot - path) : strlen(path);
+    return tr_format_string("%.*s%s%s", (int)stem, path, suffix, path + stem);
+}
+
 tr_status tr_reconstruction_half_output(tr_reconstruction *half, const char *suffix)
 {
-    const char *path = half->job.output_spec.path, *name = strrchr(path, '/');
-    name = name ? name + 1 : path;
-    const char *dot = strrchr(name, '.');
-    size_t stem = dot && dot > name ? (size_t)(dot - path) : strlen(path);
-    half->output_path =
-        tr_format_string("%.*s%s%s", (int)stem, path, suffix, path + stem);
+    half->output_path = tr_reconstruction_half_path(half->job.output_spec.path, suffix);
     if (!half->output_path)
         return TR_ERR_MEMORY;
     TR_TRY(set_path(half, half->output_path));

@@ -2,9 +2,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "common/base/first_error.h"
+#include "common/base/file_name.h"
 #include "common/base/mem.h"
 #include "common/base/partition.h"
 #include "common/series/series_private.h"
@@ -65,28 +67,64 @@ static tr_status prepare_share(tr_comm *comm, tr_series *s, const tr_series_spec
     return tr_first_error_end(&failure);
 }
 
+/* For several ranks a file has to have a name for a moment. Another run, or a dry run,
+ * may have one there as well, so it has a number that rank 0 has drawn. */
+static tr_status name_scratch(tr_comm *comm, const char *scratch, char **name)
+{
+    double number = 0.0;
+    unsigned long long drawn = 0;
+    if (comm->rank == 0) {
+        if (getrandom(&drawn, sizeof drawn, GRND_NONBLOCK) != sizeof drawn)
+            drawn = (unsigned long long)getpid();
+        number = (double)(drawn & 0xffffffffffff);
+    }
+    TR_TRY(comm->ops->broadcast(comm, &number, 1));
+    *name = tr_format_string("%s-%012llx", scratch, (unsigned long long)number);
+    return comm->ops->agree(comm, *name ? TR_OK : TR_ERR_MEMORY);
+}
+
+static tr_status cannot_create(const char *name)
+{
+    return tr_fail(TR_ERR_DATA, "%s cannot be created for the prepared series: %s", name,
+                   strerror(errno));
+}
+
 /* Rank 0 makes the file, all open it, rank 0 removes its name: it is gone with the last
  * process however the run ends. */
-tr_status tr_series_prepare(tr_comm *comm, tr_series *s, const tr_series_spec *spec)
+static tr_status open_named(tr_comm *comm, tr_series *s, const char *name)
 {
     tr_status status = TR_OK;
     if (comm->rank == 0) {
-        s->prepared = open(spec->scratch, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        s->prepared = tr_file_create(name, 0600);
         if (s->prepared < 0)
-            status =
-                tr_fail(TR_ERR_DATA, "%s cannot be created for the prepared series: %s",
-                        spec->scratch, strerror(errno));
+            status = cannot_create(name);
     }
     TR_TRY(comm->ops->agree(comm, status));
     if (comm->rank != 0) {
-        s->prepared = open(spec->scratch, O_RDWR | O_CLOEXEC);
+        s->prepared = open(name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
         if (s->prepared < 0)
             status = tr_fail(TR_ERR_DATA, "%s cannot be opened on every machine: %s",
-                             spec->scratch, strerror(errno));
+                             name, strerror(errno));
     }
     status = comm->ops->agree(comm, status);
     if (comm->rank == 0)
-        unlink(spec->scratch);
+        unlink(name);
+    return status;
+}
+
+tr_status tr_series_prepare(tr_comm *comm, tr_series *s, const tr_series_spec *spec)
+{
+    if (comm->size == 1) {
+        s->prepared = tr_file_unnamed(spec->scratch);
+        if (s->prepared < 0)
+            return cannot_create(spec->scratch);
+        return prepare_share(comm, s, spec);
+    }
+    char *name = NULL;
+    tr_status status = name_scratch(comm, spec->scratch, &name);
+    if (status == TR_OK)
+        status = open_named(comm, s, name);
+    free(name);
     TR_TRY(status);
     return comm->ops->agree(comm, prepare_share(comm, s, spec));
 }

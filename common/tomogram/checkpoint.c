@@ -1,6 +1,7 @@
 #include "common/tomogram/checkpoint.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include <zlib.h>
 
 #include "common/tomogram/fingerprint.h"
+#include "common/base/file_name.h"
 #include "common/base/mem.h"
 
 static const char MAGIC[8] = "TRCKPT1";
@@ -23,6 +25,7 @@ typedef struct header {
 struct tr_checkpoint {
     FILE *file;
     char *path, *fresh; /* its name; the name while it is written, or NULL */
+    tr_file_id id;      /* of the file that is written */
     uint32_t check;
 };
 
@@ -62,7 +65,7 @@ void tr_checkpoint_abandon(tr_checkpoint *c)
         return;
     if (c->file)
         fclose(c->file);
-    if (c->fresh)
+    if (c->fresh && tr_file_is(c->fresh, &c->id))
         unlink(c->fresh);
     free(c->path);
     free(c->fresh);
@@ -90,9 +93,13 @@ tr_status tr_checkpoint_create(const char *path, const char *fingerprint, long i
     tr_checkpoint *c = new_checkpoint(path, true);
     if (!c)
         return TR_ERR_MEMORY;
-    c->file = fopen(c->fresh, "wbe");
+    int fd = tr_file_create(c->fresh, 0666);
+    c->id = tr_file_id_open(fd);
+    c->file = fd >= 0 ? fdopen(fd, "wb") : NULL;
     if (!c->file) {
         tr_status status = cannot(c->fresh, "created");
+        if (fd >= 0)
+            close(fd);
         tr_checkpoint_abandon(c);
         return status;
     }
@@ -120,7 +127,12 @@ tr_status tr_checkpoint_commit(tr_checkpoint *c)
                 fflush(c->file) == 0 && fsync(fileno(c->file)) == 0;
     good = fclose(c->file) == 0 && good;
     c->file = NULL;
-    good = good && rename(c->fresh, c->path) == 0;
+    if (good && !tr_file_is(c->fresh, &c->id)) {
+        good = false;
+        errno = ESTALE;
+    }
+    /* Its name is a promise that it is there. */
+    good = good && rename(c->fresh, c->path) == 0 && tr_file_is(c->path, &c->id);
     tr_status status = good ? TR_OK : cannot(c->path, "written");
     tr_checkpoint_abandon(c);
     return status;
@@ -166,8 +178,14 @@ static tr_status open_file(const char *path, tr_checkpoint **checkpoint)
     tr_checkpoint *c = *checkpoint = new_checkpoint(path, false);
     if (!c)
         return TR_ERR_MEMORY;
-    c->file = fopen(path, "rbe");
-    return c->file ? TR_OK : cannot(path, "opened");
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    c->file = fd >= 0 ? fdopen(fd, "rb") : NULL;
+    if (c->file)
+        return TR_OK;
+    tr_status status = cannot(path, "opened");
+    if (fd >= 0)
+        close(fd);
+    return status;
 }
 
 tr_status tr_checkpoint_look(const char *path, const char *fingerprint, long *iteration)

@@ -11,6 +11,7 @@
 
 #include "common/tomogram/fingerprint.h"
 #include "common/base/timeline.h"
+#include "common/base/file_name.h"
 #include "common/base/mem.h"
 
 static const char MAGIC[8] = "TRJRNL3";
@@ -88,7 +89,7 @@ tr_status tr_journal_begin(const tr_journal_spec *spec, const uint64_t *section_
                 .n_slices = spec->n_slices,
                 .n_sections = spec->n_sections};
     memcpy(h.magic, MAGIC, sizeof h.magic);
-    int fd = open(spec->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    int fd = tr_file_create(spec->path, 0666);
     if (fd < 0)
         return cannot(spec, "created");
     off_t size = (off_t)(records_at(spec) + spec->n_slices * sizeof(record));
@@ -148,7 +149,7 @@ static bool was_begun(int fd)
 tr_status tr_journal_find(const tr_journal_spec *spec, bool *found,
                           uint64_t **section_offset)
 {
-    int fd = open(spec->path, O_RDONLY | O_CLOEXEC);
+    int fd = open(spec->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     *found = fd >= 0;
     if (fd < 0)
         return errno == ENOENT ? TR_OK : cannot(spec, "opened");
@@ -195,14 +196,15 @@ tr_status tr_journal_open(const tr_journal_spec *spec, tr_journal **journal)
     tr_journal *j = tr_calloc("a journal", 1, sizeof *j);
     if (!j)
         return TR_ERR_MEMORY;
-    j->fd = open(spec->path, O_RDWR | O_CLOEXEC);
+    j->fd = open(spec->path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     j->every = spec->every;
     j->opened = j->flushed = tr_now();
     j->records = (off_t)records_at(spec);
     j->n_slices = spec->n_slices;
     tr_status status = j->fd < 0 ? cannot(spec, "opened") : read_records(spec, j);
     for (int i = 0; i < 2; i++) {
-        j->data[i] = spec->data[i] ? open(spec->data[i], O_RDWR | O_CLOEXEC) : -1;
+        j->data[i] =
+            spec->data[i] ? open(spec->data[i], O_RDWR | O_NOFOLLOW | O_CLOEXEC) : -1;
         if (status == TR_OK && spec->data[i] && j->data[i] < 0)
             status = tr_fail(TR_ERR_DATA,
                              "%s tells of slices in %s, which cannot be opened: %s",

@@ -9,6 +9,7 @@
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/tomogram/leftovers.h"
 #include "common/tomogram/output_private.h"
 #include "common/tomogram/verify.h"
 
@@ -21,7 +22,7 @@ size_t tr_output_section_samples(const tr_output *o)
 
 static tr_status reserve(const char *path, uint64_t bytes)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    int fd = tr_file_create(path, 0666);
     if (fd < 0)
         return tr_fail(TR_ERR_DATA, "%s cannot be created: %s", path, strerror(errno));
     int error = posix_fallocate(fd, 0, (off_t)bytes);
@@ -39,9 +40,7 @@ static tr_status reserve(const char *path, uint64_t bytes)
 static tr_status check_space(const tr_output *o)
 {
     struct statvfs disk;
-    const char *slash = strrchr(o->path, '/');
-    char *folder = slash ? tr_format_string("%.*s", (int)(slash - o->path + 1), o->path)
-                         : tr_strdup(".");
+    char *folder = tr_name_folder(o->path);
     if (!folder)
         return TR_ERR_MEMORY;
     bool known = statvfs(folder, &disk) == 0;
@@ -86,8 +85,38 @@ static tr_journal_spec journal_spec(const tr_output *o)
 static void watch(tr_output *o)
 {
     const char *const files[TR_OUTPUT_FILES] = {o->partial, o->raw, o->journal_path};
-    tr_output_watch_files(o->slot, files);
+    tr_output_watch_files(o->slot, files, o->id);
     o->watched = true;
+}
+
+tr_status tr_output_know_files(tr_output *o)
+{
+    const char *const files[TR_OUTPUT_FILES] = {o->partial, o->raw, o->journal_path};
+    for (int i = 0; i < TR_OUTPUT_FILES; i++) {
+        o->id[i] = files[i] ? tr_file_id_named(files[i]) : (tr_file_id){.known = false};
+        if (files[i] && !o->id[i].known)
+            return tr_fail(TR_ERR_DATA, "%s cannot be opened: %s", files[i],
+                           strerror(errno));
+    }
+    watch(o);
+    if (o->comm->rank != 0)
+        return TR_OK;
+    if (o->held >= 0)
+        close(o->held);
+    o->held = open(o->partial, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    return tr_output_check_name(o);
+}
+
+tr_status tr_output_check_name(const tr_output *o)
+{
+    const tr_file_id id = tr_file_id_open(o->held);
+    if (tr_file_is(o->partial, &id))
+        return TR_OK;
+    return tr_fail(
+        TR_ERR_DATA,
+        "%s is no longer the file that this run made: something else has removed "
+        "or replaced it",
+        o->partial);
 }
 
 /* Integers are made at the end: if that has begun, it begins anew, on a file that is as
@@ -102,8 +131,11 @@ static tr_status create_again(tr_output *o)
 /* New files, or those of a run that was interrupted. */
 static tr_status find_or_create_files(tr_output *o)
 {
-    if (!o->journal_path)
+    if (!o->journal_path) {
+        if (!o->spec.resume)
+            tr_leftovers_remove(o->path);
         return create_files(o);
+    }
     const tr_journal_spec spec = journal_spec(o);
     bool found = false;
     if (o->spec.resume) {
@@ -116,6 +148,8 @@ static tr_status find_or_create_files(tr_output *o)
     } else if (access(spec.path, F_OK) == 0 && !o->spec.all_at_end) {
         tr_info("an earlier run was interrupted; without --resume this one starts anew");
     }
+    if (!o->spec.resume)
+        tr_leftovers_remove(o->path);
     TR_TRY(create_files(o));
     return tr_journal_begin(&spec, o->section_offset);
 }
@@ -185,18 +219,16 @@ void tr_output_relabel(tr_output *o, const char (*labels)[TR_LABEL_LENGTH + 1], 
 
 static tr_status prepare(tr_output *o)
 {
-    const char *path = o->spec.path, *slash = strrchr(path, '/');
-    int folder = slash ? (int)(slash - path + 1) : 0;
+    const char *path = o->spec.path;
     o->format = tr_format_for_output(path);
     if (!o->format)
         return TR_ERR_USAGE;
     o->path = tr_strdup(path);
-    o->partial = tr_format_string("%.*s.%s.partial", folder, path, path + folder);
+    o->partial = tr_name_beside(path, "partial");
     if (o->spec.automatic)
-        o->raw = tr_format_string("%.*s.%s.float", folder, path, path + folder);
+        o->raw = tr_name_beside(path, "float");
     if (o->spec.every > 0.0)
-        o->journal_path =
-            tr_format_string("%.*s.%s.journal", folder, path, path + folder);
+        o->journal_path = tr_name_beside(path, "journal");
     o->sums = tr_calloc("slice statistics", o->spec.n_slices, sizeof *o->sums);
     if (!o->path || !o->partial || !o->sums || (o->spec.automatic && !o->raw) ||
         (o->spec.every > 0.0 && !o->journal_path))
@@ -216,7 +248,7 @@ static tr_status open_files(tr_output *o)
     tr_status status = comm->rank == 0 ? find_or_create_files(o) : TR_OK;
     TR_TRY(comm->ops->agree(comm, status));
     TR_TRY(comm->ops->agree(comm, open_journal(o)));
-    watch(o);
+    TR_TRY(comm->ops->agree(comm, tr_output_know_files(o)));
     TR_TRY(comm->ops->agree(comm, look_for_all(o)));
     TR_TRY(comm->ops->agree(comm, share_offsets(o)));
     TR_TRY(comm->ops->agree(comm, comm->ops->open(comm, o->partial, &o->file)));
@@ -230,6 +262,7 @@ tr_status tr_output_open(tr_comm *comm, const tr_output_spec *spec, tr_output **
     tr_output *o = tr_calloc("the output", 1, sizeof *o);
     TR_TRY(comm->ops->agree(comm, o ? TR_OK : TR_ERR_MEMORY));
     o->comm = comm;
+    o->held = -1;
     o->spec = *spec;
     o->slot = tr_output_claim_slot();
     tr_status status = spec->sink ? TR_OK : open_files(o);
@@ -392,6 +425,27 @@ static bool keep(const tr_output *o)
     return tr_journal_keep(o->journal);
 }
 
+/* Remove the files, or say that they are kept, if they are. */
+static void leave_files(const tr_output *o)
+{
+    const char *const files[TR_OUTPUT_FILES] = {o->partial, o->raw, o->journal_path};
+    bool kept = keep(o);
+    /* Before the journal is open, the files may be those of an earlier run. */
+    for (int i = 0; i < TR_OUTPUT_FILES && !kept && o->watched; i++)
+        tr_output_remove(files[i], &o->id[i]);
+    if (!kept || o->slot != 0)
+        return;
+    for (int i = 0; i < TR_OUTPUT_FILES; i++)
+        if (files[i] && !tr_file_is(files[i], &o->id[i])) {
+            tr_warn("what is done is lost: something else has removed or replaced %s",
+                    files[i]);
+            return;
+        }
+    tr_warn(
+        "what is done is kept in %s; the same command with --resume goes on from there",
+        o->partial);
+}
+
 void tr_output_discard(tr_output *o)
 {
     if (!o)
@@ -399,16 +453,9 @@ void tr_output_discard(tr_output *o)
     /* Else the files stay open on purpose: closing is collective. */
     if (o->comm->size == 1 || o->comm->agreed_failure)
         (void)tr_output_close_files(o);
-    bool kept = keep(o);
-    char *const names[] = {o->partial, o->raw, o->journal_path};
-    /* Before the journal is open, the files may be those of an earlier run. */
-    for (int i = 0; i < TR_OUTPUT_FILES && !kept; i++)
-        if (names[i] && o->watched)
-            unlink(names[i]);
-    if (kept && o->slot == 0)
-        tr_warn("what is done is kept in %s; the same command with --resume goes on from "
-                "there",
-                o->partial);
+    leave_files(o);
+    if (o->held >= 0)
+        close(o->held);
     tr_output_free_slot(o->slot);
     tr_journal_close(o->journal);
     free(o->journal_path);

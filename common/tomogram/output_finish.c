@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/base/mem.h"
+#include "common/tomogram/leftovers.h"
 #include "common/tomogram/output_private.h"
 #include "common/base/partition.h"
 #include "common/tomogram/verify.h"
@@ -200,7 +201,7 @@ static tr_status convert_all(tr_output *o, tr_statistics *t)
 /* What has its name is on the disk, whatever happens to the machine. */
 static tr_status sync_file(const char *path)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     bool good = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL || errno == ENOSYS);
     tr_status status = good ? TR_OK
                             : tr_fail(TR_ERR_DATA, "%s cannot be put on the disk: %s",
@@ -210,9 +211,12 @@ static tr_status sync_file(const char *path)
     return status;
 }
 
-static tr_status finish_format(const tr_output *o, const tr_statistics *t)
+static tr_status finish_format(tr_output *o, const tr_statistics *t)
 {
+    TR_TRY(tr_output_check_name(o));
     TR_TRY(o->format->finish(o->partial, &o->volume, t, o->spec.deflate));
+    if (o->spec.deflate > 0) /* it may be another file now */
+        TR_TRY(tr_output_know_files(o));
     return sync_file(o->partial);
 }
 
@@ -237,7 +241,8 @@ static tr_status complete(tr_output *o, const tr_statistics *t)
 static void rename_back(tr_output *const *outputs, size_t n, char *const *earlier)
 {
     for (size_t k = 0; k < n; k++) {
-        (void)rename(outputs[k]->path, outputs[k]->partial);
+        if (tr_file_is(outputs[k]->path, &outputs[k]->id[0]))
+            (void)rename(outputs[k]->path, outputs[k]->partial);
         if (earlier[k])
             (void)rename(earlier[k], outputs[k]->path);
     }
@@ -258,10 +263,12 @@ static tr_status rename_all(tr_output *const *outputs, size_t n)
             free(earlier[k]);
             earlier[k] = NULL;
         }
-        if (rename(o->partial, o->path) == 0)
+        status = tr_output_check_name(o);
+        if (status == TR_OK && rename(o->partial, o->path) == 0)
             continue;
-        status = tr_fail(TR_ERR_DATA, "%s cannot be renamed to %s: %s", o->partial,
-                         o->path, strerror(errno));
+        if (status == TR_OK)
+            status = tr_fail(TR_ERR_DATA, "%s cannot be renamed to %s: %s", o->partial,
+                             o->path, strerror(errno));
         rename_back(outputs, k, earlier);
     }
     for (size_t k = 0; k < n; k++) {
@@ -357,10 +364,12 @@ tr_status tr_outputs_finish(tr_output *const *outputs, size_t n,
         } else {
             /* The final name is there: only the float file is still to be removed. */
             const char *const rest[] = {NULL, o->raw, o->journal_path};
-            tr_output_watch_files(o->slot, rest);
+            tr_output_watch_files(o->slot, rest, o->id);
             free(o->partial);
             o->partial = NULL;
-            o->worthless = true; /* the journal and the float file are */
+            o->worthless = true;    /* the journal and the float file are */
+            if (o->comm->rank == 0) /* of runs with other processes, types, programs */
+                tr_leftovers_remove(o->path);
         }
         tr_output_discard(o);
     }

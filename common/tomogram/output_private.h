@@ -3,9 +3,14 @@
 #ifndef TR_OUTPUT_PRIVATE_H
 #define TR_OUTPUT_PRIVATE_H
 
+#include "common/base/file_name.h"
 #include "common/tomogram/journal.h"
 #include "common/tomogram/output.h"
 #include "common/tomogram/statistics.h"
+
+/* Outputs that can be unfinished at a time, and the files of each: partial, raw, journal.
+ */
+enum { TR_MOST_OUTPUTS = 3, TR_OUTPUT_FILES = 3 };
 
 struct tr_output {
     tr_comm *comm;
@@ -15,6 +20,9 @@ struct tr_output {
     char *path, *partial; /* final name; name while unfinished */
     char *raw;            /* float samples before automatic scaling; NULL if not needed */
     tr_shared_file *file, *raw_file;
+    tr_file_id id[TR_OUTPUT_FILES]; /* of partial, raw and journal, once they are made */
+    int held;                       /* of rank 0: `partial`, so that its number is not
+                                       given to another file; -1 */
     uint64_t *section_offset;
     tr_slice_sums *sums; /* one per slice, zero for slices of other ranks */
     tr_journal *journal; /* or NULL */
@@ -39,18 +47,24 @@ size_t tr_output_section_samples(const tr_output *o);
 /* Close the files that are open. Collective; after a failure, its own does not count. */
 tr_status tr_output_close_files(tr_output *o);
 
-/* ---- output_signals.c ---- */
+/* Know the files that have the names now as this run's; by rank 0 also hold the first.
+ * Errors: one of them is gone. */
+TR_CHECKED tr_status tr_output_know_files(tr_output *o);
+/* Whether the unfinished tomogram still is the file that rank 0 holds. */
+TR_CHECKED tr_status tr_output_check_name(const tr_output *o);
 
-/* Outputs that can be unfinished at a time, and the files of each: partial, raw, journal.
- */
-enum { TR_MOST_OUTPUTS = 3, TR_OUTPUT_FILES = 3 };
+/* ---- output_signals.c ---- */
 
 /* A place among the outputs that are watched. */
 int tr_output_claim_slot(void);
 void tr_output_free_slot(int slot);
-/* When a signal ends the program, these files are removed; NULL for those there are not.
- * The names stay the caller's until the slot is freed. */
-void tr_output_watch_files(int slot, const char *const file[TR_OUTPUT_FILES]);
+/* When a signal ends the program, these files are removed, if they are still the ones
+ * that they are known to be; NULL for those there are not. The names stay the caller's
+ * until the slot is freed. */
+void tr_output_watch_files(int slot, const char *const file[TR_OUTPUT_FILES],
+                           const tr_file_id id[TR_OUTPUT_FILES]);
+/* The same at once; NULL is fine. Async-signal-safe. */
+void tr_output_remove(const char *file, const tr_file_id *id);
 /* Unless this journal finds that they are worth keeping. */
 void tr_output_watch_journal(int slot, tr_journal *journal);
 

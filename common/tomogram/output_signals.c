@@ -2,12 +2,14 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "common/tomogram/output_private.h"
+#include "common/base/file_lock.h"
 #include "common/base/stop.h"
+#include "common/tomogram/output_private.h"
 
 static struct {
     bool taken;
     const char *volatile file[TR_OUTPUT_FILES];
+    tr_file_id id[TR_OUTPUT_FILES];
     tr_journal *volatile journal;
 } slots[TR_MOST_OUTPUTS];
 
@@ -29,10 +31,21 @@ void tr_output_free_slot(int slot)
     slots[slot].taken = false;
 }
 
-void tr_output_watch_files(int slot, const char *const file[TR_OUTPUT_FILES])
+void tr_output_watch_files(int slot, const char *const file[TR_OUTPUT_FILES],
+                           const tr_file_id id[TR_OUTPUT_FILES])
 {
-    for (int i = 0; i < TR_OUTPUT_FILES; i++)
+    for (int i = 0; i < TR_OUTPUT_FILES; i++) {
+        slots[slot].file[i] = NULL;
+        slots[slot].id[i] = id[i];
+        __atomic_thread_fence(__ATOMIC_RELEASE); /* a signal handler may look */
         slots[slot].file[i] = file[i];
+    }
+}
+
+void tr_output_remove(const char *file, const tr_file_id *id)
+{
+    if (file && (!id->known || tr_file_is(file, id)))
+        unlink(file);
 }
 
 void tr_output_watch_journal(int slot, tr_journal *journal)
@@ -47,9 +60,9 @@ static void remove_unfinished(int signal_number)
     for (int k = 0; k < TR_MOST_OUTPUTS; k++) {
         bool kept = slots[k].journal && tr_journal_keep(slots[k].journal);
         for (int i = 0; i < TR_OUTPUT_FILES && !kept; i++)
-            if (slots[k].file[i])
-                unlink(slots[k].file[i]);
+            tr_output_remove(slots[k].file[i], &slots[k].id[i]);
     }
+    tr_lock_release_all();
     signal(signal_number, SIG_DFL);
     raise(signal_number);
 }

@@ -74,7 +74,7 @@ tr_status tr_verify_compare(tr_comm *comm, const char *name, double *found,
 /* What the system keeps of the file in memory would hide what the disk did to it. */
 static void forget(const char *path)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return; /* the reader will say so */
     (void)fsync(fd);

@@ -1,0 +1,20 @@
+/* One run owns a file that is written: .NAME.lock beside it says whose it is, with host
+ * and process. Works over NFS (link(2)); the lock of a process that has died on this
+ * machine is removed. Of one process per run; not for several threads. */
+#ifndef TR_FILE_LOCK_H
+#define TR_FILE_LOCK_H
+
+#include "common/base/err.h"
+
+/* Files that one process can own at a time. */
+enum { TR_MOST_LOCKS = 16 };
+
+/* TR_ERR_DATA where another run owns the file at `path`: the sentence says which, and
+ * what to do. Nothing happens where it is this process's already. */
+TR_CHECKED tr_status tr_lock_take(const char *path);
+bool tr_lock_is_held(const char *path); /* by this process */
+void tr_lock_release(const char *path);
+/* Async-signal-safe; at the end of the program, too. */
+void tr_lock_release_all(void);
+
+#endif
