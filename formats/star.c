@@ -8,6 +8,8 @@
  *     section, from 1; otherwise rows are the views in their order.
  *   _rlnMicrographPreExposure: e/A^2 before the view;
  *   _rlnDefocusU, _rlnDefocusV, _rlnDefocusAngle, _rlnPhaseShift: its CTF.
+ * Of a series that is named in a table of them,
+ *   _rlnTomoSizeZ: the tomogram's thickness in pixels of _rlnTomoTiltSeriesPixelSize.
  * RELION copies rotation and shifts from IMOD or AreTomo as they are, so the centre is
  * theirs, (n - 1)/2. */
 #include <math.h>
@@ -304,12 +306,26 @@ static tr_status read_views(const star_reader *r, const table *t,
 
 /* ---- which table, which file ---- */
 
+/* What the row of a series says of the tomogram, in pixels of this series; 0: nothing. */
+static tr_status read_thickness(const star_reader *r, const table *t, size_t row,
+                                const tr_aligned_series *series, double *thickness)
+{
+    double size, pixel;
+    TR_TRY(number_or_nan(r, t, row, "_rlnTomoSizeZ", &size));
+    TR_TRY(number_or_nan(r, t, row, "_rlnTomoTiltSeriesPixelSize", &pixel));
+    *thickness = size > 0.0 ? size : 0.0;
+    if (pixel > 0.0 && series->pixel > 0.0)
+        *thickness *= pixel / series->pixel;
+    return TR_OK;
+}
+
 /* Of a table of series, the file of this one, in *name; NULL: none fits. */
 static tr_status choose_file(const star_reader *r, const table *t,
-                             const tr_aligned_series *series, const char **name)
+                             const tr_aligned_series *series, const char **name,
+                             double *thickness)
 {
     int tomogram = column(t, "_rlnTomoName"), files = files_column(t);
-    size_t best = 0;
+    size_t best = 0, chosen = 0;
     TR_TRY(check_rows(r, t));
     *name = t->n_rows == 1 ? t->cells[files] : NULL;
     for (size_t k = 0; k < t->n_rows && tomogram >= 0; k++) {
@@ -317,10 +333,11 @@ static tr_status choose_file(const star_reader *r, const table *t,
         size_t length = fit(row[tomogram], series->path);
         if (length > best) {
             best = length;
+            chosen = k;
             *name = row[files];
         }
     }
-    return TR_OK;
+    return *name ? read_thickness(r, t, chosen, series, thickness) : TR_OK;
 }
 
 /* Paths in STAR files begin in RELION's project folder: that is the current folder, or
@@ -348,9 +365,9 @@ static tr_status find_file(const char *star, const char *name, char **path)
 }
 
 /* What of the file is about the series: a table of views, in *views, or another file, in
- * *other. */
+ * *other, then with the tomogram's *thickness. */
 static tr_status search(star_reader *r, const tr_aligned_series *series, table *views,
-                        char **other)
+                        char **other, double *thickness)
 {
     size_t best = 0, n_tables = 0;
     tr_status status = TR_OK;
@@ -370,7 +387,7 @@ static tr_status search(star_reader *r, const tr_aligned_series *series, table *
             }
         } else if (status == TR_OK && files_column(&t) >= 0 && !*other) {
             const char *name;
-            status = choose_file(r, &t, series, &name);
+            status = choose_file(r, &t, series, &name, thickness);
             if (status == TR_OK && name)
                 status = find_file(r->text.path, name, other);
         }
@@ -389,14 +406,14 @@ static tr_status search(star_reader *r, const tr_aligned_series *series, table *
 }
 
 static tr_status read_file(const char *path, const tr_aligned_series *series,
-                           tr_alignment *alignment, char **other)
+                           tr_alignment *alignment, char **other, double *thickness)
 {
     star_reader reader = {.block = ""};
     table views = {0};
     *other = NULL;
     TR_TRY(tr_text_read(path, &reader.text));
     advance(&reader);
-    tr_status status = search(&reader, series, &views, other);
+    tr_status status = search(&reader, series, &views, other, thickness);
     if (status == TR_OK && views.n_columns)
         status = read_views(&reader, &views, series, alignment);
     free_table(&views);
@@ -408,13 +425,16 @@ tr_status tr_star_read(const char *path, const tr_aligned_series *series,
                        tr_alignment *alignment)
 {
     char *other, *further = NULL;
-    tr_status status = read_file(path, series, alignment, &other);
+    double thickness = 0.0, unused;
+    tr_status status = read_file(path, series, alignment, &other, &thickness);
     if (status == TR_OK && !alignment->used)
-        status = read_file(other, series, alignment, &further);
+        status = read_file(other, series, alignment, &further, &unused);
     if (status == TR_OK && !alignment->used)
         status = tr_fail(TR_ERR_DATA, "%s has no table of views", other);
     if (other)
         alignment->further = other;
+    alignment->thickness = thickness;
+    alignment->of_tomogram = true;
     free(further);
     return status;
 }

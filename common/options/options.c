@@ -126,7 +126,8 @@ const tr_option tr_common_options[] = {
      .min = 1,
      .max = 65536,
      .help = "Thickness of the tomogram along the beam, in unbinned pixels; unless "
-             "given, a quarter of the images' width",
+             "given, what the alignment says (.aln, tomograms.star), or a quarter of the "
+             "images' width",
      .brief = "Thickness of the tomogram, in unbinned pixels"},
     {.name = "width",
      .letter = 'w',

@@ -13,6 +13,9 @@ typedef struct tr_inputs {
     const char *series_path, *tilts_path; /* of the command's, or of the two above */
     char *default_tilts;
     tr_alignment alignment; /* from tilts_path, if that is an .aln or STAR file */
+    double thickness;       /* by an alignment that is used, as in tr_alignment */
+    bool of_tomogram;
+    const char *thickness_from; /* that file */
     tr_image *image;
     tr_views views; /* those used; shifts of their transforms in pixels after binning */
 } tr_inputs;

@@ -38,6 +38,15 @@ static void list_unused(const tr_alignment *a, char *text, size_t size)
     }
 }
 
+static void keep_thickness(const tr_alignment *a, const char *path, tr_inputs *in)
+{
+    if (!(a->thickness > 0.0))
+        return;
+    in->thickness = a->thickness;
+    in->of_tomogram = a->of_tomogram;
+    in->thickness_from = path;
+}
+
 static void say_what_is_used(const tr_inputs *in, const tr_command *c, const char *path,
                              const tr_alignment *a)
 {
@@ -74,6 +83,7 @@ tr_status tr_inputs_read_alignment(tr_inputs *in, const tr_command *c)
     tr_aligned_series series = this_series(in);
     TR_TRY(tr_alignment_read(in->tilts_path, &series, &in->alignment));
     say_what_is_used(in, c, in->tilts_path, &in->alignment);
+    keep_thickness(&in->alignment, in->tilts_path, in);
     return TR_OK;
 }
 
@@ -110,6 +120,7 @@ static tr_status read_named(tr_inputs *in, const char *path)
     if (status == TR_OK && a.transforms) {
         tr_views_take_transforms(&a, &in->views);
         say_how_it_is_aligned(in, path, &a);
+        keep_thickness(&a, path, in);
     }
     tr_alignment_free(&a);
     return status;

@@ -1,13 +1,16 @@
 /* Which series, angles and tilt.com a folder offers, and the names that go with a
  * series. Declared in options.h. */
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include "formats/alignment.h"
+#include "formats/format.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/views/discover.h"
@@ -25,11 +28,13 @@ static bool is_same_file(const char *a, const char *b)
            status_a.st_dev == status_b.st_dev && status_a.st_ino == status_b.st_ino;
 }
 
-/* The length of text without `ending`, if it has that ending and something before it. */
+/* The length of text without `ending`, in any case, if it has that ending and something
+ * before it. */
 static size_t length_without(const char *text, size_t length, const char *ending)
 {
     size_t n = strlen(ending);
-    return length > n && strncmp(text + length - n, ending, n) == 0 ? length - n : length;
+    return length > n && strncasecmp(text + length - n, ending, n) == 0 ? length - n
+                                                                        : length;
 }
 
 static const char *base_name(const char *path)
@@ -73,12 +78,39 @@ static bool can_be_tilts(const char *path, const char *series, const char *endin
     return is_file(path) && !tr_is_aligned_name(series) && tr_alignment_probe_alone(path);
 }
 
+/* The file beside the series with this much of its path and that ending, as it is or in
+ * other letters (.TLT, .Tlt), if it can be meant; *tilts stays NULL for none. */
+static tr_status find_with_ending(const char *series, size_t length, const char *ending,
+                                  char **tilts)
+{
+    char path_end[32];
+    for (int letters = 0; letters < 4 && !*tilts; letters++) {
+        bool after_dot = true;
+        size_t n = 0;
+        for (; ending[n] && n < sizeof path_end - 1; n++) {
+            unsigned char c = (unsigned char)ending[n];
+            int spelled[] = {c, toupper(c), after_dot ? toupper(c) : c, tolower(c)};
+            path_end[n] = (char)spelled[letters];
+            after_dot = c == '.';
+        }
+        path_end[n] = '\0';
+        char *path = tr_format_string("%.*s%s", (int)length, series, path_end);
+        if (!path)
+            return TR_ERR_MEMORY;
+        if (can_be_tilts(path, series, ending))
+            *tilts = path;
+        else
+            free(path);
+    }
+    return TR_OK;
+}
+
 tr_status tr_find_tilts(const char *series, char **tilts)
 {
     /* Aligned angles before raw ones; each after the name, the stem, the stem less _ali.
-     */
+     * AreTomo3's _TLT.txt is what it was given, before its alignment. */
     static const char *const endings[] = {".tlt",      ".rawtlt", ".mdoc", ".st.mdoc",
-                                          ".mrc.mdoc", ".aln",    ".star"};
+                                          ".mrc.mdoc", ".aln",    ".star", "_TLT.txt"};
     const char *name = base_name(series);
     size_t folder = (size_t)(name - series);
     *tilts = NULL;
@@ -86,15 +118,9 @@ tr_status tr_find_tilts(const char *series, char **tilts)
         size_t lengths[] = {strlen(name), stem_length(name, false),
                             stem_length(name, true)};
         for (size_t l = 0; l < 3; l++) {
-            char *path = tr_format_string("%.*s%s", (int)(folder + lengths[l]), series,
-                                          endings[e]);
-            if (!path)
-                return TR_ERR_MEMORY;
-            if (can_be_tilts(path, series, endings[e])) {
-                *tilts = path;
+            TR_TRY(find_with_ending(series, folder + lengths[l], endings[e], tilts));
+            if (*tilts)
                 return TR_OK;
-            }
-            free(path);
         }
     }
     return TR_OK;
@@ -128,7 +154,14 @@ static char *join(const char *folder, const char *name)
 }
 
 /* Kinds of candidates; the first kind that is there wins. */
-enum { ALIGNED_WITH_ANGLES, ALIGNED, RAW_WITH_ANGLES, WITHOUT_ANGLES, N_KINDS };
+enum {
+    ALIGNED_WITH_ANGLES,
+    ALIGNED,
+    RAW_WITH_ANGLES,
+    RAW_WITH_ANGLES_INSIDE, /* only */
+    WITHOUT_ANGLES,
+    N_KINDS
+};
 
 /* The names of one kind of candidates, for a message. */
 typedef struct kind {
@@ -195,6 +228,17 @@ static bool com_has_tilts(const folder_com *found, const char *series)
            is_file(found->com.tilt_file);
 }
 
+/* Whether the file itself has an angle for each view; false for one that is no image. */
+static tr_status has_angles_inside(const char *path, bool *inside)
+{
+    tr_image *image;
+    tr_status status = tr_image_open(path, &image);
+    *inside = status == TR_OK && tr_image_get_info(image)->n_tilts > 1;
+    if (status == TR_OK)
+        tr_image_close(image);
+    return status == TR_ERR_MEMORY ? status : TR_OK;
+}
+
 static tr_status sort_in(const char *path, const folder_com *com, kind *kinds)
 {
     if (!is_file(path))
@@ -205,7 +249,13 @@ static tr_status sort_in(const char *path, const folder_com *com, kind *kinds)
     free(tilts);
     if (tr_is_aligned_name(path))
         return add_candidate(&kinds[has_angles ? ALIGNED_WITH_ANGLES : ALIGNED], path);
-    return add_candidate(&kinds[has_angles ? RAW_WITH_ANGLES : WITHOUT_ANGLES], path);
+    bool inside = false;
+    if (!has_angles) /* last, as it reads the file */
+        TR_TRY(has_angles_inside(path, &inside));
+    return add_candidate(&kinds[has_angles ? RAW_WITH_ANGLES
+                                : inside   ? RAW_WITH_ANGLES_INSIDE
+                                           : WITHOUT_ANGLES],
+                         path);
 }
 
 /* The folder in a message. */

@@ -227,6 +227,15 @@ static void test_find_tilts(void **unused)
         assert_text(tilts, better_and_better[k]);
         free(tilts);
     }
+    static const char *const spelled[][2] = {
+        {"c.MRC", "c.TLT"},      {"d_ALI.MRC", "d.Tlt"}, {"e.st", "e.st.MDOC"},
+        {"f.mrc", "f.Mrc.Mdoc"}, {"g.mrc", "g_TLT.txt"}, {"h_ali.mrc", "h_tlt.txt"}};
+    for (size_t k = 0; k < sizeof spelled / sizeof *spelled; k++) {
+        make(spelled[k][1]);
+        assert_int_equal(tr_find_tilts(spelled[k][0], &tilts), TR_OK);
+        assert_text(tilts, spelled[k][1]);
+        free(tilts);
+    }
     make("b.tlt");
     assert_int_equal(tr_find_tilts("./b.mrc.gz", &tilts), TR_OK);
     assert_text(tilts, "./b.tlt");
