@@ -277,20 +277,15 @@ bool tr_file_kind_of(const unsigned char *head, size_t n, tr_file_kind *kind)
            (tr_bytes_are_text(head, n) && text_kind(head, n, kind));
 }
 
-tr_status tr_refuse_other_kind(const char *path, const char *needed)
+tr_status tr_refuse_kind(const char *path, const unsigned char *head, size_t n,
+                         const char *needed)
 {
-    unsigned char head[TR_KIND_BYTES];
     tr_file_kind kind = {.as_text = NULL};
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        return TR_OK; /* the reader says why */
-    size_t n = fread(head, 1, sizeof head, file);
-    fclose(file);
     bool text = tr_bytes_are_text(head, n);
-    if (!text && tr_format_hdf.probe(head, n))
-        snprintf(kind.name, sizeof kind.name, "an HDF5 file");
-    else if (is_utf16(head, n))
+    if (is_utf16(head, n))
         kind = (tr_file_kind){"a text in UTF-16", NULL, save_plain};
+    else if (!text && tr_format_hdf.probe(head, n))
+        snprintf(kind.name, sizeof kind.name, "an HDF5 file");
     else if (!text && n >= 212 && memcmp(head + 208, "MAP", 3) == 0)
         snprintf(kind.name, sizeof kind.name, "an MRC image");
     else if (!tr_file_kind_of(head, n, &kind)) {
@@ -300,4 +295,15 @@ tr_status tr_refuse_other_kind(const char *path, const char *needed)
     }
     return tr_fail(TR_ERR_DATA, "%s is %s; %s is needed%s%s", path, kind.name, needed,
                    kind.as_text ? ": " : "", kind.as_text ? kind.as_text : "");
+}
+
+tr_status tr_refuse_other_kind(const char *path, const char *needed)
+{
+    unsigned char head[TR_KIND_BYTES];
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return TR_OK; /* the reader says why */
+    size_t n = fread(head, 1, sizeof head, file);
+    fclose(file);
+    return tr_refuse_kind(path, head, n, needed);
 }

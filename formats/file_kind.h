@@ -21,9 +21,12 @@ bool tr_file_kind_of(const unsigned char *head, size_t n, tr_file_kind *kind);
 /* Whether all bytes can be those of a text. */
 bool tr_bytes_are_text(const unsigned char *head, size_t n);
 
-/* Where a text file is to be read: TR_ERR_DATA with the sentence "PATH is ...; NEEDED is
- * needed: ..." if it is of a known kind (MRC and HDF5 among them). TR_OK for all others,
- * and for what cannot be read. `needed` as "a list of tilt angles". */
+/* Where a text file is to be read that begins with these n bytes: TR_ERR_DATA with the
+ * sentence "PATH is ...; NEEDED is needed: ..." if it is of a known kind (MRC and HDF5
+ * among them), TR_OK for all others. `needed` as "a list of tilt angles". */
+TR_CHECKED tr_status tr_refuse_kind(const char *path, const unsigned char *head, size_t n,
+                                    const char *needed);
+/* The same for a file; TR_OK also for what cannot be read. */
 TR_CHECKED tr_status tr_refuse_other_kind(const char *path, const char *needed);
 
 #endif

@@ -137,7 +137,7 @@ static long default_thickness(const tr_inputs *in)
 }
 
 /* What of the images is left, and how thick the tomogram is. */
-static tr_status check_sizes(const tr_inputs *in, tr_command *c)
+static tr_status check_sizes(tr_inputs *in, tr_command *c)
 {
     const tr_image_info *info = tr_image_get_info(in->image);
     tr_options *o = &c->options;
@@ -148,8 +148,10 @@ static tr_status check_sizes(const tr_inputs *in, tr_command *c)
                        info->nx, info->ny, in->series_path);
     if (!o->thickness && o->try_what && c->trial.what == TR_TRIAL_THICKNESS)
         o->thickness = (long)c->trial.to;
-    if (!o->thickness)
+    if (!o->thickness) {
+        TR_TRY(tr_inputs_find_thickness(in));
         o->thickness = default_thickness(in);
+    }
     size_t largest = info->nx > info->ny ? info->nx : info->ny;
     if ((size_t)o->thickness > 10 * largest)
         return tr_fail(TR_ERR_USAGE,
@@ -182,6 +184,7 @@ void tr_inputs_free(tr_inputs *in)
     if (in->has_com)
         tr_imod_com_free(&in->com);
     free(in->default_tilts);
+    free(in->thickness_from);
     tr_alignment_free(&in->alignment);
     tr_views_free(&in->views);
     *in = (tr_inputs){.image = NULL};

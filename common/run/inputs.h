@@ -15,7 +15,7 @@ typedef struct tr_inputs {
     tr_alignment alignment; /* from tilts_path, if that is an .aln or STAR file */
     double thickness;       /* by an alignment that is used, as in tr_alignment */
     bool of_tomogram;
-    const char *thickness_from; /* that file */
+    char *thickness_from; /* that file */
     tr_image *image;
     tr_views views; /* those used; shifts of their transforms in pixels after binning */
 } tr_inputs;
@@ -36,6 +36,9 @@ TR_CHECKED tr_status tr_inputs_com_scale(const tr_inputs *in, const tr_geometry 
 /* inputs_alignment.c: look for the angles, and if an .aln or STAR file has them, read it.
  * Before views are chosen. */
 TR_CHECKED tr_status tr_inputs_read_alignment(tr_inputs *in, const tr_command *c);
+/* Where no alignment that is used says how thick the specimen is, ask the .aln beside the
+ * series, if it is about this one. */
+TR_CHECKED tr_status tr_inputs_find_thickness(tr_inputs *in);
 /* Whether views are aligned while they are read, and how: the transforms of the views
  * chosen, in pixels of the file. */
 bool tr_inputs_have_transforms(const tr_inputs *in, const tr_command *c);

@@ -38,13 +38,15 @@ static void list_unused(const tr_alignment *a, char *text, size_t size)
     }
 }
 
-static void keep_thickness(const tr_alignment *a, const char *path, tr_inputs *in)
+static tr_status keep_thickness(const tr_alignment *a, const char *path, tr_inputs *in)
 {
     if (!(a->thickness > 0.0))
-        return;
+        return TR_OK;
+    free(in->thickness_from);
+    in->thickness_from = tr_strdup(path);
     in->thickness = a->thickness;
     in->of_tomogram = a->of_tomogram;
-    in->thickness_from = path;
+    return in->thickness_from ? TR_OK : TR_ERR_MEMORY;
 }
 
 static void say_what_is_used(const tr_inputs *in, const tr_command *c, const char *path,
@@ -83,8 +85,30 @@ tr_status tr_inputs_read_alignment(tr_inputs *in, const tr_command *c)
     tr_aligned_series series = this_series(in);
     TR_TRY(tr_alignment_read(in->tilts_path, &series, &in->alignment));
     say_what_is_used(in, c, in->tilts_path, &in->alignment);
-    keep_thickness(&in->alignment, in->tilts_path, in);
-    return TR_OK;
+    return keep_thickness(&in->alignment, in->tilts_path, in);
+}
+
+tr_status tr_inputs_find_thickness(tr_inputs *in)
+{
+    tr_aligned_series series = this_series(in);
+    tr_alignment a;
+    char *path;
+    if (in->thickness > 0.0)
+        return TR_OK;
+    TR_TRY(tr_find_beside(in->series_path, ".aln", &path));
+    tr_status status = TR_OK;
+    if (path && tr_aln_probe(path)) {
+        status = tr_alignment_read(path, &series, &a);
+        if (status == TR_OK) {
+            status = keep_thickness(&a, path, in);
+            tr_alignment_free(&a);
+        } else if (status != TR_ERR_MEMORY) {
+            tr_verbose("its thickness is not asked for: %s", tr_error());
+            status = TR_OK;
+        }
+    }
+    free(path);
+    return status;
 }
 
 static void say_how_it_is_aligned(const tr_inputs *in, const char *path,
@@ -120,7 +144,7 @@ static tr_status read_named(tr_inputs *in, const char *path)
     if (status == TR_OK && a.transforms) {
         tr_views_take_transforms(&a, &in->views);
         say_how_it_is_aligned(in, path, &a);
-        keep_thickness(&a, path, in);
+        status = keep_thickness(&a, path, in);
     }
     tr_alignment_free(&a);
     return status;

@@ -78,13 +78,22 @@ static bool can_be_tilts(const char *path, const char *series, const char *endin
     return is_file(path) && !tr_is_aligned_name(series) && tr_alignment_probe_alone(path);
 }
 
+typedef bool can_be(const char *path, const char *series, const char *ending);
+
+static bool can_be_any(const char *path, const char *series, const char *ending)
+{
+    (void)series;
+    (void)ending;
+    return is_file(path);
+}
+
 /* The file beside the series with this much of its path and that ending, as it is or in
- * other letters (.TLT, .Tlt), if it can be meant; *tilts stays NULL for none. */
+ * other letters (.TLT, .Tlt), if it can be meant; *found stays NULL for none. */
 static tr_status find_with_ending(const char *series, size_t length, const char *ending,
-                                  char **tilts)
+                                  can_be *test, char **found)
 {
     char path_end[32];
-    for (int letters = 0; letters < 4 && !*tilts; letters++) {
+    for (int letters = 0; letters < 4 && !*found; letters++) {
         bool after_dot = true;
         size_t n = 0;
         for (; ending[n] && n < sizeof path_end - 1; n++) {
@@ -97,33 +106,42 @@ static tr_status find_with_ending(const char *series, size_t length, const char 
         char *path = tr_format_string("%.*s%s", (int)length, series, path_end);
         if (!path)
             return TR_ERR_MEMORY;
-        if (can_be_tilts(path, series, ending))
-            *tilts = path;
+        if (test(path, series, ending))
+            *found = path;
         else
             free(path);
     }
     return TR_OK;
 }
 
-tr_status tr_find_tilts(const char *series, char **tilts)
+/* After the name, the stem, the stem less _ali. */
+static tr_status find_named(const char *series, const char *ending, can_be *test,
+                            char **found)
 {
-    /* Aligned angles before raw ones; each after the name, the stem, the stem less _ali.
-     * AreTomo3's _TLT.txt is what it was given, before its alignment. */
-    static const char *const endings[] = {".tlt",      ".rawtlt", ".mdoc", ".st.mdoc",
-                                          ".mrc.mdoc", ".aln",    ".star", "_TLT.txt"};
     const char *name = base_name(series);
     size_t folder = (size_t)(name - series);
-    *tilts = NULL;
-    for (size_t e = 0; e < sizeof endings / sizeof *endings; e++) {
-        size_t lengths[] = {strlen(name), stem_length(name, false),
-                            stem_length(name, true)};
-        for (size_t l = 0; l < 3; l++) {
-            TR_TRY(find_with_ending(series, folder + lengths[l], endings[e], tilts));
-            if (*tilts)
-                return TR_OK;
-        }
-    }
+    size_t lengths[] = {strlen(name), stem_length(name, false), stem_length(name, true)};
+    for (size_t l = 0; l < 3 && !*found; l++)
+        TR_TRY(find_with_ending(series, folder + lengths[l], ending, test, found));
     return TR_OK;
+}
+
+tr_status tr_find_tilts(const char *series, char **tilts)
+{
+    /* Aligned angles before raw ones. AreTomo3's _TLT.txt is what it was given, before
+     * its alignment. */
+    static const char *const endings[] = {".tlt",      ".rawtlt", ".mdoc", ".st.mdoc",
+                                          ".mrc.mdoc", ".aln",    ".star", "_TLT.txt"};
+    *tilts = NULL;
+    for (size_t e = 0; e < sizeof endings / sizeof *endings && !*tilts; e++)
+        TR_TRY(find_named(series, endings[e], can_be_tilts, tilts));
+    return TR_OK;
+}
+
+tr_status tr_find_beside(const char *series, const char *ending, char **path)
+{
+    *path = NULL;
+    return find_named(series, ending, can_be_any, path);
 }
 
 char *tr_default_output(const char *series)

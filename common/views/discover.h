@@ -25,6 +25,10 @@ void tr_discovery_free(tr_discovery *found);
  */
 TR_CHECKED tr_status tr_find_tilts(const char *series, char **tilts);
 
+/* The file of that ending (".aln") that belongs to a series by its name, in the same way;
+ * from malloc, or NULL. */
+TR_CHECKED tr_status tr_find_beside(const char *series, const char *ending, char **path);
+
 /* Whether the name says that the series is aligned: *_ali.mrc, *_ali.hdf, *.ali. */
 bool tr_is_aligned_name(const char *series);
 

@@ -116,6 +116,14 @@ def test_texts_of_word_processors(bench, content, name):
     bench.refused("s.mrc -t a.txt", DATA, "a.txt is ", name, "save it as plain text")
 
 
+@pytest.mark.parametrize("kind", ["tif", "xz", "npy"])
+def test_other_kinds_as_a_command_file(bench, kind):
+    first, name, _ = BINARY[kind]
+    (bench.folder / f"a.{kind}").write_bytes(first + bytes(2000))
+    bench.refused(f"s.mrc --imod-com a.{kind}", DATA, f"a.{kind} is ", name,
+                  "; a text file is needed")
+
+
 def test_packed_angles(bench):
     (bench.folder / "s.tlt.gz").write_bytes(gzip.compress(b"1\n2\n"))
     bench.refused("s.mrc -t s.tlt.gz", DATA, "s.tlt.gz is a gzip file", "gunzip")
@@ -393,9 +401,9 @@ def aln(thickness=None, raw=(COLUMNS, ROWS, VIEWS)):
 
 @pytest.mark.parametrize("thickness, raw, expected, warned", [
     # Half of it is added, to an even number of pixels; 16 at least.
-    (12, (COLUMNS, ROWS, VIEWS), 18, False), (13, (COLUMNS, ROWS, VIEWS), 20, False),
+    (12, (COLUMNS, ROWS, VIEWS), 18, False), (14, (COLUMNS, ROWS, VIEWS), 22, False),
     (9, (COLUMNS, ROWS, VIEWS), 16, False),
-    (26, (2 * COLUMNS, 2 * ROWS, VIEWS), 20, False),  # of larger images
+    (28, (2 * COLUMNS, 2 * ROWS, VIEWS), 22, False),  # of larger images
     # Not measured, or not possible: a quarter of the width, 16 at least.
     (0, (COLUMNS, ROWS, VIEWS), 16, True), (-1, (COLUMNS, ROWS, VIEWS), 16, True),
     (999, (COLUMNS, ROWS, VIEWS), 16, True), (None, (COLUMNS, ROWS, VIEWS), 16, True)])
@@ -409,6 +417,19 @@ def test_thickness_that_aretomo_measured(bench, thickness, raw, expected, warned
         assert warned or "by s.aln" in done.stderr
     bench.run("-t s.aln -T 10 -o o.mrc s.mrc")
     assert read_mrc(bench.folder / "o.mrc").shape[1] == 10
+
+
+def test_thickness_of_an_alignment_that_is_not_used(bench):
+    """The specimen is as thick whatever the angles come from; of another series it is not."""
+    bench.text("s.aln", aln(14))
+    done = bench.run("-t s.tlt -o o.mrc s.mrc")
+    assert "taking 22 pixels, as the specimen has 14 by s.aln" in done.stderr
+    assert "aligned while" not in done.stderr
+    (bench.folder / "s.mrc").rename(bench.folder / "s_ali.mrc")
+    assert "taking 22 pixels" in bench.run("-o o.mrc s_ali.mrc").stderr
+    for raw in ((COLUMNS, ROWS, VIEWS + 1), (COLUMNS, 2 * ROWS, VIEWS)):
+        bench.text("s.aln", aln(14, raw))
+        assert "a quarter of the image" in bench.run("-o o.mrc s_ali.mrc").stderr
 
 
 @pytest.mark.parametrize("size, pixel, expected", [
