@@ -8,8 +8,6 @@
  *     section, from 1; otherwise rows are the views in their order.
  *   _rlnMicrographPreExposure: e/A^2 before the view;
  *   _rlnDefocusU, _rlnDefocusV, _rlnDefocusAngle, _rlnPhaseShift: its CTF.
- * Of a series that is named in a table of them,
- *   _rlnTomoSizeZ: the tomogram's thickness in pixels of _rlnTomoTiltSeriesPixelSize.
  * RELION copies rotation and shifts from IMOD or AreTomo as they are, so the centre is
  * theirs, (n - 1)/2. */
 #include <math.h>
@@ -265,9 +263,21 @@ static tr_status find_view(const star_reader *r, const table *t, size_t row, int
     return TR_OK;
 }
 
-static tr_status read_views(const star_reader *r, const table *t,
-                            const tr_aligned_series *series, tr_alignment *alignment)
+/* Of the images at hand: as they say, if that is a binning of what the file says, or else
+ * as the file says; 0: neither does. */
+static double pixel_for_shifts(double images, double file)
 {
+    if (!(file > 0.0))
+        return images > 0.0 ? images : 0.0;
+    double binning = images > 0.0 ? round(images / file) : 0.0;
+    return binning >= 1.0 && fabs(images / file / binning - 1.0) < 0.01 ? images : file;
+}
+
+static tr_status read_views(const star_reader *r, const table *t,
+                            const tr_aligned_series *series, double file_pixel,
+                            tr_alignment *alignment)
+{
+    double pixel = pixel_for_shifts(series->pixel, file_pixel);
     int names = column(t, "_rlnMicrographName"), tilt = tilt_column(t);
     int xtilt = column(t, "_rlnTomoXTilt"), rotation = column(t, "_rlnTomoZRot");
     int x = column(t, "_rlnTomoXShiftAngst"), y = column(t, "_rlnTomoYShiftAngst");
@@ -279,11 +289,13 @@ static tr_status read_views(const star_reader *r, const table *t,
                        "%s has %zu views, but %s has %zu, and no section numbers "
                        "(NN@file in _rlnMicrographName) tell which they are",
                        r->text.path, t->n_rows, series->path, series->nz);
-    if (aligned && !(series->pixel > 0.0))
+    if (aligned && pixel == 0.0)
         return tr_fail(TR_ERR_DATA,
-                       "%s has shifts in angstroms, but %s gives no pixel size",
+                       "%s has shifts in angstroms, but neither it nor %s gives a pixel "
+                       "size; give the one of the series with --pixel",
                        r->text.path, series->path);
-    TR_TRY(tr_alignment_new(series->nz, aligned, alignment));
+    TR_TRY(tr_alignment_new(
+        series->nz, TR_GIVES_ANGLES | (aligned ? TR_GIVES_TRANSFORMS : 0), alignment));
     for (size_t k = 0; k < t->n_rows; k++) {
         tr_alignment_row row = {.line = t->lines[k]};
         size_t view;
@@ -296,48 +308,56 @@ static tr_status read_views(const star_reader *r, const table *t,
             TR_TRY(number(r, t, k, rotation, &row.rotation));
             TR_TRY(number(r, t, k, x, &row.shift_x));
             TR_TRY(number(r, t, k, y, &row.shift_y));
-            row.shift_x /= series->pixel;
-            row.shift_y /= series->pixel;
+            row.shift_x /= pixel;
+            row.shift_y /= pixel;
         }
         TR_TRY(tr_alignment_set(r->text.path, view, &row, alignment));
     }
+    alignment->pixel = file_pixel > 0.0 ? file_pixel : 0.0;
     return TR_OK;
 }
 
 /* ---- which table, which file ---- */
 
-/* What the row of a series says of the tomogram, in pixels of this series; 0: nothing. */
-static tr_status read_thickness(const star_reader *r, const table *t, size_t row,
-                                const tr_aligned_series *series, double *thickness)
+/* What a table of series says of one: the size of its pixels before any binning, NaN: it
+ * does not say; and the tomogram's thickness in pixels of the series at hand, or 0. */
+typedef struct of_series {
+    double pixel, thickness;
+} of_series;
+
+static tr_status read_of_series(const star_reader *r, const table *t, size_t row,
+                                const tr_aligned_series *series, of_series *of)
 {
-    double size, pixel;
+    double size;
+    TR_TRY(number_or_nan(r, t, row, "_rlnTomoTiltSeriesPixelSize", &of->pixel));
     TR_TRY(number_or_nan(r, t, row, "_rlnTomoSizeZ", &size));
-    TR_TRY(number_or_nan(r, t, row, "_rlnTomoTiltSeriesPixelSize", &pixel));
-    *thickness = size > 0.0 ? size : 0.0;
-    if (pixel > 0.0 && series->pixel > 0.0)
-        *thickness *= pixel / series->pixel;
+    of->thickness = size > 0.0 ? size : 0.0;
+    if (of->pixel > 0.0 && series->pixel > 0.0)
+        of->thickness *= of->pixel / series->pixel;
     return TR_OK;
 }
 
-/* Of a table of series, the file of this one, in *name; NULL: none fits. */
+/* Of a table of series, the file of this one, in *name, and what else it says. NULL: none
+ * fits. */
 static tr_status choose_file(const star_reader *r, const table *t,
                              const tr_aligned_series *series, const char **name,
-                             double *thickness)
+                             of_series *of)
 {
     int tomogram = column(t, "_rlnTomoName"), files = files_column(t);
-    size_t best = 0, chosen = 0;
+    size_t best = 0;
     TR_TRY(check_rows(r, t));
+    size_t chosen = 0;
     *name = t->n_rows == 1 ? t->cells[files] : NULL;
     for (size_t k = 0; k < t->n_rows && tomogram >= 0; k++) {
         char **row = t->cells + k * t->n_columns;
         size_t length = fit(row[tomogram], series->path);
         if (length > best) {
             best = length;
-            chosen = k;
             *name = row[files];
+            chosen = k;
         }
     }
-    return *name ? read_thickness(r, t, chosen, series, thickness) : TR_OK;
+    return *name ? read_of_series(r, t, chosen, series, of) : TR_OK;
 }
 
 /* Paths in STAR files begin in RELION's project folder: that is the current folder, or
@@ -365,9 +385,9 @@ static tr_status find_file(const char *star, const char *name, char **path)
 }
 
 /* What of the file is about the series: a table of views, in *views, or another file, in
- * *other, then with the tomogram's *thickness. */
+ * *other, and what is said with it. */
 static tr_status search(star_reader *r, const tr_aligned_series *series, table *views,
-                        char **other, double *thickness)
+                        char **other, of_series *of)
 {
     size_t best = 0, n_tables = 0;
     tr_status status = TR_OK;
@@ -387,7 +407,7 @@ static tr_status search(star_reader *r, const tr_aligned_series *series, table *
             }
         } else if (status == TR_OK && files_column(&t) >= 0 && !*other) {
             const char *name;
-            status = choose_file(r, &t, series, &name, thickness);
+            status = choose_file(r, &t, series, &name, of);
             if (status == TR_OK && name)
                 status = find_file(r->text.path, name, other);
         }
@@ -405,17 +425,18 @@ static tr_status search(star_reader *r, const tr_aligned_series *series, table *
     return TR_OK;
 }
 
+/* *of as another file gave it. */
 static tr_status read_file(const char *path, const tr_aligned_series *series,
-                           tr_alignment *alignment, char **other, double *thickness)
+                           of_series *of, tr_alignment *alignment, char **other)
 {
     star_reader reader = {.block = ""};
     table views = {0};
     *other = NULL;
     TR_TRY(tr_text_read(path, &reader.text));
     advance(&reader);
-    tr_status status = search(&reader, series, &views, other, thickness);
+    tr_status status = search(&reader, series, &views, other, of);
     if (status == TR_OK && views.n_columns)
-        status = read_views(&reader, &views, series, alignment);
+        status = read_views(&reader, &views, series, of->pixel, alignment);
     free_table(&views);
     tr_text_free(&reader.text);
     return status;
@@ -425,15 +446,15 @@ tr_status tr_star_read(const char *path, const tr_aligned_series *series,
                        tr_alignment *alignment)
 {
     char *other, *further = NULL;
-    double thickness = 0.0, unused;
-    tr_status status = read_file(path, series, alignment, &other, &thickness);
+    of_series of = {.pixel = NAN};
+    tr_status status = read_file(path, series, &of, alignment, &other);
     if (status == TR_OK && !alignment->used)
-        status = read_file(other, series, alignment, &further, &unused);
+        status = read_file(other, series, &of, alignment, &further);
     if (status == TR_OK && !alignment->used)
         status = tr_fail(TR_ERR_DATA, "%s has no table of views", other);
     if (other)
         alignment->further = other;
-    alignment->thickness = thickness;
+    alignment->thickness = of.thickness;
     alignment->of_tomogram = true;
     free(further);
     return status;

@@ -76,8 +76,9 @@ static tr_status check_trial(tr_command *c)
                        "--try lambda is for algorithms with a regularizer, and %s has "
                        "none; give -a ADMM",
                        c->algorithm->name);
-    if (c->program->few_slices && tr_method_offers(c->program->few_slices, c->algorithm))
-        c->method = c->program->few_slices;
+    if (c->program->trial_method &&
+        tr_method_offers(c->program->trial_method, c->algorithm))
+        c->method = c->program->trial_method;
     return TR_OK;
 }
 
