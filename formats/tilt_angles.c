@@ -470,7 +470,6 @@ static tr_status read_transform(const tr_text *text, char *line, tr_transform *t
 tr_status tr_transforms_read(const char *path, size_t n_views, tr_transform *transforms)
 {
     tr_text text;
-    TR_TRY(tr_refuse_other_kind(path, "a list of transforms (.xf)"));
     TR_TRY(tr_text_read(path, &text));
     tr_status status = TR_OK;
     size_t n = 0;

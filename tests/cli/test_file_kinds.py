@@ -94,7 +94,7 @@ def test_other_binary_files(bench, kind):
     bench.refused(f"s.mrc -t a.{kind}", DATA, f"a.{kind} is ", name,
                   "; a list of angles is needed")
     bench.refused(f"s.mrc --transforms a.{kind}", DATA, f"a.{kind} is ", name,
-                  "; a list of transforms (.xf) is needed")
+                  "; an alignment is needed")
 
 
 @pytest.mark.parametrize("kind", TEXT)
@@ -422,7 +422,7 @@ def test_thickness_that_aretomo_measured(bench, thickness, raw, expected, warned
 def test_thickness_of_an_alignment_that_is_not_used(bench):
     """The specimen is as thick whatever the angles come from; of another series it is not."""
     bench.text("s.aln", aln(14))
-    done = bench.run("-t s.tlt -o o.mrc s.mrc")
+    done = bench.run("-t s.tlt --aligned -o o.mrc s.mrc")
     assert "taking 22 pixels, as the specimen has 14 by s.aln" in done.stderr
     assert "aligned while" not in done.stderr
     (bench.folder / "s.mrc").rename(bench.folder / "s_ali.mrc")
