@@ -6,6 +6,7 @@
 
 #include "common/base/angle.h"
 #include "common/base/mem.h"
+#include "formats/file_kind.h"
 
 #define ROW(name, endings, gives) {endings, gives, tr_##name##_probe, tr_##name##_read},
 #define ANGLES(name, endings) ROW(name, endings, TR_GIVES_ANGLES)
@@ -34,10 +35,13 @@ tr_status tr_alignment_read(const char *path, unsigned wanted,
                             const tr_aligned_series *series, tr_alignment *alignment)
 {
     const tr_alignment_format *format = tr_alignment_format_of(path, wanted);
+    *alignment = (tr_alignment){0};
+    if (!format)
+        TR_TRY(tr_refuse_other_kind(
+            path, wanted & TR_GIVES_TRANSFORMS ? "an alignment" : "a list of angles"));
     for (size_t i = 0; !format && i < N_FORMATS; i++)
         if ((formats[i].gives & wanted) == wanted)
             format = &formats[i];
-    *alignment = (tr_alignment){0};
     tr_status status = format->read(path, series, alignment);
     if (status != TR_OK)
         tr_alignment_free(alignment);

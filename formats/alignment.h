@@ -46,6 +46,9 @@ typedef struct tr_alignment {
     double scale;       /* pixels of the series for one of the aligned images */
     size_t n_patches;   /* of the local alignment, which is not read */
     double beta_offset; /* degrees, AreTomo's; not in the above */
+    double thickness;   /* pixels of the series, or 0: of the specimen, as the file has it
+                           measured, or if so said, of the tomogram to be made */
+    bool of_tomogram;   /* thickness is */
     char *further;      /* the other file that the file leads to, or NULL */
 } tr_alignment;
 

@@ -6,7 +6,7 @@
 #define TR_ALIGNMENT_LIST_H
 
 #define TR_ALIGNMENT_FORMATS(ANGLES, BOTH, TRANSFORMS)                                   \
-    ANGLES(tilts, ".tlt .rawtlt")                                                        \
+    ANGLES(tilts, ".tlt .rawtlt _TLT.txt")                                               \
     ANGLES(serialem, ".mdoc")                                                            \
     BOTH(aln, ".aln")                                                                    \
     TRANSFORMS(xf, ".xf")                                                                \

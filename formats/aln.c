@@ -3,7 +3,9 @@
  * ROT is the tilt axis in degrees, TX and TY are pixels of the raw image, TILT has the
  * offsets that AreTomo found in it already. SEC is the view's section in the raw series,
  * from 0 (AreTomo 1 and 2) or from 1 (AreTomo 3), and views that are not listed are dark:
- * "# DarkFrame = RANK SEC TILT". GMAG is 1 in all versions and not looked at. */
+ * "# DarkFrame = RANK SEC TILT". "# Thickness = n" is the specimen's, measured, in pixels
+ * of the raw image (AreTomo 3); 0 or less where it was not. GMAG is 1 in all versions and
+ * not looked at. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +26,7 @@ typedef struct aln_reader {
     tr_text text;
     double raw[3]; /* RawSize, 0 while it is not known */
     long patches;
-    double beta;
+    double beta, thickness;
     bool local; /* the local alignment has begun */
     section *views, *darks;
     size_t n_views, n_darks;
@@ -100,6 +102,8 @@ static tr_status read_header(aln_reader *r, char *line)
     }
     if (strcmp(name, "BetaOffset") == 0)
         return read_numbers(text, equals + 1, 1, &r->beta);
+    if (strcmp(name, "Thickness") == 0)
+        return read_numbers(text, equals + 1, 1, &r->thickness);
     if (strcmp(name, "DarkFrame") == 0) {
         section dark = {.row.line = text->line};
         TR_TRY(read_numbers(text, equals + 1, 3, numbers));
@@ -227,6 +231,7 @@ static tr_status keep(const aln_reader *r, const tr_aligned_series *series,
     alignment->scale = scale;
     alignment->n_patches = (size_t)r->patches;
     alignment->beta_offset = r->beta;
+    alignment->thickness = r->thickness > 0.0 ? r->thickness * scale : 0.0;
     return TR_OK;
 }
 

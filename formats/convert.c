@@ -24,7 +24,9 @@ static const struct {
     [TR_INT8] = {"int8", 1},       [TR_UINT8] = {"uint8", 1},
     [TR_INT16] = {"int16", 2},     [TR_UINT16] = {"uint16", 2},
     [TR_FLOAT32] = {"float32", 4}, [TR_FLOAT16] = {"float16", 2},
-    [TR_UINT4] = {"uint4", 0},
+    [TR_UINT4] = {"uint4", 0},     [TR_INT32] = {"int32", 0},
+    [TR_UINT32] = {"uint32", 0},   [TR_INT64] = {"int64", 0},
+    [TR_UINT64] = {"uint64", 0},   [TR_FLOAT64] = {"float64", 0},
 };
 
 size_t tr_type_size(tr_type type) { return types[type].size; }
@@ -116,8 +118,8 @@ void tr_convert_from_float(const float *in, size_t n, tr_type type, void *out)
     case TR_FLOAT32:
         memmove(out, in, n * sizeof *in);
         break;
-    case TR_UINT4: /* read only */
-        TR_ASSERT(type != TR_UINT4);
+    default: /* read only */
+        TR_ASSERT(tr_type_is_written(type));
         break;
     }
 }
@@ -162,6 +164,9 @@ void tr_convert_to_float(const void *in, size_t n, tr_type type, float *out)
     case TR_UINT4: /* the first of each pair is in the low four bits */
         for (size_t i = 0; i < n; i++)
             out[i] = ((const unsigned char *)in)[i / 2] >> (i % 2 ? 4 : 0) & 15;
+        break;
+    default: /* of HDF5 only */
+        TR_ASSERT(type == TR_UINT4 || tr_type_is_written(type));
         break;
     }
 }

@@ -18,10 +18,18 @@ typedef enum tr_type {
     TR_UINT16,
     TR_FLOAT32,
     TR_FLOAT16,
-    TR_UINT4 /* two per byte, read only */
+    /* read only */
+    TR_UINT4, /* two per byte */
+    TR_INT32,
+    TR_UINT32,
+    TR_INT64,
+    TR_UINT64,
+    TR_FLOAT64
 } tr_type;
 
-/* Bytes per sample of a type that can be written (not TR_UINT4, which gives 0). */
+/* Whether it can be written. */
+static inline bool tr_type_is_written(tr_type type) { return type < TR_UINT4; }
+/* Bytes per sample of a type that can be written; 0 for the others. */
 size_t tr_type_size(tr_type type);
 const char *tr_type_name(tr_type type); /* "int16", "float16" ... */
 
@@ -39,6 +47,9 @@ typedef struct tr_image_info {
     char labels[TR_LABELS][TR_LABEL_LENGTH + 1];
     size_t n_tilts; /* angles found inside the file: 0, or nz */
     double *tilts;  /* degrees, owned by the image; NULL when n_tilts is 0 */
+    /* A sentence, or "": of angles, what was done to them while they were read; where
+     * there are none, why those in the file cannot be taken. */
+    char tilts_note[256];
 } tr_image_info;
 
 /* For the formats: control characters in a label become blanks, and those at its end go.
@@ -116,7 +127,8 @@ const tr_format *tr_format_for_output(const char *path);
  * saturates at +-65504. `out` has room for n * tr_type_size(type) bytes and may be
  * `in` itself. */
 void tr_convert_from_float(const float *in, size_t n, tr_type type, void *out);
-/* The reverse, from little-endian samples in the order of the file. */
+/* The reverse, from little-endian samples in the order of the file; not for types of 4
+ * and 8 bytes other than float32, which HDF5 converts itself. */
 void tr_convert_to_float(const void *in, size_t n, tr_type type, float *out);
 
 #endif

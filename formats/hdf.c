@@ -7,6 +7,10 @@
  * store the origin in MRC2014's sign, the opposite of tr_image_info's. A stack's tilt
  * angles are the attributes TiltAngle of its images' groups.
  *
+ * Integers of 4 and 8 bytes and floats of 8 become float32 as HDF5 reads them, rounded to
+ * nearest: counts are exact up to 2^24. What is beyond float32 becomes infinite, and is
+ * handled as such pixels are.
+ *
  * EMAN2 may store floats in few bits: value = raw / (2^bits - 1) * (max - min) + min. */
 #include <limits.h>
 #include <math.h>
@@ -64,33 +68,13 @@ static uint64_t hdf_extent(const unsigned char *head, size_t n)
 
 /* ---- attributes: absent or of another kind is no error ---- */
 
-/* Open the attribute if it holds one value of the class; -1 otherwise. */
-static hid_t open_attribute(hid_t object, const char *name, bool text)
-{
-    if (H5Aexists(object, name) <= 0)
-        return -1;
-    hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);
-    if (attribute < 0)
-        return -1;
-    hid_t space = H5Aget_space(attribute), type = H5Aget_type(attribute);
-    H5T_class_t class = H5Tget_class(type);
-    bool fits = H5Sget_simple_extent_npoints(space) == 1 &&
-                (text ? class == H5T_STRING : class == H5T_INTEGER || class == H5T_FLOAT);
-    H5Tclose(type);
-    H5Sclose(space);
-    if (fits)
-        return attribute;
-    H5Aclose(attribute);
-    return -1;
-}
-
 /* The number in an attribute, NaN when there is none. */
 static double get_number(hid_t object, const char *prefix, const char *name)
 {
     char full[64];
     double value;
     snprintf(full, sizeof full, "%s%s", prefix, name);
-    hid_t attribute = open_attribute(object, full, false);
+    hid_t attribute = tr_hdf_open_attribute(object, full, false);
     if (attribute < 0)
         return NAN;
     if (H5Aread(attribute, H5T_NATIVE_DOUBLE, &value) < 0)
@@ -99,40 +83,13 @@ static double get_number(hid_t object, const char *prefix, const char *name)
     return value;
 }
 
-/* The text of an attribute, cut to `size` bytes with the final 0. */
-static bool get_text(hid_t object, const char *name, char *out, size_t size)
-{
-    hid_t attribute = open_attribute(object, name, true);
-    if (attribute < 0)
-        return false;
-    hid_t type = H5Aget_type(attribute);
-    bool found = false;
-    if (H5Tis_variable_str(type) > 0) {
-        char *text = NULL;
-        found = H5Aread(attribute, type, &text) >= 0 && text;
-        if (found)
-            snprintf(out, size, "%s", text);
-        H5free_memory(text);
-    } else {
-        size_t length = H5Tget_size(type);
-        char *text = length < 65536 ? calloc(1, length + 1) : NULL;
-        found = text && H5Aread(attribute, type, text) >= 0;
-        if (found)
-            snprintf(out, size, "%s", text);
-        free(text);
-    }
-    H5Tclose(type);
-    H5Aclose(attribute);
-    return found;
-}
-
 static void get_labels(hid_t header, tr_image_info *info)
 {
     char name[48];
     for (size_t i = 0; i < TR_LABELS; i++) {
         char *label = info->labels[info->n_labels];
         snprintf(name, sizeof name, "IMOD.MRC.label%zu", i);
-        if (!get_text(header, name, label, TR_LABEL_LENGTH + 1))
+        if (!tr_hdf_text(header, name, label, TR_LABEL_LENGTH + 1))
             continue;
         tr_clean_label(label);
         info->n_labels++;
@@ -212,25 +169,28 @@ static tr_status get_type(const char *path, const char *name, hid_t dataset,
     size_t size = H5Tget_size(type);
     bool with_sign = class == H5T_INTEGER && H5Tget_sign(type) != H5T_SGN_NONE;
     H5Tclose(type);
-    if (class == H5T_INTEGER && size == 1)
-        *sample_type = with_sign ? TR_INT8 : TR_UINT8;
-    else if (class == H5T_INTEGER && size == 2)
-        *sample_type = with_sign ? TR_INT16 : TR_UINT16;
-    else if (class == H5T_FLOAT && size == 2)
-        *sample_type = TR_FLOAT16;
-    else if (class == H5T_FLOAT && size == 4)
-        *sample_type = TR_FLOAT32;
-    else
-        return tr_fail(
-            TR_ERR_DATA,
-            "%s: %s holds %s of %zu bytes; integers of 1 or 2 bytes and floats "
-            "of 2 or 4 can be read",
-            path, name,
-            class == H5T_INTEGER ? "integers"
-            : class == H5T_FLOAT ? "floats"
-                                 : "values that are no plain numbers",
-            size);
-    return TR_OK;
+    static const struct {
+        H5T_class_t class;
+        size_t size;
+        tr_type plain, with_sign;
+    } known[] = {
+        {H5T_INTEGER, 1, TR_UINT8, TR_INT8},    {H5T_INTEGER, 2, TR_UINT16, TR_INT16},
+        {H5T_INTEGER, 4, TR_UINT32, TR_INT32},  {H5T_INTEGER, 8, TR_UINT64, TR_INT64},
+        {H5T_FLOAT, 2, TR_FLOAT16, TR_FLOAT16}, {H5T_FLOAT, 4, TR_FLOAT32, TR_FLOAT32},
+        {H5T_FLOAT, 8, TR_FLOAT64, TR_FLOAT64}};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (known[i].class == class && known[i].size == size) {
+            *sample_type = with_sign ? known[i].with_sign : known[i].plain;
+            return TR_OK;
+        }
+    return tr_fail(TR_ERR_DATA,
+                   "%s: %s holds %s of %zu bytes; integers of 1, 2, 4 or 8 bytes and "
+                   "floats of 2, 4 or 8 can be read",
+                   path, name,
+                   class == H5T_INTEGER ? "integers"
+                   : class == H5T_FLOAT ? "floats"
+                                        : "values that are no plain numbers",
+                   size);
 }
 
 /* Size, type and presence of a dataset of rank 2 or 3; *nz is 1 for rank 2. */
@@ -247,6 +207,7 @@ static tr_status inspect(const char *path, const char *name, hid_t dataset,
         return tr_fail(TR_ERR_DATA, "%s: %s has %d dimensions; 2 or 3 are needed", path,
                        name, rank);
     TR_TRY(get_type(path, name, dataset, type));
+    TR_TRY(tr_hdf_check_filters(path, name, dataset));
     uint64_t samples = 1;
     for (int i = 0; i < 3; i++) {
         if (dims[i] == 0 || dims[i] > INT_MAX ||
@@ -277,47 +238,6 @@ static tr_status alloc_scaling(hdf_state *hdf, size_t n)
     return hdf->scale && hdf->shift ? TR_OK : TR_ERR_MEMORY;
 }
 
-static tr_status read_theta(hdf_state *hdf, uint64_t file_bytes, tr_image_info *info)
-{
-    static const char name[] = "/exchange/theta";
-    if (H5Lexists(hdf->file, name, H5P_DEFAULT) <= 0)
-        return TR_OK;
-    hid_t dataset = H5Dopen2(hdf->file, name, H5P_DEFAULT);
-    if (dataset < 0)
-        return tr_hdf_fail(hdf->path, "/exchange/theta cannot be opened");
-    hid_t space = H5Dget_space(dataset), type = H5Dget_type(dataset);
-    hssize_t n = H5Sget_simple_extent_npoints(space);
-    H5T_class_t class = H5Tget_class(type);
-    H5Tclose(type);
-    H5Sclose(space);
-    tr_status status = TR_OK;
-    if (n < 0 || (size_t)n != info->nz)
-        status = tr_fail(TR_ERR_DATA,
-                         "%s: /exchange/theta has %lld angles for %zu views; there must "
-                         "be one for each",
-                         hdf->path, (long long)n, info->nz);
-    else if (class != H5T_FLOAT && class != H5T_INTEGER)
-        status =
-            tr_fail(TR_ERR_DATA, "%s: /exchange/theta does not hold numbers", hdf->path);
-    else
-        status = tr_hdf_check_storage(hdf->path, name, dataset, (uint64_t)n, file_bytes);
-    if (status == TR_OK &&
-        !(info->tilts = tr_calloc("tilt angles", info->nz, sizeof(double))))
-        status = TR_ERR_MEMORY;
-    if (status == TR_OK && H5Dread(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL,
-                                   H5P_DEFAULT, info->tilts) < 0)
-        status = tr_hdf_fail(hdf->path, "/exchange/theta cannot be read");
-    H5Dclose(dataset);
-    for (size_t i = 0; status == TR_OK && i < info->nz; i++)
-        if (!(fabs(info->tilts[i]) <= 360)) /* NaN too */
-            status = tr_fail(TR_ERR_DATA,
-                             "%s: angle %zu of /exchange/theta is %g; angles must be "
-                             "within -360 to 360 degrees",
-                             hdf->path, i + 1, info->tilts[i]);
-    info->n_tilts = info->nz;
-    return status;
-}
-
 static tr_status open_exchange(hdf_state *hdf, uint64_t file_bytes, tr_image_info *info)
 {
     static const char name[] = "/exchange/data";
@@ -330,7 +250,7 @@ static tr_status open_exchange(hdf_state *hdf, uint64_t file_bytes, tr_image_inf
     info->min = info->max = info->mean = info->rms = NAN;
     TR_TRY(alloc_scaling(hdf, 1));
     hdf->scale[0] = 1;
-    return read_theta(hdf, file_bytes, info);
+    return tr_hdf_read_theta(hdf->path, hdf->file, file_bytes, info);
 }
 
 /* One image of a stack, or the volume: its sizes must be those of image 0. */
@@ -440,6 +360,29 @@ static tr_status open_mdf(hdf_state *hdf, hid_t images, uint64_t file_bytes,
     return hdf->dataset < 0 ? tr_hdf_fail(hdf->path, "image 0 cannot be opened") : TR_OK;
 }
 
+/* What there is instead, by the names at the top. */
+static tr_status no_images(const hdf_state *hdf)
+{
+    char names[120] = "";
+    H5G_info_t group;
+    hsize_t n = H5Gget_info(hdf->file, &group) < 0 ? 0 : group.nlinks;
+    for (hsize_t i = 0; i < n && i < 6; i++) {
+        char name[40];
+        size_t used = strlen(names);
+        if (H5Lget_name_by_idx(hdf->file, ".", H5_INDEX_NAME, H5_ITER_INC, i, name,
+                               sizeof name, H5P_DEFAULT) < 0)
+            break;
+        tr_clean_label(name); /* no control characters */
+        snprintf(names + used, sizeof names - used, "%s/%s", used ? ", " : "", name);
+    }
+    return tr_fail(TR_ERR_DATA,
+                   "%s is an HDF5 file without images: it has neither /MDF/images nor "
+                   "/exchange/data, but %s; copy its images [view][row][column] to "
+                   "/exchange/data and its angles to /exchange/theta, for instance with "
+                   "h5py",
+                   hdf->path, *names ? names : "nothing");
+}
+
 static tr_status open_contents(hdf_state *hdf, int fd, tr_image_info *info)
 {
     struct stat status;
@@ -467,10 +410,7 @@ static tr_status open_contents(hdf_state *hdf, int fd, tr_image_info *info)
         return open_exchange(hdf, file_bytes, info);
     if (tr_hdf_met_link()) /* on the way to one of them */
         return tr_hdf_fail(hdf->path, "it is damaged or cannot be opened");
-    return tr_fail(TR_ERR_DATA,
-                   "%s is an HDF5 file without images: it has neither /MDF/images nor "
-                   "/exchange/data",
-                   hdf->path);
+    return no_images(hdf);
 }
 
 static void hdf_close(void *state)

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -124,3 +125,48 @@ tr_status tr_hdf_fail(const char *path, const char *format, ...)
 
 hid_t tr_hdf_access(void) { return file_access; }
 hid_t tr_hdf_nameless_access(void) { return nameless_access; }
+
+hid_t tr_hdf_open_attribute(hid_t object, const char *name, bool text)
+{
+    if (H5Aexists(object, name) <= 0)
+        return -1;
+    hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);
+    if (attribute < 0)
+        return -1;
+    hid_t space = H5Aget_space(attribute), type = H5Aget_type(attribute);
+    H5T_class_t class = H5Tget_class(type);
+    bool fits = H5Sget_simple_extent_npoints(space) == 1 &&
+                (text ? class == H5T_STRING : class == H5T_INTEGER || class == H5T_FLOAT);
+    H5Tclose(type);
+    H5Sclose(space);
+    if (fits)
+        return attribute;
+    H5Aclose(attribute);
+    return -1;
+}
+
+bool tr_hdf_text(hid_t object, const char *name, char *out, size_t size)
+{
+    hid_t attribute = tr_hdf_open_attribute(object, name, true);
+    if (attribute < 0)
+        return false;
+    hid_t type = H5Aget_type(attribute);
+    bool found = false;
+    if (H5Tis_variable_str(type) > 0) {
+        char *text = NULL;
+        found = H5Aread(attribute, type, &text) >= 0 && text;
+        if (found)
+            snprintf(out, size, "%s", text);
+        H5free_memory(text);
+    } else {
+        size_t length = H5Tget_size(type);
+        char *text = length < 65536 ? calloc(1, length + 1) : NULL;
+        found = text && H5Aread(attribute, type, text) >= 0;
+        if (found)
+            snprintf(out, size, "%s", text);
+        free(text);
+    }
+    H5Tclose(type);
+    H5Aclose(attribute);
+    return found;
+}

@@ -27,6 +27,23 @@ TR_CHECKED tr_status tr_hdf_check_storage(const char *path, const char *name,
                                           hid_t dataset, uint64_t samples,
                                           uint64_t file_bytes);
 
+/* Errors (TR_ERR_DATA) for a dataset packed by filters that this library does not have
+ * and finds no plugin for; the sentence names them and what provides them. */
+TR_CHECKED tr_status tr_hdf_check_filters(const char *path, const char *name,
+                                          hid_t dataset);
+
+/* The text of an attribute, cut to `size` bytes with the final 0; false if it is not
+ * there, or no single text. */
+bool tr_hdf_text(hid_t object, const char *name, char *out, size_t size);
+/* The attribute, to be closed, if it holds one number or, if asked, one text; or -1. */
+hid_t tr_hdf_open_attribute(hid_t object, const char *name, bool text);
+
+/* The angles in /exchange/theta, if there are any, into info, in degrees. Errors:
+ * damage. Angles that cannot be those of the views are none, and info->tilts_note says
+ * why. */
+TR_CHECKED tr_status tr_hdf_read_theta(const char *path, hid_t file, uint64_t file_bytes,
+                                       tr_image_info *info);
+
 /* File access properties (not to be closed) without file locks, which network file
  * systems often refuse. */
 hid_t tr_hdf_access(void);

@@ -1,4 +1,4 @@
-/* Whether a dataset's samples are there, in the file itself. */
+/* Whether a dataset's samples are there, in the file itself, and can be unpacked. */
 #include <stdio.h>
 
 #include "formats/hdf_common.h"
@@ -81,4 +81,59 @@ tr_status tr_hdf_check_storage(const char *path, const char *name, hid_t dataset
                        path, name, (unsigned long long)chunk,
                        (unsigned long long)file_bytes);
     return TR_OK;
+}
+
+/* ---- filters ---- */
+
+/* Numbers registered with The HDF Group, and the packages that have them. */
+static const struct {
+    H5Z_filter_t number;
+    const char *name;
+} filters[] = {
+    {H5Z_FILTER_DEFLATE, "deflate"},
+    {H5Z_FILTER_SZIP, "szip"},
+    {307, "bzip2"},
+    {32000, "LZF"},
+    {32001, "Blosc"},
+    {32004, "LZ4"},
+    {32008, "bitshuffle"},
+    {32013, "ZFP"},
+    {32015, "Zstandard"},
+    {32017, "SZ"},
+    {32018, "FCIDECOMP"},
+    {32024, "SZ3"},
+    {32026, "Blosc2"},
+    {32028, "SPERR"},
+};
+
+static const char *filter_name(H5Z_filter_t number)
+{
+    for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++)
+        if (filters[i].number == number)
+            return filters[i].name;
+    return "an unknown filter";
+}
+
+tr_status tr_hdf_check_filters(const char *path, const char *name, hid_t dataset)
+{
+    hid_t properties = H5Dget_create_plist(dataset);
+    int n = H5Pget_nfilters(properties);
+    H5Z_filter_t missing = 0;
+    for (int i = 0; i < n && !missing; i++) {
+        unsigned flags, config;
+        size_t n_values = 0;
+        H5Z_filter_t number = H5Pget_filter2(properties, (unsigned)i, &flags, &n_values,
+                                             NULL, 0, NULL, &config);
+        if (number > 0 && H5Zfilter_avail(number) <= 0)
+            missing = number;
+    }
+    H5Pclose(properties);
+    if (!missing)
+        return TR_OK;
+    return tr_fail(TR_ERR_DATA,
+                   "%s: %s is packed with %s (HDF5 filter %d), for which this HDF5 "
+                   "library has no plugin; install Debian's hdf5-filter-plugin or "
+                   "Python's hdf5plugin and set HDF5_PLUGIN_PATH to its folder of "
+                   "plugins, or unpack the file with h5repack -f NONE",
+                   path, name, filter_name(missing), (int)missing);
 }

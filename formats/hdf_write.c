@@ -148,7 +148,7 @@ static hid_t file_type(tr_type type)
         H5Tset_ebias(half, 15);
         return half;
     }
-    case TR_UINT4: /* refused by check_spec */
+    default: /* refused by check_spec */
         break;
     }
     return -1;
@@ -201,7 +201,7 @@ static hid_t create_dataset(hid_t file, const tr_volume_spec *spec, const hsize_
 static tr_status check_spec(const char *path, const tr_volume_spec *spec, size_t *bytes)
 {
     const size_t sizes[] = {spec->nx, spec->ny, spec->nz, tr_type_size(spec->type)};
-    if (spec->type == TR_UINT4)
+    if (!tr_type_is_written(spec->type))
         return tr_fail(TR_ERR_USAGE, "%s: samples of 4 bits cannot be written to HDF5",
                        path);
     if (spec->nx < 1 || spec->ny < 1 || spec->nz < 1 || spec->nx > INT_MAX ||

@@ -13,6 +13,7 @@
 #include "common/base/file_name.h"
 #include "common/base/mem.h"
 #include "formats/file_io.h"
+#include "formats/file_kind.h"
 #include "formats/format.h"
 
 struct tr_image {
@@ -147,17 +148,16 @@ static tr_status unpack(tr_image *image, uint64_t most)
     return status;
 }
 
-static bool looks_like_text(const unsigned char *head, size_t n)
+static tr_status no_known_format(const tr_image *image, const unsigned char *head,
+                                 size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        if ((head[i] < ' ' && !(head[i] >= '\b' && head[i] <= '\r')) || head[i] >= 0xf8)
-            return false;
-    return true;
-}
-
-static tr_status no_known_format(const char *path, const unsigned char *head, size_t n)
-{
-    if (looks_like_text(head, n))
+    const char *path = image->path;
+    tr_file_kind kind;
+    if (tr_file_kind_of(head, n, &kind))
+        return tr_fail(TR_ERR_DATA, "%s is %s%s; an MRC or HDF5 image is needed%s%s",
+                       path, image->info.compressed ? "a gzip file of " : "", kind.name,
+                       kind.as_image ? ": " : "", kind.as_image ? kind.as_image : "");
+    if (tr_bytes_are_text(head, n))
         return tr_fail(TR_ERR_DATA, "%s is a text file; an MRC or HDF5 image is needed",
                        path);
     if (n < HEAD_BYTES)
@@ -181,8 +181,15 @@ static tr_status check_sizes(const tr_image *image)
     return TR_OK;
 }
 
+/* Of a file without MRC's "MAP", what another format's first bytes say comes before what
+ * an MRC header could be. */
 static const tr_format *find_format(const unsigned char *head, size_t n)
 {
+    enum { AT_MAP = 208 };
+    tr_file_kind kind;
+    bool map = n >= AT_MAP + 3 && memcmp(head + AT_MAP, "MAP", 3) == 0;
+    if (!map && !tr_format_hdf.probe(head, n) && tr_file_kind_of(head, n, &kind))
+        return NULL;
     for (size_t i = 0; i < N_FORMATS; i++)
         if (formats[i]->probe(head, n))
             return formats[i];
@@ -201,7 +208,7 @@ static tr_status open_image(tr_image *image)
         TR_TRY(unpack_head(image->path, image->fd, head, &n));
     const tr_format *format = find_format(head, n);
     if (!format)
-        return no_known_format(image->path, head, n);
+        return no_known_format(image, head, n);
     image->info.format = format->name;
     if (image->info.compressed)
         TR_TRY(unpack(image, format->extent(head, n)));

@@ -22,6 +22,10 @@
  *   part at 0, a mask at 8 whose bit 7 says that the alpha tilt is there, the
  *   application's version at 68, and the alpha tilt as a double at 100. Version
  *   4.4.0.4981 wrote the angle multiplied by 180/pi once too often.
+ * - FEI before that (Xplore3D, Tomography 2 to 4, and AreTomo3): nint is 0, nreal 32, and
+ *   each section has so many floats, the first of which is the angle. Tomography leaves
+ *   room for 1024 sections. No type says so: angles are taken only if all can be angles
+ *   of views and they are not all alike.
  * IMOD reads FEI files of nversion 20140 as having the top row first; so do we. */
 #include <errno.h>
 #include <math.h>
@@ -34,7 +38,10 @@
 #include "formats/file_io.h"
 #include "formats/mrc_header.h"
 
-enum { IO_BYTES = 1 << 20 }; /* read at a time */
+enum {
+    IO_BYTES = 1 << 20, /* read at a time */
+    OLD_FEI_FLOATS = 32 /* of a section */
+};
 
 static const tr_mrc_mode modes[] = {
     {MODE_BYTE, TR_INT8, NULL},      {1, TR_INT16, NULL},
@@ -382,20 +389,52 @@ static bool is_fei(const header *h)
            (type[3] == '1' || type[3] == '2');
 }
 
+/* Whether nint and nreal are those of FEI's old layout. Symmetry operators of
+ * crystallography are text, whatever those say. */
+static bool has_old_fei_tilts(const header *h)
+{
+    return get_short(h, AT_INTEGERS) == 0 && get_short(h, AT_REALS) == OLD_FEI_FLOATS &&
+           memcmp(h->bytes + AT_EXTENDED_TYPE, "CCP4", 4) != 0;
+}
+
+static tr_status read_old_fei_tilts(const char *path, int fd, const header *h, size_t n,
+                                    double *tilts, bool *found)
+{
+    enum { STEP = OLD_FEI_FLOATS * sizeof(float) };
+    double low = 0, high = 0;
+    *found = (uint64_t)STEP * n <= (uint64_t)get_int(h, AT_EXTENDED_BYTES);
+    for (size_t i = 0; *found && i < n; i++) {
+        header one = {.swapped = h->swapped};
+        TR_TRY(
+            tr_read_at(fd, path, one.bytes, sizeof(float), MRC_HEADER_BYTES + i * STEP));
+        tilts[i] = get_float(&one, 0);
+        *found = fabs(tilts[i]) <= 180; /* not NaN */
+        low = i == 0 || tilts[i] < low ? tilts[i] : low;
+        high = i == 0 || tilts[i] > high ? tilts[i] : high;
+    }
+    *found = *found && (n == 1 ? low != 0 : high > low);
+    return TR_OK;
+}
+
+typedef tr_status tilts_reader(const char *path, int fd, const header *h, size_t n,
+                               double *tilts, bool *found);
+
 /* Angles in the extended header, if they are there with certainty for all sections. */
 static tr_status read_tilts(const char *path, int fd, const header *h,
                             tr_image_info *info)
 {
-    bool fei = is_fei(h), found = false;
+    tilts_reader *read = is_fei(h)               ? read_fei_tilts
+                         : has_serialem_tilts(h) ? read_serialem_tilts
+                         : has_old_fei_tilts(h)  ? read_old_fei_tilts
+                                                 : NULL;
+    bool found = false;
     /* Each section's part has at least 2 bytes: no allocation beyond the file's size. */
-    if ((!fei && !has_serialem_tilts(h)) ||
-        info->nz > (size_t)get_int(h, AT_EXTENDED_BYTES) / 2)
+    if (!read || info->nz > (size_t)get_int(h, AT_EXTENDED_BYTES) / 2)
         return TR_OK;
     info->tilts = tr_calloc("tilt angles", info->nz, sizeof *info->tilts);
     if (!info->tilts)
         return TR_ERR_MEMORY;
-    TR_TRY((fei ? read_fei_tilts : read_serialem_tilts)(path, fd, h, info->nz,
-                                                        info->tilts, &found));
+    TR_TRY(read(path, fd, h, info->nz, info->tilts, &found));
     if (found) {
         info->n_tilts = info->nz;
     } else {

@@ -319,11 +319,29 @@ static tr_status read_views(const star_reader *r, const table *t,
 
 /* ---- which table, which file ---- */
 
-/* Of a table of series, the file of this one, in *name, and the size of its pixels before
- * any binning, NaN: it does not say. NULL: none fits. */
+/* What a table of series says of one: the size of its pixels before any binning, NaN: it
+ * does not say; and the tomogram's thickness in pixels of the series at hand, or 0. */
+typedef struct of_series {
+    double pixel, thickness;
+} of_series;
+
+static tr_status read_of_series(const star_reader *r, const table *t, size_t row,
+                                const tr_aligned_series *series, of_series *of)
+{
+    double size;
+    TR_TRY(number_or_nan(r, t, row, "_rlnTomoTiltSeriesPixelSize", &of->pixel));
+    TR_TRY(number_or_nan(r, t, row, "_rlnTomoSizeZ", &size));
+    of->thickness = size > 0.0 ? size : 0.0;
+    if (of->pixel > 0.0 && series->pixel > 0.0)
+        of->thickness *= of->pixel / series->pixel;
+    return TR_OK;
+}
+
+/* Of a table of series, the file of this one, in *name, and what else it says. NULL: none
+ * fits. */
 static tr_status choose_file(const star_reader *r, const table *t,
                              const tr_aligned_series *series, const char **name,
-                             double *pixel)
+                             of_series *of)
 {
     int tomogram = column(t, "_rlnTomoName"), files = files_column(t);
     size_t best = 0;
@@ -339,8 +357,7 @@ static tr_status choose_file(const star_reader *r, const table *t,
             chosen = k;
         }
     }
-    return *name ? number_or_nan(r, t, chosen, "_rlnTomoTiltSeriesPixelSize", pixel)
-                 : TR_OK;
+    return *name ? read_of_series(r, t, chosen, series, of) : TR_OK;
 }
 
 /* Paths in STAR files begin in RELION's project folder: that is the current folder, or
@@ -368,9 +385,9 @@ static tr_status find_file(const char *star, const char *name, char **path)
 }
 
 /* What of the file is about the series: a table of views, in *views, or another file, in
- * *other, and *pixel, if it says. */
+ * *other, and what is said with it. */
 static tr_status search(star_reader *r, const tr_aligned_series *series, table *views,
-                        char **other, double *pixel)
+                        char **other, of_series *of)
 {
     size_t best = 0, n_tables = 0;
     tr_status status = TR_OK;
@@ -390,7 +407,7 @@ static tr_status search(star_reader *r, const tr_aligned_series *series, table *
             }
         } else if (status == TR_OK && files_column(&t) >= 0 && !*other) {
             const char *name;
-            status = choose_file(r, &t, series, &name, pixel);
+            status = choose_file(r, &t, series, &name, of);
             if (status == TR_OK && name)
                 status = find_file(r->text.path, name, other);
         }
@@ -408,18 +425,18 @@ static tr_status search(star_reader *r, const tr_aligned_series *series, table *
     return TR_OK;
 }
 
-/* *pixel as another file gave it, or NaN. */
+/* *of as another file gave it. */
 static tr_status read_file(const char *path, const tr_aligned_series *series,
-                           double *pixel, tr_alignment *alignment, char **other)
+                           of_series *of, tr_alignment *alignment, char **other)
 {
     star_reader reader = {.block = ""};
     table views = {0};
     *other = NULL;
     TR_TRY(tr_text_read(path, &reader.text));
     advance(&reader);
-    tr_status status = search(&reader, series, &views, other, pixel);
+    tr_status status = search(&reader, series, &views, other, of);
     if (status == TR_OK && views.n_columns)
-        status = read_views(&reader, &views, series, *pixel, alignment);
+        status = read_views(&reader, &views, series, of->pixel, alignment);
     free_table(&views);
     tr_text_free(&reader.text);
     return status;
@@ -429,14 +446,16 @@ tr_status tr_star_read(const char *path, const tr_aligned_series *series,
                        tr_alignment *alignment)
 {
     char *other, *further = NULL;
-    double pixel = NAN;
-    tr_status status = read_file(path, series, &pixel, alignment, &other);
+    of_series of = {.pixel = NAN};
+    tr_status status = read_file(path, series, &of, alignment, &other);
     if (status == TR_OK && !alignment->used)
-        status = read_file(other, series, &pixel, alignment, &further);
+        status = read_file(other, series, &of, alignment, &further);
     if (status == TR_OK && !alignment->used)
         status = tr_fail(TR_ERR_DATA, "%s has no table of views", other);
     if (other)
         alignment->further = other;
+    alignment->thickness = of.thickness;
+    alignment->of_tomogram = true;
     free(further);
     return status;
 }

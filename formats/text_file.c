@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/file_kind.h"
+
 static const size_t most_bytes = (size_t)64 << 20;
 static const size_t peek_bytes = (size_t)64 << 10;
 static const char spaces[] = " \t\r\f\v";
@@ -43,11 +45,15 @@ static tr_status check_bytes(const tr_text *text, size_t size)
         return tr_fail(TR_ERR_DATA, "%s is empty", text->path);
     for (size_t i = 0; i < size; i++) {
         unsigned char byte = (unsigned char)text->buffer[i];
-        if ((byte < 32 && byte != '\n' && (byte == 0 || !strchr(spaces, byte))) ||
-            byte == 127)
-            return tr_fail(TR_ERR_DATA,
-                           "%s is not a text file: byte %zu (from 0) has the value %d",
-                           text->path, i, byte);
+        if ((byte >= 32 || byte == '\n' || (byte != 0 && strchr(spaces, byte))) &&
+            byte != 127)
+            continue;
+        TR_TRY(tr_refuse_kind(text->path, (const unsigned char *)text->buffer,
+                              size < TR_KIND_BYTES ? size : TR_KIND_BYTES,
+                              "a text file"));
+        return tr_fail(TR_ERR_DATA,
+                       "%s is not a text file: byte %zu (from 0) has the value %d",
+                       text->path, i, byte);
     }
     return TR_OK;
 }

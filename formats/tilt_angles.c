@@ -6,8 +6,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/base/log.h"
 #include "common/base/mem.h"
+#include "formats/file_kind.h"
 #include "formats/text_file.h"
+#include "formats/turns.h"
 
 static const double largest_angle = 360;
 
@@ -121,16 +124,19 @@ static tr_status read_table(const char *path, number_table *table, double *angle
     TR_TRY(status);
     const angle_at *chosen;
     TR_TRY(choose_angles(path, table, &chosen));
-    for (size_t k = 0; k < table->n_views; k++) {
-        TR_TRY(check_angle(path, chosen[k].line, chosen[k].value));
+    for (size_t k = 0; k < table->n_views; k++)
         angles[k] = chosen[k].value;
-    }
+    if (tr_counts_on(angles, table->n_views) && tr_remove_turns(angles, table->n_views))
+        tr_info("%s goes on beyond 360 degrees: whole turns are left out", path);
+    for (size_t k = 0; k < table->n_views; k++)
+        TR_TRY(check_angle(path, chosen[k].line, angles[k]));
     return TR_OK;
 }
 
 static tr_status read_plain_angles(const char *path, size_t n_views, double *angles)
 {
     number_table table = {.n_views = n_views};
+    TR_TRY(tr_refuse_other_kind(path, "a list of angles"));
     table.first = tr_calloc("tilt angles", n_views, sizeof *table.first);
     table.all = tr_calloc("tilt angles", n_views, sizeof *table.all);
     tr_status status = TR_ERR_MEMORY;
@@ -159,7 +165,14 @@ tr_status tr_angles_read(const char *path, size_t n_views, double *angles)
 
 /* ---- SerialEM's mdoc ---- */
 
+/* What can be a view, the surest kind first. [Image = FILE] is of a series in single
+ * files, and has no number. A FrameSet beside ZValue sections is the movie that these are
+ * parts of. */
+static const char *const view_sections[] = {"ZValue", "FrameSet", "Image"};
+enum { Z_VALUE, FRAME_SET, IMAGE, N_VIEW_SECTIONS };
+
 typedef struct section {
+    int kind; /* of view_sections */
     long number;
     size_t line;
     double tilt, dose, prior_dose;
@@ -216,7 +229,7 @@ static double axis_in_title(const tr_text *text, const char *title)
     return NAN;
 }
 
-static tr_status begin_view(mdoc_reader *reader, const char *number)
+static tr_status begin_view(mdoc_reader *reader, int kind, const char *number)
 {
     if (reader->n == reader->room) {
         size_t room = reader->room ? 2 * reader->room : 64;
@@ -228,9 +241,14 @@ static tr_status begin_view(mdoc_reader *reader, const char *number)
         reader->room = room;
     }
     section *view = &reader->sections[reader->n];
-    *view = (section){
-        .line = reader->text->line, .tilt = NAN, .dose = NAN, .prior_dose = NAN};
-    TR_TRY(tr_text_whole_number(reader->text, number, &view->number));
+    *view = (section){.kind = kind,
+                      .number = (long)reader->n,
+                      .line = reader->text->line,
+                      .tilt = NAN,
+                      .dose = NAN,
+                      .prior_dose = NAN};
+    if (kind != IMAGE)
+        TR_TRY(tr_text_whole_number(reader->text, number, &view->number));
     reader->n++;
     reader->place = PLACE_VIEW;
     return TR_OK;
@@ -295,8 +313,9 @@ static tr_status read_mdoc_line(mdoc_reader *reader, char *line)
     }
     if (!heading)
         return read_value(reader, key, value);
-    if (strcmp(key, "ZValue") == 0 || strcmp(key, "FrameSet") == 0)
-        return begin_view(reader, value);
+    for (int kind = 0; kind < N_VIEW_SECTIONS; kind++)
+        if (strcmp(key, view_sections[kind]) == 0)
+            return begin_view(reader, kind, value);
     reader->place = PLACE_OTHER;
     return TR_OK;
 }
@@ -307,12 +326,42 @@ static int compare_sections(const void *left, const void *right)
     return (a->number > b->number) - (a->number < b->number);
 }
 
+/* Leave only those of the surest kind there is. */
+static void keep_one_kind(mdoc_reader *reader)
+{
+    int kind = N_VIEW_SECTIONS;
+    size_t kept = 0;
+    for (size_t k = 0; k < reader->n; k++)
+        kind = reader->sections[k].kind < kind ? reader->sections[k].kind : kind;
+    for (size_t k = 0; k < reader->n; k++)
+        if (reader->sections[k].kind == kind)
+            reader->sections[kept++] = reader->sections[k];
+    reader->n = kept;
+}
+
+/* Each movie's own mdoc has a [FrameSet = 0]. */
+static bool are_single_movies(const mdoc_reader *reader)
+{
+    for (size_t k = 0; k < reader->n; k++)
+        if (reader->sections[k].kind != FRAME_SET || reader->sections[k].number != 0)
+            return false;
+    return reader->n > 1;
+}
+
 static tr_status sort_sections(mdoc_reader *reader)
 {
     const char *path = reader->text->path;
+    keep_one_kind(reader);
     if (reader->n == 0)
-        return tr_fail(TR_ERR_DATA, "%s has no [ZValue = n] or [FrameSet = n] section",
+        return tr_fail(TR_ERR_DATA,
+                       "%s has no [ZValue = n], [FrameSet = n] or [Image = file] section",
                        path);
+    if (are_single_movies(reader))
+        return tr_fail(TR_ERR_DATA,
+                       "%s has %zu times [FrameSet = 0]: mdocs of single movies were put "
+                       "together, and nothing says which view is which; give the stack's "
+                       "own mdoc, or a file of the angles in the order of the views",
+                       path, reader->n);
     section *sections = reader->sections;
     qsort(sections, reader->n, sizeof *sections, compare_sections);
     for (size_t k = 1; k < reader->n; k++)

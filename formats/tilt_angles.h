@@ -11,11 +11,15 @@
  * an .mdoc (recognised by content: a [ZValue section or a "key = value" line). If the
  * number of rows equals n_views, column 1 is taken; otherwise the count of all numbers
  * must equal n_views; otherwise an error names both counts. Garbage, NaN, Inf and
- * angles beyond +-360 are errors. angles[n_views] is the caller's. */
+ * angles beyond +-360 are errors, but for those of a stage that counts on (see turns.h).
+ * What is another kind of file (STAR, XML, an image ...) is an error that names it.
+ * angles[n_views] is the caller's. */
 TR_CHECKED tr_status tr_angles_read(const char *path, size_t n_views, double *angles);
 
-/* What is used of an mdoc; NaN for what the file does not say. Per view, in the order
- * of the ZValue sections' numbers; arrays freed by tr_mdoc_free. */
+/* What is used of an mdoc; NaN for what the file does not say. Views are the ZValue
+ * sections, or where there are none the FrameSet or the Image sections; per view, in the
+ * order of their numbers, or as Image sections follow each other; arrays freed by
+ * tr_mdoc_free. */
 typedef struct tr_mdoc {
     size_t n_views;
     double pixel;           /* angstroms */

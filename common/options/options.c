@@ -79,7 +79,8 @@ const tr_option tr_common_options[] = {
     INT(thickness, "thickness", "PIXELS", NULL, 1, 65536, .section = "Geometry",
         .letter = 'T',
         .help = "Thickness of the tomogram along the beam, in unbinned pixels; unless "
-                "given, a quarter of the images' width",
+                "given, what the alignment says (.aln, tomograms.star), or a quarter of "
+                "the images' width",
         .brief = "Thickness of the tomogram, in unbinned pixels"),
     INT(width, "width", "PIXELS", NULL, 1, 65536, .letter = 'w',
         .help = "Width of the tomogram across the tilt axis, in unbinned pixels; unless "

@@ -67,6 +67,11 @@ static tr_status read_tilts(tr_inputs *in)
     } else if (info->n_tilts == info->nz) {
         for (size_t k = 0; k < in->views.n; k++)
             in->views.view[k].tilt = info->tilts[in->views.view[k].section];
+        if (*info->tilts_note)
+            tr_info("%s", info->tilts_note);
+    } else if (*info->tilts_note) {
+        return tr_fail(TR_ERR_DATA, "%s; name a file of the angles with -t",
+                       info->tilts_note);
     } else {
         return tr_fail(TR_ERR_DATA,
                        "%s: no tilt angles: there is no file of that name (%s ), and the "
@@ -135,8 +140,36 @@ static tr_status find_size(tr_inputs *in, const tr_command *c)
     return TR_OK;
 }
 
+/* Where nobody gives a thickness: a measured one and half of that for what is beyond it,
+ * or one that was made before; else a guess. */
+static long default_thickness(const tr_inputs *in)
+{
+    double largest = (double)(in->nx > in->ny ? in->nx : in->ny);
+    if (in->thickness > 0.0 && in->of_tomogram && in->thickness <= 2.0 * largest) {
+        long thickness = lround(fmax(in->thickness, 1.0));
+        tr_info(
+            "no thickness given: taking %ld pixels, the tomogram's in %s; set another "
+            "with -T",
+            thickness, in->thickness_from);
+        return thickness;
+    }
+    if (in->thickness > 0.0 && !in->of_tomogram && in->thickness <= largest) {
+        long thickness = 2 * (long)ceil(fmax(1.5 * in->thickness, 16.0) / 2.0);
+        tr_info(
+            "no thickness given: taking %ld pixels, as the specimen has %g by %s; set "
+            "another with -T",
+            thickness, in->thickness, in->thickness_from);
+        return thickness;
+    }
+    long thickness = (long)(in->nx / 4 / 2 * 2 > 16 ? in->nx / 4 / 2 * 2 : 16);
+    tr_warn("no thickness given: taking %ld pixels, a quarter of the image's width; "
+            "set it with -T",
+            thickness);
+    return thickness;
+}
+
 /* What of the images is left, and how thick the tomogram is. */
-static tr_status check_sizes(const tr_inputs *in, tr_command *c)
+static tr_status check_sizes(tr_inputs *in, tr_command *c)
 {
     tr_options *o = &c->options;
     size_t bin = (size_t)o->bin, n_u = in->nx / bin, n_v = in->ny / bin;
@@ -147,10 +180,8 @@ static tr_status check_sizes(const tr_inputs *in, tr_command *c)
     if (!o->thickness && o->try_what && c->trial.what == TR_TRIAL_THICKNESS)
         o->thickness = (long)c->trial.to;
     if (!o->thickness) {
-        o->thickness = (long)(in->nx / 4 / 2 * 2 > 16 ? in->nx / 4 / 2 * 2 : 16);
-        tr_warn("no thickness given: taking %ld pixels, a quarter of the image's width; "
-                "set it with -T",
-                o->thickness);
+        TR_TRY(tr_inputs_find_thickness(in, c));
+        o->thickness = default_thickness(in);
     }
     size_t largest = in->nx > in->ny ? in->nx : in->ny;
     if ((size_t)o->thickness > 10 * largest)

@@ -17,8 +17,11 @@ typedef struct tr_inputs {
     /* Of the command's options or one of those; NULL: the series has the angles itself,
      * or its views are not aligned while they are read. */
     const char *tilts_path, *transforms_path;
-    tr_alignment angles;     /* from tilts_path */
-    tr_alignment transforms; /* from transforms_path, if that is another file */
+    tr_alignment angles;        /* from tilts_path */
+    tr_alignment transforms;    /* from transforms_path, if that is another file */
+    double thickness;           /* by an alignment, as in tr_alignment; 0: not known */
+    bool of_tomogram;           /* as there */
+    const char *thickness_from; /* that file */
     tr_image *image;
     double pixel;   /* angstroms, of the series; 0: nobody says */
     size_t nx, ny;  /* of the views once they are aligned, in pixels of the series */
@@ -43,6 +46,10 @@ TR_CHECKED tr_status tr_inputs_com_scale(const tr_inputs *in, const tr_geometry 
 TR_CHECKED tr_status tr_inputs_read_alignment(tr_inputs *in, const tr_command *c);
 /* The transforms of the views chosen, if there are any, in pixels of the file. */
 TR_CHECKED tr_status tr_inputs_take_transforms(tr_inputs *in);
+
+/* Where no alignment that is used says how thick the specimen is, ask those beside the
+ * series, if they are about this one. */
+TR_CHECKED tr_status tr_inputs_find_thickness(tr_inputs *in, const tr_command *c);
 
 /* inputs_axis.c: where the mdoc has the tilt axis. A warning where that is not along the
  * images' y and they seem not to be aligned; TR_ERR_USAGE where it is nearer to x. */

@@ -165,6 +165,35 @@ static void say_what_is_used(const tr_inputs *in, const tr_command *c, const cha
                 in->series_path, c->options.aligned ? " or --aligned" : "", path, path);
 }
 
+static void keep_thickness(const tr_alignment *a, const char *path, tr_inputs *in)
+{
+    if (!(a->thickness > 0.0) || in->thickness > 0.0)
+        return;
+    in->thickness = a->thickness;
+    in->of_tomogram = a->of_tomogram;
+    in->thickness_from = path;
+}
+
+tr_status tr_inputs_find_thickness(tr_inputs *in, const tr_command *c)
+{
+    const unsigned both = TR_GIVES_ANGLES | TR_GIVES_TRANSFORMS;
+    tr_aligned_series series = this_series(in, c);
+    for (size_t k = 0; k < in->beside.n && !(in->thickness > 0.0); k++) {
+        const tr_sidecar *one = &in->beside.list[k];
+        tr_alignment a;
+        if (one->format->gives != both)
+            continue;
+        tr_status status = tr_alignment_read(one->path, both, &series, &a);
+        if (status == TR_ERR_MEMORY)
+            return status;
+        if (status != TR_OK)
+            continue; /* about other views */
+        keep_thickness(&a, one->path, in);
+        tr_alignment_free(&a);
+    }
+    return TR_OK;
+}
+
 tr_status tr_inputs_read_alignment(tr_inputs *in, const tr_command *c)
 {
     TR_TRY(choose(in, c));
@@ -174,6 +203,7 @@ tr_status tr_inputs_read_alignment(tr_inputs *in, const tr_command *c)
     if (in->tilts_path) {
         TR_TRY(tr_alignment_read(in->tilts_path, TR_GIVES_ANGLES, &series, &in->angles));
         say_what_is_used(in, c, in->tilts_path, &in->angles);
+        keep_thickness(&in->angles, in->tilts_path, in);
     }
     if (!in->transforms_path)
         return TR_OK;
@@ -187,6 +217,7 @@ tr_status tr_inputs_read_alignment(tr_inputs *in, const tr_command *c)
     }
     TR_TRY(tr_alignment_read(in->transforms_path, TR_GIVES_TRANSFORMS, &series,
                              &in->transforms));
+    keep_thickness(&in->transforms, in->transforms_path, in);
     if (in->transforms.transforms)
         return TR_OK;
     if (c->options.transforms)

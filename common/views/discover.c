@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "formats/alignment.h"
+#include "formats/format.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/views/discover.h"
@@ -46,6 +47,7 @@ enum {
     ALIGNED,
     DERIVED_WITH_ANGLES,
     RAW_WITH_ANGLES,
+    RAW_WITH_ANGLES_INSIDE, /* only */
     WITHOUT_ANGLES,
     N_KINDS
 };
@@ -115,6 +117,17 @@ static bool com_has_tilts(const folder_com *found, const char *series)
            tr_is_file(found->com.tilt_file);
 }
 
+/* Whether the file itself has an angle for each view; false for one that is no image. */
+static tr_status has_angles_inside(const char *path, bool *inside)
+{
+    tr_image *image;
+    tr_status status = tr_image_open(path, &image);
+    *inside = status == TR_OK && tr_image_get_info(image)->n_tilts > 1;
+    if (status == TR_OK)
+        tr_image_close(image);
+    return status == TR_ERR_MEMORY ? status : TR_OK;
+}
+
 static tr_status sort_in(const char *path, const folder_com *com, kind *kinds)
 {
     if (!tr_is_file(path))
@@ -130,6 +143,11 @@ static tr_status sort_in(const char *path, const folder_com *com, kind *kinds)
         k = angles ? DERIVED_WITH_ANGLES : WITHOUT_ANGLES;
     else if (aligned)
         k = angles ? ALIGNED_WITH_ANGLES : ALIGNED;
+    if (k == WITHOUT_ANGLES && !aligned) { /* last, as it reads the file */
+        bool inside;
+        TR_TRY(has_angles_inside(path, &inside));
+        k = inside ? RAW_WITH_ANGLES_INSIDE : WITHOUT_ANGLES;
+    }
     return add_candidate(&kinds[k], path);
 }
 

@@ -12,8 +12,9 @@ typedef struct tr_discovery {
 
 /* Look in `folder` ("." normally) for one series with its angles, in sidecars.h's sense
  * or from tilt.com: first those that are aligned as their names say, then those made from
- * them, then raw ones; never *_rec.* or *.rec. Errors: none found (TR_ERR_USAGE: says
- * what was looked for), several (lists them). */
+ * them, then raw ones, then raw ones that have their angles in themselves; never *_rec.*
+ * or *.rec. Errors: none found (TR_ERR_USAGE: says what was looked for), several (lists
+ * them). */
 TR_CHECKED tr_status tr_discover(const char *folder, tr_discovery *found);
 void tr_discovery_free(tr_discovery *found);
 

@@ -44,20 +44,26 @@ static tr_status add(tr_sidecars *found, const tr_alignment_format *format, char
     return TR_OK;
 }
 
-/* STEM.tlt, STEM.TLT, and what is named after a raw series' file: STEM.st.tlt. */
+/* STEM.tlt, STEM.TLT, STEM.Tlt, and what is named after a raw series' file: STEM.st.tlt.
+ */
 static tr_status add_stem(tr_sidecars *found, const tr_alignment_format *format,
                           const char *stem, int length, const char *ending)
 {
     static const char *const files[] = {"", ".st", ".mrc"};
-    char upper[16] = "";
-    for (size_t i = 0; i + 1 < sizeof upper && ending[i]; i++)
-        upper[i] = (char)toupper((unsigned char)ending[i]);
-    for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
-        TR_TRY(add(found, format,
-                   tr_format_string("%.*s%s%s", length, stem, files[f], ending)));
-        TR_TRY(add(found, format,
-                   tr_format_string("%.*s%s%s", length, stem, files[f], upper)));
+    enum { SPELLINGS = 4, MOST = 16 };
+    char spelled[SPELLINGS][MOST] = {{0}};
+    for (size_t i = 0; i + 1 < MOST && ending[i]; i++) {
+        unsigned char c = (unsigned char)ending[i];
+        bool first = i > 0 && ending[i - 1] == '.';
+        spelled[0][i] = ending[i];
+        spelled[1][i] = (char)toupper(c);
+        spelled[2][i] = (char)(first ? toupper(c) : c);
+        spelled[3][i] = (char)tolower(c);
     }
+    for (size_t f = 0; f < sizeof files / sizeof *files; f++)
+        for (int s = 0; s < SPELLINGS; s++)
+            TR_TRY(add(found, format,
+                       tr_format_string("%.*s%s%s", length, stem, files[f], spelled[s])));
     return TR_OK;
 }
 

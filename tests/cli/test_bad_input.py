@@ -260,7 +260,7 @@ def test_angle_file_that_is_none(bench):
     bench.refused("s.mrc -t none.tlt", DATA, "none.tlt", "No such file")
     bench.text("empty.tlt", "")
     bench.refused("s.mrc -t empty.tlt", DATA, "empty.tlt is empty")
-    bench.refused("s.mrc -t s.mrc", DATA, "s.mrc is not a text file")
+    bench.refused("s.mrc -t s.mrc", DATA, "s.mrc is an MRC image")
     (bench.folder / "folder.tlt").mkdir()
     bench.refused("s.mrc -t folder.tlt", DATA, "folder.tlt", "Is a directory")
     bench.refused("s.mrc --xtilts none.xtilt", DATA, "none.xtilt", "No such file")

@@ -100,7 +100,7 @@ def test_eman_stack_and_volume(read, tmp_path):
     same(read(tmp_path / "b.hdf").data, data)
 
 
-def test_exchange(read, refuse, tmp_path):
+def test_exchange(read, tmp_path):
     data = block("u2", (4, 5, 7))
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
@@ -113,13 +113,6 @@ def test_exchange(read, refuse, tmp_path):
             file.pop("/exchange/theta", None)
             file["/exchange/theta"] = theta
         np.testing.assert_array_equal(read(path).tilts, theta)
-    for theta, texts in [([1.0, 2, 3], ["3 angles", "4 views"]),
-                         ([1, 2, np.nan, 4], ["angle 3"]), ([0, 1, 2, 400.0], ["400"]),
-                         ([b"a", b"b", b"c", b"d"], ["numbers"])]:
-        with h5py.File(path, "a") as file:
-            file.pop("/exchange/theta", None)
-            file["/exchange/theta"] = theta
-        refuse(path, "/exchange/theta", *texts)
 
 
 def test_bad_hdf5(refuse, tmp_path):
@@ -142,8 +135,7 @@ def test_bad_hdf5(refuse, tmp_path):
     refuse(made(lambda file: file.create_group("/MDF/images/0")), "/MDF/images/0/image")
     refuse(made(set_image(np.zeros(5, "f4"))), "1 dimensions")
     refuse(made(set_image(np.zeros((2, 0, 3), "f4"))), "3 x 0 x 2")
-    refuse(made(set_image(np.zeros((2, 2), "f8"))), "floats of 8")
-    refuse(made(set_image(np.zeros((2, 2), "i4"))), "integers of 4")
+    refuse(made(set_image(np.zeros((2, 2), "longdouble"))), "floats of 16")
     refuse(made(set_image(np.zeros((2, 2), "c8"))), "no plain numbers")
     refuse(made(set_image(data, IMOD__is_complex=1)), "complex")
     refuse(made(set_image(data, EMAN__is_complex=1)), "complex")

@@ -61,7 +61,8 @@ static void check_info(const tr_image_info *info)
     FUZZ_REQUIRE(info->n_tilts == 0 || info->n_tilts == info->nz);
     FUZZ_REQUIRE((info->tilts != NULL) == (info->n_tilts > 0));
     for (size_t i = 0; i < info->n_tilts; i++)
-        FUZZ_REQUIRE(info->tilts[i] == info->tilts[i]);
+        FUZZ_REQUIRE(info->tilts[i] >= -360 && info->tilts[i] <= 360);
+    FUZZ_REQUIRE(memchr(info->tilts_note, 0, sizeof info->tilts_note));
     FUZZ_REQUIRE(info->n_labels <= TR_LABELS);
     for (size_t i = 0; i < info->n_labels; i++) {
         FUZZ_REQUIRE(memchr(info->labels[i], 0, sizeof info->labels[i]));

@@ -68,6 +68,10 @@ def make_mrc():
     fei = b"".join(map(fei_part, (-60.0, 0.0, 60.0)))
     put("mrc", "fei1", mrc(extended=fei, kind=b"FEI1"))
     put("mrc", "fei2", mrc(extended=fei, kind=b"FEI2", version=20141))
+    old = b"".join(struct.pack("<32f", a, *[7] * 31) for a in (-60, 0, 60))
+    put("mrc", "oldfei", mrc(extended=old, reals=32))
+    for magic in (b"II*\0", b"MM\0+", b"\0\0\0\3", b"\6\0\0\5", b"\x93NUMPY", b"BZh9"):
+        put("mrc", "kind" + magic.hex(), magic + bytes(1020))
     put("mrc", "one", mrc(2, size=(1, 1, 1), labels=()))
     put("mrc", "odd4", mrc(101, size=(67, 11, 2)))
     put("mrc", "wide", mrc(1, size=(9000, 2, 1)))
@@ -135,12 +139,23 @@ def make_hdf():
         file["/exchange/data"] = data.astype("f4")
         file["/exchange/theta"] = np.array([-60.0, 0.0, 60.0])
 
+    def turns(file):
+        file["/exchange/data"] = data.astype("i4")
+        file["/exchange/theta"] = np.array([10.0, 11.0, 12.0])
+        file["/exchange/theta"].attrs["units"] = "radians"
+
+    def others(file):
+        for name in ("entry", "a\x1b[31m", "x" * 60):
+            file.create_group(name)
+
     for name, options in layouts.items():
         put("hdf_bytes", name, hdf_file(volume("i2", options)))
-    for dtype in ("i1", "u1", "u2", "f2", "f4", ">f4", ">i2", "f8"):
+    for dtype in ("i1", "u1", "u2", "i4", "u8", "f2", "f4", ">f4", ">i2", "f8", ">f8"):
         put("hdf_bytes", "type" + dtype.replace(">", "be"), hdf_file(volume(dtype, {})))
     put("hdf_bytes", "stack", hdf_file(stack))
     put("hdf_bytes", "exchange", hdf_file(exchange))
+    put("hdf_bytes", "turns", hdf_file(turns))
+    put("hdf_bytes", "others", hdf_file(others))
     put("hdf_bytes", "latest", hdf_file(stack, libver="latest"))
     put("hdf_bytes", "userblock", hdf_file(exchange, userblock_size=512))
 
@@ -226,6 +241,7 @@ ALN = b"""# AreTomo Alignment / Priims bprmMn
 # DarkFrame =     0    1   -60.00
 # AlphaOffset =     0.00
 # BetaOffset =     0.50
+# Thickness = 30
 # SEC     ROT         GMAG       TX          TY      SMEAN     SFIT    SCALE     BASE     TILT
     2    85.6611    1.00000     24.786     -2.677     1.00     1.00     1.00     0.00    -20
     4    85.6611    1.00000     4.7        -2.677     1.00     1.00     1.00     0.00     20
@@ -256,8 +272,10 @@ SERIES = b"""data_global
 loop_
 _rlnTomoName
 _rlnTomoTiltSeriesStarFile
-TS_1 a/TS_1.star
-TS_11 /dev/null
+_rlnTomoSizeZ
+_rlnTomoTiltSeriesPixelSize
+TS_1 a/TS_1.star 200 1.5
+TS_11 /dev/null nan <NA>
 """
 
 COMMANDS = [
@@ -277,8 +295,16 @@ def make_text():
     put("angles", "comma", b"\2-60,5\n60,5")
     put("angles", "mdoc", b"\3" + MDOC)
     put("angles", "mark", b"\1\xef\xbb\xbf12")
+    put("angles", "turns", b"\3" + b"700\n720.5\n741")
+    put("angles", "star", b"\3" + STAR.replace(b"_rln", b"_wrp"))
+    put("angles", "xml", b"\3<?xml version='1.0'?>\n<TiltSeries>\n")
+    put("angles", "json", b"\3[\n{ \"a\": 1}]")
+    put("angles", "html", b"\3# x\n\n<!doctype HTML>")
+    put("angles", "kind", b"\3II*\0\10")
     put("angles", "odd", b"\3nan\ninf\n0x10 1e999 -361")
     put("mdoc", "small", MDOC)
+    put("mdoc", "images", MDOC.replace(b"ZValue", b"Image"))
+    put("mdoc", "movies", MDOC.replace(b"ZValue = 1", b"FrameSet = 0"))
     put("mdoc", "windows", MDOC.replace(b"\n", b"\r\n"))
     put("transforms", "two", b"\2 1 0 0 1 0.5 -3\n0.99 -.1 .1 0.99 1e2 2\n")
     put("transforms", "flat", b"\1 1 1 1 1 0 0")

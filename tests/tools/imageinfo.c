@@ -20,7 +20,7 @@ static void print_info(const tr_image_info *info)
     printf("tilts=");
     for (size_t i = 0; i < info->n_tilts; i++)
         printf("%.9g ", info->tilts[i]);
-    printf("\n");
+    printf("\nnote=%s\n", info->tilts_note);
 }
 
 /* Append a rectangle of one section to the file. */

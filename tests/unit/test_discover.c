@@ -237,6 +237,15 @@ static void test_which_angles(void **unused)
     make("b.tlt c.TLT");
     beside("./b.mrc.gz", "./b.tlt", NULL);
     beside("c.st", "c.TLT", NULL);
+    static const char *const spelled[][2] = {
+        {"d_ALI.MRC", "d.Tlt"},  {"e.st", "e.st.MDOC"},      {"f.mrc", "f.mrc.Mdoc"},
+        {"g.mrc", "g_TLT.txt"},  {"h_ali.mrc", "h_tlt.txt"}, {"i.mrc", "i_TLT.TXT"},
+        {"j.MRC", "j.MRC.MDOC"},
+    };
+    for (size_t k = 0; k < sizeof spelled / sizeof *spelled; k++) {
+        make(spelled[k][1]);
+        beside(spelled[k][0], spelled[k][1], NULL);
+    }
 }
 
 /* A raw series is aligned by the first alignment of the list, whose own angles come

@@ -222,6 +222,17 @@ static void test_mdoc(void **state)
     assert_true(mdoc.pixel == 2);
     tr_mdoc_free(&mdoc);
 
+    mdoc = read_mdoc("[FrameSet = 0]\nTiltAngle = 33\nPixelSpacing = 4\n"
+                     "[Image = b]\nTiltAngle = 44\n"
+                     "[ZValue = 1]\nTiltAngle = 7\n[ZValue = 0]\nTiltAngle = 6\n");
+    assert_true(mdoc.n_views == 2 && mdoc.tilt[0] == 6 && mdoc.tilt[1] == 7);
+    assert_true(mdoc.pixel == 4);
+    tr_mdoc_free(&mdoc);
+
+    mdoc = read_mdoc("[Image = b.tif]\nTiltAngle = 2\n[Image = a.tif]\nTiltAngle = 1\n");
+    assert_true(mdoc.n_views == 2 && mdoc.tilt[0] == 2 && mdoc.tilt[1] == 1);
+    tr_mdoc_free(&mdoc);
+
     mdoc = read_mdoc("[T = Tilt axis angle = unknown]\n[ZValue = 0]\n");
     assert_true(isnan(mdoc.tilt_axis_angle));
     tr_mdoc_free(&mdoc);
@@ -233,7 +244,9 @@ static void test_bad_mdoc(void **state)
     const struct {
         const char *text, *message;
     } bad[] = {
-        {"PixelSpacing = 2\n", "has no [ZValue = n]"},
+        {"PixelSpacing = 2\n", "has no [ZValue = n], [FrameSet = n] or [Image = file]"},
+        {"[FrameSet = 0]\n[FrameSet = 0]\n", "has 2 times [FrameSet = 0]"},
+        {"[FrameSet = 0]\n[FrameSet = 1]\n[FrameSet = 1]\n", "has section 1 twice"},
         {"[ZValue = 1]\n[ZValue = 0]\n[ZValue = 1]\n", "has section 1 twice, in lines"},
         {"[ZValue = a]\n", "line 1: \"a\" is not a number"},
         {"[ZValue = 1.5]\n", "line 1: \"1.5\" is not a whole number"},
