@@ -1,5 +1,8 @@
 /* IMOD's command file for tilt: option names with values, one a line, between a line
- * "$tilt -StandardInput" and the next line that begins with '$'. */
+ * "$tilt -StandardInput" and the next line that begins with '$', or in a shell script
+ * from "tilt -StandardInput << END" to a line END; or on the command's own line, each
+ * name with a '-'. As IMOD reads them, names may be cut short where they stay clear,
+ * whatever the case of letters, and what is behind a '#' is a comment. */
 #include "formats/tilt_angles.h"
 
 #include <ctype.h>
@@ -37,6 +40,9 @@ typedef enum kind {
     VIEWS /* a list of view numbers */
 } kind;
 
+/* What is done with an option whose value does not leave the result as it is. */
+typedef enum otherwise { WARNED, REFUSED } otherwise;
+
 typedef struct com_entry {
     const char *name;
     kind kind;
@@ -63,6 +69,7 @@ static const com_entry entries[] = {
     {"RADIAL", REAL, 2, 2, AT(has_radial), {AT(radial_cutoff), AT(radial_sigma)}},
     {"FalloffIsTrueSigma", FLAG, 0, 0, OWN(true_sigma), {0}},
     {"HammingLikeFilter", REAL, 1, 1, OWN(given), {AT(hamming_start)}},
+    {"SIRTIterations", WHOLE, 1, 1, OWN(given), {AT(sirt_iterations)}},
     {"FakeSIRTiterations", WHOLE, 1, 1, OWN(given), {AT(fake_sirt_iterations)}},
     {"SCALE", REAL, 2, 2, AT(has_scale), {AT(scale_add), AT(scale_multiply)}},
     {"MODE", WHOLE, 1, 1, AT(has_mode), {AT(mode)}},
@@ -72,54 +79,77 @@ static const com_entry entries[] = {
     {"SUBSETSTART", WHOLE, 2, 2, AT(has_subset_start), {AT(subset_x), AT(subset_y)}},
     {"SLICE", WHOLE, 2, 3, AT(has_slice), {AT(slice_first), AT(slice_last), OWN(step)}},
     {"PARALLEL", FLAG, 0, 0, AT(parallel), {0}},
-    {"PERPENDICULAR", FLAG, 0, 0, AT(perpendicular), {0}},
     {"EXCLUDE", VIEWS, 0, 0, OWN(given), {OWN(exclude)}},
     {"EXCLUDELIST", VIEWS, 0, 0, OWN(given), {OWN(exclude)}},
     {"EXCLUDELIST2", VIEWS, 0, 0, OWN(given), {OWN(exclude)}},
     {"INCLUDE", VIEWS, 0, 0, OWN(given), {OWN(include)}},
 };
 
-/* Other options with the values that leave the result as it is; NULL: every value does.
- * An option that is in neither table is reported as not honoured, whatever its value. */
+/* The other options, with the values that leave the result as it is: a list, "" for no
+ * value, or NULL where every value does. Of others it is said that they are not honoured,
+ * or what the option asks for. */
 static const struct {
-    const char *name, *value;
-} harmless[] = {
-    {"UseGPU", NULL},
-    {"ActionIfGPUFails", NULL},
-    {"TextureType", NULL},
-    {"AdjustOrigin", NULL}, /* always done here */
-    {"BoundaryInfoFile", NULL},
-    {"VertBoundaryFile", NULL},
-    {"VertSliceOutputFile", NULL},
-    {"TOTALSLICES", NULL},
-    {"TITLE", NULL},
-    {"DebugOutput", NULL},
-    {"InternalSIRTSlices", NULL},
-    {"StartingIteration", NULL},
-    {"ExpandInputLines", NULL}, /* says how to do what SuperSampleFactor asks for */
-    {"LOCALSCALE", NULL},       /* of LOCALFILE */
-    {"LOCALFILE", ""},
-    {"ZFACTORFILE", ""},
-    {"WeightFile", ""},
-    {"WeightAngleFile", ""},
-    {"BaseRecFile", ""},
-    {"RecFileToReproject", ""},
-    {"DENSWEIGHT", "2"},
-    {"COSINTERP", "0"},
-    {"COSINTERP", "1"},
-    {"XTILTINTERP", "0"},
-    {"XTILTINTERP", "1"},
-    {"FBPINTERP", "0"},
-    {"FBPINTERP", "1"},
-    {"SuperSampleFactor", "1"},
-    {"COMPFRACTION", "1"},
-    {"FlatFilterFraction", "0"},
-    {"MultiplyByGaussian", "0"},
-    {"RotateBy90", "0"},
-    {"SIRTIterations", "0"},
-    {"SIRTSubtraction", "0"},
-    {"ConstrainSign", "0"},
-    {"VertForSIRTInput", "0"},
+    const char *name, *values;
+    otherwise otherwise;
+    const char *asks;
+} others[] = {
+    {"UseGPU", NULL, WARNED, NULL},
+    {"ActionIfGPUFails", NULL, WARNED, NULL},
+    {"TextureType", NULL, WARNED, NULL},
+    {"AdjustOrigin", NULL, WARNED, NULL}, /* always done here */
+    {"PERPENDICULAR", NULL, WARNED, NULL},
+    {"BoundaryInfoFile", NULL, WARNED, NULL},
+    {"VertBoundaryFile", NULL, WARNED, NULL},
+    {"VertSliceOutputFile", NULL, WARNED, NULL},
+    {"TOTALSLICES", NULL, WARNED, NULL},
+    {"MinMaxMean", NULL, WARNED, NULL},
+    {"TITLE", NULL, WARNED, NULL},
+    {"DebugOutput", NULL, WARNED, NULL},
+    {"InternalSIRTSlices", NULL, WARNED, NULL},
+    {"StartingIteration", NULL, WARNED, NULL},
+    {"ExpandInputLines", NULL, WARNED, NULL}, /* how to do SuperSampleFactor */
+    {"LOCALSCALE", NULL, WARNED, NULL},       /* of LOCALFILE */
+    {"BaseNumViews", NULL, WARNED, NULL},     /* of BaseRecFile */
+    {"ViewsToReproject", NULL, WARNED, NULL}, /* of those that are refused */
+    {"XMinAndMaxReproj", NULL, WARNED, NULL},
+    {"YMinAndMaxReproj", NULL, WARNED, NULL},
+    {"ZMinAndMaxReproj", NULL, WARNED, NULL},
+    {"ThresholdedReproj", NULL, WARNED, NULL},
+    {"AngleOutputFile", NULL, WARNED, NULL},
+    {"AlignTransformFile", NULL, WARNED, NULL},
+    {"DefocusFile", NULL, WARNED, NULL},
+    {"PixelForDefocus", NULL, WARNED, NULL},
+    {"LOCALFILE", "", WARNED, NULL},
+    {"ZFACTORFILE", "", WARNED, NULL},
+    {"WeightFile", "", WARNED, NULL},
+    {"WeightAngleFile", "", WARNED, NULL},
+    {"DENSWEIGHT", "2", WARNED, NULL},
+    {"COSINTERP", "0 1", WARNED, NULL},
+    {"XTILTINTERP", "0 1", WARNED, NULL},
+    {"FBPINTERP", "0 1", WARNED, NULL},
+    {"SuperSampleFactor", "1", WARNED, NULL},
+    {"ExactFilterSize", "0", WARNED, NULL},
+    {"COMPFRACTION", "1", WARNED, NULL},
+    {"COMPRESS", "", WARNED, NULL},
+    {"FlatFilterFraction", "0", WARNED, NULL},
+    {"MultiplyByGaussian", "0", WARNED, NULL},
+    {"RotateBy90", "0", WARNED, NULL},
+    {"ConstrainSign", "0", WARNED, NULL},
+    {"MASK", "0", WARNED, NULL},
+    {"REPLICATE", "", WARNED, NULL},
+    {"ANGLES", "", REFUSED, "gives the angles here; put them into a file for TILTFILE"},
+    {"ParameterFile", "", REFUSED, "takes the options from another file; put them here"},
+    {"REPROJECT", "", REFUSED, "asks for a reprojection, not for a tomogram"},
+    {"RecFileToReproject", "", REFUSED, "asks for a reprojection, not for a tomogram"},
+    {"ProjectModel", "", REFUSED, "asks for a projected model, not for a tomogram"},
+    {"BaseRecFile", "", REFUSED, "asks for a difference to another tomogram"},
+    {"SubtractFromBase", "", REFUSED, "asks for a difference to another tomogram"},
+    {"SIRTSubtraction", "0", REFUSED, "asks for a step of IMOD's own SIRT"},
+    {"VertForSIRTInput", "0", REFUSED, "asks for a step of IMOD's own SIRT"},
+};
+enum {
+    N_ENTRIES = sizeof entries / sizeof *entries,
+    N_OTHERS = sizeof others / sizeof *others
 };
 
 static tr_status list_add(word_list *list, const char *separator, const char *word)
@@ -260,76 +290,206 @@ static tr_status read_honoured(com_reader *reader, const com_entry *entry, char 
 
 /* ---- Lines ---- */
 
-/* "0" and "0.0" are the same value. */
-static bool same_value(const tr_text *text, const char *given, const char *value)
+/* Whether `given` is in a list of values; "0" and "0.0" are the same. */
+static bool is_one_of(const tr_text *text, const char *given, const char *values)
 {
-    if (!*value || !*given)
-        return *value == *given;
     char *end;
     double number = strtod_l(given, &end, text->c_locale);
-    return *end == '\0' && number == strtod_l(value, NULL, text->c_locale);
+    if (!*values || !*given || *end)
+        return !*values && !*given;
+    for (const char *at = values; *at; at = end)
+        if (number == strtod_l(at, &end, text->c_locale))
+            return true;
+    return false;
+}
+
+/* Of entries, then others. */
+static const char *name_of(size_t k)
+{
+    return k < N_ENTRIES ? entries[k].name : others[k - N_ENTRIES].name;
+}
+
+static bool mean_the_same(size_t a, size_t b)
+{
+    return a < N_ENTRIES && b < N_ENTRIES && entries[a].values[0] == entries[b].values[0];
+}
+
+/* Which option a name is, or the beginning of one; N_ENTRIES + N_OTHERS: none. */
+static tr_status find_option(const com_reader *reader, const char *name, size_t *found)
+{
+    size_t length = strlen(name), n = N_ENTRIES + N_OTHERS;
+    *found = n;
+    for (size_t k = 0; k < n; k++)
+        if (strcasecmp(name, name_of(k)) == 0) {
+            *found = k;
+            return TR_OK;
+        }
+    for (size_t k = 0; k < n && length; k++) {
+        if (strncasecmp(name, name_of(k), length) != 0)
+            continue;
+        if (*found < n && !mean_the_same(*found, k))
+            return tr_fail(TR_ERR_DATA, "%s, line %zu: %s could be %s or %s",
+                           reader->text->path, reader->text->line, name, name_of(*found),
+                           name_of(k));
+        if (*found == n)
+            *found = k;
+    }
+    return TR_OK;
+}
+
+static tr_status read_option(com_reader *reader, const char *name, char *value)
+{
+    size_t k;
+    TR_TRY(find_option(reader, name, &k));
+    if (k < N_ENTRIES)
+        return read_honoured(reader, &entries[k], value);
+    k -= N_ENTRIES;
+    if (k < N_OTHERS &&
+        (!others[k].values || is_one_of(reader->text, value, others[k].values)))
+        return TR_OK;
+    if (k < N_OTHERS && others[k].otherwise == REFUSED)
+        return tr_fail(TR_ERR_DATA, "%s, line %zu: %s is not done here: it %s",
+                       reader->text->path, reader->text->line, others[k].name,
+                       others[k].asks);
+    return add_not_honoured(reader, k < N_OTHERS ? others[k].name : name, value);
+}
+
+/* A comment begins the line or follows a blank. */
+static char *without_comment(char *line)
+{
+    for (char *at = line; *at; at++)
+        if (*at == '#' && (at == line || isspace((unsigned char)at[-1]))) {
+            *at = '\0';
+            break;
+        }
+    return tr_text_trim(line);
 }
 
 static tr_status read_entry(com_reader *reader, char *line)
 {
     static const char separators[] = " \t=";
+    line = without_comment(line);
     size_t length = strcspn(line, separators);
     char *value = line + length;
     value += strspn(value, separators);
     line[length] = '\0';
-    for (size_t i = 0; i < sizeof entries / sizeof *entries; i++)
-        if (strcasecmp(line, entries[i].name) == 0)
-            return read_honoured(reader, &entries[i], value);
-    for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++)
-        if (strcasecmp(line, harmless[i].name) == 0 &&
-            (!harmless[i].value || same_value(reader->text, value, harmless[i].value)))
-            return TR_OK;
-    return add_not_honoured(reader, line, value);
+    return read_option(reader, line, value);
 }
 
-/* Whether the command after a '$' is tilt; *arguments is then what follows its name. */
+/* ---- The command ---- */
+
+/* Whether the command is tilt, wherever that lies; *arguments is then what follows. */
 static bool is_tilt(char *command, char **arguments)
 {
     command = tr_text_trim(command);
-    if (strncmp(command, "tilt", 4) != 0 ||
-        (command[4] && !isspace((unsigned char)command[4])))
-        return false;
-    *arguments = tr_text_trim(command + 4);
-    return true;
+    char *end = command + strcspn(command, " \t");
+    char *name = end;
+    while (name > command && name[-1] != '/')
+        name--;
+    *arguments = tr_text_trim(end);
+    return end - name == 4 && strncmp(name, "tilt", 4) == 0;
 }
 
-/* Old files have "$tilt" alone, and the names of input and output in the two lines after
- * it instead of entries. */
-static tr_status begin_tilt(com_reader *reader, const char *arguments)
+static bool is_option_name(const char *word)
 {
+    return word[0] == '-' && isalpha((unsigned char)word[1]);
+}
+
+static char *next_argument(char **rest)
+{
+    char *word = *rest + strspn(*rest, " \t");
+    size_t length = strcspn(word, " \t");
+    *rest = word + length;
+    if (**rest)
+        *(*rest)++ = '\0';
+    return *word ? word : NULL;
+}
+
+/* The option `name`, with all words up to the next one as its value. */
+static tr_status read_argument(com_reader *reader, const char *name, char **rest)
+{
+    char none[] = "", *value = *rest + strspn(*rest, " \t"), *end = value;
+    while (*end && !is_option_name(end)) {
+        end += strcspn(end, " \t");
+        end += strspn(end, " \t");
+    }
+    bool any = end > value;
+    if (any && *end)
+        end[-1] = '\0';
+    *rest = end;
+    return read_option(reader, name, any ? tr_text_trim(value) : none);
+}
+
+/* What stands on the command's line. Old files have "$tilt" alone, and the names of input
+ * and output in the two lines after it instead of entries. *more: entries follow. */
+static tr_status begin_tilt(com_reader *reader, char *arguments, bool *more)
+{
+    static const char standard[] = "StandardInput";
     if (reader->tilt_line)
         return tr_fail(TR_ERR_DATA,
                        "%s has more than one tilt command (lines %zu and %zu), and it is "
                        "not clear which is meant",
                        reader->text->path, reader->tilt_line, reader->text->line);
     reader->tilt_line = reader->text->line;
+    arguments = without_comment(arguments);
+    *more = !*arguments;
     if (!*arguments)
         reader->names_left = 2;
-    else if (strcasecmp(arguments, "-StandardInput") != 0)
-        return add_not_honoured(reader, "tilt", arguments);
+    char *files[] = {NULL, NULL};
+    size_t n_files = 0;
+    for (char *word; (word = next_argument(&arguments)) != NULL;) {
+        if (is_option_name(word) &&
+            strncasecmp(word + 1, standard, strlen(word + 1)) == 0 && word[2]) {
+            *more = true;
+        } else if (is_option_name(word)) {
+            TR_TRY(read_argument(reader, word + 1, &arguments));
+        } else if (n_files < 2) {
+            files[n_files++] = word;
+        } else {
+            TR_TRY(add_not_honoured(reader, "tilt", word));
+        }
+    }
+    if (files[0])
+        TR_TRY(read_path(reader, files[0], &reader->com.input));
+    if (files[1])
+        TR_TRY(read_path(reader, files[1], &reader->com.output));
     return TR_OK;
+}
+
+/* The word behind "<<", which ends the entries, cut off the line; NULL: there is none. */
+static char *take_end_mark(char *line)
+{
+    char *mark = strstr(line, "<<");
+    if (!mark)
+        return NULL;
+    *mark = '\0';
+    mark += 2;
+    mark += strspn(mark, "- \t\"'");
+    mark[strcspn(mark, " \t\"'")] = '\0';
+    return *mark ? mark : NULL;
 }
 
 static tr_status read_lines(com_reader *reader, tr_text *text)
 {
     bool inside = false;
+    const char *end_mark = NULL;
     for (char *line; (line = tr_text_line(text)) != NULL;) {
         char *arguments;
-        if (*line == '$') {
-            inside = is_tilt(line + 1, &arguments);
-            if (inside)
-                TR_TRY(begin_tilt(reader, arguments));
+        bool command = *line == '$' || (!inside && strstr(line, "<<"));
+        if (command) {
+            inside = false;
+            const char *mark = take_end_mark(line);
+            if (is_tilt(*line == '$' ? line + 1 : line, &arguments)) {
+                TR_TRY(begin_tilt(reader, arguments, &inside));
+                end_mark = mark;
+            }
         } else if (inside &&
-                   (strcasecmp(line, "DONE") == 0 || strcasecmp(line, "EndInput") == 0)) {
+                   (strcasecmp(line, "DONE") == 0 || strcasecmp(line, "EndInput") == 0 ||
+                    (end_mark && strcmp(line, end_mark) == 0))) {
             inside = false;
         } else if (inside && reader->names_left > 0) {
             bool input = reader->names_left-- == 2;
-            TR_TRY(read_path(reader, line,
+            TR_TRY(read_path(reader, without_comment(line),
                              input ? &reader->com.input : &reader->com.output));
         } else if (inside) {
             TR_TRY(read_entry(reader, line));

@@ -58,9 +58,10 @@ typedef struct tr_imod_com {
     long binning; /* IMAGEBINNED, 1 when absent */
     long full_nx, full_ny, subset_x, subset_y;
     long slice_first, slice_last; /* SLICE, sections from 0 */
+    long sirt_iterations;         /* SIRTIterations, 0 when absent */
     long fake_sirt_iterations;    /* FakeSIRTiterations, 0 when absent */
     double hamming_start;         /* HammingLikeFilter, 0 when absent */
-    bool parallel, perpendicular;
+    bool parallel;
     char *exclude; /* EXCLUDELIST (all of them, joined by ','), or NULL */
     char *include; /* INCLUDE, or NULL */
     /* Entries that change the result in IMOD and are not honoured here, e.g.
@@ -69,7 +70,9 @@ typedef struct tr_imod_com {
     char *not_honoured;
 } tr_imod_com;
 /* RADIAL's second number is exp(-(f-fc)^2/s^2) (true sigma = s/sqrt 2) unless the file
- * has "FalloffIsTrueSigma 1". Errors: no $tilt command, an unparsable number. */
+ * has "FalloffIsTrueSigma 1". Errors: no tilt command or several, an unparsable number, a
+ * name that could be two options', an option that asks for something else than a
+ * tomogram. */
 TR_CHECKED tr_status tr_imod_com_read(const char *path, tr_imod_com *com);
 void tr_imod_com_free(tr_imod_com *com);
 

@@ -132,6 +132,28 @@ tr_status tr_command_parse(tr_command *c, const tr_program *program, int argc,
     return check_options(c);
 }
 
+tr_status tr_command_parse_again(tr_command *c, int n, char *const *argv)
+{
+    tr_command_line_free(&c->line);
+    TR_TRY(tr_options_parse(c->groups, c->n_groups, "SERIES", n, argv, &c->line));
+    return check_options(c);
+}
+
+tr_status tr_command_set_algorithm(tr_command *c, const char *name)
+{
+    free(c->groups);
+    free(c->params);
+    c->groups = NULL;
+    c->params = NULL;
+    c->n_groups = 0;
+    TR_TRY(find_algorithm(c, name));
+    TR_TRY(make_groups(c));
+    int n = 0; /* what is given is known by the rows there are */
+    while (c->arguments[n])
+        n++;
+    return tr_command_parse_again(c, n, c->arguments);
+}
+
 void tr_command_free(tr_command *c)
 {
     tr_command_line_free(&c->line);

@@ -29,4 +29,9 @@ TR_CHECKED tr_status tr_command_parse(tr_command *c, const tr_program *program, 
                                       char *const *argv);
 void tr_command_free(tr_command *c);
 
+/* Parse the line with what was added to it, argv[n]; and the line as it is for another
+ * algorithm, which a file asks for. Errors as above. */
+TR_CHECKED tr_status tr_command_parse_again(tr_command *c, int n, char *const *argv);
+TR_CHECKED tr_status tr_command_set_algorithm(tr_command *c, const char *name);
+
 #endif

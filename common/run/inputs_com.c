@@ -151,13 +151,23 @@ static void say_not_honoured(const tr_inputs *in, const tr_command *c)
 
 tr_status tr_inputs_apply_com(tr_inputs *in, tr_command *c)
 {
+    /* A failed parse leaves the options at their defaults. */
+    const char *file = c->options.imod_com ? c->options.imod_com : in->found.imod_com;
     int n = 0;
     while (c->arguments[n])
         n++;
+    bool sirt = in->com.sirt_iterations > 0 && !tr_option_given(&c->line, "algorithm");
+    if (sirt && tr_command_set_algorithm(c, "SIRT") != TR_OK)
+        return tr_fail(TR_ERR_USAGE, "%s (with what %s says)", tr_error(), file);
     c->extended = tr_calloc("arguments", (size_t)n + MOST_ADDED + 1, sizeof(char *));
     if (!c->extended)
         return TR_ERR_MEMORY;
     c->extended[0] = c->arguments[0];
+    if (sirt) {
+        tr_info("%s asks for SIRT", file);
+        TR_TRY(add(c, "algorithm", tr_strdup("SIRT")));
+        TR_TRY(add(c, "iterations", tr_format_string("%ld", in->com.sirt_iterations)));
+    }
     TR_TRY(add_files(in, c));
     TR_TRY(add_geometry(in, c));
     TR_TRY(add_filter_and_data(in, c));
@@ -165,15 +175,9 @@ tr_status tr_inputs_apply_com(tr_inputs *in, tr_command *c)
         c->extended[c->n_added + (size_t)i] = c->arguments[i];
     say_not_honoured(in, c);
     bool user_scale = tr_option_given(&c->line, "scale");
-    const char *input = c->options.input;
-    tr_command_line_free(&c->line);
-    tr_status status = tr_options_parse(c->groups, c->n_groups, "SERIES",
-                                        n + (int)c->n_added, c->extended, &c->line);
+    tr_status status = tr_command_parse_again(c, n + (int)c->n_added, c->extended);
     if (status != TR_OK)
-        return tr_fail(status, "%s (with what %s says)", tr_error(),
-                       c->options.imod_com ? c->options.imod_com : in->found.imod_com);
-    c->options.input = input;
-    c->options.log = tr_option_given(&c->line, "log");
+        return tr_fail(status, "%s (with what %s says)", tr_error(), file);
     in->com.has_scale = in->com.has_scale && !user_scale;
     return TR_OK;
 }

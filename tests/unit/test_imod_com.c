@@ -67,7 +67,7 @@ static void test_every_entry(void **state)
     assert_true(com.has_slice && com.slice_first == 50 && com.slice_last == 99);
     assert_int_equal(com.fake_sirt_iterations, 12);
     assert_true(com.hamming_start == .2);
-    assert_true(com.perpendicular && !com.parallel);
+    assert_false(com.parallel);
     assert_string_equal(com.exclude, "1,3-5,40,41");
     assert_string_equal(com.include, "7,9-11");
     assert_null(com.not_honoured);
@@ -90,8 +90,9 @@ static void test_nothing_given(void **state)
     assert_false(com.has_thickness || com.has_width || com.has_offset || com.has_shift ||
                  com.has_xaxistilt || com.has_radial || com.has_scale || com.has_mode ||
                  com.has_log || com.has_full_image || com.has_subset_start ||
-                 com.has_slice || com.parallel || com.perpendicular);
+                 com.has_slice || com.parallel);
     assert_int_equal(com.fake_sirt_iterations, 0);
+    assert_int_equal(com.sirt_iterations, 0);
     assert_true(com.hamming_start == 0);
     tr_imod_com_free(&com);
 }
@@ -141,11 +142,13 @@ static void test_not_honoured(void **state)
          "ActionIfGPUFails 1,2\nAdjustOrigin\nTOTALSLICES 0 549\nFlatFilterFraction 0.0\n"
          "BoundaryInfoFile b.info\nRotateBy90 0\nTITLE my title\n",
          NULL},
-        {"DENSWEIGHT 0\nSIRTIterations 10\n", "DENSWEIGHT 0, SIRTIterations 10"},
+        {"DENSWEIGHT 0\nConstrainSign 1\n", "DENSWEIGHT 0, ConstrainSign 1"},
+        {"COSINTERP 1.0\nfbpint 1\nCOSINTERP 2\n", "COSINTERP 2"},
         {"DENSWEIGHT 2 1 1\nCOSINTERP 3\n", "DENSWEIGHT 2 1 1, COSINTERP 3"},
         {"RotateBy90\n", "RotateBy90"},
-        {"REPROJECT -30,0,30\nWeightFile w.txt", "REPROJECT -30,0,30, WeightFile w.txt"},
-        {"NewOption 5\nTHICK 20\n", "NewOption 5, THICK 20"},
+        {"COMPRESS -30,0,30\nWeightFile w.txt", "COMPRESS -30,0,30, WeightFile w.txt"},
+        {"NewOption 5 # new\n", "NewOption 5"},
+        {"TITLE # of nothing\nRecFileToReproject\nBaseRecFile # none\n", NULL},
         {"SLICE 0 9 2\n", "SLICE with an interval"},
         {"SLICE 0 9 1\n", NULL},
         {"RADIAL 180 20\n", "RADIAL in pixels of the Fourier transform"},
@@ -159,9 +162,81 @@ static void test_not_honoured(void **state)
         assert_false(com.has_radial);
         tr_imod_com_free(&com);
     }
-    tr_imod_com com = read_com("$tilt -StandardInput -UseGPU 0\n");
-    assert_string_equal(com.not_honoured, "tilt -StandardInput -UseGPU 0");
+    tr_imod_com com = read_com("$tilt -StandardInput -RotateBy90 1 -UseGPU 0\n");
+    assert_string_equal(com.not_honoured, "RotateBy90 1");
     tr_imod_com_free(&com);
+}
+
+/* IMOD's parser takes the beginning of a name, whatever the case. */
+static void test_short_names(void **state)
+{
+    (void)state;
+    tr_imod_com com =
+        read_entries("INPUTP a.ali\nTiltF a.tlt\nthick 48\nXAX 1.5\n"
+                     "fake 5\nSIRTI 20\nEXC 3\nXTILTF b.xtilt\nOUTPUT= a.rec\n");
+    assert_in_folder(com.input, "a.ali");
+    assert_in_folder(com.output, "a.rec");
+    assert_in_folder(com.tilt_file, "a.tlt");
+    assert_in_folder(com.xtilt_file, "b.xtilt");
+    assert_true(com.thickness == 48 && com.xaxistilt == 1.5);
+    assert_true(com.fake_sirt_iterations == 5 && com.sirt_iterations == 20);
+    assert_string_equal(com.exclude, "3");
+    assert_null(com.not_honoured);
+    tr_imod_com_free(&com);
+}
+
+static void test_comments(void **state)
+{
+    (void)state;
+    tr_imod_com com = read_entries("# THICKNESS 9\nTILTFILE a#1.tlt   # fine angles\n"
+                                   "THICKNESS 48 #, or 50\nRADIAL .35 .05\t# old\n"
+                                   "PARALLEL # yes\nEXCLUDELIST # none\n");
+    assert_in_folder(com.tilt_file, "a#1.tlt");
+    assert_int_equal(com.thickness, 48);
+    assert_true(com.has_radial && com.radial_cutoff == .35 && com.parallel);
+    assert_null(com.exclude);
+    tr_imod_com_free(&com);
+}
+
+static void test_options_on_the_line(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "$tilt -InputProjections a.ali -out a.rec -TILTFILE a.tlt -SHIFT -3.5 -.5 "
+        "-UseGPU "
+        "-THICKNESS 48 -EXCLUDELIST 1,5-7\nTHICKNESS 9\n",
+        "$/opt/imod/bin/tilt -TILTF a.tlt -sta -EXC 1,5-7\ninput a.ali\noutput a.rec\n"
+        "SHIFT -3.5 -.5\nTHICKNESS 48\n",
+        "$tilt a.ali a.rec -TILTFILE a.tlt -SHIFT -3.5 -.5 -THICKNESS 48 -EXCLUDELIST2 "
+        "1,5-7 # quick\n"};
+    for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
+        tr_imod_com com = read_com(texts[k]);
+        assert_in_folder(com.input, "a.ali");
+        assert_in_folder(com.output, "a.rec");
+        assert_in_folder(com.tilt_file, "a.tlt");
+        assert_true(com.shift_x == -3.5 && com.shift_z == -.5 && com.thickness == 48);
+        assert_string_equal(com.exclude, "1,5-7");
+        assert_null(com.not_honoured);
+        tr_imod_com_free(&com);
+    }
+}
+
+static void test_shell_scripts(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "#!/bin/bash\ncd x\ntilt -StandardInput << EOF\ninput a.ali\nTHICKNESS 48\n"
+        "EOF\nTHICKNESS 9\n",
+        "newstack << E1\nTHICKNESS 7\nE1\n/opt/tilt -StandardInput <<-'END OF'\n"
+        "input a.ali\nTHICK 48\nEND\nWIDTH oops\n",
+        "$tilt -StandardInput <<\"E\"\ninput a.ali\nTHICK 48\nE\n$echo\n"};
+    for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
+        tr_imod_com com = read_com(texts[k]);
+        assert_in_folder(com.input, "a.ali");
+        assert_int_equal(com.thickness, 48);
+        assert_null(com.not_honoured);
+        tr_imod_com_free(&com);
+    }
 }
 
 static void test_refused(void **state)
@@ -184,6 +259,20 @@ static void test_refused(void **state)
         {"$tilt -StandardInput\nINCLUDE 0\n", "line 2: \"0\" in INCLUDE"},
         {"$tilt -StandardInput\nEXCLUDE 1-2-3\n", "\"1-2-3\" in EXCLUDE"},
         {"$tilt -StandardInput\nIMAGEBINNED 0\n", "IMAGEBINNED 0 is not a binning"},
+        {"$tilt -StandardInput\nIn a.ali\n",
+         "line 2: In could be InputProjections or INCLUDE"},
+        {"$tilt -Sta\nREPROJECT -30,0\n",
+         "line 2: REPROJECT is not done here: it asks for a reprojection"},
+        {"$tilt -Sta\nProjectM m.mod\n",
+         "line 2: ProjectModel is not done here: it asks for a projected"},
+        {"$tilt -Sta -recf a.rec\n",
+         "line 1: RecFileToReproject is not done here: it asks for a reproj"},
+        {"$tilt -Sta\nBaseRecFile b.rec\n",
+         "BaseRecFile is not done here: it asks for a difference"},
+        {"$tilt -Sta\nSIRTSubtraction 1\n", "asks for a step of IMOD's own SIRT"},
+        {"$tilt -Sta\nANGLES -3,0,3\n", "put them into a file for TILTFILE"},
+        {"$tilt -param tilt.par\n",
+         "ParameterFile is not done here: it takes the options from another"},
         {"$tilt -StandardInput\nTILTFILE a.tlt\nLOG \x01\n", "is not a text file"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -219,6 +308,10 @@ int main(void)
         cmocka_unit_test(test_only_the_tilt_command),
         cmocka_unit_test(test_last_entry_wins),
         cmocka_unit_test(test_not_honoured),
+        cmocka_unit_test(test_short_names),
+        cmocka_unit_test(test_comments),
+        cmocka_unit_test(test_options_on_the_line),
+        cmocka_unit_test(test_shell_scripts),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_no_folder),
     };
