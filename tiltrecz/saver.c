@@ -14,7 +14,7 @@ enum { GENERATIONS = 2 }; /* written in turn, so that one is always complete */
 struct tr_volume_saver {
     const tr_job *job;
     tr_saver ops;
-    char *path[GENERATIONS], *any; /* `any`: pattern of all processes' names, for glob */
+    char *path[GENERATIONS], *any; /* the last: of any process, for glob */
     int generation;                /* to be written next */
     double saved;                  /* when */
     tr_checkpoint *file;
@@ -48,7 +48,7 @@ static tr_status find_common(const tr_volume_saver *s, const long *mine, long *i
     return status;
 }
 
-/* No checkpoint that all processes have: maybe there were more or fewer of them. */
+/* Nothing that all processes have: because there were other ones? */
 static tr_status check_others(const tr_volume_saver *s)
 {
     glob_t found;
