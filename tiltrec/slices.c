@@ -48,7 +48,7 @@ static void close_ring(const ring *r)
     tr_queue_close(r->full, true);
 }
 
-/* Remember the first failure and let every thread run dry. */
+/* Keep the first failure, and close the queues so that every thread ends. */
 static void stop(pipeline *p, tr_status status)
 {
     tr_first_error_note(&p->failure, 0, status);
@@ -275,8 +275,8 @@ static tr_status reconstruct(pipeline *p, float *projections, tr_slab_volume *vo
         TR_TRY(load_initial(p, volume));
     else if (job->algorithm->needs & TR_USES_INITIAL)
         TR_TRY(job->backend->fill(job->device, &x, 0.0f));
-    /* Only rows inside the image count for the residual: the rest repeats its edge; and
-     * of rows that are slices, only this process's: the rest of its last slab is not. */
+    /* Only rows inside the image count for the residual, as others repeat its edge; and
+     * where rows are slices only this process's, as its last slab may go beyond them. */
     long last = (long)g->n_v, own = (long)(job->first_slice + plan->first + plan->slices);
     last = g->pitch == 0.0 && own < last ? own : last;
     size_t first = volume->row < 0 ? (size_t)-volume->row : 0;

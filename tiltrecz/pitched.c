@@ -48,7 +48,7 @@ static size_t block_end(const tr_job *job, size_t iz)
     return iz + BLOCK < thickness ? iz + BLOCK : thickness;
 }
 
-/* A row that stands for one that may be outside the volume. */
+/* The row itself, or the outermost one in its place where it is outside the volume. */
 static size_t hold(const tr_volume_plan *p, long row)
 {
     long first = (long)p->all_first, last = first + (long)p->all_rows - 1;

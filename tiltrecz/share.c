@@ -83,8 +83,8 @@ static void find_window(const tr_job *job, tr_volume_plan *p)
         if (g->outer)
             add_outside(job, p, &ray, &seen);
     }
-    /* Beyond the image one row says all there is to say; the edge before it is always
-     * there, because filtered projections repeat it. */
+    /* All rows beyond the image are equal, so one of them is enough; the edge row is
+     * always in the window, because filtered projections repeat it. */
     double low = fmin(fmax(floor(seen.low) - 1.0, -2.0), (double)g->n_v - 1.0);
     double high = fmax(fmin(floor(seen.high) + 2.0, (double)g->n_v + 1.0), 0.0);
     p->window_first = (long)low;

@@ -215,7 +215,7 @@ static tr_status volume_adjoint(const tr_linop *A, const tr_subset *views,
     tr_vec window = window_of(op);
     TR_TRY(for_views(A, views, p, gather_view));
     TR_TRY(A->backend->backproject(A->device, &op->slab, views, &window, x));
-    /* Lanes beyond the own slices saw rays as well: they are not part of the volume. */
+    /* Lanes beyond the own slices got values too, but are not part of the volume. */
     return finish_pass(A, views, start, clear_spare(A, plan->rows, x));
 }
 

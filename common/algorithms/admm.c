@@ -67,8 +67,9 @@ static const tr_option options[] = {
 };
 
 enum { MAX_WORK = TR_MAX_PARTS + 1, BALANCED = 10 };
-static const double ROUNDING = 3e-7; /* of an objective: its residual is in float */
-static const double NO_GAIN = 1e-5;  /* less of the first objective is nothing gained */
+static const double ROUNDING =
+    3e-7; /* of an objective, relative: residuals are in float */
+static const double NO_GAIN = 1e-5; /* of the first objective: less is no progress */
 
 typedef struct admm {
     tr_context *c;
@@ -77,18 +78,18 @@ typedef struct admm {
     double lambda, rho;
     double layer;         /* the density of the best homogeneous volume */
     double data_gradient; /* |A^T R b| */
-    double left;          /* of the x-step: the norm of its last residual */
+    double left;          /* norm of the last residual of the x-step */
     tr_vec R;
     tr_vec *d;              /* b - A x, in the place of b */
     tr_vec image, weighted; /* of projections: scratch */
-    tr_vec w[TR_MAX_PARTS]; /* L x relaxed + u: z and u in one */
+    tr_vec w[TR_MAX_PARTS]; /* relaxed L x + u, from which z and u follow */
     tr_vec z[TR_MAX_PARTS]; /* z after an iteration, scratch during the next */
-    tr_vec work[MAX_WORK];  /* volumes; [0] is where the gradients begin from */
-    tr_vec best;            /* the latest x of the lowest objective so far */
-    double objective;       /* its objective, */
-    double lowest;          /* which is this but for rounding */
+    tr_vec work[MAX_WORK];  /* volumes; [0]: first residual of the x-step */
+    tr_vec best;            /* the latest x with the lowest objective so far */
+    double objective;       /* of `best`, */
+    double lowest;          /* and the lowest of all; equal but for rounding */
     double primal, dual;    /* relative residuals */
-    double split_dual;      /* the dual one less what the x-step has left, at least */
+    double split_dual;      /* lower bound of `dual` if the x-step were exact */
 } admm;
 
 /* Besides w and z: three vectors of the conjugate gradients, or L x and one more. */

@@ -153,7 +153,7 @@ static tr_status begin_views(tr_context *c, const tr_vec *data)
     tr_history *h = c->history;
     if (!(c->view_now = tr_calloc("view sums", h->n_views, sizeof *c->view_now)))
         return TR_ERR_MEMORY;
-    if (!data) /* of what an earlier run has done, it is not known any more */
+    if (!data) /* unknown where an earlier run did the first iterations */
         return TR_OK;
     TR_TRY(measure_views(c, NULL, data, c->view_now));
     for (size_t v = 0; v < h->n_views; v++)

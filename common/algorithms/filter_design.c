@@ -15,7 +15,7 @@ size_t tr_wbp_length(size_t n_u)
 
 size_t tr_fbp_length(size_t n_u) { return tr_fft_length(2 * n_u); }
 
-/* Gaussian fall from `from` on, of the value the ramp has there. */
+/* From `from` on a Gaussian decay, which begins at the ramp's value there. */
 static double roll_off(double f, double from, double sigma, double ramp, double step)
 {
     if (f <= from)
@@ -25,7 +25,7 @@ static double roll_off(double f, double from, double sigma, double ramp, double 
     return sigma > 0.0 ? last * exp(-d * d / (2.0 * sigma * sigma)) : 0.0;
 }
 
-/* IMOD's scale of iterations: nearly one for one at first, less and less later. */
+/* IMOD's scale: beyond 15 and 30 iterations each further one counts for less. */
 static double effective_iterations(double n)
 {
     if (n > 30.0)

@@ -29,7 +29,7 @@ static composed *composed_of(const tr_linop *A) { return A->self; }
 static bool from_images(const tr_linop *A) { return A->kind == TR_ON_IMAGES; }
 static bool to_images(const tr_linop *A) { return A->kind != TR_ON_VOLUME; }
 
-/* The part that projects, or whatever the first one is at last made of. */
+/* The part that projects; where none does, the innermost first part. */
 static const tr_linop *plain_of(const tr_linop *A)
 {
     while (is_composed(A)) {
@@ -203,7 +203,7 @@ tr_status tr_linop_ones(const tr_linop *A, bool images, tr_vec *v)
     return status;
 }
 
-/* The middle one of the rows in use to `sums`, which has one value per line. */
+/* sums, which has one value per line, = the middle one of the rows in use. */
 static tr_status take_row(const tr_linop *A, bool images, const tr_subset *views,
                           const tr_vec *v, tr_vec *sums)
 {
@@ -361,7 +361,7 @@ static void count_workspace(composed *c)
     }
 }
 
-/* The type being set. What the operator at the bottom cannot do is not there. */
+/* Once `type` is set. What the operator that projects cannot do stays NULL. */
 static void hand_out(composed *c, tr_linop **made)
 {
     c->ops = (tr_linop_ops){.forward = forward,

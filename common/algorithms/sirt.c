@@ -8,7 +8,7 @@
 enum { PLAIN, CHEBYSHEV };
 
 typedef struct sirt_params {
-    tr_stationary step; /* first, as its option rows count from here */
+    tr_stationary step; /* first: its option rows have offsets within tr_stationary */
     int accelerate;
 } sirt_params;
 

@@ -25,7 +25,7 @@ static tr_status check(int code, const char *what, const char *path)
     int length = 0;
     MPI_Error_string(code, text, &length);
     /* MPICH adds its call stack, a line "FUNCTION(LINE): TEXT" for each; the last one
-     * knows most. */
+     * is the most specific. */
     while (length > 0 && text[length - 1] == '\n')
         text[--length] = '\0';
     char *last = strrchr(text, '\n'), *after = last ? strstr(last, "): ") : NULL;

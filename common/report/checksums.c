@@ -12,7 +12,7 @@
 
 typedef struct tr_checksums {
     pthread_t thread;
-    atomic_bool stop; /* nobody wants them any more */
+    atomic_bool stop; /* end early: they are not needed any more */
     tr_result *result;
 } tr_checksums;
 

@@ -192,8 +192,8 @@ static double standard_error(const double estimates[TR_TRIAL_UNITS])
     return sqrt((n - 1.0) / n * squares);
 }
 
-/* What a third of the slabs or of the columns has to say by itself: where something is
- * wrong throughout a slab, its parts agree and the jackknife does not notice. */
+/* The figure of one slab, or one third of the columns, alone: parts of a slab share its
+ * errors, which the jackknife over units therefore does not show. */
 static double figure_of_group(tr_trial_kind kind, const tr_trial_measure *m, size_t group,
                               double *profile)
 {

@@ -6,8 +6,8 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
-/* Twelve series of pure noise reached 5.6 standard errors of contrast, and a rise of 1.9
- * of flatness and 2.7 of sharpness. */
+/* Above what pure noise reached in twelve series: 5.6 standard errors of contrast, and
+ * rises of flatness by 1.9 and of sharpness by 2.7 standard errors. */
 static const double LEAST_CONTRAST = 1.03, LEAST_CONTRAST_SIGMA = 6.0;
 static const double LEAST_RISE[] = {
     [TR_TRIAL_FLAT] = 3.0, [TR_TRIAL_LEVEL] = 3.0, [TR_TRIAL_SHARP] = 3.5};
@@ -54,12 +54,12 @@ static void print_table(const tr_trial_spec *spec, tr_trial_kind kind,
                 k == best ? "  best" : "");
 }
 
-/* Says what the data do not tell; false: they do tell. */
+/* Warns where the data do not say which value is best; false where they do. */
 static bool doubt(const tr_trial_spec *spec, tr_trial_kind kind,
                   const tr_trial_verdict *v)
 {
     double range = tr_trial_value(spec, spec->n - 1) - spec->from;
-    /* Small things that are sharp at all say so to about a pixel. */
+    /* Sharpness of small things determines a shift to about a pixel. */
     double most = largest(spec->step, kind == TR_TRIAL_SHARP ? 1.0 : range / 6.0);
     const char *name = tr_trial_name(spec->what), *unit = tr_trial_unit(spec->what);
     if (v->sigma < LEAST_RISE[kind]) {

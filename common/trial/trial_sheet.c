@@ -179,7 +179,7 @@ static void draw_panel(const canvas *c, const tr_trial_sheet_layout *l, size_t k
     }
 }
 
-/* As floats; NaN, which decides no contrast, where there is nothing. */
+/* As floats; NaN, which the contrast leaves out, where there is no strip. */
 static void copy_pixels(const tr_trial_sheet_layout *l,
                         const tr_trial_sheet_panel *panels, const double *pixels,
                         float *values)

@@ -241,6 +241,7 @@ static void test_transform(void **state)
     fill_image(image, 8 * 6);
     assert_null(tr_view_steps_rows(&steps, &view));
     view.map = map;
+    view.columns = 8;
     view.fill = &fill;
     const tr_view_step *step = tr_view_steps_rows(&steps, &view);
     assert_non_null(step);
