@@ -131,6 +131,27 @@ tr_status tr_command_parse(tr_command *c, const tr_program *program, int argc,
     return check_options(c);
 }
 
+tr_status tr_command_choose(tr_command *c, const char *algorithm)
+{
+    TR_TRY(find_algorithm(c, algorithm));
+    free(c->params);
+    free(c->groups);
+    c->params = NULL;
+    c->groups = NULL;
+    c->n_groups = 0;
+    TR_TRY(make_groups(c));
+    c->line.groups = c->groups; /* the same rows in the same order */
+    return TR_OK;
+}
+
+tr_status tr_command_parse_again(tr_command *c, int argc, char *const *argv)
+{
+    tr_command_line_free(&c->line);
+    TR_TRY(tr_options_parse(c->groups, c->n_groups, "SERIES", argc, argv, &c->line));
+    c->method = c->program->method;
+    return check_options(c);
+}
+
 void tr_command_free(tr_command *c)
 {
     tr_command_line_free(&c->line);

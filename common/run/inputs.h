@@ -9,7 +9,7 @@
 typedef struct tr_inputs {
     tr_discovery found;
     tr_imod_com com;
-    bool has_com;
+    bool has_com, com_sirt; /* SIRT is made because the com file asks for it */
     const char *series_path, *tilts_path; /* of the command's, or of the two above */
     char *default_tilts;
     tr_alignment alignment; /* from tilts_path, if that is an .aln or STAR file */
@@ -41,8 +41,10 @@ TR_CHECKED tr_status tr_inputs_read_transforms(tr_inputs *in, const tr_command *
  */
 void tr_inputs_print_axis(const tr_inputs *in, const tr_command *c);
 
-/* Axis shift in pixels, where the series of images n_u wide is a subset of larger ones
- * (SUBSETSTART with FULLIMAGE): the tilt axis is at their centre. */
-double tr_inputs_subset_shift(const tr_inputs *in, size_t n_u);
+/* Where the series is a subset of larger aligned images (SUBSETSTART with FULLIMAGE), how
+ * far their centre, which the tilt axis and the pitch are about, is from the series' own,
+ * in pixels along x and y. 0 where views are aligned while they are read: these have the
+ * centre of the larger ones. */
+void tr_inputs_subset_shift(const tr_inputs *in, const tr_command *c, double shift[2]);
 
 #endif

@@ -43,6 +43,8 @@ tr_status tr_run_files(tr_run *run)
     tr_reconstruction *all = &run->volumes[0];
     TR_TRY(tr_inputs_open(&run->inputs, &run->command));
     all->command = &run->command;
+    all->job.algorithm = run->command.algorithm; /* a com file may ask for another */
+    all->job.params = run->command.params;
     all->inputs = &run->inputs;
     run->n_volumes = 1;
     TR_TRY(tr_reconstruction_files(all));

@@ -167,7 +167,6 @@ def test_com(read, sidecars, name):
         sigma /= math.sqrt(2)
     assert np.allclose(list(map(float, found.pop("radial").split())), [cutoff, sigma],
                        rtol=1e-15, atol=0)
-    assert found.pop("perpendicular") == ""
     assert found.pop("exclude", None) == entries.get("EXCLUDELIST")
     assert found.pop("not_honoured", None) == COMS[name]
     assert not found
