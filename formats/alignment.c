@@ -7,26 +7,40 @@
 #include "common/base/angle.h"
 #include "common/base/mem.h"
 
-bool tr_alignment_probe(const char *path)
+#define ROW(name, endings, gives) {endings, gives, tr_##name##_probe, tr_##name##_read},
+#define ANGLES(name, endings) ROW(name, endings, TR_GIVES_ANGLES)
+#define BOTH(name, endings) ROW(name, endings, TR_GIVES_ANGLES | TR_GIVES_TRANSFORMS)
+#define TRANSFORMS(name, endings) ROW(name, endings, TR_GIVES_TRANSFORMS)
+
+static const tr_alignment_format formats[] = {
+    TR_ALIGNMENT_FORMATS(ANGLES, BOTH, TRANSFORMS)};
+enum { N_FORMATS = sizeof formats / sizeof formats[0] };
+
+const tr_alignment_format *tr_alignment_formats(size_t *n)
 {
-    return tr_aln_probe(path) || tr_star_probe(path, false);
+    *n = N_FORMATS;
+    return formats;
 }
 
-bool tr_alignment_probe_alone(const char *path)
+const tr_alignment_format *tr_alignment_format_of(const char *path, unsigned wanted)
 {
-    return tr_aln_probe(path) || tr_star_probe(path, true);
+    for (size_t i = N_FORMATS; i-- > 0;) /* plain numbers, the first, may be anything */
+        if ((formats[i].gives & wanted) == wanted && formats[i].probe(path, false))
+            return &formats[i];
+    return NULL;
 }
 
-tr_status tr_alignment_read(const char *path, const tr_aligned_series *series,
-                            tr_alignment *alignment)
+tr_status tr_alignment_read(const char *path, unsigned wanted,
+                            const tr_aligned_series *series, tr_alignment *alignment)
 {
+    const tr_alignment_format *format = tr_alignment_format_of(path, wanted);
+    for (size_t i = 0; !format && i < N_FORMATS; i++)
+        if ((formats[i].gives & wanted) == wanted)
+            format = &formats[i];
     *alignment = (tr_alignment){0};
-    tr_status status = tr_aln_probe(path) ? tr_aln_read(path, series, alignment)
-                                          : tr_star_read(path, series, alignment);
+    tr_status status = format->read(path, series, alignment);
     if (status != TR_OK)
         tr_alignment_free(alignment);
-    else
-        alignment->rotation /= (double)alignment->n_used;
     return status;
 }
 
@@ -36,26 +50,34 @@ void tr_alignment_free(tr_alignment *alignment)
     free(alignment->tilt);
     free(alignment->xtilt);
     free(alignment->transforms);
+    free(alignment->exposure);
     free(alignment->prior_exposure);
     free(alignment->ctf);
     free(alignment->further);
     *alignment = (tr_alignment){0};
 }
 
-tr_status tr_alignment_new(size_t n_views, bool transforms, tr_alignment *alignment)
+tr_status tr_alignment_new(size_t n_views, unsigned gives, tr_alignment *alignment)
 {
-    *alignment = (tr_alignment){.n_views = n_views, .scale = 1.0};
-    alignment->used = tr_calloc("the list of views", n_views, sizeof(bool));
-    alignment->tilt = tr_calloc("the tilt angles", n_views, sizeof(double));
-    if (transforms)
-        alignment->transforms =
-            tr_calloc("the transforms", n_views, sizeof(tr_transform));
-    alignment->prior_exposure = tr_calloc("exposures", n_views, sizeof(double));
-    alignment->ctf = tr_calloc("the CTF of views", n_views, sizeof(tr_ctf));
-    return alignment->used && alignment->tilt && alignment->prior_exposure &&
-                   alignment->ctf && (!transforms || alignment->transforms)
-               ? TR_OK
-               : TR_ERR_MEMORY;
+    *alignment = (tr_alignment){.n_views = n_views, .scale = 1.0, .axis = NAN};
+    tr_alignment *a = alignment;
+    a->used = tr_calloc("the list of views", n_views, sizeof *a->used);
+    a->exposure = tr_calloc("exposures", n_views, sizeof *a->exposure);
+    a->prior_exposure = tr_calloc("exposures", n_views, sizeof *a->prior_exposure);
+    a->ctf = tr_calloc("the CTF of views", n_views, sizeof *a->ctf);
+    if (gives & TR_GIVES_ANGLES)
+        a->tilt = tr_calloc("the tilt angles", n_views, sizeof *a->tilt);
+    if (gives & TR_GIVES_TRANSFORMS)
+        a->transforms = tr_calloc("the transforms", n_views, sizeof *a->transforms);
+    if (!a->used || !a->exposure || !a->prior_exposure || !a->ctf ||
+        (!a->tilt && gives & TR_GIVES_ANGLES) ||
+        (!a->transforms && gives & TR_GIVES_TRANSFORMS))
+        return TR_ERR_MEMORY;
+    for (size_t k = 0; k < n_views; k++) {
+        a->exposure[k] = a->prior_exposure[k] = NAN;
+        a->ctf[k] = (tr_ctf)TR_NO_CTF;
+    }
+    return TR_OK;
 }
 
 static tr_status check_angle(const char *path, size_t line, double degrees)
@@ -94,9 +116,10 @@ tr_status tr_alignment_set(const char *path, size_t view, const tr_alignment_row
             return TR_ERR_MEMORY;
     }
     alignment->used[view] = true;
-    alignment->n_used++;
+    alignment->n_used++; /* and the mean so far */
+    alignment->rotation +=
+        (row->rotation - alignment->rotation) / (double)alignment->n_used;
     alignment->tilt[view] = row->tilt;
-    alignment->rotation += row->rotation;
     alignment->prior_exposure[view] = row->prior_exposure;
     alignment->ctf[view] = row->ctf;
     if (alignment->xtilt)

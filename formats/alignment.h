@@ -1,5 +1,5 @@
-/* Alignments of a tilt series by other programs: AreTomo's .aln (aln.c) and RELION's
- * tilt-series STAR (star.c). Both say where a raw image's point is:
+/* What the files beside a tilt series say of its views (alignment_list.h). AreTomo's .aln
+ * (aln.c) and RELION's tilt-series STAR (star.c) say where a raw image's point is:
  *   raw = R(rotation) aligned + shift,   R(r) = (cos r, -sin r; sin r, cos r),
  * raw and aligned relative to the image's centre (n - 1)/2, x to the right, y up; the
  * tilt axis is the aligned image's y. An .xf line is the inverse of that. (AreTomo 3,
@@ -9,6 +9,7 @@
 
 #include <math.h>
 
+#include "formats/alignment_list.h"
 #include "formats/tilt_angles.h"
 
 /* The series that the file is asked about. */
@@ -34,11 +35,13 @@ typedef struct tr_ctf {
 typedef struct tr_alignment {
     size_t n_views, n_used;
     bool *used;
-    double *tilt;             /* degrees */
+    double *tilt;             /* degrees; NULL: the file has only transforms */
     double *xtilt;            /* degrees, adds to pitch; NULL: the file has only 0 */
     tr_transform *transforms; /* as in an .xf; NULL: the file has no alignment */
-    double *prior_exposure;   /* e/A^2, before the view; NaN: not known */
+    double *exposure, *prior_exposure; /* e/A^2, of the view and before; NaN: not known */
     tr_ctf *ctf;
+    double pixel;       /* angstroms, of the images that were aligned; 0: not said */
+    double axis;        /* of tilt in the raw images, degrees from y; NaN: not said */
     double rotation;    /* mean of the used views, degrees */
     double scale;       /* pixels of the series for one of the aligned images */
     size_t n_patches;   /* of the local alignment, which is not read */
@@ -46,19 +49,34 @@ typedef struct tr_alignment {
     char *further;      /* the other file that the file leads to, or NULL */
 } tr_alignment;
 
-/* Whether the file looks like one of the two; false for one that cannot be read. */
-bool tr_alignment_probe(const char *path);
-/* The same, and it leads to no other file. */
-bool tr_alignment_probe_alone(const char *path);
+enum { TR_GIVES_ANGLES = 1, TR_GIVES_TRANSFORMS = 2 };
 
-/* Errors are TR_ERR_DATA with one sentence that names file, line and value: no such
+typedef struct tr_alignment_format {
+    const char *endings; /* ".tlt .rawtlt" */
+    unsigned gives;
+    /* By the contents; `alone`: and it leads to no other file. False for one that cannot
+     * be read. */
+    bool (*probe)(const char *path, bool alone);
+    tr_status (*read)(const char *path, const tr_aligned_series *series,
+                      tr_alignment *alignment);
+} tr_alignment_format;
+
+/* The formats there are, in the order of the list. */
+const tr_alignment_format *tr_alignment_formats(size_t *n);
+/* The one that the contents show, of those that give what is wanted; NULL: none. */
+const tr_alignment_format *tr_alignment_format_of(const char *path, unsigned wanted);
+
+/* Read a file for what is wanted of it, TR_GIVES_*; one of unknown contents as the first
+ * format that gives that, so that it is said what is wrong with it.
+ * Errors are TR_ERR_DATA with one sentence that names file, line and value: no such
  * file, a damaged table, another number of views than the series has, shifts in
  * angstroms for a series without a pixel size. Freed by tr_alignment_free. */
-TR_CHECKED tr_status tr_alignment_read(const char *path, const tr_aligned_series *series,
+TR_CHECKED tr_status tr_alignment_read(const char *path, unsigned wanted,
+                                       const tr_aligned_series *series,
                                        tr_alignment *alignment);
 void tr_alignment_free(tr_alignment *alignment);
 
-/* ---- for aln.c and star.c ---- */
+/* ---- for the formats ---- */
 
 /* One row of a file; shift in pixels of the series. */
 typedef struct tr_alignment_row {
@@ -68,19 +86,21 @@ typedef struct tr_alignment_row {
     tr_ctf ctf;
 } tr_alignment_row;
 
-TR_CHECKED tr_status tr_alignment_new(size_t n_views, bool transforms,
+/* No view is used yet, exposures and CTF are not known; `gives`: whether there is room
+ * for angles, transforms or both. */
+TR_CHECKED tr_status tr_alignment_new(size_t n_views, unsigned gives,
                                       tr_alignment *alignment);
 /* Set view `view` < n_views; TR_ERR_DATA if it is set already or an angle is none. */
 TR_CHECKED tr_status tr_alignment_set(const char *path, size_t view,
                                       const tr_alignment_row *row,
                                       tr_alignment *alignment);
 
-bool tr_aln_probe(const char *path);
-TR_CHECKED tr_status tr_aln_read(const char *path, const tr_aligned_series *series,
-                                 tr_alignment *alignment);
-/* Whether it has a table of views or, unless `alone`, one of series with their files. */
-bool tr_star_probe(const char *path, bool alone);
-TR_CHECKED tr_status tr_star_read(const char *path, const tr_aligned_series *series,
-                                  tr_alignment *alignment);
+#define TR_ALIGNMENT_FUNCTIONS(name, endings)                                            \
+    bool tr_##name##_probe(const char *path, bool alone);                                \
+    TR_CHECKED tr_status tr_##name##_read(                                               \
+        const char *path, const tr_aligned_series *series, tr_alignment *alignment);
+TR_ALIGNMENT_FORMATS(TR_ALIGNMENT_FUNCTIONS, TR_ALIGNMENT_FUNCTIONS,
+                     TR_ALIGNMENT_FUNCTIONS)
+#undef TR_ALIGNMENT_FUNCTIONS
 
 #endif

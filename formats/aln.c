@@ -30,8 +30,9 @@ typedef struct aln_reader {
     size_t n_views, n_darks;
 } aln_reader;
 
-bool tr_aln_probe(const char *path)
+bool tr_aln_probe(const char *path, bool alone)
 {
+    (void)alone;
     tr_text text;
     if (tr_text_peek(path, &text) != TR_OK)
         return false;
@@ -208,7 +209,8 @@ static tr_status keep(const aln_reader *r, const tr_aligned_series *series,
     long first;
     TR_TRY(find_scale(r, series, &scale));
     TR_TRY(find_first(r, series->nz, &first));
-    TR_TRY(tr_alignment_new(series->nz, true, alignment));
+    TR_TRY(
+        tr_alignment_new(series->nz, TR_GIVES_ANGLES | TR_GIVES_TRANSFORMS, alignment));
     for (size_t k = 0; k < r->n_views; k++) {
         const section *view = &r->views[k];
         tr_alignment_row row = view->row;

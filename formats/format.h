@@ -111,7 +111,7 @@ extern const tr_format tr_format_mrc, tr_format_hdf;
  * sentence set (TR_ERR_USAGE semantics) naming the known extensions, for others. */
 const tr_format *tr_format_for_output(const char *path);
 
-/* Convert n float samples to the file's type: integers are rounded to nearest and
+/* convert.c: n float samples to the file's type: integers are rounded to nearest and
  * clamped to the type's range, NaN becomes 0; float16 rounds to nearest even and
  * saturates at +-65504. `out` has room for n * tr_type_size(type) bytes and may be
  * `in` itself. */

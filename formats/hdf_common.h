@@ -20,9 +20,9 @@ tr_status tr_hdf_fail(const char *path, const char *format, ...) TR_PRINTF(2, 3)
  * followed, wherever they are on the way to an object; tr_hdf_fail names it. */
 bool tr_hdf_met_link(void);
 
-/* Whether the dataset `name` of `samples` samples is whole, and in the file of
- * file_bytes itself; errors (TR_ERR_DATA) for samples that are missing or in other
- * files, and for chunks that no such file can hold. */
+/* hdf_storage.c: whether the dataset `name` of `samples` samples is whole, and in the
+ * file of file_bytes itself; errors (TR_ERR_DATA) for samples that are missing or in
+ * other files, and for chunks that no such file can hold. */
 TR_CHECKED tr_status tr_hdf_check_storage(const char *path, const char *name,
                                           hid_t dataset, uint64_t samples,
                                           uint64_t file_bytes);

@@ -368,7 +368,7 @@ static tr_status read_fei_tilts(const char *path, int fd, const header *h, size_
             break;
         memcpy(&tilts[i], part + AT_ALPHA, sizeof tilts[i]);
         if (memcmp(part + AT_APPLICATION, "4.4.0.4981", 11) == 0)
-            tilts[i] *= TR_PI / 180;
+            tilts[i] *= TR_RADIANS;
         *found = isfinite(tilts[i]) && fabs(tilts[i]) <= 360;
         at += (uint64_t)size;
     }

@@ -263,9 +263,21 @@ static tr_status find_view(const star_reader *r, const table *t, size_t row, int
     return TR_OK;
 }
 
-static tr_status read_views(const star_reader *r, const table *t,
-                            const tr_aligned_series *series, tr_alignment *alignment)
+/* Of the images at hand: as they say, if that is a binning of what the file says, or else
+ * as the file says; 0: neither does. */
+static double pixel_for_shifts(double images, double file)
 {
+    if (!(file > 0.0))
+        return images > 0.0 ? images : 0.0;
+    double binning = images > 0.0 ? round(images / file) : 0.0;
+    return binning >= 1.0 && fabs(images / file / binning - 1.0) < 0.01 ? images : file;
+}
+
+static tr_status read_views(const star_reader *r, const table *t,
+                            const tr_aligned_series *series, double file_pixel,
+                            tr_alignment *alignment)
+{
+    double pixel = pixel_for_shifts(series->pixel, file_pixel);
     int names = column(t, "_rlnMicrographName"), tilt = tilt_column(t);
     int xtilt = column(t, "_rlnTomoXTilt"), rotation = column(t, "_rlnTomoZRot");
     int x = column(t, "_rlnTomoXShiftAngst"), y = column(t, "_rlnTomoYShiftAngst");
@@ -277,11 +289,13 @@ static tr_status read_views(const star_reader *r, const table *t,
                        "%s has %zu views, but %s has %zu, and no section numbers "
                        "(NN@file in _rlnMicrographName) tell which they are",
                        r->text.path, t->n_rows, series->path, series->nz);
-    if (aligned && !(series->pixel > 0.0))
+    if (aligned && pixel == 0.0)
         return tr_fail(TR_ERR_DATA,
-                       "%s has shifts in angstroms, but %s gives no pixel size",
+                       "%s has shifts in angstroms, but neither it nor %s gives a pixel "
+                       "size; give the one of the series with --pixel",
                        r->text.path, series->path);
-    TR_TRY(tr_alignment_new(series->nz, aligned, alignment));
+    TR_TRY(tr_alignment_new(
+        series->nz, TR_GIVES_ANGLES | (aligned ? TR_GIVES_TRANSFORMS : 0), alignment));
     for (size_t k = 0; k < t->n_rows; k++) {
         tr_alignment_row row = {.line = t->lines[k]};
         size_t view;
@@ -294,23 +308,27 @@ static tr_status read_views(const star_reader *r, const table *t,
             TR_TRY(number(r, t, k, rotation, &row.rotation));
             TR_TRY(number(r, t, k, x, &row.shift_x));
             TR_TRY(number(r, t, k, y, &row.shift_y));
-            row.shift_x /= series->pixel;
-            row.shift_y /= series->pixel;
+            row.shift_x /= pixel;
+            row.shift_y /= pixel;
         }
         TR_TRY(tr_alignment_set(r->text.path, view, &row, alignment));
     }
+    alignment->pixel = file_pixel > 0.0 ? file_pixel : 0.0;
     return TR_OK;
 }
 
 /* ---- which table, which file ---- */
 
-/* Of a table of series, the file of this one, in *name; NULL: none fits. */
+/* Of a table of series, the file of this one, in *name, and the size of its pixels before
+ * any binning, NaN: it does not say. NULL: none fits. */
 static tr_status choose_file(const star_reader *r, const table *t,
-                             const tr_aligned_series *series, const char **name)
+                             const tr_aligned_series *series, const char **name,
+                             double *pixel)
 {
     int tomogram = column(t, "_rlnTomoName"), files = files_column(t);
     size_t best = 0;
     TR_TRY(check_rows(r, t));
+    size_t chosen = 0;
     *name = t->n_rows == 1 ? t->cells[files] : NULL;
     for (size_t k = 0; k < t->n_rows && tomogram >= 0; k++) {
         char **row = t->cells + k * t->n_columns;
@@ -318,9 +336,11 @@ static tr_status choose_file(const star_reader *r, const table *t,
         if (length > best) {
             best = length;
             *name = row[files];
+            chosen = k;
         }
     }
-    return TR_OK;
+    return *name ? number_or_nan(r, t, chosen, "_rlnTomoTiltSeriesPixelSize", pixel)
+                 : TR_OK;
 }
 
 /* Paths in STAR files begin in RELION's project folder: that is the current folder, or
@@ -348,9 +368,9 @@ static tr_status find_file(const char *star, const char *name, char **path)
 }
 
 /* What of the file is about the series: a table of views, in *views, or another file, in
- * *other. */
+ * *other, and *pixel, if it says. */
 static tr_status search(star_reader *r, const tr_aligned_series *series, table *views,
-                        char **other)
+                        char **other, double *pixel)
 {
     size_t best = 0, n_tables = 0;
     tr_status status = TR_OK;
@@ -370,7 +390,7 @@ static tr_status search(star_reader *r, const tr_aligned_series *series, table *
             }
         } else if (status == TR_OK && files_column(&t) >= 0 && !*other) {
             const char *name;
-            status = choose_file(r, &t, series, &name);
+            status = choose_file(r, &t, series, &name, pixel);
             if (status == TR_OK && name)
                 status = find_file(r->text.path, name, other);
         }
@@ -388,17 +408,18 @@ static tr_status search(star_reader *r, const tr_aligned_series *series, table *
     return TR_OK;
 }
 
+/* *pixel as another file gave it, or NaN. */
 static tr_status read_file(const char *path, const tr_aligned_series *series,
-                           tr_alignment *alignment, char **other)
+                           double *pixel, tr_alignment *alignment, char **other)
 {
     star_reader reader = {.block = ""};
     table views = {0};
     *other = NULL;
     TR_TRY(tr_text_read(path, &reader.text));
     advance(&reader);
-    tr_status status = search(&reader, series, &views, other);
+    tr_status status = search(&reader, series, &views, other, pixel);
     if (status == TR_OK && views.n_columns)
-        status = read_views(&reader, &views, series, alignment);
+        status = read_views(&reader, &views, series, *pixel, alignment);
     free_table(&views);
     tr_text_free(&reader.text);
     return status;
@@ -408,9 +429,10 @@ tr_status tr_star_read(const char *path, const tr_aligned_series *series,
                        tr_alignment *alignment)
 {
     char *other, *further = NULL;
-    tr_status status = read_file(path, series, alignment, &other);
+    double pixel = NAN;
+    tr_status status = read_file(path, series, &pixel, alignment, &other);
     if (status == TR_OK && !alignment->used)
-        status = read_file(other, series, alignment, &further);
+        status = read_file(other, series, &pixel, alignment, &further);
     if (status == TR_OK && !alignment->used)
         status = tr_fail(TR_ERR_DATA, "%s has no table of views", other);
     if (other)

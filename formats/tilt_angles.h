@@ -41,9 +41,9 @@ typedef struct tr_transform {
 TR_CHECKED tr_status tr_transforms_read(const char *path, size_t n_views,
                                         tr_transform *transforms);
 
-/* An IMOD command file for tilt. Numbers are as in the file (unbinned pixels, degrees);
- * has_* says whether the entry is there. Paths are relative to the com file's folder
- * and already joined to it. Freed by tr_imod_com_free. */
+/* imod_com.c: an IMOD command file for tilt. Numbers are as in the file (unbinned pixels,
+ * degrees); has_* says whether the entry is there. Paths are relative to the com file's
+ * folder and already joined to it. Freed by tr_imod_com_free. */
 typedef struct tr_imod_com {
     char *input, *output, *tilt_file, *xtilt_file; /* NULL when absent */
     bool has_thickness, has_width, has_offset, has_shift, has_xaxistilt, has_radial,

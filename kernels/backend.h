@@ -1,4 +1,4 @@
-/* What a device can do, as one table; the CPU backend is in cpu_*.c.
+/* What a device can do, as one table; the backends are in cpu/ and cuda/.
  *
  * Data layout. y (the image row, along the tilt axis) is the lane axis and runs
  * fastest, because every row has the same ray geometry:

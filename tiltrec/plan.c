@@ -1,10 +1,10 @@
 /* How the slices are cut into slabs that fit the memory allowed. */
 #include <stdlib.h>
 
-#include "common/algorithms/filter_design.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/partition.h"
+#include "common/run/plan.h"
 #include "common/run/resample.h"
 #include "tiltrec/slices.h"
 
@@ -13,10 +13,6 @@ enum {
     DEVICE_ROWS = 128, /* the same of a device with its own memory */
     GROUP = TR_LANES
 };
-static const size_t FIXED = (size_t)64 << 20;         /* libraries, stacks, tables */
-static const size_t DEVICE_FIXED = (size_t)320 << 20; /* of a filter, sums, tables */
-
-static size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 
 /* The order is kept by the caller: rows needed are [first, end). */
 static void cut_rows(const tr_job *job, tr_slice_plan *p)
@@ -81,7 +77,7 @@ static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *p
         /* What the slabs are copied to; a texture holds the projections once more. */
         (void)add(&device, TR_SLAB_QUEUE + work_projections + 1, projection);
         (void)add(&device, TR_SLAB_QUEUE + work_volumes, volume);
-        (void)add(&device, 1, DEVICE_FIXED);
+        (void)add(&device, 1, TR_PLAN_DEVICE_FIXED);
         if (job->initial)
             (void)add(&b, 1, volume); /* on its way to the device */
     }
@@ -91,13 +87,13 @@ static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *p
     (void)add(&b, 1, tr_output_bytes(&job->output_spec, p->group));
     (void)add(&b, 1, tr_series_read_bytes(job->series, p->lanes));
     (void)add(&b, 1, job->initial ? tr_initial_bytes(job, p->lanes, p->planes) : 0);
-    (void)add(&b, (size_t)job->threads,
-              tr_fbp_length(g->n_u) * TR_LANES * 2 * sizeof(float));
+    (void)add(&b, 1, tr_plan_filter_bytes(job));
     /* Row and column sums, and those that are kept. */
     (void)add(&b, 2, volume / p->lanes + projection / p->lanes);
-    part->rest = b.total - before + FIXED;
-    if (b.overflow || device.overflow || __builtin_add_overflow(b.total, FIXED, &b.total))
-        return tr_fail(TR_ERR_MEMORY, "the volume is too large to be counted in bytes");
+    part->rest = b.total - before + TR_PLAN_FIXED;
+    if (b.overflow || device.overflow ||
+        __builtin_add_overflow(b.total, TR_PLAN_FIXED, &b.total))
+        return tr_plan_uncountable();
     p->bytes = b.total;
     return TR_OK;
 }
@@ -117,7 +113,7 @@ static tr_status try_core(const tr_job *job, size_t core, tr_slice_plan *p,
     p->core = core;
     p->halo = coupled_rows(job);
     p->group = GROUP;
-    p->lanes = round_up(p->core + 2 * p->halo, TR_LANES);
+    p->lanes = tr_round_up(p->core + 2 * p->halo, TR_LANES);
     p->planes = tr_geometry_planes(&job->geometry, p->core + 2 * p->halo);
     p->volumes = live_volumes(job, p);
     cut_rows(job, p);
@@ -126,23 +122,21 @@ static tr_status try_core(const tr_job *job, size_t core, tr_slice_plan *p,
 
 static tr_status refuse(const tr_job *job, const tr_slice_plan *p, size_t available)
 {
-    double mib = 1.0 / (1 << 20);
     if (p->device_bytes > available)
         return tr_fail(TR_ERR_MEMORY,
                        "a slab of %zu rows needs %.0f MiB of the GPU's memory and %.0f "
                        "MiB are free; make the volume smaller with -T or -w, or use "
                        "--bin",
-                       p->lanes, (double)p->device_bytes * mib, (double)available * mib);
+                       p->lanes, tr_mib(p->device_bytes), tr_mib(available));
     return tr_fail(
         TR_ERR_MEMORY,
         "a slab of %zu rows needs %.0f MiB and %.0f MiB are allowed; allow more "
         "with --memory, make the volume smaller with -T or -w, or use --bin",
-        p->lanes, (double)p->bytes * mib, (double)job->memory * mib);
+        p->lanes, tr_mib(p->bytes), tr_mib(job->memory));
 }
 
 static void print_plan(const tr_job *job, const tr_slice_plan *p, const slice_bytes *part)
 {
-    double mib = 1.0 / (1 << 20);
     tr_info("plan: %zu slab%s of %zu rows per process%s, %zu x %zu voxels each row",
             p->n_slabs, p->n_slabs == 1 ? "" : "s", p->core,
             job->comm->size > 1 ? " (on rank 0)" : "", job->geometry.width, p->planes);
@@ -152,11 +146,10 @@ static void print_plan(const tr_job *job, const tr_slice_plan *p, const slice_by
                 p->halo);
     tr_info("plan: memory %.0f MiB of %.0f MiB allowed per process: projections %.0f, "
             "volume %.0f, output %.0f, the rest %.0f",
-            (double)p->bytes * mib, (double)job->memory * mib,
-            (double)part->projections * mib, (double)part->volumes * mib,
-            (double)part->staging * mib, (double)part->rest * mib);
+            tr_mib(p->bytes), tr_mib(job->memory), tr_mib(part->projections),
+            tr_mib(part->volumes), tr_mib(part->staging), tr_mib(part->rest));
     if (job->backend->separate_memory)
-        tr_info("plan: GPU memory %.0f MiB", (double)p->device_bytes * mib);
+        tr_info("plan: GPU memory %.0f MiB", tr_mib(p->device_bytes));
 }
 
 static tr_status share_slices(const tr_job *job, tr_slice_plan *p)
@@ -188,13 +181,13 @@ tr_status tr_slices_plan(const tr_job *job, void **plan)
     size_t halo = coupled_rows(job);
     size_t usual = job->backend->separate_memory ? DEVICE_ROWS : CORE_ROWS;
     size_t core = pitched ? tr_geometry_block_rows(&job->geometry)
-                          : round_up(4 * halo > usual ? 4 * halo : usual, TR_LANES);
-    size_t most = round_up(p.slices, TR_LANES);
+                          : tr_round_up(4 * halo > usual ? 4 * halo : usual, TR_LANES);
+    size_t most = tr_round_up(p.slices, TR_LANES);
     core = !pitched && core > most ? most : core;
     TR_TRY(try_core(job, core, &p, &part));
     while ((p.bytes > job->memory || p.device_bytes > available) && !pitched &&
            core > TR_LANES) {
-        core = round_up(core / 2, TR_LANES);
+        core = tr_round_up(core / 2, TR_LANES);
         TR_TRY(try_core(job, core, &p, &part));
     }
     if (p.bytes > job->memory || p.device_bytes > available)
@@ -213,13 +206,13 @@ bool tr_slices_shrink(const tr_job *job, tr_slice_plan *p)
     slice_bytes part;
     if (job->geometry.pitch != 0.0 || p->core <= TR_LANES)
         return false;
-    return try_core(job, round_up(p->core / 2, TR_LANES), p, &part) == TR_OK;
+    return try_core(job, tr_round_up(p->core / 2, TR_LANES), p, &part) == TR_OK;
 }
 
 void tr_slices_cut(size_t core, tr_slice_plan *p)
 {
     p->core = core;
-    p->lanes = round_up(core + 2 * p->halo, TR_LANES);
+    p->lanes = tr_round_up(core + 2 * p->halo, TR_LANES);
     p->n_slabs = 1;
 }
 

@@ -4,8 +4,8 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "common/base/first_error.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/run/outside.h"
@@ -37,9 +37,7 @@ typedef struct pipeline {
     tr_slab slab;
     tr_linop A;
     tr_context context;
-    pthread_mutex_t lock; /* of the first failure */
-    tr_status status;
-    char sentence[1024];
+    tr_first_error failure; /* the first in time; all stages are one item */
 } pipeline;
 
 static void close_ring(const ring *r)
@@ -53,12 +51,7 @@ static void close_ring(const ring *r)
 /* Remember the first failure and let every thread run dry. */
 static void stop(pipeline *p, tr_status status)
 {
-    pthread_mutex_lock(&p->lock);
-    if (p->status == TR_OK) {
-        p->status = status;
-        strncpy(p->sentence, tr_error(), sizeof p->sentence - 1);
-    }
-    pthread_mutex_unlock(&p->lock);
+    tr_first_error_note(&p->failure, 0, status);
     close_ring(&p->read);
     close_ring(&p->write);
     close_ring(&p->loaded);
@@ -475,7 +468,7 @@ static tr_status run_threads(pipeline *p)
         stop(p, status);
     while (started > 0)
         pthread_join(threads[--started], NULL);
-    return p->status == TR_OK ? TR_OK : tr_fail(p->status, "%s", p->sentence);
+    return tr_first_error_end(&p->failure);
 }
 
 static void end_pipeline(pipeline *p)
@@ -485,19 +478,17 @@ static void end_pipeline(pipeline *p)
     if (p->job->backend->separate_memory)
         free_device_buffers(p);
     free_host_buffers(p);
-    pthread_mutex_destroy(&p->lock);
 }
 
 static tr_status slices_run(tr_job *job, const void *plan)
 {
     tr_slice_plan own_plan = *(const tr_slice_plan *)plan;
-    pipeline p = {.job = job, .plan = &own_plan};
+    pipeline p = {.job = job, .plan = &own_plan, .failure = TR_NO_ERROR_YET};
     size_t done = tr_output_skip(job->output, own_plan.first, own_plan.slices);
     if (done)
         tr_info("going on after %zu slices that an earlier run wrote%s", done,
                 job->comm->size > 1 ? " (on rank 0)" : "");
     tr_slices_skip(job, &own_plan, done);
-    pthread_mutex_init(&p.lock, NULL);
     tr_status status = make_buffers(&p);
     if (status == TR_OK)
         status = run_threads(&p);
@@ -541,7 +532,6 @@ static tr_status slices_settle(tr_job *job, const void *plan)
     if (job->geometry.pitch == 0.0)
         tr_slices_cut(MIDDLE_ROWS, &small);
     pipeline p = {.job = job, .plan = &small};
-    pthread_mutex_init(&p.lock, NULL);
     tr_history own = job->history;
     job->history = (tr_history){0};
     tr_status status = make_buffers(&p);

@@ -24,6 +24,8 @@ typedef struct tr_slice_plan {
 
 enum { TR_SLAB_QUEUE = 2 }; /* slabs of projections read ahead */
 
+/* ---- plan.c ---- */
+
 /* tr_method's plan for this method; *plan is a tr_slice_plan. */
 TR_CHECKED tr_status tr_slices_plan(const tr_job *job, void **plan);
 
@@ -36,6 +38,8 @@ void tr_slices_cut(size_t core, tr_slice_plan *plan);
 
 /* The same without the first n slices of this process's share. */
 void tr_slices_skip(const tr_job *job, tr_slice_plan *plan, size_t n);
+
+/* ---- compose.c ---- */
 
 /* The writer's side: takes reconstructed slabs in order and emits output slices. */
 typedef struct tr_composer tr_composer;

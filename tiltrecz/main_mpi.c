@@ -11,7 +11,7 @@ int main(int argc, char **argv)
             "reconstruct tomograms from tilt series, the whole volume at once, on CPUs",
         .backend = "cpu",
         .method = &tr_whole_volume,
-        .few_slices = &tr_slices,
+        .trial_method = &tr_slices,
         .whole_volume = "tiltrecz-mpi",
     };
     return tr_app_mpi(&program, argc, argv);

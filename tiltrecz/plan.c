@@ -3,13 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "common/algorithms/filter_design.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/run/plan.h"
 #include "tiltrecz/volume.h"
-
-static const size_t FIXED = (size_t)64 << 20;         /* libraries, stacks, tables */
-static const size_t DEVICE_FIXED = (size_t)320 << 20; /* of a filter, sums, tables */
 
 typedef struct vector_counts {
     size_t volumes, projections, volume_bytes, projection_bytes, rest;
@@ -22,7 +19,7 @@ static tr_status count_device(const tr_job *job, tr_volume_plan *p,
 {
     size_t vectors = p->bytes - n->rest, available;
     TR_TRY(job->backend->available(job->device, &available));
-    p->device_bytes = vectors + tr_volume_operator_bytes(job, p) + DEVICE_FIXED;
+    p->device_bytes = vectors + tr_volume_operator_bytes(job, p) + TR_PLAN_DEVICE_FIXED;
     p->excess = p->device_bytes > available ? p->device_bytes - available : 0;
     /* The projections are read into host memory first. */
     p->bytes = n->rest + n->projection_bytes + p->excess;
@@ -68,14 +65,14 @@ static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts
                            (size_t[]){n->volumes, n->volume_bytes}));
     TR_TRY(tr_size_product("the projections", &projections, 2,
                            (size_t[]){n->projections, n->projection_bytes}));
-    n->rest = FIXED + tr_volume_operator_bytes(job, p) + group_bytes(job, p) +
+    n->rest = TR_PLAN_FIXED + tr_volume_operator_bytes(job, p) + group_bytes(job, p) +
               tr_output_bytes(&job->output_spec, TR_LANES) +
               tr_series_read_bytes(job->series, p->rows) +
               (n->volume_bytes + n->projection_bytes) / (p->lanes ? p->lanes : 1) * 2 +
-              (size_t)job->threads * tr_fbp_length(g->n_u) * TR_LANES * 2 * sizeof(float);
+              tr_plan_filter_bytes(job);
     if (__builtin_add_overflow(volumes, projections, &total) ||
         __builtin_add_overflow(total, n->rest, &p->bytes))
-        return tr_fail(TR_ERR_MEMORY, "the volume is too large to be counted in bytes");
+        return tr_plan_uncountable();
     return job->backend->separate_memory ? count_device(job, p, n) : TR_OK;
 }
 
@@ -83,7 +80,6 @@ static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts
 static tr_status refuse(const tr_job *job, const tr_volume_plan *p,
                         const vector_counts *n)
 {
-    const double mib = 1.0 / (1 << 20);
     double shared = (double)p->bytes - (double)n->rest;
     double room = (double)job->memory - (double)n->rest;
     double times = room > 0.0 ? ceil(shared / room) : 0.0;
@@ -98,36 +94,33 @@ static tr_status refuse(const tr_job *job, const tr_volume_plan *p,
             "%s needs %.0f MiB per process and %.0f MiB are allowed; start at "
             "least %.0f processes with that much each (mpiexec -n), or use --bin "
             "%ld",
-            job->algorithm->name, (double)p->bytes * mib, (double)job->memory * mib,
+            job->algorithm->name, tr_mib(p->bytes), tr_mib(job->memory),
             times * (double)job->comm->size, bin);
     return tr_fail(
         TR_ERR_MEMORY,
         "%s needs %.0f MiB per process and %.0f MiB are allowed; allow more with "
         "--memory, or use --bin %ld",
-        job->algorithm->name, (double)p->bytes * mib, (double)job->memory * mib, bin);
+        job->algorithm->name, tr_mib(p->bytes), tr_mib(job->memory), bin);
 }
 
 static void print_memory(const tr_job *job, const tr_volume_plan *p,
                          const vector_counts *n)
 {
-    const double mib = 1.0 / (1 << 20);
     char vectors[160];
     snprintf(vectors, sizeof vectors, "%zu volumes %.0f, %zu sets of projections %.0f",
-             n->volumes, (double)n->volumes * (double)n->volume_bytes * mib,
-             n->projections, (double)n->projections * (double)n->projection_bytes * mib);
+             n->volumes, (double)n->volumes * tr_mib(n->volume_bytes), n->projections,
+             (double)n->projections * tr_mib(n->projection_bytes));
     if (!job->backend->separate_memory) {
         tr_info(
             "plan: memory %.0f MiB of %.0f MiB allowed per process: %s, the rest %.0f",
-            (double)p->bytes * mib, (double)job->memory * mib, vectors,
-            (double)n->rest * mib);
+            tr_mib(p->bytes), tr_mib(job->memory), vectors, tr_mib(n->rest));
         return;
     }
-    tr_info("plan: GPU memory %.0f MiB: %s; %s", (double)p->device_bytes * mib, vectors,
+    tr_info("plan: GPU memory %.0f MiB: %s; %s", tr_mib(p->device_bytes), vectors,
             p->excess ? "unified memory, because the GPU has less free"
                       : "ordinary allocations");
-    tr_info("plan: memory %.0f MiB of %.0f MiB allowed per process%s",
-            (double)p->bytes * mib, (double)job->memory * mib,
-            p->excess ? ", with what the GPU does not hold" : "");
+    tr_info("plan: memory %.0f MiB of %.0f MiB allowed per process%s", tr_mib(p->bytes),
+            tr_mib(job->memory), p->excess ? ", with what the GPU does not hold" : "");
 }
 
 tr_status tr_volume_plan_make(const tr_job *job, void **plan)

@@ -35,7 +35,7 @@ static tr_status find_common(const tr_volume_saver *s, const long *mine, long *i
     }
     for (int g = 0; g < GENERATIONS; g++)
         all[GENERATIONS * (size_t)comm->rank + (size_t)g] = (double)mine[g];
-    tr_status status = comm->ops->sum(s->job->comm, all, GENERATIONS * n);
+    tr_status status = tr_comm_gather(s->job->comm, all, GENERATIONS * n);
     *iteration = 0;
     for (int g = 0; g < GENERATIONS; g++) {
         size_t holders = 0;

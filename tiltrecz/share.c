@@ -1,6 +1,7 @@
 /* Who holds which rows, and which image rows its rays touch. */
 #include <math.h>
 
+#include "common/base/mem.h"
 #include "common/base/partition.h"
 #include "common/geometry/warp.h"
 #include "tiltrecz/volume.h"
@@ -28,7 +29,7 @@ tr_ray tr_volume_ray(const tr_job *job, size_t view, size_t slice, long row)
     double m[6];
     if (job->transforms)
         tr_transform_inverse(&job->views->view[view].transform, job->geometry.n_u,
-                             job->geometry.n_v, m);
+                             job->geometry.n_v, job->geometry.n_u, job->geometry.n_v, m);
     return tr_geometry_direct_ray(&job->geometry, view, job->transforms ? m : NULL,
                                   (double)slice, (double)row);
 }
@@ -90,7 +91,7 @@ static void find_window(const tr_job *job, tr_volume_plan *p)
     p->window_rows = (size_t)(high - low) + 1;
 }
 
-static size_t up(size_t n) { return (n + TR_LANES - 1) / TR_LANES * TR_LANES; }
+static size_t up(size_t n) { return tr_round_up(n, TR_LANES); }
 
 /* The rows y' that the output is made from, and the planes z' of all slices, so that a
  * row's result does not depend on which of them are wanted. Rows outside the image would

@@ -340,7 +340,7 @@ static tr_status share_windows(tr_volume_operator *op)
     }
     window[2 * comm->rank] = (double)p->window_first;
     window[2 * comm->rank + 1] = (double)p->window_first + (double)p->window_rows;
-    tr_status status = comm->ops->sum(comm, window, 2 * n);
+    tr_status status = tr_comm_gather(comm, window, 2 * n);
     long first = (long)p->first, end = first + (long)p->rows;
     for (size_t k = 0; k < n; k++) {
         size_t their_first, their_rows;

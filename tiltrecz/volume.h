@@ -28,6 +28,8 @@ typedef struct tr_volume_plan {
     size_t excess;       /* of these, more than the device has */
 } tr_volume_plan;
 
+/* ---- share.c ---- */
+
 /* The share of process `rank`: slices in pairs, so that what looks at pairs of rows never
  * needs two processes. */
 void tr_volume_share(const tr_volume_plan *plan, const tr_comm *comm, int rank,
@@ -38,10 +40,19 @@ void tr_volume_share(const tr_volume_plan *plan, const tr_comm *comm, int rank,
  */
 void tr_volume_plan_rows(const tr_job *job, tr_volume_plan *plan);
 
+/* The ray of a view for slices from `slice` on and image rows from `row` on. */
+tr_ray tr_volume_ray(const tr_job *job, size_t view, size_t slice, long row);
+
+/* ---- plan.c ---- */
+
 /* tr_method's plan for this method; *plan is a tr_volume_plan. */
 TR_CHECKED tr_status tr_volume_plan_make(const tr_job *job, void **plan);
+/* Bytes that the operator holds, beside the algorithm's vectors. */
+size_t tr_volume_operator_bytes(const tr_job *job, const tr_volume_plan *plan);
 
-/* pitched.c, for a pitched volume: this process's rows of the initial volume into x; all
+/* ---- pitched.c ---- */
+
+/* For a pitched volume: this process's rows of the initial volume into x; all
  * of its rows to the output, which takes rows of other processes (collective); and the
  * bytes that either takes. */
 TR_CHECKED tr_status tr_pitched_load_initial(const tr_job *job,
@@ -50,8 +61,7 @@ TR_CHECKED tr_status tr_pitched_write(tr_job *job, const tr_volume_plan *plan,
                                       const tr_vec *x);
 size_t tr_pitched_bytes(const tr_job *job, const tr_volume_plan *plan);
 
-/* The ray of a view for slices from `slice` on and image rows from `row` on. */
-tr_ray tr_volume_ray(const tr_job *job, size_t view, size_t slice, long row);
+/* ---- volume.c ---- */
 
 /* The operator: made once, after the data are read. */
 typedef struct tr_volume_operator tr_volume_operator;
@@ -59,7 +69,5 @@ TR_CHECKED tr_status tr_volume_operator_new(tr_job *job, const tr_volume_plan *p
                                             tr_volume_operator **op);
 const tr_linop *tr_volume_linop(const tr_volume_operator *op);
 void tr_volume_operator_free(tr_volume_operator *op); /* NULL is fine */
-/* Bytes it holds, beside the algorithm's vectors. */
-size_t tr_volume_operator_bytes(const tr_job *job, const tr_volume_plan *plan);
 
 #endif

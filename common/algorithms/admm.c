@@ -37,72 +37,33 @@ typedef struct admm_params {
 
 static const tr_option options[] = {
     TR_OPTION_ITERATIONS(admm_params, "20"),
-    {.name = "cg",
-     .type = TR_OPT_INT,
-     .offset = offsetof(admm_params, cg),
-     .metavar = "N",
-     .fallback = "5",
-     .min = 1,
-     .max = 1000,
-     .help = "Steps of conjugate gradients in each iteration"},
-    {.name = "regularizer",
-     .type = TR_OPT_CHOICE,
-     .offset = offsetof(admm_params, regularizer),
-     .metavar = "NAME",
-     .fallback = "tv",
-     .choices = TR_REGULARIZER_NAMES,
-     .help = "What is kept small besides the residual: the total variation in three "
-             "dimensions, the densities, or their Haar wavelet coefficients"},
-    {.name = "lambda",
-     .type = TR_OPT_REAL,
-     .offset = offsetof(admm_params, lambda),
-     .metavar = "WEIGHT",
-     .fallback = "0",
-     .min = 0,
-     .max = 1e30,
-     .help = "Weight of the regularizer; more is smoother or sparser. 0 chooses one from "
-             "the geometry and the noise of the views, and says which"},
-    {.name = TR_LAMBDA_TIMES,
-     .type = TR_OPT_REAL,
-     .offset = offsetof(admm_params, lambda_times),
-     .metavar = "FACTOR",
-     .fallback = "1",
-     .min = 1e-6,
-     .max = 1e6,
-     .help = "Multiply lambda, chosen or given, by this: 2 is smoother, 0.5 keeps more "
-             "of the noise; see --try lambda"},
-    {.name = "rho",
-     .type = TR_OPT_REAL,
-     .offset = offsetof(admm_params, rho),
-     .metavar = "WEIGHT",
-     .fallback = "0",
-     .min = 0,
-     .max = 1e30,
-     .help =
-         "Weight of the coupling to begin with: how fast it converges, not to what. 0 "
-         "chooses one from the number of views, and says which"},
-    {.name = "relaxation",
-     .letter = 'r',
-     .type = TR_OPT_REAL,
-     .offset = offsetof(admm_params, relaxation),
-     .metavar = "FACTOR",
-     .fallback = "1",
-     .min = 1e-6,
-     .max = 1.999999,
-     .help = "Over-relaxation, between 0 and 2; 1.5 to 1.8 often takes fewer iterations"},
-    {.name = "tolerance",
-     .type = TR_OPT_REAL,
-     .offset = offsetof(admm_params, tolerance),
-     .metavar = "FRACTION",
-     .fallback = "0",
-     .min = 0,
-     .max = 1,
-     .help = "Stop when the primal and the dual residual have fallen to this fraction of "
-             "what they are differences of; 0 never stops early"},
-    {.name = "positive",
-     .type = TR_OPT_FLAG,
-     .offset = offsetof(admm_params, positive),
-     .help = "Look for densities of at least 0 only"},
+    TR_INT_ROW(admm_params, cg, "cg", "N", "5", 1, 1000,
+               .help = "Steps of conjugate gradients in each iteration"),
+    TR_CHOICE_ROW(
+        admm_params, regularizer, "regularizer", "NAME", "tv", TR_REGULARIZER_NAMES,
+        .help = "What is kept small besides the residual: the total variation in three "
+                "dimensions, the densities, or their Haar wavelet coefficients"),
+    TR_REAL_ROW(admm_params, lambda, "lambda", "WEIGHT", "0", 0, 1e30,
+                .help =
+                    "Weight of the regularizer; more is smoother or sparser. 0 chooses "
+                    "one from the geometry and the noise of the views, and says which"),
+    TR_REAL_ROW(admm_params, lambda_times, TR_LAMBDA_TIMES, "FACTOR", "1", 1e-6, 1e6,
+                .help = "Multiply lambda, chosen or given, by this: 2 is smoother, 0.5 "
+                        "keeps more of the noise; see --try lambda"),
+    TR_REAL_ROW(admm_params, rho, "rho", "WEIGHT", "0", 0, 1e30,
+                .help =
+                    "Weight of the coupling to begin with: how fast it converges, not to "
+                    "what. 0 chooses one from the number of views, and says which"),
+    TR_REAL_ROW(
+        admm_params, relaxation, "relaxation", "FACTOR", "1", 1e-6, 1.999999,
+        .letter = 'r',
+        .help =
+            "Over-relaxation, between 0 and 2; 1.5 to 1.8 often takes fewer iterations"),
+    TR_REAL_ROW(admm_params, tolerance, "tolerance", "FRACTION", "0", 0, 1,
+                .help = "Stop when the primal and the dual residual have fallen to this "
+                        "fraction of what they are differences of; 0 never stops early"),
+    TR_FLAG_ROW(admm_params, positive, "positive",
+                .help = "Look for densities of at least 0 only"),
 };
 
 enum { MAX_WORK = TR_MAX_PARTS + 1, BALANCED = 10 };

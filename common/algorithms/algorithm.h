@@ -181,40 +181,28 @@ TR_CHECKED tr_status tr_dot(const tr_context *c, const tr_vec *x, const tr_vec *
  * struct; its members are `long iterations`, `double relaxation`, `double tolerance`,
  * `bool positive`. */
 #define TR_OPTION_ITERATIONS(P, number)                                                  \
-    {                                                                                    \
-        .name = "iterations", .letter = 'i', .type = TR_OPT_INT,                         \
-        .offset = offsetof(P, iterations), .metavar = "N", .fallback = number, .min = 1, \
-        .max = 100000, .help = "Number of iterations", .brief = "Number of iterations"   \
-    }
+    TR_INT_ROW(P, iterations, "iterations", "N", number, 1, 100000, .letter = 'i',       \
+               .help = "Number of iterations", .brief = "Number of iterations")
 #define TR_OPTION_ITERATIONS_AT_MOST(P, number)                                          \
-    {                                                                                    \
-        .name = "iterations", .letter = 'i', .type = TR_OPT_INT,                         \
-        .offset = offsetof(P, iterations), .metavar = "N", .fallback = number, .min = 1, \
-        .max = 100000, .brief = "Number of iterations",                                  \
+    TR_INT_ROW(                                                                          \
+        P, iterations, "iterations", "N", number, 1, 100000, .letter = 'i',              \
+        .brief = "Number of iterations",                                                 \
         .help = "Number of iterations; if not given, so many at most, and fewer where "  \
-                "the residual reaches the noise of the views"                            \
-    }
-/* The name of the option that a trial of the weight sets. */
-#define TR_LAMBDA_TIMES "lambda-times"
+                "the residual reaches the noise of the views")
 #define TR_OPTION_RELAXATION(P, number)                                                  \
-    {                                                                                    \
-        .name = "relaxation", .letter = 'r', .type = TR_OPT_REAL,                        \
-        .offset = offsetof(P, relaxation), .metavar = "FACTOR", .fallback = number,      \
-        .min = 1e-6, .max = 1.999999,                                                    \
-        .help = "Size of a step, between 0 and 2; smaller is slower and smoother"        \
-    }
+    TR_REAL_ROW(                                                                         \
+        P, relaxation, "relaxation", "FACTOR", number, 1e-6, 1.999999, .letter = 'r',    \
+        .help = "Size of a step, between 0 and 2; smaller is slower and smoother")
 #define TR_OPTION_TOLERANCE(P)                                                           \
-    {                                                                                    \
-        .name = "tolerance", .type = TR_OPT_REAL, .offset = offsetof(P, tolerance),      \
-        .metavar = "FRACTION", .fallback = "0", .min = 0, .max = 1,                      \
+    TR_REAL_ROW(                                                                         \
+        P, tolerance, "tolerance", "FRACTION", "0", 0, 1,                                \
         .help =                                                                          \
             "Stop when the residual has fallen to this fraction of the data's norm: "    \
-            "each slice by itself where slices are independent; 0 never stops early"     \
-    }
+            "each slice by itself where slices are independent; 0 never stops early")
 #define TR_OPTION_POSITIVE(P)                                                            \
-    {                                                                                    \
-        .name = "positive", .type = TR_OPT_FLAG, .offset = offsetof(P, positive),        \
-        .help = "Set negative densities to 0 after each step"                            \
-    }
+    TR_FLAG_ROW(P, positive, "positive",                                                 \
+                .help = "Set negative densities to 0 after each step")
+/* The name of the option that a trial of the weight sets. */
+#define TR_LAMBDA_TIMES "lambda-times"
 
 #endif

@@ -11,13 +11,8 @@ typedef struct fbp_params {
 } fbp_params;
 
 static const tr_option options[] = {
-    {.name = "filter",
-     .type = TR_OPT_CHOICE,
-     .offset = offsetof(fbp_params, window),
-     .metavar = "WINDOW",
-     .fallback = "ramlak",
-     .choices = TR_WINDOW_NAMES,
-     .help = "The window on the ramp filter"},
+    TR_CHOICE_ROW(fbp_params, window, "filter", "WINDOW", "ramlak", TR_WINDOW_NAMES,
+                  .help = "The window on the ramp filter"),
 };
 
 static void describe(const void *params, char *text, size_t size)

@@ -14,14 +14,10 @@ typedef struct sirt_params {
 
 static const tr_option options[] = {
     TR_STATIONARY_OPTIONS("30", "1"),
-    {.name = "accelerate",
-     .type = TR_OPT_CHOICE,
-     .offset = offsetof(sirt_params, accelerate),
-     .metavar = "HOW",
-     .fallback = "none",
-     .choices = "none chebyshev",
-     .help = "chebyshev: the result of all iterations, to about a thousandth, in less "
-             "than half as many; not with --positive or --tolerance"},
+    TR_CHOICE_ROW(sirt_params, accelerate, "accelerate", "HOW", "none", "none chebyshev",
+                  .help =
+                      "chebyshev: the result of all iterations, to about a thousandth, "
+                      "in less than half as many; not with --positive or --tolerance"),
 };
 
 enum { MOST_CHEBYSHEV = 1000 };

@@ -15,36 +15,16 @@ typedef struct wbp_params {
 } wbp_params;
 
 static const tr_option options[] = {
-    {.name = "radial",
-     .type = TR_OPT_PAIR,
-     .offset = offsetof(wbp_params, radial),
-     .metavar = "FC,SIGMA",
-     .fallback = "0.35,0.035",
-     .min = 0,
-     .max = 0.5,
-     .help = "From frequency FC (cycles per pixel) fall off as a Gaussian of this sigma; "
-             "0.5,0 does not fall off"},
-    {.name = "hamming-like",
-     .type = TR_OPT_REAL,
-     .offset = offsetof(wbp_params, hamming_like),
-     .metavar = "FC",
-     .fallback = "0",
-     .min = 0,
-     .max = 0.5,
-     .help = "Instead, fall off like a Hamming window from frequency FC"},
-    {.name = "sirt-like",
-     .type = TR_OPT_INT,
-     .offset = offsetof(wbp_params, sirt_like),
-     .metavar = "N",
-     .fallback = "0",
-     .min = 0,
-     .max = 1000,
-     .help = "Weigh frequencies as N iterations of SIRT would; 0 does not"},
-    {.name = "uniform-weights",
-     .type = TR_OPT_FLAG,
-     .offset = offsetof(wbp_params, uniform_weights),
-     .help = "Give all views the same weight instead of weighing them by the local "
-             "spacing of the tilt angles"},
+    TR_PAIR_ROW(wbp_params, radial, "radial", "FC,SIGMA", "0.35,0.035", 0, 0.5,
+                .help = "From frequency FC (cycles per pixel) fall off as a Gaussian of "
+                        "this sigma; 0.5,0 does not fall off"),
+    TR_REAL_ROW(wbp_params, hamming_like, "hamming-like", "FC", "0", 0, 0.5,
+                .help = "Instead, fall off like a Hamming window from frequency FC"),
+    TR_INT_ROW(wbp_params, sirt_like, "sirt-like", "N", "0", 0, 1000,
+               .help = "Weigh frequencies as N iterations of SIRT would; 0 does not"),
+    TR_FLAG_ROW(wbp_params, uniform_weights, "uniform-weights",
+                .help = "Give all views the same weight instead of weighing them by the "
+                        "local spacing of the tilt angles"),
 };
 
 static void describe(const void *params, char *text, size_t size)

@@ -1,4 +1,6 @@
-/* Angles are in degrees at the border, in files and options, and in radians inside. */
+/* Angles are in degrees at the border: in options, in what files say (tr_view is that, as
+ * it stands there), and in what a run says. tr_geometry_init turns them into radians,
+ * once, and from there on they are radians. */
 #ifndef TR_ANGLE_H
 #define TR_ANGLE_H
 

@@ -43,6 +43,13 @@ struct tr_comm {
     bool agreed_failure;        /* agree has failed: every rank knows and ends */
 };
 
+/* value[n], each of which one rank knows and the others have as 0, becomes the same on
+ * all ranks; collective. */
+TR_CHECKED static inline tr_status tr_comm_gather(tr_comm *comm, double *value, size_t n)
+{
+    return comm->ops->sum(comm, value, n);
+}
+
 /* One process. */
 tr_comm *tr_comm_serial(void);
 

@@ -35,9 +35,9 @@ const char *tr_error(void);
 /* Return `status`'s value after the expression failed, from the calling function. */
 #define TR_TRY(expression)                                                               \
     do {                                                                                 \
-        tr_status tr_trial_status_ = (expression);                                       \
-        if (tr_trial_status_ != TR_OK)                                                   \
-            return tr_trial_status_;                                                     \
+        tr_status tr_failed_ = (expression);                                             \
+        if (tr_failed_ != TR_OK)                                                         \
+            return tr_failed_;                                                           \
     } while (0)
 
 /* For what only a bug of ours can break; compiled out with NDEBUG. */

@@ -1,4 +1,4 @@
-/* Which rank owns which output slices. */
+/* How items, such as slices or views, are shared out over processes. */
 #ifndef TR_PARTITION_H
 #define TR_PARTITION_H
 

@@ -117,7 +117,7 @@ tr_status tr_timeline_write(tr_timeline *t, tr_comm *comm, const char *const *na
     }
     TR_ASSERT(ends);
     ends[comm->rank] = (double)t->n;
-    status = comm->ops->sum(comm, ends, ranks);
+    status = tr_comm_gather(comm, ends, ranks);
     for (size_t r = 0; r < ranks; r++) {
         before = (int)r == comm->rank ? all : before;
         all += (size_t)ends[r];
@@ -131,7 +131,7 @@ tr_status tr_timeline_write(tr_timeline *t, tr_comm *comm, const char *const *na
     if (status == TR_OK && t->n)
         memcpy(events + FIELDS * before, t->events, FIELDS * t->n * sizeof *events);
     if (status == TR_OK)
-        status = comm->ops->sum(comm, events, FIELDS * all);
+        status = tr_comm_gather(comm, events, FIELDS * all);
     if (status == TR_OK && comm->rank == 0)
         status = write_file(path, names, events, ends, comm->size);
     free(events);

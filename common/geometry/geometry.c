@@ -295,7 +295,7 @@ tr_status tr_view_weights(const double *tilt, size_t n, bool uniform, double *we
         sorted[i] = &tilt[i];
     qsort(sorted, n, sizeof *sorted, by_angle);
     double range = n > 1 ? *sorted[n - 1] - *sorted[0] : 0.0;
-    double mean = range > 0.0 ? range / (double)(n - 1) : 180.0 * TR_RADIANS / (double)n;
+    double mean = range > 0.0 ? range / (double)(n - 1) : TR_PI / (double)n;
     for (size_t k = 0; k < n; k++)
         weight[sorted[k] - tilt] =
             range > 0.0 && !uniform ? local_increment(sorted, n, k) : mean;

@@ -3,16 +3,18 @@
 #include <math.h>
 #include <string.h>
 
-void tr_transform_inverse(const tr_transform *t, size_t n_u, size_t n_v, double m[6])
+void tr_transform_inverse(const tr_transform *t, size_t n_u, size_t n_v, size_t raw_u,
+                          size_t raw_v, double m[6])
 {
     double det = t->a11 * t->a22 - t->a12 * t->a21;
     double cu = (double)n_u / 2.0 - 0.5, cv = (double)n_v / 2.0 - 0.5;
+    double raw_cu = (double)raw_u / 2.0 - 0.5, raw_cv = (double)raw_v / 2.0 - 0.5;
     m[0] = t->a22 / det;
     m[1] = -t->a12 / det;
     m[3] = -t->a21 / det;
     m[4] = t->a11 / det;
-    m[2] = cu - m[0] * (cu + t->dx) - m[1] * (cv + t->dy);
-    m[5] = cv - m[3] * (cu + t->dx) - m[4] * (cv + t->dy);
+    m[2] = raw_cu - m[0] * (cu + t->dx) - m[1] * (cv + t->dy);
+    m[5] = raw_cv - m[3] * (cu + t->dx) - m[4] * (cv + t->dy);
 }
 
 void tr_map_compose(const double second[6], const double first[6], double m[6])
@@ -36,12 +38,12 @@ static void clip(double low, double high, size_t n, size_t *first, size_t *count
     *count = (size_t)(b - a) + 1;
 }
 
-tr_window_2d tr_map_window(const double m[6], size_t n_u, size_t n_v, long row,
-                           size_t rows)
+tr_window_2d tr_map_window(const double m[6], size_t n_u, size_t n_v, size_t columns,
+                           long row, size_t rows)
 {
     double low[2] = {INFINITY, INFINITY}, high[2] = {-INFINITY, -INFINITY};
     for (int corner = 0; corner < 4; corner++) {
-        double u = corner & 1 ? (double)n_u - 1.0 : 0.0;
+        double u = corner & 1 ? (double)columns - 1.0 : 0.0;
         double v = (double)row + (corner & 2 ? (double)rows - 1.0 : 0.0);
         for (int i = 0; i < 2; i++) {
             double at = m[3 * i] * u + m[3 * i + 1] * v + m[3 * i + 2];
@@ -93,19 +95,19 @@ static float sample(const float *source, const tr_window_2d *w, size_t n_u, size
 static bool outside(double at, size_t n) { return at < -0.5 || at > (double)n - 0.5; }
 
 void tr_warp_rows(const double m[6], const float *source, const tr_window_2d *w,
-                  size_t n_u, size_t n_v, const float *fill, long row, size_t rows,
-                  float *out)
+                  size_t n_u, size_t n_v, const float *fill, size_t columns, long row,
+                  size_t rows, float *out)
 {
     for (size_t r = 0; r < rows; r++)
-        for (size_t c = 0; c < n_u; c++) {
+        for (size_t c = 0; c < columns; c++) {
             double y = (double)row + (double)r, x = (double)c;
             double u = m[0] * x + m[1] * y + m[2], v = m[3] * x + m[4] * y + m[5];
             if (fill && (outside(u, n_u) || outside(v, n_v))) {
-                out[r * n_u + c] = *fill;
+                out[r * columns + c] = *fill;
                 continue;
             }
             u = fmin(fmax(u, 0.0), (double)n_u - 1.0);
             v = fmin(fmax(v, 0.0), (double)n_v - 1.0);
-            out[r * n_u + c] = sample(source, w, n_u, n_v, u, v);
+            out[r * columns + c] = sample(source, w, n_u, n_v, u, v);
         }
 }

@@ -10,23 +10,24 @@ typedef struct tr_window_2d {
     size_t x0, nx, y0, ny;
 } tr_window_2d;
 
-/* The map from the aligned image back to the raw one: the inverse of an .xf line about
- * the centre (n - 1)/2 of images of n_u x n_v pixels. */
-void tr_transform_inverse(const tr_transform *t, size_t n_u, size_t n_v, double m[6]);
+/* The map from the aligned image of n_u x n_v pixels back to the raw one of raw_u x
+ * raw_v: the inverse of an .xf line about the centres (n - 1)/2 of both. */
+void tr_transform_inverse(const tr_transform *t, size_t n_u, size_t n_v, size_t raw_u,
+                          size_t raw_v, double m[6]);
 
 /* m = first, then second: m(p) = second(first(p)). m may be one of them. */
 void tr_map_compose(const double second[6], const double first[6], double m[6]);
 
 /* The part of an n_u x n_v image that cubic interpolation of the rows row .. row + rows
- * - 1 can touch; at least one pixel. */
-tr_window_2d tr_map_window(const double m[6], size_t n_u, size_t n_v, long row,
-                           size_t rows);
+ * - 1 of so many columns can touch; at least one pixel. */
+tr_window_2d tr_map_window(const double m[6], size_t n_u, size_t n_v, size_t columns,
+                           long row, size_t rows);
 
-/* out[rows][n_u] = the image at the mapped positions, by cubic convolution (Keys 1981,
- * a = -1/2). `source` is the window w of the n_u x n_v image. Positions more than half a
- * pixel outside get *fill, or with fill NULL the nearest edge. */
+/* out[rows][columns] = the image at the mapped positions, by cubic convolution (Keys
+ * 1981, a = -1/2). `source` is the window w of the n_u x n_v image. Positions more than
+ * half a pixel outside get *fill, or with fill NULL the nearest edge. */
 void tr_warp_rows(const double m[6], const float *source, const tr_window_2d *w,
-                  size_t n_u, size_t n_v, const float *fill, long row, size_t rows,
-                  float *out);
+                  size_t n_u, size_t n_v, const float *fill, size_t columns, long row,
+                  size_t rows, float *out);
 
 #endif

@@ -120,7 +120,7 @@ static tr_status make_rays(tiltrec_operator *op, const tiltrec_spec *s)
             const tr_transform transform = {t[0], t[1], t[2], t[3], t[4], t[5]};
             if (fabs(t[0] * t[3] - t[1] * t[2]) < 1e-3)
                 return tr_fail(TR_ERR_USAGE, "transform %zu cannot be inverted", i);
-            tr_transform_inverse(&transform, s->n_u, s->n_y, m);
+            tr_transform_inverse(&transform, s->n_u, s->n_y, s->n_u, s->n_y, m);
         }
         op->rays[i] = tr_geometry_direct_ray(&op->job.geometry, i,
                                              s->transforms ? m : NULL, 0.0, 0.0);

@@ -48,6 +48,49 @@ typedef struct tr_option {
     const char *section;  /* heading in the help that begins at this row; NULL: goes on */
 } tr_option;
 
+/* Rows of a table for a struct S, one macro for each type: one that gives a member of
+ * another type to a row does not compile. What a row has beside the arguments (`help`
+ * always; `letter`, `brief`, `aside`, `section`) follows them as `.help = "..."`. */
+#define TR_OPTION_ROW(S, member, C_type, option_type, spelled, ...)                      \
+    {                                                                                    \
+        .name = spelled, .type = option_type,                                            \
+        .offset = _Generic(&((S *)0)->member, C_type                                     \
+                           : offsetof(S, member)),                                       \
+        __VA_ARGS__                                                                      \
+    }
+#define TR_FLAG_ROW(S, member, spelled, ...)                                             \
+    TR_OPTION_ROW(S, member, bool *, TR_OPT_FLAG, spelled, __VA_ARGS__)
+#define TR_STRING_ROW(S, member, spelled, unit, ...)                                     \
+    TR_OPTION_ROW(S, member, const char **, TR_OPT_STRING, spelled, .metavar = unit,     \
+                  __VA_ARGS__)
+#define TR_LIST_ROW(S, member, spelled, unit, ...)                                       \
+    TR_OPTION_ROW(S, member, const char **, TR_OPT_LIST, spelled, .metavar = unit,       \
+                  __VA_ARGS__)
+#define TR_WISH_ROW(S, member, spelled, unit, words, ...)                                \
+    TR_OPTION_ROW(S, member, const char **, TR_OPT_WISH, spelled, .metavar = unit,       \
+                  .choices = words, __VA_ARGS__)
+#define TR_WORDS_ROW(S, member, spelled, unit, words, ...)                               \
+    TR_OPTION_ROW(S, member, tr_words *, TR_OPT_WORDS, spelled, .metavar = unit,         \
+                  .choices = words, __VA_ARGS__)
+#define TR_CHOICE_ROW(S, member, spelled, unit, unless_given, words, ...)                \
+    TR_OPTION_ROW(S, member, int *, TR_OPT_CHOICE, spelled, .metavar = unit,             \
+                  .fallback = unless_given, .choices = words, __VA_ARGS__)
+#define TR_INT_ROW(S, member, spelled, unit, unless_given, least, most, ...)             \
+    TR_OPTION_ROW(S, member, long *, TR_OPT_INT, spelled, .metavar = unit,               \
+                  .fallback = unless_given, .min = least, .max = most, __VA_ARGS__)
+#define TR_REAL_ROW(S, member, spelled, unit, unless_given, least, most, ...)            \
+    TR_OPTION_ROW(S, member, double *, TR_OPT_REAL, spelled, .metavar = unit,            \
+                  .fallback = unless_given, .min = least, .max = most, __VA_ARGS__)
+#define TR_PAIR_ROW(S, member, spelled, unit, unless_given, least, most, ...)            \
+    TR_OPTION_ROW(S, member, double(*)[2], TR_OPT_PAIR, spelled, .metavar = unit,        \
+                  .fallback = unless_given, .min = least, .max = most, __VA_ARGS__)
+#define TR_RANGE_ROW(S, member, spelled, unit, least, most, ...)                         \
+    TR_OPTION_ROW(S, member, long(*)[2], TR_OPT_RANGE, spelled, .metavar = unit,         \
+                  .min = least, .max = most, __VA_ARGS__)
+#define TR_BYTES_ROW(S, member, spelled, unit, least, most, ...)                         \
+    TR_OPTION_ROW(S, member, size_t *, TR_OPT_BYTES, spelled, .metavar = unit,           \
+                  .min = least, .max = most, __VA_ARGS__)
+
 /* A titled set of rows with the struct they fill. A group whose `target` is NULL is
  * known for help and for error messages ("--lambda is an option of ADMM") only. */
 typedef struct tr_option_group {
@@ -80,6 +123,8 @@ void tr_command_line_free(tr_command_line *line);
 /* Whether the user gave the option; false for a name no group has. */
 bool tr_option_given(const tr_command_line *line, const char *name);
 
+/* ---- opt_help.c ---- */
+
 /* The values of a group's rows that are not aside, a line "name = value" each, to be
  * freed; NULL when memory is short. */
 char *tr_options_text(const tr_option_group *group);
@@ -102,14 +147,16 @@ void tr_options_man(FILE *out, const tr_option_group *groups, size_t n_groups);
 void tr_man_text(FILE *out, const char *text);
 void tr_options_markdown(FILE *out, const tr_option_group *groups, size_t n_groups);
 
-/* What the row takes, in words: "a whole number from 1 to 65536 pixels". Cut to size
- * bytes. */
-void tr_option_takes(const tr_option *row, char *text, size_t size);
-
 /* The value of a row's option as a user would write it, "" where it is not set: a
  * choice's word, "yes" or "no" for a flag. `place` is where the value is. Cut to size
  * bytes. */
 void tr_option_word(const tr_option *row, const void *place, char *text, size_t size);
+
+/* ---- opt.c ---- */
+
+/* What the row takes, in words: "a whole number from 1 to 65536 pixels". Cut to size
+ * bytes. */
+void tr_option_takes(const tr_option *row, char *text, size_t size);
 
 /* What the row allows, in words: "from 1 to 65536 pixels" (the unit is the metavar, if
  * that is PIXELS or DEGREES; an infinite min or max leaves that side open), the
@@ -120,6 +167,8 @@ void tr_option_allowed(const tr_option *row, char *text, size_t size);
  * when they are anything else. */
 bool tr_parse_real(const char *text, size_t length, double *value);
 
+/* ---- opt_list.c ---- */
+
 /* Whether the text is a TR_OPT_LIST of positive numbers. */
 bool tr_list_is_good(const char *list);
 
@@ -127,6 +176,8 @@ bool tr_list_is_good(const char *list);
  * of 0 or beyond n is TR_ERR_USAGE naming it, `option` ("--exclude") and n. */
 TR_CHECKED tr_status tr_list_expand(const char *option, const char *list, size_t n,
                                     bool *marks);
+
+/* ---- opt_nearest.c ---- */
 
 /* The word of n nearest to `word` (edit distance, case ignored) if it is near enough to
  * suggest (distance at most 1 + length / 3), else NULL. */

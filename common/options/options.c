@@ -5,376 +5,188 @@
 #include <strings.h>
 
 #include "common/base/mem.h"
+#include "formats/alignment_list.h"
 
-#define AT(field) .offset = offsetof(tr_options, field)
+/* Rows that set a member of tr_options. */
+#define FLAG(...) TR_FLAG_ROW(tr_options, __VA_ARGS__)
+#define STRING(...) TR_STRING_ROW(tr_options, __VA_ARGS__)
+#define LIST(...) TR_LIST_ROW(tr_options, __VA_ARGS__)
+#define WISH(...) TR_WISH_ROW(tr_options, __VA_ARGS__)
+#define WORDS(...) TR_WORDS_ROW(tr_options, __VA_ARGS__)
+#define CHOICE(...) TR_CHOICE_ROW(tr_options, __VA_ARGS__)
+#define INT(...) TR_INT_ROW(tr_options, __VA_ARGS__)
+#define REAL(...) TR_REAL_ROW(tr_options, __VA_ARGS__)
+#define PAIR(...) TR_PAIR_ROW(tr_options, __VA_ARGS__)
+#define RANGE(...) TR_RANGE_ROW(tr_options, __VA_ARGS__)
+#define BYTES(...) TR_BYTES_ROW(tr_options, __VA_ARGS__)
 
 const tr_option tr_common_options[] = {
-    {.section = "Algorithm",
-     .name = "algorithm",
-     .letter = 'a',
-     .type = TR_OPT_STRING,
-     AT(algorithm),
-     .metavar = "NAME",
-     .fallback = "WBP",
-     .help = "Reconstruction algorithm; what each has of its own stands below",
-     .brief = "Reconstruction algorithm; WBP unless given"},
+    STRING(algorithm, "algorithm", "NAME", .section = "Algorithm", .letter = 'a',
+           .fallback = "WBP",
+           .help = "Reconstruction algorithm; what each has of its own stands below",
+           .brief = "Reconstruction algorithm; WBP unless given"),
 
-    {.section = "Files",
-     .name = "input",
-     .aside = true,
-     .type = TR_OPT_STRING,
-     AT(input),
-     .metavar = "FILE",
-     .help = "Aligned tilt series, the same as naming it without an option"},
-    {.name = "output",
-     .aside = true,
-     .letter = 'o',
-     .type = TR_OPT_STRING,
-     AT(output),
-     .metavar = "FILE",
-     .help = "Tomogram to write; unless given, the series' name with _rec.mrc in the "
-             "current folder",
-     .brief = "Tomogram to write; unless given, SERIES_rec.mrc"},
-    {.name = "tilts",
-     .aside = true,
-     .letter = 't',
-     .type = TR_OPT_STRING,
-     AT(tilts),
-     .metavar = "FILE",
-     .help = "Tilt angles in degrees (.tlt, .rawtlt, .mdoc), or an alignment with the "
-             "views that it leaves out (AreTomo's .aln, RELION's .star); unless given, "
-             "the file beside the series that has its name",
-     .brief = "Tilt angles; unless given, the file beside SERIES"},
-    {.name = "xtilts",
-     .aside = true,
-     .type = TR_OPT_STRING,
-     AT(xtilts),
-     .metavar = "FILE",
-     .help = "Tilt about the x axis of each view in degrees (IMOD's .xtilt), subtracted "
-             "from the pitch"},
-    {.name = "transforms",
-     .aside = true,
-     .type = TR_OPT_STRING,
-     AT(transforms),
-     .metavar = "FILE",
-     .help = "Alignment (.xf, .aln, .star) to apply to the views while reading a series "
-             "that is not aligned yet"},
-    {.name = "initial",
-     .aside = true,
-     .type = TR_OPT_STRING,
-     AT(initial),
-     .metavar = "FILE",
-     .help = "Tomogram from which an iterative algorithm starts, instead of zero"},
-    {.name = "outside",
-     .type = TR_OPT_CHOICE,
-     AT(outside),
-     .metavar = "WHAT",
-     .fallback = "auto",
-     .choices = "auto continue zero",
-     .help = "What iterative algorithms take to be outside the field of view: the "
-             "specimen goes on (densities that are found as well, and not written), or "
-             "nothing; auto decides from how strong the views' edges are"},
-    {.name = "imod-com",
-     .aside = true,
-     .type = TR_OPT_STRING,
-     AT(imod_com),
-     .metavar = "FILE",
-     .help = "Take files and geometry from this IMOD tilt.com; options given here win "
-             "over it",
-     .brief = "Take files and geometry from IMOD's tilt.com"},
+    STRING(input, "input", "FILE", .section = "Files", .aside = true,
+           .help = "Aligned tilt series, the same as naming it without an option"),
+    STRING(output, "output", "FILE", .aside = true, .letter = 'o',
+           .help = "Tomogram to write; unless given, the series' name with _rec.mrc in "
+                   "the current folder",
+           .brief = "Tomogram to write; unless given, SERIES_rec.mrc"),
+    STRING(tilts, "tilts", "FILE", .aside = true, .letter = 't',
+           .help = "Tilt angles in degrees, or an alignment with them and the views that "
+                   "it leaves out, from" TR_ANGLE_ENDINGS "; unless given, the file "
+                   "beside the series that has its name",
+           .brief = "Tilt angles; unless given, the file beside SERIES"),
+    STRING(xtilts, "xtilts", "FILE", .aside = true,
+           .help = "Tilt about the x axis of each view in degrees (IMOD's .xtilt), "
+                   "subtracted from the pitch"),
+    STRING(transforms, "transforms", "FILE", .aside = true,
+           .help = "Alignment, from" TR_TRANSFORM_ENDINGS ", to apply to the views while "
+                   "reading a series that is not aligned yet; unless given, the file "
+                   "beside such a series that has its name"),
+    FLAG(aligned, "aligned", .aside = true,
+         .help = "The views are aligned already, whatever the series' name and the files "
+                 "beside it say"),
+    STRING(initial, "initial", "FILE", .aside = true,
+           .help = "Tomogram from which an iterative algorithm starts, instead of zero"),
+    CHOICE(outside, "outside", "WHAT", "auto", "auto continue zero",
+           .help =
+               "What iterative algorithms take to be outside the field of view: the "
+               "specimen goes on (densities that are found as well, and not written), or "
+               "nothing; auto decides from how strong the views' edges are"),
+    STRING(imod_com, "imod-com", "FILE", .aside = true,
+           .help = "Take files and geometry from this IMOD tilt.com; options given here "
+                   "win over it",
+           .brief = "Take files and geometry from IMOD's tilt.com"),
 
-    {.name = "half-sets",
-     .aside = true,
-     .type = TR_OPT_WORDS,
-     AT(half_sets),
-     .metavar = "HOW",
-     .choices = "views frames EVEN ODD",
-     .help = "Make two more tomograms, OUTPUT_EVN and OUTPUT_ODD, with the same "
-             "parameters, and their Fourier ring correlation: of every second view each, "
-             "or of two series made from the even and the odd frames",
-     .brief = "Even and odd tomograms beside it, and their FRC"},
+    WORDS(half_sets, "half-sets", "HOW", "views frames EVEN ODD", .aside = true,
+          .help = "Make two more tomograms, OUTPUT_EVN and OUTPUT_ODD, with the same "
+                  "parameters, and their Fourier ring correlation: of every second view "
+                  "each, or of two series made from the even and the odd frames",
+          .brief = "Even and odd tomograms beside it, and their FRC"),
 
-    {.section = "The result",
-     .name = "report",
-     .aside = true,
-     .type = TR_OPT_STRING,
-     AT(report),
-     .metavar = "FILE",
-     .help = "Write a page for a web browser (HTML) with the tomogram's sections, "
-             "convergence, the views one by one, geometry, settings and times",
-     .brief = "A page for the browser: sections, views, geometry"},
-    {.name = "json",
-     .aside = true,
-     .type = TR_OPT_STRING,
-     AT(json),
-     .metavar = "FILE",
-     .help = "Write the result for other programs to read (JSON): inputs with checksums, "
-             "settings, geometry, residuals, statistics, times"},
-    {.name = "preview",
-     .aside = true,
-     .type = TR_OPT_FLAG,
-     AT(preview),
-     .help = "Write the three central sections as pictures beside the tomogram: "
-             "its name with _xy.png, _xz.png and _yz.png"},
+    STRING(report, "report", "FILE", .section = "The result", .aside = true,
+           .help = "Write a page for a web browser (HTML) with the tomogram's sections, "
+                   "convergence, the views one by one, geometry, settings and times",
+           .brief = "A page for the browser: sections, views, geometry"),
+    STRING(json, "json", "FILE", .aside = true,
+           .help = "Write the result for other programs to read (JSON): inputs with "
+                   "checksums, settings, geometry, residuals, statistics, times"),
+    FLAG(preview, "preview", .aside = true,
+         .help = "Write the three central sections as pictures beside the tomogram: its "
+                 "name with _xy.png, _xz.png and _yz.png"),
 
-    {.section = "Geometry",
-     .name = "thickness",
-     .letter = 'T',
-     .type = TR_OPT_INT,
-     AT(thickness),
-     .metavar = "PIXELS",
-     .min = 1,
-     .max = 65536,
-     .help = "Thickness of the tomogram along the beam, in unbinned pixels; unless "
-             "given, a quarter of the images' width",
-     .brief = "Thickness of the tomogram, in unbinned pixels"},
-    {.name = "width",
-     .letter = 'w',
-     .type = TR_OPT_INT,
-     AT(width),
-     .metavar = "PIXELS",
-     .min = 1,
-     .max = 65536,
-     .help = "Width of the tomogram across the tilt axis, in unbinned pixels; unless "
-             "given, that of the views"},
-    {.name = "tilt-offset",
-     .type = TR_OPT_REAL,
-     AT(tilt_offset),
-     .metavar = "DEGREES",
-     .fallback = "0",
-     .min = -180,
-     .max = 180,
-     .help = "Added to every tilt angle",
-     .brief = "Added to every tilt angle"},
-    {.name = "axis-shift",
-     .type = TR_OPT_REAL,
-     AT(axis_shift),
-     .metavar = "PIXELS",
-     .fallback = "0",
-     .min = -65536,
-     .max = 65536,
-     .help = "Shift of the tilt axis from the middle of the views, in unbinned pixels "
-             "along x (the second number of IMOD's OFFSET)",
-     .brief = "Shift of the tilt axis from the images' middle"},
-    {.name = "pitch",
-     .type = TR_OPT_REAL,
-     AT(pitch),
-     .metavar = "DEGREES",
-     .fallback = "0",
-     .min = -60,
-     .max = 60,
-     .help = "Tilt of the specimen about the x axis (IMOD's XAXISTILT)",
-     .brief = "Tilt of the specimen about the x axis"},
-    {.name = "x-shift",
-     .type = TR_OPT_REAL,
-     AT(x_shift),
-     .metavar = "PIXELS",
-     .fallback = "0",
-     .min = -65536,
-     .max = 65536,
-     .help = "Move the specimen to the right in the tomogram by so many unbinned pixels"},
-    {.name = "z-shift",
-     .type = TR_OPT_REAL,
-     AT(z_shift),
-     .metavar = "PIXELS",
-     .fallback = "0",
-     .min = -65536,
-     .max = 65536,
-     .help =
-         "Move the specimen up in the tomogram's thickness by so many unbinned pixels"},
-    {.name = "exclude",
-     .type = TR_OPT_LIST,
-     AT(exclude),
-     .metavar = "LIST",
-     .help = "Views to leave out, numbered from 1, such as 1-4,7,40-41",
-     .brief = "Views to leave out, such as 1-4,7,40-41"},
-    {.name = "include",
-     .type = TR_OPT_LIST,
-     AT(include),
-     .metavar = "LIST",
-     .help = "Views to use, numbered from 1; all others are left out"},
-    {.name = "slices",
-     .type = TR_OPT_RANGE,
-     AT(slices),
-     .metavar = "A:B",
-     .min = 0,
-     .max = 2147483647,
-     .help = "First and last slice along the tilt axis to reconstruct, both included, "
-             "numbered from 0; unless given, all"},
-    {.name = "bin",
-     .type = TR_OPT_INT,
-     AT(bin),
-     .metavar = "N",
-     .fallback = "1",
-     .min = 1,
-     .max = 32,
-     .help = "Make the views N times smaller by Fourier cropping, and so the tomogram",
-     .brief = "Make views and tomogram N times smaller"},
+    INT(thickness, "thickness", "PIXELS", NULL, 1, 65536, .section = "Geometry",
+        .letter = 'T',
+        .help = "Thickness of the tomogram along the beam, in unbinned pixels; unless "
+                "given, a quarter of the images' width",
+        .brief = "Thickness of the tomogram, in unbinned pixels"),
+    INT(width, "width", "PIXELS", NULL, 1, 65536, .letter = 'w',
+        .help = "Width of the tomogram across the tilt axis, in unbinned pixels; unless "
+                "given, that of the views"),
+    PAIR(size, "size", "X,Y", NULL, 0, 0, .aside = true,
+         .help = "Columns and rows of the views once aligned, in unbinned pixels; unless "
+                 "given, those of the raw images, turned if the tilt axis is along their "
+                 "x"),
+    REAL(pixel, "pixel", "ANGSTROMS", NULL, 0.001, 1e6, .aside = true,
+         .help = "Size of a pixel of the series; unless given, what its header says, or "
+                 "else the files beside it"),
+    REAL(tilt_offset, "tilt-offset", "DEGREES", "0", -180, 180,
+         .help = "Added to every tilt angle", .brief = "Added to every tilt angle"),
+    REAL(axis_shift, "axis-shift", "PIXELS", "0", -65536, 65536,
+         .help = "Shift of the tilt axis from the middle of the views, in unbinned "
+                 "pixels along x (the second number of IMOD's OFFSET)",
+         .brief = "Shift of the tilt axis from the images' middle"),
+    REAL(pitch, "pitch", "DEGREES", "0", -60, 60,
+         .help = "Tilt of the specimen about the x axis (IMOD's XAXISTILT)",
+         .brief = "Tilt of the specimen about the x axis"),
+    REAL(x_shift, "x-shift", "PIXELS", "0", -65536, 65536,
+         .help =
+             "Move the specimen to the right in the tomogram by so many unbinned pixels"),
+    REAL(z_shift, "z-shift", "PIXELS", "0", -65536, 65536,
+         .help = "Move the specimen up in the tomogram's thickness by so many unbinned "
+                 "pixels"),
+    LIST(exclude, "exclude", "LIST",
+         .help = "Views to leave out, numbered from 1, such as 1-4,7,40-41",
+         .brief = "Views to leave out, such as 1-4,7,40-41"),
+    LIST(include, "include", "LIST",
+         .help = "Views to use, numbered from 1; all others are left out"),
+    RANGE(slices, "slices", "A:B", 0, 2147483647,
+          .help = "First and last slice along the tilt axis to reconstruct, both "
+                  "included, numbered from 0; unless given, all"),
+    INT(bin, "bin", "N", "1", 1, 32,
+        .help = "Make the views N times smaller by Fourier cropping, and so the tomogram",
+        .brief = "Make views and tomogram N times smaller"),
 
-    {.section = "Data",
-     .name = "log",
-     .type = TR_OPT_REAL,
-     AT(log_base),
-     .metavar = "BASE",
-     .help = "Take -log(value + BASE) of the views first, for bright-field or X-ray "
-             "transmission"},
-    {.name = "invert",
-     .type = TR_OPT_FLAG,
-     AT(invert),
-     .help = "Invert the contrast of the tomogram"},
-    {.name = "scale",
-     .type = TR_OPT_PAIR,
-     AT(scale),
-     .metavar = "ADD,MUL",
-     .fallback = "0,1",
-     .help = "Write (value + ADD) * MUL"},
-    {.name = "mode",
-     .type = TR_OPT_CHOICE,
-     AT(mode),
-     .metavar = "TYPE",
-     .fallback = "float",
-     .choices = "float half int16 uint16 byte",
-     .help = "Number type of the tomogram; the integers are scaled from the statistics "
-             "of the whole volume, and the scaling is printed"},
-    {.name = "order",
-     .type = TR_OPT_CHOICE,
-     AT(order),
-     .metavar = "AXES",
-     .fallback = "xzy",
-     .choices = "xzy xyz",
-     .help = "Columns, rows and sections of the tomogram: xzy as IMOD's tilt writes, or "
-             "xyz, rotated about x, which keeps the hand"},
-    {.name = "deflate",
-     .type = TR_OPT_INT,
-     AT(deflate),
-     .metavar = "LEVEL",
-     .fallback = "0",
-     .min = 0,
-     .max = 9,
-     .help = "Compress an HDF5 tomogram; 0 is not at all, 9 the smallest file"},
+    REAL(log_base, "log", "BASE", NULL, 0, 0, .section = "Data",
+         .help = "Take -log(value + BASE) of the views first, for bright-field or X-ray "
+                 "transmission"),
+    FLAG(invert, "invert", .help = "Invert the contrast of the tomogram"),
+    PAIR(scale, "scale", "ADD,MUL", "0,1", 0, 0, .help = "Write (value + ADD) * MUL"),
+    CHOICE(mode, "mode", "TYPE", "float", "float half int16 uint16 byte",
+           .help = "Number type of the tomogram; the integers are scaled from the "
+                   "statistics of the whole volume, and the scaling is printed"),
+    CHOICE(order, "order", "AXES", "xzy", "xzy xyz",
+           .help = "Columns, rows and sections of the tomogram: xzy as IMOD's tilt "
+                   "writes, or xyz, rotated about x, which keeps the hand"),
+    INT(deflate, "deflate", "LEVEL", "0", 0, 9,
+        .help = "Compress an HDF5 tomogram; 0 is not at all, 9 the smallest file"),
 
-    {.section = "The run",
-     .name = "threads",
-     .aside = true,
-     .type = TR_OPT_INT,
-     AT(threads),
-     .metavar = "N",
-     .min = 1,
-     .max = 4096,
-     .help = "Threads of each process; unless given, the cores of the machine shared "
-             "evenly by the processes on it"},
-    {.name = "memory",
-     .aside = true,
-     .type = TR_OPT_BYTES,
-     AT(memory),
-     .metavar = "SIZE",
-     .min = 1048576,
-     .max = 1125899906842624,
-     .help = "Memory that each process may use, such as 512M or 4G; unless given, half "
-             "of the machine's, shared evenly by the processes on it"},
-    {.name = "checkpoint",
-     .aside = true,
-     .type = TR_OPT_REAL,
-     AT(checkpoint),
-     .metavar = "MINUTES",
-     .fallback = "10",
-     .min = 0,
-     .max = 100000,
-     .help = "How often what is done so far is kept for --resume; also when the run is "
-             "stopped by SIGTERM, SIGINT or SIGHUP after a minute or more; 0 never"},
-    {.name = "resume",
-     .aside = true,
-     .type = TR_OPT_FLAG,
-     AT(resume),
-     .help = "Go on from what an interrupted run of the same data and options kept",
-     .brief = "Go on from where the same run was interrupted"},
-    {.name = "verify",
-     .aside = true,
-     .type = TR_OPT_FLAG,
-     AT(verify),
-     .help = "Before the tomogram gets its name, read it back from the disk and compare "
-             "it with checksums that were taken while it was written"},
-    {.name = "timeline",
-     .aside = true,
-     .type = TR_OPT_STRING,
-     AT(timeline),
-     .metavar = "FILE",
-     .help = "Write when each stage worked, for chrome://tracing or Perfetto (JSON)"},
-    {.name = "try",
-     .aside = true,
-     .type = TR_OPT_WISH,
-     AT(try_what),
-     .metavar = "[SWEEP]",
-     .choices = "lambda samples",
-     .brief = "Thin slabs instead, to find the geometry with",
-     .help =
-         "Instead of a tomogram, reconstruct three thin slabs (bottom, middle and top "
-         "along the tilt axis) and write a contact sheet of them (PNG). With SWEEP, "
-         "PARAMETER=FROM:TO:STEP, do so for each value, and suggest the best; the "
-         "parameters are tilt-offset, axis-shift, pitch, thickness and z-shift. With "
-         "lambda, or lambda=FROM:TO:FACTOR, for ADMM at these multiples of the weight "
-         "that it would have, to choose one by eye"},
-    {.name = "dry-run",
-     .aside = true,
-     .type = TR_OPT_FLAG,
-     AT(dry_run),
-     .help = "Print what would be done and the memory it takes, and stop",
-     .brief = "Print what would be done, and stop"},
-    {.name = "quiet",
-     .aside = true,
-     .letter = 'q',
-     .type = TR_OPT_FLAG,
-     AT(quiet),
-     .help = "Print warnings and errors only"},
-    {.name = "verbose",
-     .aside = true,
-     .letter = 'v',
-     .type = TR_OPT_FLAG,
-     AT(verbose),
-     .help = "Print more of what is done"},
-    {.name = "version",
-     .aside = true,
-     .type = TR_OPT_FLAG,
-     AT(version),
-     .help = "Print the version and stop"},
-    {.name = "help",
-     .aside = true,
-     .letter = 'h',
-     .type = TR_OPT_FLAG,
-     AT(help),
-     .metavar = "[TOPIC]",
-     .help = "Print the options used most and stop; all of them with the topic all; or "
-             "explain the topic: an option, an algorithm, or a group of options"},
-    {.name = "man", .aside = true, .type = TR_OPT_FLAG, AT(man)},
-    {.name = "markdown", .aside = true, .type = TR_OPT_FLAG, AT(markdown)},
-    {.name = "completion",
-     .aside = true,
-     .type = TR_OPT_CHOICE,
-     AT(completion),
-     .fallback = "none",
-     .choices = "none bash zsh fish"},
+    INT(threads, "threads", "N", NULL, 1, 4096, .section = "The run", .aside = true,
+        .help = "Threads of each process; unless given, the cores of the machine shared "
+                "evenly by the processes on it"),
+    BYTES(memory, "memory", "SIZE", 1048576, 1125899906842624, .aside = true,
+          .help = "Memory that each process may use, such as 512M or 4G; unless given, "
+                  "half of the machine's, shared evenly by the processes on it"),
+    REAL(checkpoint, "checkpoint", "MINUTES", "10", 0, 100000, .aside = true,
+         .help =
+             "How often what is done so far is kept for --resume; also when the run is "
+             "stopped by SIGTERM, SIGINT or SIGHUP after a minute or more; 0 never"),
+    FLAG(resume, "resume", .aside = true,
+         .help = "Go on from what an interrupted run of the same data and options kept",
+         .brief = "Go on from where the same run was interrupted"),
+    FLAG(verify, "verify", .aside = true,
+         .help = "Before the tomogram gets its name, read it back from the disk and "
+                 "compare it with checksums that were taken while it was written"),
+    STRING(timeline, "timeline", "FILE", .aside = true,
+           .help =
+               "Write when each stage worked, for chrome://tracing or Perfetto (JSON)"),
+    WISH(try_what, "try", "[SWEEP]", "lambda samples", .aside = true,
+         .help = "Instead of a tomogram, reconstruct three thin slabs (bottom, middle "
+                 "and top along the tilt axis) and write a contact sheet of them (PNG). "
+                 "With SWEEP, PARAMETER=FROM:TO:STEP, do so for each value, and suggest "
+                 "the best; the parameters are tilt-offset, axis-shift, pitch, thickness "
+                 "and z-shift. With lambda, or lambda=FROM:TO:FACTOR, for ADMM at these "
+                 "multiples of the weight that it would have, to choose one by eye",
+         .brief = "Thin slabs instead, to find the geometry with"),
+    FLAG(dry_run, "dry-run", .aside = true,
+         .help = "Print what would be done and the memory it takes, and stop",
+         .brief = "Print what would be done, and stop"),
+    FLAG(quiet, "quiet", .aside = true, .letter = 'q',
+         .help = "Print warnings and errors only"),
+    FLAG(verbose, "verbose", .aside = true, .letter = 'v',
+         .help = "Print more of what is done"),
+    FLAG(version, "version", .aside = true, .help = "Print the version and stop"),
+    FLAG(help, "help", .aside = true, .letter = 'h', .metavar = "[TOPIC]",
+         .help = "Print the options used most and stop; all of them with the topic all; "
+                 "or explain the topic: an option, an algorithm, or a group of options"),
+    FLAG(man, "man", .aside = true),
+    FLAG(markdown, "markdown", .aside = true),
+    CHOICE(completion, "completion", NULL, "none", "none bash zsh fish", .aside = true),
 };
 const size_t tr_n_common_options = sizeof tr_common_options / sizeof *tr_common_options;
 
 const tr_option tr_device_option_rows[] = {
-    {.section = "The GPU",
-     .name = "device",
-     .aside = true,
-     .type = TR_OPT_STRING,
-     .offset = offsetof(tr_device_options, devices),
-     .metavar = "LIST",
-     .help = "Numbers of the GPUs to use, such as 0,2 or 1-3; unless given, all. The "
-             "processes on a machine share them out",
-     .brief = "Numbers of the GPUs to use, such as 0,2 or 1-3"},
-    {.name = "kernel",
-     .type = TR_OPT_CHOICE,
-     .offset = offsetof(tr_device_options, kernel),
-     .metavar = "NAME",
-     .fallback = "auto",
-     .choices = "auto texture tile",
-     .help = "How to backproject: with the texture hardware, whose interpolation has 8 "
-             "bits, or with tiles in shared memory, in single precision; auto takes the "
-             "faster on the GPU at hand"},
+    TR_STRING_ROW(tr_device_options, devices, "device", "LIST", .section = "The GPU",
+                  .aside = true,
+                  .help = "Numbers of the GPUs to use, such as 0,2 or 1-3; unless given, "
+                          "all. The processes on a machine share them out",
+                  .brief = "Numbers of the GPUs to use, such as 0,2 or 1-3"),
+    TR_CHOICE_ROW(tr_device_options, kernel, "kernel", "NAME", "auto",
+                  "auto texture tile",
+                  .help = "How to backproject: with the texture hardware, whose "
+                          "interpolation has 8 bits, or with tiles in shared memory, in "
+                          "single precision; auto takes the faster on the GPU at hand"),
 };
 const size_t tr_n_device_options =
     sizeof tr_device_option_rows / sizeof *tr_device_option_rows;

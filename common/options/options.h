@@ -18,17 +18,20 @@ typedef struct tr_options {
     const char *tilts;      /* -t */
     const char *xtilts;     /* --xtilts */
     const char *transforms; /* --transforms */
+    bool aligned;           /* --aligned: whatever lies beside the series */
     const char *initial;    /* --initial */
     const char *imod_com;   /* --imod-com */
     tr_words half_sets;     /* --half-sets: a TR_HALVES_..., and the series of frames */
     /* geometry; lengths in unbinned pixels, angles in degrees */
     long thickness, width; /* 0: not given */
+    double size[2];        /* --size: columns and rows of the views once aligned */
+    double pixel;          /* --pixel, angstroms; 0: not given */
     double tilt_offset, axis_shift, pitch, x_shift, z_shift;
     const char *exclude, *include;
     long slices[2]; /* first and last output slice, both included; -1: all */
     long bin;
     /* data */
-    bool log; /* --log BASE given (set by app from tr_option_given) */
+    bool log; /* --log BASE given (set by tr_command_parse) */
     double log_base;
     bool invert;
     double scale[2]; /* ADD, MUL: written value = (value + ADD) * MUL */

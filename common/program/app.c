@@ -106,7 +106,7 @@ static tr_status gather(tr_job *job, double *updates)
     if (!each)
         return tr_fail(TR_ERR_MEMORY, "not enough memory for a table");
     each[job->comm->rank] = (double)job->history.n;
-    tr_status status = job->comm->ops->sum(job->comm, each, (size_t)job->comm->size);
+    tr_status status = tr_comm_gather(job->comm, each, (size_t)job->comm->size);
     for (int r = 0; r < job->comm->size; r++)
         longest = fmax(longest, each[r]);
     free(each);
@@ -239,7 +239,7 @@ static tr_status make_volume(tr_run *run, tr_reconstruction *v, const void *plan
 /* Whether a run before has made it all. */
 static bool was_made(const tr_reconstruction *v)
 {
-    if (!tr_output_take(v->job.output))
+    if (!tr_output_adopt(v->job.output))
         return false;
     tr_info("going on after all slices of %s, which an earlier run wrote",
             v->job.output_spec.path);

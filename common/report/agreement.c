@@ -16,7 +16,7 @@ typedef struct middle {
     size_t x_lanes, p_lanes, first_lane; /* of the slab; the lane of `row` */
 } middle;
 
-static size_t up(size_t n) { return (n + TR_LANES - 1) / TR_LANES * TR_LANES; }
+static size_t up(size_t n) { return tr_round_up(n, TR_LANES); }
 
 /* The slices [*low, *high] that rays to the image rows [row, row + rows) cross. */
 static void slices_of_rows(const tr_geometry *g, size_t row, size_t rows, double *low,

@@ -128,8 +128,8 @@ static void put_inputs(FILE *out, const tr_result *r)
             r->inputs[k].bytes);
     row(out, "views", "%zu of %zu x %zu pixels, %s %s", info->nz, info->nx, info->ny,
         info->format, tr_type_name(info->type));
-    if (info->pixel[0] > 0.0)
-        row(out, "pixel", "%.6g Å", info->pixel[0]);
+    if (r->run->inputs.pixel > 0.0)
+        row(out, "pixel", "%.6g Å", r->run->inputs.pixel);
     row(out, "hash of the pixels", "%016llx",
         (unsigned long long)tr_series_hash(r->run->volumes[0].job.series));
 }
@@ -163,8 +163,7 @@ static void put_settings(FILE *out, const tr_result *r)
                     o->name);
             tr_html_text(out, *value ? value : "\342\200\223");
             if (*value && o->metavar && o->type != TR_OPT_STRING &&
-                (strcmp(o->metavar, "PIXELS") == 0 ||
-                 strcmp(o->metavar, "TR_DEGREES") == 0))
+                (strcmp(o->metavar, "PIXELS") == 0 || strcmp(o->metavar, "DEGREES") == 0))
                 fputs(*o->metavar == 'P' ? " pixels" : " degrees", out);
             fputs("</td></tr>\n", out);
         }

@@ -72,7 +72,7 @@ static void draw_slice(FILE *out, const tr_geometry *g, double low, double high)
                 "<path class='covered' d='M%d %d L%.1f %.1f A%d %d 0 %d 1 %.1f %.1f Z'/>"
                 "\n",
                 MIDDLE, MIDDLE, MIDDLE + side * REACH * sin(low),
-                MIDDLE - side * REACH * cos(low), REACH, REACH, high - low > acos(-1.0),
+                MIDDLE - side * REACH * cos(low), REACH, REACH, high - low > TR_PI,
                 MIDDLE + side * REACH * sin(high), MIDDLE - side * REACH * cos(high));
     draw_slab(out, (double)g->width, (double)g->thickness);
     draw_beam(out, "beam", low);

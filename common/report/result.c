@@ -81,9 +81,11 @@ static void find_inputs(tr_result *r)
     const tr_run *run = r->run;
     add_input(r, "series", run->inputs.series_path);
     add_input(r, "tilt angles", run->inputs.tilts_path);
-    add_input(r, "tilt angles", run->inputs.alignment.further);
+    add_input(r, "tilt angles", run->inputs.angles.further);
     add_input(r, "x-tilts", run->command.options.xtilts);
-    add_input(r, "transforms", run->command.options.transforms);
+    if (run->inputs.transforms_path != run->inputs.tilts_path)
+        add_input(r, "transforms", run->inputs.transforms_path);
+    add_input(r, "transforms", run->inputs.transforms.further);
     add_input(r, "initial volume", run->command.options.initial);
     add_input(r, "tilt.com", run->command.options.imod_com);
     add_input(r, "tilt.com", run->inputs.found.imod_com);
@@ -109,7 +111,7 @@ static tr_status make_views(tr_result *r, tr_job *job)
     r->n_views = job->history.n_views = n;
     for (size_t k = 0; k < n; k++)
         r->views[k] = (tr_view_result){.number = run->inputs.views.view[k].section + 1,
-                                       .tilt = job->geometry.tilt[k] * 180.0 / acos(-1.0),
+                                       .tilt = job->geometry.tilt[k] * TR_DEGREES,
                                        .residual = NAN,
                                        .correlation = NAN};
     return TR_OK;
@@ -128,7 +130,7 @@ void tr_result_plan(const tr_result *r, const tr_job *job)
     if (wanted(r))
         tr_info("plan: memory %.0f MiB for the report, when that of the reconstruction "
                 "is free again",
-                (double)bytes_after(r, job) / (1 << 20));
+                tr_mib(bytes_after(r, job)));
 }
 
 tr_status tr_result_prepare(tr_result *r, tr_job *job)
@@ -168,7 +170,7 @@ static tr_status measure_agreement(tr_result *r, const tr_job *job)
 {
     if (tr_agreement_bytes(job) > job->memory) {
         tr_info("the views are not compared with the tomogram: that would take %.0f MiB",
-                (double)tr_agreement_bytes(job) / (1 << 20));
+                tr_mib(tr_agreement_bytes(job)));
         return TR_OK;
     }
     double *values = tr_calloc("the views", r->n_views, sizeof *values);
@@ -210,11 +212,10 @@ static tr_status mark_bad(tr_result *r, bool by_residual, double *work, bool *ba
     double typical = fabs(tr_median(sorted, n));
     TR_TRY(tr_outliers(angle, value, n, (by_residual ? 0.08 : 0.1) * typical,
                        (by_residual ? 0.5 : 0.3) * typical, bad));
+    const tr_geometry *g = &r->run->volumes[0].job.geometry;
     /* A residual that may be the projector's own does not count. */
     for (size_t k = 0; k < n && by_residual; k++)
-        bad[k] = bad[k] && ripple(r->views[k].tilt * TR_PI / 180.0,
-                                  (double)r->run->volumes[0].job.geometry.thickness) <
-                               0.25 * value[k];
+        bad[k] = bad[k] && ripple(g->tilt[k], (double)g->thickness) < 0.25 * value[k];
     for (size_t k = 0; k < n; k++)
         r->views[k].bad |= bad[k];
     return TR_OK;

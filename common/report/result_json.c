@@ -44,6 +44,7 @@ static void put_run(tr_json *j, const tr_result *r, bool good, int exit_status)
 static void put_inputs(tr_json *j, const tr_result *r)
 {
     const tr_image_info *info = tr_image_get_info(r->run->inputs.image);
+    double pixel = r->run->inputs.pixel;
     tr_json_open(j, "inputs", '[');
     for (size_t k = 0; k < r->n_inputs; k++) {
         const tr_input_file *file = &r->inputs[k];
@@ -62,7 +63,7 @@ static void put_inputs(tr_json *j, const tr_result *r)
     tr_json_integer(j, "rows", (long long)info->ny);
     tr_json_integer(j, "views", (long long)info->nz);
     tr_json_integer(j, "views_used", (long long)r->run->inputs.views.n);
-    tr_json_number(j, "pixel_angstrom", info->pixel[0] > 0.0 ? info->pixel[0] : NAN);
+    tr_json_number(j, "pixel_angstrom", pixel > 0.0 ? pixel : NAN);
     tr_json_close(j, '}');
 }
 

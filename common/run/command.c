@@ -76,8 +76,9 @@ static tr_status check_trial(tr_command *c)
                        "--try lambda is for algorithms with a regularizer, and %s has "
                        "none; give -a ADMM",
                        c->algorithm->name);
-    if (c->program->few_slices && tr_method_offers(c->program->few_slices, c->algorithm))
-        c->method = c->program->few_slices;
+    if (c->program->trial_method &&
+        tr_method_offers(c->program->trial_method, c->algorithm))
+        c->method = c->program->trial_method;
     return TR_OK;
 }
 
@@ -131,25 +132,26 @@ tr_status tr_command_parse(tr_command *c, const tr_program *program, int argc,
     return check_options(c);
 }
 
-tr_status tr_command_choose(tr_command *c, const char *algorithm)
-{
-    TR_TRY(find_algorithm(c, algorithm));
-    free(c->params);
-    free(c->groups);
-    c->params = NULL;
-    c->groups = NULL;
-    c->n_groups = 0;
-    TR_TRY(make_groups(c));
-    c->line.groups = c->groups; /* the same rows in the same order */
-    return TR_OK;
-}
-
-tr_status tr_command_parse_again(tr_command *c, int argc, char *const *argv)
+tr_status tr_command_parse_again(tr_command *c, int n, char *const *argv)
 {
     tr_command_line_free(&c->line);
-    TR_TRY(tr_options_parse(c->groups, c->n_groups, "SERIES", argc, argv, &c->line));
-    c->method = c->program->method;
+    TR_TRY(tr_options_parse(c->groups, c->n_groups, "SERIES", n, argv, &c->line));
     return check_options(c);
+}
+
+tr_status tr_command_set_algorithm(tr_command *c, const char *name)
+{
+    free(c->groups);
+    free(c->params);
+    c->groups = NULL;
+    c->params = NULL;
+    c->n_groups = 0;
+    TR_TRY(find_algorithm(c, name));
+    TR_TRY(make_groups(c));
+    int n = 0; /* what is given is known by the rows there are */
+    while (c->arguments[n])
+        n++;
+    return tr_command_parse_again(c, n, c->arguments);
 }
 
 void tr_command_free(tr_command *c)

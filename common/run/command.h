@@ -27,10 +27,11 @@ typedef struct tr_command {
  * tr_command_free, also after an error (TR_ERR_USAGE, TR_ERR_UNAVAILABLE, memory). */
 TR_CHECKED tr_status tr_command_parse(tr_command *c, const tr_program *program, int argc,
                                       char *const *argv);
-/* Take another algorithm, whose options are then those that are known, and parse other
- * arguments than those given. Errors as of tr_command_parse. */
-TR_CHECKED tr_status tr_command_choose(tr_command *c, const char *algorithm);
-TR_CHECKED tr_status tr_command_parse_again(tr_command *c, int argc, char *const *argv);
 void tr_command_free(tr_command *c);
+
+/* Parse the line with what was added to it, argv[n]; and the line as it is for another
+ * algorithm, which a file asks for. Errors as above. */
+TR_CHECKED tr_status tr_command_parse_again(tr_command *c, int n, char *const *argv);
+TR_CHECKED tr_status tr_command_set_algorithm(tr_command *c, const char *name);
 
 #endif

@@ -1,8 +1,10 @@
 #include "common/run/inputs.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/angle.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
@@ -13,14 +15,17 @@ static tr_status find_series(tr_inputs *in, const tr_command *c)
         in->has_com = true;
     }
     in->series_path = c->options.input ? c->options.input : in->com.input;
+    if (in->series_path && !c->options.input && !tr_is_file(in->series_path))
+        return tr_fail(TR_ERR_DATA,
+                       "%s is about %s, which is not there; name the series, and if its "
+                       "views are not aligned, give --transforms",
+                       c->options.imod_com, in->series_path);
     if (in->series_path)
         return TR_OK;
     TR_TRY(tr_discover(".", &in->found));
     in->series_path = in->found.series;
-    tr_info("found the series %s%s%s%s%s", in->found.series,
-            in->found.tilts ? ", its angles " : "",
-            in->found.tilts ? in->found.tilts : "",
-            in->found.imod_com ? ", and for the rest " : "",
+    tr_info("found the series %s%s%s", in->found.series,
+            in->found.imod_com ? ", and for its geometry " : "",
             in->found.imod_com ? in->found.imod_com : "");
     if (in->found.imod_com && !in->has_com) {
         TR_TRY(tr_imod_com_read(in->found.imod_com, &in->com));
@@ -42,7 +47,7 @@ static tr_status choose_views(tr_inputs *in, const tr_command *c)
         status = tr_list_expand("--exclude", c->options.exclude, n, exclude);
     for (size_t k = 0; k < n && status == TR_OK; k++)
         if ((!c->options.include || include[k]) && !exclude[k] &&
-            (!in->alignment.used || in->alignment.used[k]))
+            (!in->angles.used || in->angles.used[k]))
             in->views.view[kept++].section = k;
     in->views.n = kept;
     free(include);
@@ -57,19 +62,16 @@ static tr_status choose_views(tr_inputs *in, const tr_command *c)
 static tr_status read_tilts(tr_inputs *in)
 {
     const tr_image_info *info = tr_image_get_info(in->image);
-    if (in->alignment.tilt) {
-        tr_views_take_alignment(&in->alignment, &in->views);
-    } else if (in->tilts_path) {
-        return tr_views_read_tilts(in->tilts_path, info->nz, &in->views);
+    if (in->angles.tilt) {
+        tr_views_take_angles(&in->angles, &in->views);
     } else if (info->n_tilts == info->nz) {
         for (size_t k = 0; k < in->views.n; k++)
             in->views.view[k].tilt = info->tilts[in->views.view[k].section];
     } else {
-        return tr_fail(
-            TR_ERR_DATA,
-            "%s: no tilt angles: there is no .tlt, .rawtlt, .mdoc, .aln or .star file "
-            "of that name and the file itself has none; name one with -t",
-            in->series_path);
+        return tr_fail(TR_ERR_DATA,
+                       "%s: no tilt angles: there is no file of that name (%s ), and the "
+                       "file itself has none; name one with -t",
+                       in->series_path, TR_ANGLE_ENDINGS);
     }
     return TR_OK;
 }
@@ -82,9 +84,7 @@ static tr_status read_views(tr_inputs *in, const tr_command *c)
     TR_TRY(read_tilts(in));
     if (c->options.xtilts)
         TR_TRY(tr_views_read_xtilts(c->options.xtilts, n, &in->views));
-    if (!tr_inputs_have_transforms(in, c))
-        return TR_OK;
-    TR_TRY(tr_inputs_read_transforms(in, c));
+    TR_TRY(tr_inputs_take_transforms(in));
     for (size_t k = 0; k < in->views.n; k++) {
         in->views.view[k].transform.dx /= (double)c->options.bin;
         in->views.view[k].transform.dy /= (double)c->options.bin;
@@ -92,45 +92,76 @@ static tr_status read_views(tr_inputs *in, const tr_command *c)
     return TR_OK;
 }
 
-void tr_inputs_subset_shift(const tr_inputs *in, const tr_command *c, double shift[2])
+void tr_inputs_subset_shift(const tr_inputs *in, double shift[2])
 {
     shift[0] = shift[1] = 0.0;
     if (!in->has_com || !in->com.has_full_image || !in->com.has_subset_start ||
-        tr_inputs_have_transforms(in, c))
+        in->transforms_path) /* they are about the aligned images, and these are not */
         return;
-    const tr_image_info *info = tr_image_get_info(in->image);
     const tr_imod_com *com = &in->com;
     double b = 2.0 * (double)com->binning;
-    shift[0] = (double)(com->full_nx - 2 * com->subset_x) / b - (double)info->nx / 2.0;
-    shift[1] = (double)(com->full_ny - 2 * com->subset_y) / b - (double)info->ny / 2.0;
+    shift[0] = (double)(com->full_nx - 2 * com->subset_x) / b - (double)in->nx / 2.0;
+    shift[1] = (double)(com->full_ny - 2 * com->subset_y) / b - (double)in->ny / 2.0;
+}
+
+/* Of the aligned views: where the tilt axis is along the raw images' x, they lie across.
+ */
+static tr_status find_size(tr_inputs *in, const tr_command *c)
+{
+    const tr_image_info *info = tr_image_get_info(in->image);
+    const tr_alignment *a = in->transforms.transforms ? &in->transforms : &in->angles;
+    bool across = in->transforms_path && fabs(sin(a->rotation * TR_RADIANS)) > sqrt(0.5);
+    in->nx = across ? info->ny : info->nx;
+    in->ny = across ? info->nx : info->ny;
+    const double *size = c->options.size;
+    if (!tr_option_given(&c->line, "size")) {
+        if (across && info->nx != info->ny)
+            tr_info("aligned, the views lie across: they get %zu x %zu pixels; --size "
+                    "sets another size",
+                    in->nx, in->ny);
+        return TR_OK;
+    }
+    if (!in->transforms_path)
+        return tr_fail(TR_ERR_USAGE,
+                       "--size is about views that are aligned while they are read, and "
+                       "those of %s are not; see --transforms, and --width for the "
+                       "tomogram's",
+                       in->series_path);
+    for (int i = 0; i < 2; i++)
+        if (!(size[i] >= 1.0 && size[i] <= 65536.0) || size[i] != floor(size[i]))
+            return tr_fail(TR_ERR_USAGE,
+                           "--size %g,%g: columns and rows are needed, 1 to 65536",
+                           size[0], size[1]);
+    in->nx = (size_t)size[0];
+    in->ny = (size_t)size[1];
+    return TR_OK;
 }
 
 /* What of the images is left, and how thick the tomogram is. */
 static tr_status check_sizes(const tr_inputs *in, tr_command *c)
 {
-    const tr_image_info *info = tr_image_get_info(in->image);
     tr_options *o = &c->options;
-    size_t bin = (size_t)o->bin, n_u = info->nx / bin, n_v = info->ny / bin;
+    size_t bin = (size_t)o->bin, n_u = in->nx / bin, n_v = in->ny / bin;
     if (!n_u || !n_v)
         return tr_fail(TR_ERR_USAGE,
                        "--bin %zu leaves nothing of the %zu x %zu pixels of %s", bin,
-                       info->nx, info->ny, in->series_path);
+                       in->nx, in->ny, in->series_path);
     if (!o->thickness && o->try_what && c->trial.what == TR_TRIAL_THICKNESS)
         o->thickness = (long)c->trial.to;
     if (!o->thickness) {
-        o->thickness = (long)(info->nx / 4 / 2 * 2 > 16 ? info->nx / 4 / 2 * 2 : 16);
+        o->thickness = (long)(in->nx / 4 / 2 * 2 > 16 ? in->nx / 4 / 2 * 2 : 16);
         tr_warn("no thickness given: taking %ld pixels, a quarter of the image's width; "
                 "set it with -T",
                 o->thickness);
     }
-    size_t largest = info->nx > info->ny ? info->nx : info->ny;
+    size_t largest = in->nx > in->ny ? in->nx : in->ny;
     if ((size_t)o->thickness > 10 * largest)
         return tr_fail(TR_ERR_USAGE,
                        "a thickness of %ld pixels is too large for images of %zu x %zu "
                        "pixels; it is counted in pixels of the series, not in angstroms",
-                       o->thickness, info->nx, info->ny);
+                       o->thickness, in->nx, in->ny);
     double subset[2];
-    tr_inputs_subset_shift(in, c, subset);
+    tr_inputs_subset_shift(in, subset);
     if (subset[0] != 0.0)
         tr_info("the series is part of a larger image: its tilt axis is %g pixels from "
                 "its centre",
@@ -149,7 +180,10 @@ tr_status tr_inputs_open(tr_inputs *in, tr_command *c)
     if (in->has_com)
         TR_TRY(tr_inputs_apply_com(in, c));
     TR_TRY(tr_inputs_read_alignment(in, c));
+    TR_TRY(tr_inputs_check_axis(in));
+    TR_TRY(tr_inputs_find_pixel(in, c));
     TR_TRY(read_views(in, c));
+    TR_TRY(find_size(in, c));
     return check_sizes(in, c);
 }
 
@@ -159,8 +193,9 @@ void tr_inputs_free(tr_inputs *in)
     tr_discovery_free(&in->found);
     if (in->has_com)
         tr_imod_com_free(&in->com);
-    free(in->default_tilts);
-    tr_alignment_free(&in->alignment);
+    tr_sidecars_free(&in->beside);
+    tr_alignment_free(&in->angles);
+    tr_alignment_free(&in->transforms);
     tr_views_free(&in->views);
     *in = (tr_inputs){.image = NULL};
 }

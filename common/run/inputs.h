@@ -4,16 +4,24 @@
 
 #include "common/run/command.h"
 #include "common/views/discover.h"
+#include "common/views/sidecars.h"
 #include "common/views/views.h"
 
 typedef struct tr_inputs {
-    tr_discovery found;
+    tr_discovery found; /* where no series was named */
     tr_imod_com com;
     bool has_com, com_sirt; /* SIRT is made because the com file asks for it */
-    const char *series_path, *tilts_path; /* of the command's, or of the two above */
-    char *default_tilts;
-    tr_alignment alignment; /* from tilts_path, if that is an .aln or STAR file */
+    const char *series_path;
+    bool aligned; /* already, as its name, --aligned or the com file says */
+    tr_sidecars beside;
+    /* Of the command's options or one of those; NULL: the series has the angles itself,
+     * or its views are not aligned while they are read. */
+    const char *tilts_path, *transforms_path;
+    tr_alignment angles;     /* from tilts_path */
+    tr_alignment transforms; /* from transforms_path, if that is another file */
     tr_image *image;
+    double pixel;   /* angstroms, of the series; 0: nobody says */
+    size_t nx, ny;  /* of the views once they are aligned, in pixels of the series */
     tr_views views; /* those used; shifts of their transforms in pixels after binning */
 } tr_inputs;
 
@@ -30,21 +38,27 @@ TR_CHECKED tr_status tr_inputs_apply_com(tr_inputs *in, tr_command *c);
 TR_CHECKED tr_status tr_inputs_com_scale(const tr_inputs *in, const tr_geometry *g,
                                          double *add, double *multiply);
 
-/* inputs_alignment.c: look for the angles, and if an .aln or STAR file has them, read it.
- * Before views are chosen. */
+/* inputs_alignment.c: weigh the files beside the series, say of each whether it is used,
+ * and read those that give angles and transforms. Before views are chosen. */
 TR_CHECKED tr_status tr_inputs_read_alignment(tr_inputs *in, const tr_command *c);
-/* Whether views are aligned while they are read, and how: the transforms of the views
- * chosen, in pixels of the file. */
-bool tr_inputs_have_transforms(const tr_inputs *in, const tr_command *c);
-TR_CHECKED tr_status tr_inputs_read_transforms(tr_inputs *in, const tr_command *c);
-/* Say where an mdoc has the tilt axis, and warn where the views seem not to be aligned.
- */
-void tr_inputs_print_axis(const tr_inputs *in, const tr_command *c);
+/* The transforms of the views chosen, if there are any, in pixels of the file. */
+TR_CHECKED tr_status tr_inputs_take_transforms(tr_inputs *in);
+
+/* inputs_axis.c: where the mdoc has the tilt axis. A warning where that is not along the
+ * images' y and they seem not to be aligned; TR_ERR_USAGE where it is nearer to x. */
+TR_CHECKED tr_status tr_inputs_check_axis(const tr_inputs *in);
+
+/* inputs_pixel.c: what the option, the header and the files beside say of the size of the
+ * pixels, in->pixel, with a warning where they contradict each other. */
+/* Before the alignment is read, which may need it: 0 if header, mdoc and option do not
+ * say. */
+double tr_inputs_own_pixel(const tr_inputs *in, const tr_command *c);
+TR_CHECKED tr_status tr_inputs_find_pixel(tr_inputs *in, const tr_command *c);
 
 /* Where the series is a subset of larger aligned images (SUBSETSTART with FULLIMAGE), how
  * far their centre, which the tilt axis and the pitch are about, is from the series' own,
  * in pixels along x and y. 0 where views are aligned while they are read: these have the
  * centre of the larger ones. */
-void tr_inputs_subset_shift(const tr_inputs *in, const tr_command *c, double shift[2]);
+void tr_inputs_subset_shift(const tr_inputs *in, double shift[2]);
 
 #endif

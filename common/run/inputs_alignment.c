@@ -1,5 +1,5 @@
-/* An .aln or STAR file in the place of the angles: it also says which views there are,
- * and how they are aligned. */
+/* The files beside a series, weighed together: which give its angles and its alignment,
+ * and a word about those that do not. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,15 +9,118 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/run/inputs.h"
+#include "common/views/series_name.h"
 
-static tr_aligned_series this_series(const tr_inputs *in)
+static tr_aligned_series this_series(const tr_inputs *in, const tr_command *c)
 {
     const tr_image_info *info = tr_image_get_info(in->image);
     return (tr_aligned_series){.path = in->series_path,
                                .nx = info->nx,
                                .ny = info->ny,
                                .nz = info->nz,
-                               .pixel = info->pixel[0]};
+                               .pixel = tr_inputs_own_pixel(in, c)};
+}
+
+/* ---- which ---- */
+
+static bool has_both(const char *path)
+{
+    return tr_alignment_format_of(path, TR_GIVES_ANGLES | TR_GIVES_TRANSFORMS);
+}
+
+static tr_status choose(tr_inputs *in, const tr_command *c)
+{
+    const tr_options *o = &c->options;
+    if (o->aligned && o->transforms)
+        return tr_fail(
+            TR_ERR_USAGE,
+            "--aligned says that the views are not to be aligned, --transforms "
+            "%s how; leave out one of them",
+            o->transforms);
+    in->aligned = o->aligned || tr_is_aligned_name(in->series_path) ||
+                  (in->com.input && tr_is_same_file(in->com.input, in->series_path));
+    TR_TRY(tr_sidecars_find(in->series_path, in->aligned, &in->beside));
+    const tr_sidecars *beside = &in->beside;
+    in->tilts_path = o->tilts ? o->tilts : beside->angles ? beside->angles->path : NULL;
+    in->transforms_path = o->transforms;
+    if (!in->transforms_path && !in->aligned) {
+        if (o->tilts && has_both(o->tilts))
+            in->transforms_path = o->tilts;
+        else if (beside->transforms)
+            in->transforms_path = beside->transforms->path;
+    }
+    return TR_OK;
+}
+
+/* ---- what is said ---- */
+
+static bool is_used(const tr_inputs *in, const char *path)
+{
+    return (in->tilts_path && tr_is_same_file(path, in->tilts_path)) ||
+           (in->transforms_path && tr_is_same_file(path, in->transforms_path));
+}
+
+static void say_of_each(const tr_inputs *in, const tr_command *c)
+{
+    bool named = c->options.transforms || (c->options.tilts && in->transforms_path);
+    for (size_t k = 0; k < in->beside.n; k++) {
+        const tr_sidecar *one = &in->beside.list[k];
+        bool transforms = one->format->gives & TR_GIVES_TRANSFORMS;
+        if (is_used(in, one->path))
+            continue;
+        if (transforms && in->aligned)
+            tr_info("%s is not used: %s is aligned already", one->path, in->series_path);
+        else if (transforms && !named)
+            tr_warn("%s is not used: the alignment is that of %s; to have this one, give "
+                    "--transforms %s",
+                    one->path, in->transforms_path, one->path);
+        else if (transforms)
+            tr_info("%s is not used: the alignment is that of %s", one->path,
+                    in->transforms_path);
+        else
+            tr_info("%s is not used: the angles are those of %s", one->path,
+                    in->tilts_path);
+    }
+}
+
+static bool is_there(const char *path) { return path && tr_is_file(path); }
+
+/* A tilt.com in the series' folder. */
+static tr_status say_of_com(const tr_inputs *in)
+{
+    if (in->has_com)
+        return TR_OK;
+    const char *name = tr_base_name(in->series_path);
+    char *path =
+        tr_format_string("%.*stilt.com", (int)(name - in->series_path), in->series_path);
+    tr_imod_com com;
+    if (!path)
+        return TR_ERR_MEMORY;
+    if (!is_there(path) || tr_imod_com_read(path, &com) != TR_OK) {
+        free(path);
+        return TR_OK;
+    }
+    size_t own[TR_STEMS], its[TR_STEMS];
+    tr_series_stems(in->series_path, own);
+    if (com.input && tr_is_same_file(com.input, in->series_path)) {
+        tr_warn("%s is about %s, and is not used, because that was named; to have what "
+                "it says, give --imod-com %s",
+                path, in->series_path, path);
+    } else if (com.input && !is_there(com.input)) {
+        const char *input = tr_base_name(com.input);
+        tr_series_stems(com.input, its);
+        size_t stem = its[TR_STEMS - 1] - (size_t)(input - com.input);
+        if (stem == own[TR_STEMS - 1] - (size_t)(name - in->series_path) &&
+            strncmp(input, name, stem) == 0)
+            tr_warn("%s is about %s, which is not there: it is not used; to have what it "
+                    "says of %s, aligned while it is read, give --imod-com %s%s%s %s",
+                    path, com.input, in->series_path, path,
+                    in->transforms_path ? " --transforms " : "",
+                    in->transforms_path ? in->transforms_path : "", in->series_path);
+    }
+    tr_imod_com_free(&com);
+    free(path);
+    return TR_OK;
 }
 
 /* "1-2,41", as --exclude takes it. */
@@ -54,104 +157,65 @@ static void say_what_is_used(const tr_inputs *in, const tr_command *c, const cha
         tr_warn("%s: BetaOffset, a tilt about x of %g degrees, is not applied; see "
                 "--pitch",
                 path, a->beta_offset);
-    if (!a->transforms)
+    if (!a->transforms && has_both(path))
         tr_info("%s has no alignment: its angles are used", path);
-    else if (tr_is_aligned_name(in->series_path) && c->options.transforms == NULL)
-        tr_warn("%s is aligned, as its name says: of %s only the angles are used; to "
+    else if (a->transforms && in->aligned && !c->options.transforms)
+        tr_warn("%s is aligned, as its name%s says: of %s only the angles are used; to "
                 "have the views aligned by it, give --transforms %s",
-                in->series_path, path, path);
+                in->series_path, c->options.aligned ? " or --aligned" : "", path, path);
 }
 
 tr_status tr_inputs_read_alignment(tr_inputs *in, const tr_command *c)
 {
-    in->tilts_path = c->options.tilts ? c->options.tilts : in->found.tilts;
-    if (!in->tilts_path) {
-        TR_TRY(tr_find_tilts(in->series_path, &in->default_tilts));
-        in->tilts_path = in->default_tilts;
+    TR_TRY(choose(in, c));
+    say_of_each(in, c);
+    TR_TRY(say_of_com(in));
+    tr_aligned_series series = this_series(in, c);
+    if (in->tilts_path) {
+        TR_TRY(tr_alignment_read(in->tilts_path, TR_GIVES_ANGLES, &series, &in->angles));
+        say_what_is_used(in, c, in->tilts_path, &in->angles);
     }
-    if (!in->tilts_path || !tr_alignment_probe(in->tilts_path))
+    if (!in->transforms_path)
         return TR_OK;
-    tr_aligned_series series = this_series(in);
-    TR_TRY(tr_alignment_read(in->tilts_path, &series, &in->alignment));
-    say_what_is_used(in, c, in->tilts_path, &in->alignment);
+    if (in->tilts_path && tr_is_same_file(in->tilts_path, in->transforms_path)) {
+        if (!in->angles.transforms && c->options.transforms)
+            return tr_fail(TR_ERR_DATA, "%s has no alignment, only angles",
+                           in->transforms_path);
+        if (!in->angles.transforms)
+            in->transforms_path = NULL;
+        return TR_OK;
+    }
+    TR_TRY(tr_alignment_read(in->transforms_path, TR_GIVES_TRANSFORMS, &series,
+                             &in->transforms));
+    if (in->transforms.transforms)
+        return TR_OK;
+    if (c->options.transforms)
+        return tr_fail(TR_ERR_DATA, "%s has no alignment, only angles",
+                       in->transforms_path);
+    in->transforms_path = NULL;
     return TR_OK;
 }
 
-static void say_how_it_is_aligned(const tr_inputs *in, const char *path,
-                                  const tr_alignment *a)
+static void say_how_it_is_aligned(const tr_inputs *in, const tr_alignment *a)
 {
-    const tr_image_info *info = tr_image_get_info(in->image);
     tr_info("the views are aligned while they are read, by %s: tilt axis at %.2f degrees "
             "from y%s",
-            path, a->rotation,
+            in->transforms_path, a->rotation,
             a->scale == 1.0 ? "" : ", shifts scaled to the size of these images");
-    if (fabs(sin(a->rotation * TR_PI / 180.0)) > 0.71 && info->nx != info->ny)
-        tr_warn("%s: the tilt axis is along the images' x, and they are not square: the "
-                "tomogram keeps their %zu columns and %zu rows, and what is beyond is "
-                "cut off",
-                in->series_path, info->nx, info->ny);
 }
 
-/* The transforms of the views chosen, from an .aln or STAR file named by --transforms. */
-static tr_status read_named(tr_inputs *in, const char *path)
+tr_status tr_inputs_take_transforms(tr_inputs *in)
 {
-    tr_alignment a;
-    tr_aligned_series series = this_series(in);
-    TR_TRY(tr_alignment_read(path, &series, &a));
-    tr_status status = TR_OK;
-    if (!a.transforms)
-        status = tr_fail(TR_ERR_DATA, "%s has no alignment, only angles", path);
-    for (size_t k = 0; status == TR_OK && k < in->views.n; k++)
-        if (!a.used[in->views.view[k].section])
-            status = tr_fail(TR_ERR_DATA,
-                             "%s has no alignment of view %zu; give it as --tilts, too, "
-                             "or leave the view out with --exclude",
-                             path, in->views.view[k].section + 1);
-    if (status == TR_OK && a.transforms) {
-        tr_views_take_transforms(&a, &in->views);
-        say_how_it_is_aligned(in, path, &a);
-    }
-    tr_alignment_free(&a);
-    return status;
-}
-
-bool tr_inputs_have_transforms(const tr_inputs *in, const tr_command *c)
-{
-    return c->options.transforms ||
-           (in->alignment.transforms && !tr_is_aligned_name(in->series_path));
-}
-
-tr_status tr_inputs_read_transforms(tr_inputs *in, const tr_command *c)
-{
-    const tr_alignment *a = &in->alignment;
-    if (!c->options.transforms) {
-        tr_views_take_transforms(a, &in->views);
-        say_how_it_is_aligned(in, in->tilts_path, a);
+    if (!in->transforms_path)
         return TR_OK;
-    }
-    if (tr_alignment_probe(c->options.transforms))
-        return read_named(in, c->options.transforms);
-    return tr_views_read_transforms(c->options.transforms,
-                                    tr_image_get_info(in->image)->nz, &in->views);
-}
-
-void tr_inputs_print_axis(const tr_inputs *in, const tr_command *c)
-{
-    enum { SLANTED = 10 }; /* degrees; a stage's axis is rarely off by more */
-    tr_mdoc mdoc;
-    if (!in->tilts_path || !tr_mdoc_probe(in->tilts_path) ||
-        tr_mdoc_read(in->tilts_path, &mdoc) != TR_OK)
-        return;
-    double axis = mdoc.tilt_axis_angle;
-    tr_mdoc_free(&mdoc);
-    if (isnan(axis))
-        return;
-    tr_info("tilt axis of the raw images, as %s has it: %g degrees from vertical",
-            in->tilts_path, axis);
-    if (fabs(remainder(axis, 180.0)) > SLANTED && !tr_inputs_have_transforms(in, c) &&
-        !tr_is_aligned_name(in->series_path))
-        tr_warn(
-            "%s: the tilt axis must be vertical in the images, and is %g degrees from "
-            "it before alignment; if they are not aligned yet, give --transforms",
-            in->series_path, axis);
+    const tr_alignment *a = in->transforms.transforms ? &in->transforms : &in->angles;
+    for (size_t k = 0; k < in->views.n; k++)
+        if (!a->used[in->views.view[k].section])
+            return tr_fail(TR_ERR_DATA,
+                           "%s has no alignment of view %zu; give it as --tilts, too, "
+                           "or leave the view out with --exclude",
+                           in->transforms_path, in->views.view[k].section + 1);
+    tr_views_take_transforms(a, &in->views);
+    say_how_it_is_aligned(in, a);
+    return TR_OK;
 }

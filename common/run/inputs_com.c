@@ -178,7 +178,8 @@ static tr_status add_sirt(tr_inputs *in, tr_command *c)
     if (in->com.sirt_iterations <= 0)
         return TR_OK;
     if (!tr_option_given(&c->line, "algorithm")) {
-        TR_TRY(tr_command_choose(c, "SIRT"));
+        tr_info("%s asks for SIRT", file_name(in, c));
+        TR_TRY(tr_command_set_algorithm(c, "SIRT"));
         TR_TRY(add(c, "algorithm", tr_strdup("SIRT")));
     }
     if (strcmp(c->algorithm->name, "SIRT") != 0)

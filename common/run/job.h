@@ -1,4 +1,5 @@
-/* One reconstruction with everything decided: what app hands to a program's operator. */
+/* One reconstruction with everything decided: what the body of a program hands to its
+ * method. */
 #ifndef TR_JOB_H
 #define TR_JOB_H
 
@@ -74,8 +75,8 @@ typedef struct tr_program {
     const char *summary; /* for help and manual page, one line */
     const char *backend; /* of kernels/backend_list.h */
     const tr_method *method;
-    const tr_method *few_slices; /* for --try; NULL where that is `method` as well */
-    const char *whole_volume;    /* the program for what needs the whole volume */
+    const tr_method *trial_method; /* for --try; NULL where that is `method` as well */
+    const char *whole_volume;      /* the program for what needs the whole volume */
     /* Of a program whose backend may be missing from the build: what that is called, the
      * program to use instead, and the option that builds it. NULL where it cannot be. */
     const char *needs, *instead, *build_option;

@@ -11,7 +11,7 @@
 #include "common/geometry/warp.h"
 
 static const double ISOLATED = 0.25; /* edges below this: nothing goes on */
-static const double STEEPEST = 80.0 * TR_PI / 180.0;
+static const double STEEPEST = 80.0 * TR_RADIANS;
 enum { MOST_CELLS = 64 };
 
 /* How far beyond the width a view's rays are seen from, in planes 0 .. last. */
@@ -53,7 +53,8 @@ tr_status tr_outside_cells(const tr_job *job, const tr_geometry *g, bool whole_v
     for (size_t v = 0; v < g->n_views; v++) {
         double m[6];
         if (coupled && job->transforms)
-            tr_transform_inverse(&job->views->view[v].transform, g->n_u, g->n_v, m);
+            tr_transform_inverse(&job->views->view[v].transform, g->n_u, g->n_v, g->n_u,
+                                 g->n_v, m);
         if (coupled)
             rays[v] = tr_geometry_direct_ray(g, v, job->transforms ? m : NULL, 0.0, 0.0);
         beyond = fmax(beyond, coupled ? beyond_coupled(g, &rays[v])

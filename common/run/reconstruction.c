@@ -8,13 +8,13 @@
 tr_status tr_reconstruction_geometry(const tr_reconstruction *r, const tr_options *o,
                                      tr_geometry *geometry)
 {
-    const tr_image_info *info = tr_image_get_info(r->image);
-    size_t bin = (size_t)o->bin, n_u = info->nx / bin;
+    const tr_inputs *in = r->inputs;
+    size_t bin = (size_t)o->bin, n_u = in->nx / bin;
     size_t width = o->width ? (size_t)o->width / bin : n_u;
     size_t thickness = (size_t)o->thickness / bin;
     _Static_assert(sizeof(tr_view) % sizeof(double) == 0, "a stride of doubles");
     double b = (double)bin, subset[2];
-    tr_inputs_subset_shift(r->inputs, r->command, subset);
+    tr_inputs_subset_shift(in, subset);
     const tr_geometry_spec spec = {
         .n_views = r->views.n,
         .tilts = &r->views.view->tilt,
@@ -23,7 +23,7 @@ tr_status tr_reconstruction_geometry(const tr_reconstruction *r, const tr_option
         .tilt_offset = o->tilt_offset,
         .pitch = o->pitch,
         .n_u = n_u,
-        .n_v = info->ny / bin,
+        .n_v = in->ny / bin,
         .width = width ? width : 1,
         .thickness = thickness ? thickness : 1,
         .axis_shift = (o->axis_shift + subset[0]) / b,
@@ -89,13 +89,17 @@ tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
 {
     /* Turning the rays spares resampling the images; but a filter along the rows wants
      * them aligned. */
+    const tr_image_info *info = tr_image_get_info(r->image);
     bool in_rays = r->command->method->whole_volume &&
-                   !(r->command->algorithm->needs & TR_USES_FILTER);
+                   !(r->command->algorithm->needs & TR_USES_FILTER) &&
+                   r->inputs->nx == info->nx && r->inputs->ny == info->ny;
     r->job.views = &r->views;
     r->job.transforms = in_rays && r->views.has_transforms;
     const tr_series_spec spec = {
         .views = &r->views,
         .transforms = !in_rays && r->views.has_transforms,
+        .n_u = r->job.geometry.n_u,
+        .n_v = r->job.geometry.n_v,
         .log = r->command->options.log,
         .log_base = r->command->options.log_base,
         .invert = r->command->options.invert,

@@ -13,6 +13,7 @@
 #include "common/base/mem.h"
 #include "common/run/outside.h"
 #include "common/run/reconstruction.h"
+#include "common/views/series_name.h"
 
 bool tr_same_file(const char *a, const char *b)
 {
@@ -53,9 +54,10 @@ static tr_status check_written(const tr_reconstruction *r, const char *what,
     const tr_options *o = &r->command->options;
     const char *inputs[] = {r->series_path,
                             r->inputs->tilts_path,
-                            r->inputs->alignment.further,
+                            r->inputs->angles.further,
                             o->xtilts,
-                            o->transforms,
+                            r->inputs->transforms_path,
+                            r->inputs->transforms.further,
                             o->initial,
                             o->imod_com,
                             r->inputs->found.imod_com,
@@ -123,7 +125,7 @@ static tr_status set_path(tr_reconstruction *r, const char *path)
     r->job.output_spec.path = path;
     const char *slash = strrchr(path, '/');
     int folder = slash ? (int)(slash - path + 1) : 0;
-    r->scratch = tr_format_string("%.*s.%s.binned", folder, path, path + folder);
+    r->scratch = tr_format_string("%.*s.%s.prepared", folder, path, path + folder);
     return r->scratch ? TR_OK : TR_ERR_MEMORY;
 }
 
@@ -164,29 +166,16 @@ static tr_status choose_type(tr_reconstruction *r)
     return TR_OK;
 }
 
-/* In angstroms; 0: not known. */
-static tr_status find_pixel(const tr_reconstruction *r, double *pixel)
-{
-    tr_mdoc mdoc = {0};
-    *pixel = tr_image_get_info(r->image)->pixel[0];
-    if (*pixel > 0.0 || !r->inputs->tilts_path || !tr_mdoc_probe(r->inputs->tilts_path))
-        return TR_OK;
-    TR_TRY(tr_mdoc_read(r->inputs->tilts_path, &mdoc));
-    *pixel = isfinite(mdoc.pixel) ? mdoc.pixel : 0.0;
-    tr_mdoc_free(&mdoc);
-    return TR_OK;
-}
-
-static tr_status set_header(tr_reconstruction *r)
+static void set_header(tr_reconstruction *r)
 {
     const tr_image_info *info = tr_image_get_info(r->image);
     const tr_geometry *g = &r->job.geometry;
     tr_output_spec *spec = &r->job.output_spec;
-    double pixel;
-    TR_TRY(find_pixel(r, &pixel));
-    if (pixel > 0.0 && fabs(info->pixel[1] / pixel - 1.0) > 1e-3)
+    double pixel = r->inputs->pixel;
+    if (info->pixel[0] > 0.0 && info->pixel[1] > 0.0 &&
+        fabs(info->pixel[1] / info->pixel[0] - 1.0) > 1e-3)
         tr_warn("%s: its pixels are not square (%g x %g angstroms); the tomogram gets %g",
-                r->series_path, pixel, info->pixel[1], pixel);
+                r->series_path, info->pixel[0], info->pixel[1], pixel);
     if (!(pixel > 0.0))
         tr_warn("%s gives no pixel size; the tomogram's header will say 1 angstrom",
                 r->series_path);
@@ -202,7 +191,6 @@ static tr_status set_header(tr_reconstruction *r)
     spec->origin[0] = x;
     spec->origin[1] = spec->xyz ? y : z;
     spec->origin[2] = spec->xyz ? reversed : y;
-    return TR_OK;
 }
 
 /* Iterations that end at the noise are so many at most. */
@@ -265,7 +253,7 @@ tr_status tr_reconstruction_output(tr_reconstruction *r)
     if (!tr_format_for_output(r->job.output_spec.path))
         return TR_ERR_USAGE;
     TR_TRY(choose_type(r));
-    TR_TRY(set_header(r));
+    set_header(r);
     tr_reconstruction_labels(r);
     return open_initial(r);
 }
@@ -300,15 +288,13 @@ void tr_reconstruction_print(const tr_reconstruction *r)
     tr_info(
         "series %s: %zu of %zu views of %zu x %zu pixels, %s %s, %g angstroms a pixel",
         r->series_path, g->n_views, info->nz, info->nx, info->ny, info->format,
-        tr_type_name(info->type), info->pixel[0]);
+        tr_type_name(info->type), r->inputs->pixel);
     tr_info(
         "angles %s: %.2f to %.2f degrees%s, pitch %g, tilt axis at column %g (from 0)",
         r->inputs->tilts_path ? r->inputs->tilts_path : "from the series itself",
         low * TR_DEGREES, high * TR_DEGREES,
         r->command->options.tilt_offset != 0.0 ? " (offset included)" : "",
         g->pitch * TR_DEGREES, g->axis_u);
-    if (r->job.comm->rank == 0)
-        tr_inputs_print_axis(r->inputs, r->command);
     for (size_t k = 0; k < g->n_views; k++)
         tr_verbose("view %zu: tilt %.3f degrees%s", r->views.view[k].section + 1,
                    g->tilt[k] * TR_DEGREES,

@@ -22,10 +22,10 @@ typedef tr_frame_row tr_find_row(const void *rows, long row);
 void tr_resample_slices(const tr_geometry *g, tr_find_row *find, const void *rows,
                         size_t slice, size_t n, size_t iz0, size_t iz1, float *slices);
 
-/* The initial volume, a file in the order of the output, in a box of the frame: into
- * lines[planes][width][lanes], lanes >= box->rows, of which all are filled. What lies
- * outside the file's slices or planes is as the nearest one. Errors: those of reading,
- * memory. */
+/* initial.c: the initial volume, a file in the order of the output, in a box of the
+ * frame: into lines[planes][width][lanes], lanes >= box->rows, of which all are filled.
+ * What lies outside the file's slices or planes is as the nearest one. Errors: those of
+ * reading, memory. */
 TR_CHECKED tr_status tr_initial_load(const tr_job *job, const tr_frame_box *box,
                                      size_t lanes, float *lines);
 /* Bytes that takes besides `lines`, at most. */

@@ -19,8 +19,6 @@ tr_status tr_run_backend(tr_run *run)
     const tr_command *c = &run->command;
     tr_job *job = &run->volumes[0].job;
     const tr_comm *comm = job->comm;
-    job->algorithm = c->algorithm;
-    job->params = c->params;
     job->threads = c->options.threads ? (int)c->options.threads : default_threads(comm);
     double ram = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     job->memory =
@@ -41,10 +39,10 @@ tr_status tr_run_backend(tr_run *run)
 tr_status tr_run_files(tr_run *run)
 {
     tr_reconstruction *all = &run->volumes[0];
-    TR_TRY(tr_inputs_open(&run->inputs, &run->command));
-    all->command = &run->command;
-    all->job.algorithm = run->command.algorithm; /* a com file may ask for another */
+    TR_TRY(tr_inputs_open(&run->inputs, &run->command)); /* may choose the algorithm */
+    all->job.algorithm = run->command.algorithm;
     all->job.params = run->command.params;
+    all->command = &run->command;
     all->inputs = &run->inputs;
     run->n_volumes = 1;
     TR_TRY(tr_reconstruction_files(all));

@@ -57,8 +57,10 @@ tr_status tr_series_open(tr_comm *comm, tr_image *image, const tr_series_spec *s
                      .raw_v = info->ny,
                      .steps = {.list = tr_view_step_list(), .params = params_of(spec)},
                      .prepared = -1};
-    s->n_u = s->raw_u / tr_view_steps_factor(&s->steps);
-    s->n_v = s->raw_v / tr_view_steps_factor(&s->steps);
+    s->own_u = s->raw_u / tr_view_steps_factor(&s->steps);
+    s->own_v = s->raw_v / tr_view_steps_factor(&s->steps);
+    s->n_u = spec->transforms ? spec->n_u : s->own_u;
+    s->n_v = spec->transforms ? spec->n_v : s->own_v;
     tr_status status = comm->ops->agree(comm, copy_spec(spec, s));
     if (status == TR_OK)
         status = tr_series_scan(comm, s, spec->threads);
@@ -89,9 +91,10 @@ static tr_status copy_part(const tr_series *whole, const size_t *part, size_t n,
     if (whole->prepared < 0)
         return TR_OK;
     s->prepared = fcntl(whole->prepared, F_DUPFD_CLOEXEC, 0);
-    return s->prepared >= 0 ? TR_OK
-                            : tr_fail(TR_ERR_DATA, "reading the binned series failed: %s",
-                                      strerror(errno));
+    return s->prepared >= 0
+               ? TR_OK
+               : tr_fail(TR_ERR_DATA, "reading the prepared series failed: %s",
+                         strerror(errno));
 }
 
 tr_status tr_series_part(const tr_series *whole, const size_t *part, size_t n,
@@ -104,6 +107,8 @@ tr_status tr_series_part(const tr_series *whole, const size_t *part, size_t n,
                      .path = whole->path,
                      .raw_u = whole->raw_u,
                      .raw_v = whole->raw_v,
+                     .own_u = whole->own_u,
+                     .own_v = whole->own_v,
                      .n_u = whole->n_u,
                      .n_v = whole->n_v,
                      .steps = whole->steps,
@@ -137,7 +142,7 @@ static tr_status read_prepared(const tr_series *s, size_t k, const tr_window_2d 
                                float *out)
 {
     for (size_t y = 0; y < w->ny; y++) {
-        size_t at = (s->place[k] * s->n_v + w->y0 + y) * s->n_u + w->x0,
+        size_t at = (s->place[k] * s->own_v + w->y0 + y) * s->own_u + w->x0,
                bytes = w->nx * sizeof *out;
         char *to = (char *)(out + y * w->nx);
         for (off_t offset = (off_t)(at * sizeof *out); bytes;) {
@@ -145,7 +150,7 @@ static tr_status read_prepared(const tr_series *s, size_t k, const tr_window_2d 
             if (n < 0 && errno == EINTR)
                 continue;
             if (n <= 0)
-                return tr_fail(TR_ERR_DATA, "reading the binned series failed: %s",
+                return tr_fail(TR_ERR_DATA, "reading the prepared series failed: %s",
                                n ? strerror(errno) : "it ends early");
             to += n, offset += n, bytes -= (size_t)n;
         }
@@ -186,7 +191,7 @@ static bool image_map(const tr_series *s, const tr_geometry *g, size_t k, double
     if (!s->transforms)
         return needed;
     double inverse[6];
-    tr_transform_inverse(&s->transforms[k], s->n_u, s->n_v, inverse);
+    tr_transform_inverse(&s->transforms[k], s->n_u, s->n_v, s->own_u, s->own_v, inverse);
     tr_map_compose(inverse, m, m);
     return true;
 }
@@ -218,13 +223,14 @@ static tr_status read_band(tr_series *s, const tr_geometry *g, size_t k, long ro
     double m[6];
     tr_view_facts facts = tr_series_facts(s, k);
     facts.map = image_map(s, g, k, m) ? m : NULL;
+    facts.columns = s->n_u;
     facts.fill = s->transforms ? &s->scan[k].fill : NULL;
     const tr_view_step *step = tr_view_steps_rows(&s->steps, &facts);
     if (step) {
-        tr_window_2d w = step->window(&facts, s->n_u, s->n_v, row, rows);
+        tr_window_2d w = step->window(&facts, s->own_u, s->own_v, row, rows);
         TR_TRY(grow(&s->source, &s->source_size, w.nx * w.ny));
         TR_TRY(read_window(s, k, &w, s->source));
-        step->rows(&facts, s->source, &w, s->n_u, s->n_v, row, rows, s->band);
+        step->rows(&facts, s->source, &w, s->own_u, s->own_v, row, rows, s->band);
         return TR_OK;
     }
     return read_own_rows(s, k, row, rows);
@@ -264,5 +270,5 @@ size_t tr_series_read_bytes(const tr_series *s, size_t rows)
 {
     size_t band = rows * s->n_u * sizeof(float);
     /* A rotated band crosses the whole image. */
-    return band + (s->transforms ? s->n_u * s->n_v * sizeof(float) : 2 * band);
+    return band + (s->transforms ? s->own_u * s->own_v * sizeof(float) : 2 * band);
 }

@@ -11,22 +11,23 @@
 typedef struct tr_series_spec {
     const tr_views *views; /* which sections of the file, in this order */
     bool transforms;       /* apply theirs, whose shifts are in pixels after binning */
+    size_t n_u, n_v;       /* then: of the views as delivered; without as they are */
     bool log;              /* value -> -ln(value + log_base), before anything else */
     double log_base;
     bool invert;         /* value -> -value, last */
     size_t bin;          /* Fourier crop by this factor; 1: none */
-    const char *scratch; /* where the binned stack may be put (removed at the end) */
+    const char *scratch; /* where prepared views may be put (no name at the end) */
     int threads;
-    size_t memory; /* bytes that may be used for binning */
+    size_t memory; /* bytes that preparing views may use */
 } tr_series_spec;
 
 typedef struct tr_series tr_series;
 
 /* Look through all pixels of the chosen views once (the ranks share the views): NaN and
  * infinite values are counted, reported with the first place, and replaced by the mean
- * of their view; constant views are reported; with `bin` > 1 the binned stack is made.
- * Collective. Errors: no finite pixel in a view, all views constant, disk full. The
- * image stays the caller's and must outlive the series. */
+ * of their view; constant views are reported; where a step needs whole views, all are
+ * prepared. Collective. Errors: no finite pixel in a view, all views constant, disk full.
+ * The image stays the caller's and must outlive the series. */
 TR_CHECKED tr_status tr_series_open(tr_comm *comm, tr_image *image,
                                     const tr_series_spec *spec, tr_series **series);
 void tr_series_close(tr_series *series); /* NULL is fine */

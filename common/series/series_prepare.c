@@ -4,20 +4,21 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/first_error.h"
 #include "common/base/mem.h"
 #include "common/base/partition.h"
 #include "common/series/series_private.h"
 
 static tr_status write_prepared(const tr_series *s, size_t k, const float *image)
 {
-    size_t bytes = s->n_u * s->n_v * sizeof *image;
+    size_t bytes = s->own_u * s->own_v * sizeof *image;
     off_t offset = (off_t)(s->place[k] * bytes);
     for (const char *from = (const char *)image; bytes;) {
         ssize_t n = pwrite(s->prepared, from, bytes, offset);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return tr_fail(TR_ERR_DATA, "writing the binned series failed: %s",
+            return tr_fail(TR_ERR_DATA, "writing the prepared series failed: %s",
                            strerror(errno));
         from += n, offset += n, bytes -= (size_t)n;
     }
@@ -25,12 +26,12 @@ static tr_status write_prepared(const tr_series *s, size_t k, const float *image
 }
 
 static tr_status prepare_view(tr_series *s, const tr_view_plans *plans, size_t k,
-                              float *raw, float *small)
+                              float *raw, float *prepared)
 {
     const tr_view_facts facts = tr_series_facts(s, k);
     TR_TRY(tr_image_read(s->image, s->views[k], 0, s->raw_v, 0, s->raw_u, raw));
-    TR_TRY(tr_view_steps_image(plans, &facts, raw, small));
-    return write_prepared(s, k, small);
+    TR_TRY(tr_view_steps_image(plans, &facts, raw, prepared));
+    return write_prepared(s, k, prepared);
 }
 
 static tr_status prepare_share(tr_comm *comm, tr_series *s, const tr_series_spec *spec)
@@ -44,30 +45,24 @@ static tr_status prepare_share(tr_comm *comm, tr_series *s, const tr_series_spec
     tr_view_plans *plans = tr_view_plans_new(&s->steps, s->raw_u, s->raw_v);
     if (!plans)
         return TR_ERR_MEMORY;
-    tr_status failed = TR_OK;
-    char sentence[1024] = "";
+    tr_first_error failure = TR_NO_ERROR_YET;
 #pragma omp parallel num_threads(workers)
     {
-        tr_status mine = TR_OK;
-        float *raw = tr_calloc("a view to bin", pixels, sizeof *raw);
-        float *small = tr_calloc("a binned view", s->n_u * s->n_v, sizeof *small);
+        float *raw = tr_calloc("a view to prepare", pixels, sizeof *raw);
+        float *prepared =
+            tr_calloc("a prepared view", s->own_u * s->own_v, sizeof *prepared);
 #pragma omp for schedule(dynamic)
         for (size_t k = first; k < first + count; k++)
-            if (mine == TR_OK)
-                mine =
-                    raw && small ? prepare_view(s, plans, k, raw, small) : TR_ERR_MEMORY;
-        if (mine != TR_OK) {
-#pragma omp critical
-            if (failed == TR_OK) {
-                failed = mine;
-                strncpy(sentence, tr_error(), sizeof sentence - 1);
-            }
-        }
+            if (tr_first_error_needs(&failure, k))
+                tr_first_error_note(&failure, k,
+                                    raw && prepared
+                                        ? prepare_view(s, plans, k, raw, prepared)
+                                        : TR_ERR_MEMORY);
         free(raw);
-        free(small);
+        free(prepared);
     }
     tr_view_plans_free(plans);
-    return failed == TR_OK ? TR_OK : tr_fail(failed, "%s", sentence);
+    return tr_first_error_end(&failure);
 }
 
 /* Rank 0 makes the file, all open it, rank 0 removes its name: it is gone with the last
@@ -79,7 +74,7 @@ tr_status tr_series_prepare(tr_comm *comm, tr_series *s, const tr_series_spec *s
         s->prepared = open(spec->scratch, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         if (s->prepared < 0)
             status =
-                tr_fail(TR_ERR_DATA, "%s cannot be created for the binned series: %s",
+                tr_fail(TR_ERR_DATA, "%s cannot be created for the prepared series: %s",
                         spec->scratch, strerror(errno));
     }
     TR_TRY(comm->ops->agree(comm, status));

@@ -19,7 +19,9 @@ typedef struct view_scan {
 struct tr_series {
     tr_image *image;
     const char *path;
-    size_t n_views, n_u, n_v, raw_u, raw_v;
+    size_t n_views;
+    size_t raw_u, raw_v, own_u, own_v, n_u, n_v; /* of a view in the file, prepared, as
+                                                    delivered */
     size_t *views;
     view_scan *scan;
     tr_transform *transforms; /* or NULL */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/first_error.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/partition.h"
@@ -109,27 +110,19 @@ static tr_status scan_share(tr_comm *comm, tr_series *s, int threads)
 {
     size_t first, count;
     tr_partition(s->n_views, (size_t)comm->size, (size_t)comm->rank, &first, &count);
-    tr_status failed = TR_OK;
-    char sentence[1024] = "";
+    tr_first_error failure = TR_NO_ERROR_YET;
 #pragma omp parallel num_threads(threads)
     {
-        tr_status mine = TR_OK;
         float *buffer =
             tr_calloc("rows of the series", SCAN_ROWS * s->raw_u, sizeof *buffer);
 #pragma omp for schedule(dynamic)
         for (size_t k = first; k < first + count; k++)
-            if (mine == TR_OK)
-                mine = buffer ? scan_view(s, k, buffer) : TR_ERR_MEMORY;
-        if (mine != TR_OK) {
-#pragma omp critical
-            if (failed == TR_OK) {
-                failed = mine;
-                strncpy(sentence, tr_error(), sizeof sentence - 1);
-            }
-        }
+            if (tr_first_error_needs(&failure, k))
+                tr_first_error_note(&failure, k,
+                                    buffer ? scan_view(s, k, buffer) : TR_ERR_MEMORY);
         free(buffer);
     }
-    return failed == TR_OK ? TR_OK : tr_fail(failed, "%s", sentence);
+    return tr_first_error_end(&failure);
 }
 
 static tr_status report_scan(const tr_series *s)
@@ -167,8 +160,8 @@ static tr_status report_scan(const tr_series *s)
 tr_status tr_series_scan(tr_comm *comm, tr_series *s, int threads)
 {
     TR_TRY(comm->ops->agree(comm, scan_share(comm, s, threads)));
-    _Static_assert(sizeof(view_scan) % sizeof(double) == 0, "summed as doubles");
-    TR_TRY(comm->ops->sum(comm, (double *)s->scan,
+    _Static_assert(sizeof(view_scan) % sizeof(double) == 0, "gathered as doubles");
+    TR_TRY(tr_comm_gather(comm, (double *)s->scan,
                           s->n_views * sizeof(view_scan) / sizeof(double)));
     return comm->ops->agree(comm, report_scan(s));
 }

@@ -4,11 +4,13 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "formats/format.h"
+#include "common/base/angle.h"
+#include "common/base/first_error.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "kernels/fftw_planner.h"
 
 enum { MOST_SECTIONS = 64, MOST_RINGS = 512, TAPER_PART = 10 };
 
@@ -52,7 +54,7 @@ static void make_taper(size_t n, double *weight)
     for (size_t i = 0; i < n; i++) {
         size_t from_end = i < n - 1 - i ? i : n - 1 - i;
         double s = from_end < edge
-                       ? sin(0.5 * M_PI * ((double)from_end + 0.5) / (double)edge)
+                       ? sin(0.5 * TR_PI * ((double)from_end + 0.5) / (double)edge)
                        : 1.0;
         weight[i] = s * s;
     }
@@ -166,26 +168,20 @@ static tr_status compare_sections(const comparison *c, const tr_frc_spec *spec)
     size_t fit = spec->memory / each;
     int workers = fit < (size_t)spec->threads ? (int)fit : spec->threads;
     workers = workers > 0 ? workers : 1;
-    tr_status failed = TR_OK;
-    char sentence[1024] = "";
+    tr_first_error failure = TR_NO_ERROR_YET;
 #pragma omp parallel num_threads(workers)
     {
         workspace w = {0};
-        tr_status mine = new_workspace(&c->kind, &w) ? TR_OK : no_memory(&c->kind);
+        bool complete = new_workspace(&c->kind, &w);
 #pragma omp for schedule(dynamic)
         for (size_t k = 0; k < c->sections; k++)
-            if (mine == TR_OK)
-                mine = compare_section(c, k, &w);
-        if (mine != TR_OK) {
-#pragma omp critical
-            if (failed == TR_OK) {
-                failed = mine;
-                strncpy(sentence, tr_error(), sizeof sentence - 1);
-            }
-        }
+            if (tr_first_error_needs(&failure, k))
+                tr_first_error_note(&failure, k,
+                                    complete ? compare_section(c, k, &w)
+                                             : no_memory(&c->kind));
         free_workspace(&w);
     }
-    return failed == TR_OK ? TR_OK : tr_fail(failed, "%s", sentence);
+    return tr_first_error_end(&failure);
 }
 
 static tr_status prepare(comparison *c)
@@ -203,9 +199,12 @@ static tr_status prepare(comparison *c)
     make_taper(kind->nx, c->wx);
     make_taper(kind->ny, c->wy);
     workspace w = {0};
-    if (new_workspace(kind, &w))
+    if (new_workspace(kind, &w)) {
+        tr_fftw_planner_lock();
         c->transform = fftwf_plan_dft_r2c_2d((int)kind->ny, (int)kind->nx, w.plane,
                                              w.spectrum[0], FFTW_ESTIMATE);
+        tr_fftw_planner_unlock();
+    }
     free_workspace(&w);
     return c->transform ? TR_OK : no_memory(kind);
 }
@@ -282,8 +281,10 @@ static tr_status compare_kind(const tr_frc_spec *spec, tr_image *const *image, i
         status = compare_sections(&c, spec);
     if (status == TR_OK)
         status = make_curve(&c, curve);
+    tr_fftw_planner_lock();
     if (c.transform)
         fftwf_destroy_plan(c.transform);
+    tr_fftw_planner_unlock();
     free(c.wx);
     free(c.wy);
     free(c.sums);

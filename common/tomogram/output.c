@@ -231,8 +231,8 @@ tr_status tr_output_open(tr_comm *comm, const tr_output_spec *spec, tr_output **
     TR_TRY(comm->ops->agree(comm, o ? TR_OK : TR_ERR_MEMORY));
     o->comm = comm;
     o->spec = *spec;
-    o->slot = tr_output_take_slot();
-    tr_status status = spec->take ? TR_OK : open_files(o);
+    o->slot = tr_output_claim_slot();
+    tr_status status = spec->sink ? TR_OK : open_files(o);
     if (status != TR_OK) {
         tr_output_discard(o);
         return status;
@@ -344,13 +344,13 @@ static tr_status write_planes(tr_output *o, size_t slice, size_t n, float *plane
 
 tr_status tr_output_write(tr_output *o, size_t slice, size_t n, float *planes)
 {
-    if (o->spec.take)
-        return o->spec.take(o->spec.taker, slice, n, planes);
+    if (o->spec.sink)
+        return o->spec.sink(o->spec.sink_self, slice, n, planes);
     TR_TRY(write_planes(o, slice, n, planes));
     return note_written(o, slice, n);
 }
 
-bool tr_output_take(tr_output *o)
+bool tr_output_adopt(tr_output *o)
 {
     if (o->all_before && o->comm->rank == 0)
         (void)tr_output_skip(o, 0, o->spec.n_slices);

@@ -26,8 +26,8 @@ typedef struct tr_output_spec {
     size_t to_come;  /* outputs of this size that the disk must hold, with this; 0: 1 */
     /* If given, no file is made: it gets what tr_output_write gets, and the output is
      * ended by tr_output_discard. Nothing above but the sizes counts then. */
-    tr_status (*take)(void *taker, size_t slice, size_t n, const float *planes);
-    void *taker;
+    tr_status (*sink)(void *self, size_t slice, size_t n, const float *planes);
+    void *sink_self;
 } tr_output_spec;
 
 typedef struct tr_output tr_output;
@@ -47,7 +47,7 @@ void tr_output_relabel(tr_output *output, const char (*labels)[TR_LABEL_LENGTH +
 size_t tr_output_skip(tr_output *output, size_t first, size_t n);
 
 /* Whether a run before wrote all slices: they then count as written now. */
-bool tr_output_take(tr_output *output);
+bool tr_output_adopt(tr_output *output);
 
 /* Put on the disk, and in the journal, what this process wrote, so that a later run does
  * not do it again however this one ends. Nothing happens where nothing is kept. */
@@ -57,6 +57,8 @@ TR_CHECKED tr_status tr_output_flush(tr_output *output);
  * workspace. Each slice is written once, by any rank; one thread at a time. */
 TR_CHECKED tr_status tr_output_write(tr_output *output, size_t slice, size_t n,
                                      float *planes);
+
+/* ---- output_finish.c ---- */
 
 /* All slices are written: add up their statistics, and look whether the volume is worth
  * anything: one of one value throughout, or with NaN, is an error. Collective. */
@@ -71,12 +73,15 @@ TR_CHECKED tr_status tr_output_measure(tr_output *output);
 TR_CHECKED tr_status tr_outputs_finish(tr_output *const *outputs, size_t n,
                                        tr_statistics *statistics, char *scaling);
 
+/* ---- output.c ---- */
+
 /* Free it, and remove what was written unless a later run can go on from it; not
  * collective. NULL is fine. */
 void tr_output_discard(tr_output *output);
 
-/* What is unfinished is removed, or kept for a later run, when one of these signals ends
- * the program: SIGINT, SIGTERM, SIGHUP. SIGPIPE and SIGXFSZ no longer end it. */
+/* output_signals.c: what is unfinished is removed, or kept for a later run, when one of
+ * these signals ends the program: SIGINT, SIGTERM, SIGHUP. SIGPIPE and SIGXFSZ no longer
+ * end it. */
 void tr_output_watch_signals(void);
 
 /* Bytes an output of this spec needs for groups of n slices, besides the planes. */

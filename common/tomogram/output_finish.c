@@ -166,7 +166,7 @@ static tr_status convert_with(tr_output *o, conversion *c, tr_statistics *t)
 {
     tr_comm *comm = o->comm;
     TR_TRY(comm->ops->agree(comm, convert_share(o, c)));
-    TR_TRY(comm->ops->sum(comm, (double *)c->sums,
+    TR_TRY(tr_comm_gather(comm, (double *)c->sums,
                           o->volume.nz * sizeof *c->sums / sizeof(double)));
     *t = total(o, c);
     o->worthless = true; /* until it is found to be good */
@@ -311,7 +311,7 @@ tr_status tr_output_measure(tr_output *o)
     tr_comm *comm = o->comm;
     if (o->measured)
         return TR_OK;
-    TR_TRY(comm->ops->sum(comm, (double *)o->sums,
+    TR_TRY(tr_comm_gather(comm, (double *)o->sums,
                           o->spec.n_slices * sizeof *o->sums / sizeof(double)));
     o->measured = true;
     o->statistics = tr_slices_total(o->sums, o->spec.n_slices,

@@ -30,6 +30,8 @@ struct tr_output {
     size_t piece_size;
 };
 
+/* ---- output.c ---- */
+
 /* (value + add) * multiply, in place. */
 void tr_output_scale(float *values, size_t n, double add, double multiply);
 size_t tr_output_section_samples(const tr_output *o);
@@ -44,7 +46,7 @@ tr_status tr_output_close_files(tr_output *o);
 enum { TR_MOST_OUTPUTS = 3, TR_OUTPUT_FILES = 3 };
 
 /* A place among the outputs that are watched. */
-int tr_output_take_slot(void);
+int tr_output_claim_slot(void);
 void tr_output_free_slot(int slot);
 /* When a signal ends the program, these files are removed; NULL for those there are not.
  * The names stay the caller's until the slot is freed. */

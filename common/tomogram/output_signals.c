@@ -11,7 +11,7 @@ static struct {
     tr_journal *volatile journal;
 } slots[TR_MOST_OUTPUTS];
 
-int tr_output_take_slot(void)
+int tr_output_claim_slot(void)
 {
     int k = 0;
     while (k < TR_MOST_OUTPUTS && slots[k].taken)

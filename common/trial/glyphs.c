@@ -54,7 +54,7 @@ static const struct {
     {')', {0x08, 0x04, 0x02, 0x02, 0x02, 0x04, 0x08}},
 };
 
-bool tr_glyph_dot(char character, size_t column, size_t row)
+bool tr_trial_glyph_dot(char character, size_t column, size_t row)
 {
     char small = (char)tolower((unsigned char)character);
     for (size_t k = 0; k < sizeof glyphs / sizeof *glyphs; k++)

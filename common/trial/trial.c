@@ -27,7 +27,7 @@ typedef struct trial_run {
     size_t n_numbers;
     tr_trial_measure *measures; /* one per value, in numbers */
     tr_trial_weight *weights;   /* the same */
-    tr_sheet_layout layout;
+    tr_trial_sheet_layout layout;
     double *pixels;
     double updates;
 } trial_run;
@@ -115,9 +115,9 @@ static tr_status make_room(trial_run *t)
     _Static_assert(sizeof(tr_trial_weight) == 2 * sizeof(double), "two of the numbers");
     t->n_numbers += 2 * n;
     bool samples = t->spec->what == TR_TRIAL_SAMPLES;
-    t->layout = tr_sheet_plan(samples ? TR_TRIAL_SLABS : n,
-                              t->spec->what == TR_TRIAL_PITCH ? TR_TRIAL_SLABS : 1,
-                              t->geometries[0].width, highest, samples ? 1 : n);
+    t->layout = tr_trial_sheet_plan(samples ? TR_TRIAL_SLABS : n,
+                                    t->spec->what == TR_TRIAL_PITCH ? TR_TRIAL_SLABS : 1,
+                                    t->geometries[0].width, highest, samples ? 1 : n);
     t->numbers = tr_calloc("the figures", t->n_numbers, sizeof *t->numbers);
     t->measures = tr_calloc("the figures", n, sizeof *t->measures);
     t->pixels = tr_calloc("the contact sheet", t->layout.n_pixels, sizeof *t->pixels);
@@ -163,13 +163,13 @@ static void choose_columns(const trial_run *t, const tr_geometry *g, tr_trial_ey
 /* ---- a trial ---- */
 
 /* Slices on their way from the reconstruction to the eye. */
-typedef struct taker {
+typedef struct slab_sink {
     trial_run *t;
     size_t value, first; /* `first`: slice of the volume that comes as number 0 */
     tr_trial_eye eye;
-} taker;
+} slab_sink;
 
-static void put_picture(taker *w, size_t slab)
+static void put_picture(slab_sink *w, size_t slab)
 {
     trial_run *t = w->t;
     bool samples = t->spec->what == TR_TRIAL_SAMPLES;
@@ -177,13 +177,13 @@ static void put_picture(taker *w, size_t slab)
     if (!samples && t->layout.n_strips == 1 && slab != TR_TRIAL_SLABS / 2)
         return; /* the middle slab stands for all */
     size_t strip = t->layout.n_strips == 1 ? 0 : TR_TRIAL_SLABS - 1 - slab;
-    tr_sheet_put(&t->layout, panel, strip, w->eye.picture, w->eye.planes,
-                 w->eye.scratch[0], t->pixels);
+    tr_trial_sheet_put(&t->layout, panel, strip, w->eye.picture, w->eye.planes,
+                       w->eye.scratch[0], t->pixels);
 }
 
-static tr_status take(void *self, size_t slice, size_t n, const float *planes)
+static tr_status put_slices(void *self, size_t slice, size_t n, const float *planes)
 {
-    taker *w = self;
+    slab_sink *w = self;
     const trial_run *t = w->t;
     for (size_t k = 0; k < n; k++)
         for (size_t slab = 0; slab < TR_TRIAL_SLABS; slab++) {
@@ -200,7 +200,7 @@ static tr_status take(void *self, size_t slice, size_t n, const float *planes)
 
 /* Reconstruct slices [first, end) at one value, by this process alone: the trials are
  * what is shared out, so that any number of processes has work. */
-static tr_status reconstruct(trial_run *t, taker *w, size_t first, size_t end)
+static tr_status reconstruct(trial_run *t, slab_sink *w, size_t first, size_t end)
 {
     tr_job job = t->run->volumes[0].job;
     const tr_method *method = t->run->command.method;
@@ -215,8 +215,8 @@ static tr_status reconstruct(trial_run *t, taker *w, size_t first, size_t end)
                                        .n_slices = end - first,
                                        .type = TR_FLOAT32,
                                        .multiply = 1.0,
-                                       .take = take,
-                                       .taker = w};
+                                       .sink = put_slices,
+                                       .sink_self = w};
     void *plan = NULL;
     tr_status status = tr_output_open(job.comm, &job.output_spec, &job.output);
     if (status == TR_OK)
@@ -235,7 +235,7 @@ static tr_status reconstruct(trial_run *t, taker *w, size_t first, size_t end)
     return status;
 }
 
-static tr_status reconstruct_slabs(trial_run *t, taker *w)
+static tr_status reconstruct_slabs(trial_run *t, slab_sink *w)
 {
     const tr_geometry *g = &t->geometries[w->value];
     size_t n = t->slab_slices;
@@ -253,7 +253,7 @@ static tr_status try_value(trial_run *t, size_t k)
 {
     TR_ASSERT(t->geometries);
     const tr_geometry *g = &t->geometries[k];
-    taker w = {.t = t, .value = k};
+    slab_sink w = {.t = t, .value = k};
     tr_status status = tr_trial_eye_new(g->width, g->thickness, &w.eye);
     if (status == TR_OK) {
         choose_columns(t, g, &w.eye);
@@ -337,8 +337,8 @@ static tr_status try_all(trial_run *t)
         return TR_OK;
     }
     TR_TRY(comm->ops->agree(comm, try_share(t)));
-    TR_TRY(comm->ops->sum(comm, t->numbers, t->n_numbers));
-    TR_TRY(comm->ops->sum(comm, t->pixels, t->layout.n_pixels));
+    TR_TRY(tr_comm_gather(comm, t->numbers, t->n_numbers));
+    TR_TRY(tr_comm_gather(comm, t->pixels, t->layout.n_pixels));
     TR_TRY(comm->ops->agree(comm, comm->rank == 0 ? finish(t) : TR_OK));
     tr_info("everything took %.2f s", tr_now() - start);
     return TR_OK;

@@ -42,7 +42,7 @@ tr_status tr_trial_find_extent(const tr_trial_measure *m, size_t slab,
     return TR_OK;
 }
 
-static void set_marks(tr_sheet_panel *panel, size_t strip, const tr_trial_extent *e,
+static void set_marks(tr_trial_sheet_panel *panel, size_t strip, const tr_trial_extent *e,
                       size_t planes)
 {
     panel->marked = true;
@@ -83,7 +83,7 @@ static tr_status find_share(const tr_trial_measure *m, const tr_trial_extent *e,
 }
 
 static tr_status print_shares(const tr_trial_findings *f, const tr_trial_extent *e,
-                              double needed, tr_sheet_panel *panels)
+                              double needed, tr_trial_sheet_panel *panels)
 {
     const tr_trial_spec *spec = f->spec;
     const tr_trial_measure *m = &f->measures[spec->n - 1];
@@ -100,7 +100,7 @@ static tr_status print_shares(const tr_trial_findings *f, const tr_trial_extent 
     return TR_OK;
 }
 
-tr_status tr_trial_say_thickness(const tr_trial_findings *f, tr_sheet_panel *panels)
+tr_status tr_trial_say_thickness(const tr_trial_findings *f, tr_trial_sheet_panel *panels)
 {
     size_t last = f->spec->n - 1;
     double bin = (double)f->options->bin;
@@ -135,7 +135,7 @@ tr_status tr_trial_say_thickness(const tr_trial_findings *f, tr_sheet_panel *pan
 
 /* ---- z-shift ---- */
 
-tr_status tr_trial_say_z_shift(const tr_trial_findings *f, tr_sheet_panel *panels)
+tr_status tr_trial_say_z_shift(const tr_trial_findings *f, tr_trial_sheet_panel *panels)
 {
     const tr_trial_spec *spec = f->spec;
     double bin = (double)f->options->bin, least = INFINITY, suggested = 0.0;
@@ -199,7 +199,7 @@ static tr_status find_slope(const tr_trial_findings *f, slope *s)
     return TR_OK;
 }
 
-tr_status tr_trial_say_samples(const tr_trial_findings *f, tr_sheet_panel *panels)
+tr_status tr_trial_say_samples(const tr_trial_findings *f, tr_trial_sheet_panel *panels)
 {
     static const char *const names[] = {"bottom", "middle", "top"};
     double bin = (double)f->options->bin;

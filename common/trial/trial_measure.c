@@ -59,8 +59,9 @@ static void box_columns(const float *in, size_t width, size_t height, size_t sid
     }
 }
 
-void tr_band_pass(const float *plane, size_t width, size_t height, size_t small,
-                  size_t large_x, size_t large_z, float *const scratch[2], float *out)
+void tr_trial_band_pass(const float *plane, size_t width, size_t height, size_t small,
+                        size_t large_x, size_t large_z, float *const scratch[2],
+                        float *out)
 {
     box_rows(plane, width, height, small, scratch[0]);
     box_columns(scratch[0], width, height, small, out);
@@ -100,8 +101,8 @@ static void columns_of(const tr_trial_eye *eye, size_t third, size_t *from, size
 
 static void measure_sharpness(tr_trial_eye *eye, size_t unit, const float *plane)
 {
-    tr_band_pass(plane, eye->width, eye->planes, SHARP_SIDE, SHARP_LARGE, SHARP_LARGE,
-                 eye->scratch, eye->band);
+    tr_trial_band_pass(plane, eye->width, eye->planes, SHARP_SIDE, SHARP_LARGE,
+                       SHARP_LARGE, eye->scratch, eye->band);
     for (size_t third = 0; third < TR_TRIAL_THIRDS; third++) {
         double squares = 0.0, fourths = 0.0;
         size_t from, end;
@@ -134,8 +135,8 @@ static void mend_ends(double *profile, size_t n, size_t reach)
 static void measure_flatness(tr_trial_eye *eye, size_t unit)
 {
     size_t large = (11 * eye->flat_side / 3) | 1;
-    tr_band_pass(eye->part, eye->width, eye->planes, eye->flat_side, large, 1,
-                 eye->scratch, eye->band);
+    tr_trial_band_pass(eye->part, eye->width, eye->planes, eye->flat_side, large, 1,
+                       eye->scratch, eye->band);
     for (size_t third = 0; third < TR_TRIAL_THIRDS; third++) {
         size_t from, end;
         columns_of(eye, third, &from, &end);

@@ -12,8 +12,9 @@ size_t tr_trial_flat_side(size_t columns);
 /* out = plane[height][width] averaged over boxes of `small` x `small`, minus the same
  * averaged over boxes of large_x x large_z more; edges are repeated. Sides are odd; 1 is
  * no average. scratch[2] are as large as the plane; no buffer may be another. */
-void tr_band_pass(const float *plane, size_t width, size_t height, size_t small,
-                  size_t large_x, size_t large_z, float *const scratch[2], float *out);
+void tr_trial_band_pass(const float *plane, size_t width, size_t height, size_t small,
+                        size_t large_x, size_t large_z, float *const scratch[2],
+                        float *out);
 
 /* Where the slices of a trial are measured, and what is found. */
 typedef struct tr_trial_eye {

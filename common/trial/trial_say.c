@@ -83,7 +83,7 @@ static bool doubt(const tr_trial_spec *spec, tr_trial_kind kind,
     return true;
 }
 
-static tr_status say_sweep(const tr_trial_findings *f, tr_sheet_panel *panels)
+static tr_status say_sweep(const tr_trial_findings *f, tr_trial_sheet_panel *panels)
 {
     const tr_trial_spec *spec = f->spec;
     tr_trial_kind kind = kind_of(spec->what);
@@ -113,7 +113,7 @@ static tr_status say_sweep(const tr_trial_findings *f, tr_sheet_panel *panels)
 
 /* No figure knows which smoothness a user wants: the weights and what they leave of the
  * views, and which one the program would take. */
-static tr_status say_lambda(const tr_trial_findings *f, tr_sheet_panel *panels)
+static tr_status say_lambda(const tr_trial_findings *f, tr_trial_sheet_panel *panels)
 {
     tr_info("%12s%14s%14s%s", "lambda", "times", "residual",
             f->sigma > 0.0 ? "   of the noise" : "");
@@ -158,11 +158,11 @@ static void title_of(const tr_trial_findings *f, char *title, size_t size)
                  tr_trial_unit(spec->what), first, first + f->slab_slices - 1);
 }
 
-static void label_panels(const tr_trial_findings *f, tr_sheet_panel *panels)
+static void label_panels(const tr_trial_findings *f, tr_trial_sheet_panel *panels)
 {
     static const char *const slabs[] = {"top", "middle", "bottom"};
     for (size_t k = 0; k < f->layout->n_panels; k++) {
-        tr_sheet_panel *p = &panels[k];
+        tr_trial_sheet_panel *p = &panels[k];
         bool samples = f->spec->what == TR_TRIAL_SAMPLES;
         p->height = f->geometries[samples ? 0 : k].thickness;
         if (!samples) {
@@ -178,7 +178,7 @@ static void label_panels(const tr_trial_findings *f, tr_sheet_panel *panels)
 
 tr_status tr_trial_say(const tr_trial_findings *f)
 {
-    tr_sheet_panel *panels =
+    tr_trial_sheet_panel *panels =
         tr_calloc("the contact sheet", f->layout->n_panels, sizeof *panels);
     if (!panels)
         return TR_ERR_MEMORY;
@@ -192,7 +192,7 @@ tr_status tr_trial_say(const tr_trial_findings *f)
         : f->spec->what == TR_TRIAL_Z_SHIFT   ? tr_trial_say_z_shift(f, panels)
                                               : say_sweep(f, panels);
     if (status == TR_OK)
-        status = tr_sheet_write(f->layout, panels, f->pixels, title, f->path);
+        status = tr_trial_sheet_write(f->layout, panels, f->pixels, title, f->path);
     free(panels);
     return status;
 }

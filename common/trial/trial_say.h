@@ -22,7 +22,7 @@ typedef struct tr_trial_findings {
     const tr_trial_weight *weights;   /* [spec->n]; 0 where there is none */
     double sigma;                     /* of the views' noise, or 0 */
     const tr_geometry *geometries;    /* [spec->n] */
-    const tr_sheet_layout *layout;
+    const tr_trial_sheet_layout *layout;
     const double *pixels;
     size_t slab_slices;
     const size_t *slab_first;
@@ -45,11 +45,11 @@ TR_CHECKED tr_status tr_trial_find_extent(const tr_trial_measure *measure, size_
 
 /* The same three steps for those: print and fill in the panels' marks and frame. */
 TR_CHECKED tr_status tr_trial_say_samples(const tr_trial_findings *f,
-                                          tr_sheet_panel *panels);
+                                          tr_trial_sheet_panel *panels);
 TR_CHECKED tr_status tr_trial_say_thickness(const tr_trial_findings *f,
-                                            tr_sheet_panel *panels);
+                                            tr_trial_sheet_panel *panels);
 TR_CHECKED tr_status tr_trial_say_z_shift(const tr_trial_findings *f,
-                                          tr_sheet_panel *panels);
+                                          tr_trial_sheet_panel *panels);
 
 /* Whether a specimen stands out in this measure; else says so. */
 TR_CHECKED tr_status tr_trial_stands_out(const tr_trial_measure *measure, bool level,

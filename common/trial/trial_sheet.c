@@ -29,31 +29,31 @@ static const colour paper = {{28, 28, 32}}, ink = {{235, 235, 235}},
 
 /* ---- layout ---- */
 
-static size_t panel_width(const tr_sheet_layout *l)
+static size_t panel_width(const tr_trial_sheet_layout *l)
 {
     return l->strip_width * l->enlarge + 2 * MARGIN;
 }
 
-static size_t strip_step(const tr_sheet_layout *l)
+static size_t strip_step(const tr_trial_sheet_layout *l)
 {
     return l->strip_height * l->enlarge + GAP;
 }
 
-static size_t panel_height(const tr_sheet_layout *l)
+static size_t panel_height(const tr_trial_sheet_layout *l)
 {
     return l->n_strips * strip_step(l) - GAP + LINE + 2 * MARGIN;
 }
 
-tr_sheet_layout tr_sheet_plan(size_t n_panels, size_t n_strips, size_t width,
-                              size_t height, size_t most_columns)
+tr_trial_sheet_layout tr_trial_sheet_plan(size_t n_panels, size_t n_strips, size_t width,
+                                          size_t height, size_t most_columns)
 {
-    tr_sheet_layout l = {.n_panels = n_panels,
-                         .n_strips = n_strips,
-                         .columns = 1,
-                         .width = width,
-                         .height = height,
-                         .shrink = 1,
-                         .enlarge = 1};
+    tr_trial_sheet_layout l = {.n_panels = n_panels,
+                               .n_strips = n_strips,
+                               .columns = 1,
+                               .width = width,
+                               .height = height,
+                               .shrink = 1,
+                               .enlarge = 1};
     double scale = 0.0;
     for (size_t columns = 1; columns <= n_panels && columns <= most_columns; columns++) {
         size_t rows = (n_panels + columns - 1) / columns;
@@ -77,13 +77,13 @@ tr_sheet_layout tr_sheet_plan(size_t n_panels, size_t n_strips, size_t width,
 }
 
 /* Rows of the layout's strip below a strip of so many voxels. */
-static size_t rows_below(const tr_sheet_layout *l, size_t height)
+static size_t rows_below(const tr_trial_sheet_layout *l, size_t height)
 {
     return (l->strip_height - tr_picture_side(height, l->shrink)) / 2;
 }
 
-void tr_sheet_put(const tr_sheet_layout *l, size_t panel, size_t strip,
-                  const float *plane, size_t height, float *scratch, double *pixels)
+void tr_trial_sheet_put(const tr_trial_sheet_layout *l, size_t panel, size_t strip,
+                        const float *plane, size_t height, float *scratch, double *pixels)
 {
     size_t rows = tr_picture_side(height, l->shrink), below = rows_below(l, height);
     size_t n = l->strip_width * l->strip_height;
@@ -115,7 +115,7 @@ static void write_text(const canvas *c, size_t x, size_t y, const char *text, co
     for (; *text; text++, x += TR_GLYPH_ADVANCE * LETTER)
         for (size_t row = 0; row < TR_GLYPH_HEIGHT; row++)
             for (size_t column = 0; column < TR_GLYPH_WIDTH; column++)
-                if (tr_glyph_dot(*text, column, row))
+                if (tr_trial_glyph_dot(*text, column, row))
                     fill(c, x + column * LETTER, y + row * LETTER, LETTER, LETTER, with);
 }
 
@@ -128,7 +128,7 @@ static void draw_frame(const canvas *c, size_t x, size_t y, size_t width, size_t
 }
 
 /* Short lines on both sides of a strip, at so many voxels from its lowest row. */
-static void draw_mark(const canvas *c, const tr_sheet_layout *l, size_t x, size_t y,
+static void draw_mark(const canvas *c, const tr_trial_sheet_layout *l, size_t x, size_t y,
                       size_t height, double voxels)
 {
     double rows = (double)rows_below(l, height) + voxels / (double)l->shrink;
@@ -141,14 +141,15 @@ static void draw_mark(const canvas *c, const tr_sheet_layout *l, size_t x, size_
 
 /* The rows [*first, *end), from the top, of a layout's strip that hold one of so many
  * voxels. */
-static void rows_of(const tr_sheet_layout *l, size_t height, size_t *first, size_t *end)
+static void rows_of(const tr_trial_sheet_layout *l, size_t height, size_t *first,
+                    size_t *end)
 {
     *end = l->strip_height - rows_below(l, height);
     *first = *end - tr_picture_side(height, l->shrink);
 }
 
-static void draw_strip(const canvas *c, const tr_sheet_layout *l, size_t x, size_t y,
-                       size_t height, const uint8_t *grey)
+static void draw_strip(const canvas *c, const tr_trial_sheet_layout *l, size_t x,
+                       size_t y, size_t height, const uint8_t *grey)
 {
     size_t first, end;
     rows_of(l, height, &first, &end);
@@ -160,8 +161,8 @@ static void draw_strip(const canvas *c, const tr_sheet_layout *l, size_t x, size
         }
 }
 
-static void draw_panel(const canvas *c, const tr_sheet_layout *l, size_t k,
-                       const tr_sheet_panel *panel, const uint8_t *grey)
+static void draw_panel(const canvas *c, const tr_trial_sheet_layout *l, size_t k,
+                       const tr_trial_sheet_panel *panel, const uint8_t *grey)
 {
     size_t x = MARGIN + k % l->columns * panel_width(l);
     size_t y = TITLE + MARGIN + k / l->columns * panel_height(l);
@@ -179,8 +180,9 @@ static void draw_panel(const canvas *c, const tr_sheet_layout *l, size_t k,
 }
 
 /* As floats; NaN, which decides no contrast, where there is nothing. */
-static void copy_pixels(const tr_sheet_layout *l, const tr_sheet_panel *panels,
-                        const double *pixels, float *values)
+static void copy_pixels(const tr_trial_sheet_layout *l,
+                        const tr_trial_sheet_panel *panels, const double *pixels,
+                        float *values)
 {
     for (size_t i = 0; i < l->n_pixels; i++) {
         size_t row = i / l->strip_width % l->strip_height, first, end;
@@ -190,8 +192,9 @@ static void copy_pixels(const tr_sheet_layout *l, const tr_sheet_panel *panels,
     }
 }
 
-tr_status tr_sheet_write(const tr_sheet_layout *l, const tr_sheet_panel *panels,
-                         const double *pixels, const char *title, const char *path)
+tr_status tr_trial_sheet_write(const tr_trial_sheet_layout *l,
+                               const tr_trial_sheet_panel *panels, const double *pixels,
+                               const char *title, const char *path)
 {
     size_t rows = (l->n_panels + l->columns - 1) / l->columns;
     canvas c = {.width = l->columns * panel_width(l),

@@ -1,54 +1,15 @@
-/* Which series, angles and tilt.com a folder offers, and the names that go with a
- * series. Declared in options.h. */
 #include <dirent.h>
 #include <errno.h>
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "formats/alignment.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/views/discover.h"
-
-static bool is_file(const char *path)
-{
-    struct stat status;
-    return stat(path, &status) == 0 && S_ISREG(status.st_mode);
-}
-
-static bool is_same_file(const char *a, const char *b)
-{
-    struct stat status_a, status_b;
-    return stat(a, &status_a) == 0 && stat(b, &status_b) == 0 &&
-           status_a.st_dev == status_b.st_dev && status_a.st_ino == status_b.st_ino;
-}
-
-/* The length of text without `ending`, if it has that ending and something before it. */
-static size_t length_without(const char *text, size_t length, const char *ending)
-{
-    size_t n = strlen(ending);
-    return length > n && strncmp(text + length - n, ending, n) == 0 ? length - n : length;
-}
-
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
-/* The length of a file's name without .gz, its extension, and, if asked, _ali. */
-static size_t stem_length(const char *name, bool drop_ali)
-{
-    size_t length = length_without(name, strlen(name), ".gz");
-    for (size_t i = length; i-- > 1;)
-        if (name[i] == '.') {
-            length = i;
-            break;
-        }
-    return drop_ali ? length_without(name, length, "_ali") : length;
-}
+#include "common/views/series_name.h"
+#include "common/views/sidecars.h"
 
 static bool matches(const char *name, const char *const *patterns)
 {
@@ -58,62 +19,14 @@ static bool matches(const char *name, const char *const *patterns)
     return false;
 }
 
-bool tr_is_aligned_name(const char *series)
-{
-    static const char *const patterns[] = {"*_ali.mrc", "*_ali.hdf", "*.ali", NULL};
-    return matches(base_name(series), patterns);
-}
-
-/* Whether the file is there and can be meant. Alignments are for raw series. A STAR
- * file may be about anything, and one that nobody named leads to no other file. */
-static bool can_be_tilts(const char *path, const char *series, const char *ending)
-{
-    if (strcmp(ending, ".aln") != 0 && strcmp(ending, ".star") != 0)
-        return is_file(path);
-    return is_file(path) && !tr_is_aligned_name(series) && tr_alignment_probe_alone(path);
-}
-
-tr_status tr_find_tilts(const char *series, char **tilts)
-{
-    /* Aligned angles before raw ones; each after the name, the stem, the stem less _ali.
-     */
-    static const char *const endings[] = {".tlt",      ".rawtlt", ".mdoc", ".st.mdoc",
-                                          ".mrc.mdoc", ".aln",    ".star"};
-    const char *name = base_name(series);
-    size_t folder = (size_t)(name - series);
-    *tilts = NULL;
-    for (size_t e = 0; e < sizeof endings / sizeof *endings; e++) {
-        size_t lengths[] = {strlen(name), stem_length(name, false),
-                            stem_length(name, true)};
-        for (size_t l = 0; l < 3; l++) {
-            char *path = tr_format_string("%.*s%s", (int)(folder + lengths[l]), series,
-                                          endings[e]);
-            if (!path)
-                return TR_ERR_MEMORY;
-            if (can_be_tilts(path, series, endings[e])) {
-                *tilts = path;
-                return TR_OK;
-            }
-            free(path);
-        }
-    }
-    return TR_OK;
-}
-
-char *tr_default_output(const char *series)
-{
-    const char *name = base_name(series);
-    return tr_format_string("%.*s_rec.mrc", (int)stem_length(name, true), name);
-}
-
 /* ---- the folder ---- */
 
 static int is_series(const struct dirent *entry)
 {
     static const char *const volumes[] = {"*_rec.*", "*.rec", NULL};
-    static const char *const raw[] = {"*.st", "*.hdf", "*.h5", "*.mrc", "*.mrcs", NULL};
-    return (tr_is_aligned_name(entry->d_name) || matches(entry->d_name, raw)) &&
-           !matches(entry->d_name, volumes);
+    static const char *const images[] = {"*.ali", "*.st",   "*.hdf", "*.h5",
+                                         "*.mrc", "*.mrcs", NULL};
+    return matches(entry->d_name, images) && !matches(entry->d_name, volumes);
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b)
@@ -128,7 +41,14 @@ static char *join(const char *folder, const char *name)
 }
 
 /* Kinds of candidates; the first kind that is there wins. */
-enum { ALIGNED_WITH_ANGLES, ALIGNED, RAW_WITH_ANGLES, WITHOUT_ANGLES, N_KINDS };
+enum {
+    ALIGNED_WITH_ANGLES,
+    ALIGNED,
+    DERIVED_WITH_ANGLES,
+    RAW_WITH_ANGLES,
+    WITHOUT_ANGLES,
+    N_KINDS
+};
 
 /* The names of one kind of candidates, for a message. */
 typedef struct kind {
@@ -139,8 +59,8 @@ typedef struct kind {
 
 static tr_status add_candidate(kind *k, const char *path)
 {
-    char *names = k->names ? tr_format_string("%s, %s", k->names, base_name(path))
-                           : tr_strdup(base_name(path));
+    char *names = k->names ? tr_format_string("%s, %s", k->names, tr_base_name(path))
+                           : tr_strdup(tr_base_name(path));
     char *last = tr_strdup(path);
     free(k->names);
     free(k->last);
@@ -163,7 +83,7 @@ static tr_status read_com(const char *folder, folder_com *found)
     if (!path)
         return TR_ERR_MEMORY;
     tr_status status = TR_OK;
-    if (is_file(path)) {
+    if (tr_is_file(path)) {
         status = tr_imod_com_read(path, &found->com);
         if (status == TR_OK) {
             found->path = path;
@@ -185,27 +105,32 @@ static void free_com(folder_com *found)
 
 static bool com_is_about(const folder_com *found, const char *series)
 {
-    return found->path && found->com.input && is_same_file(found->com.input, series);
+    return found->path && found->com.input && tr_is_same_file(found->com.input, series);
 }
 
 /* Whether tilt.com gives the series' angles. */
 static bool com_has_tilts(const folder_com *found, const char *series)
 {
     return com_is_about(found, series) && found->com.tilt_file &&
-           is_file(found->com.tilt_file);
+           tr_is_file(found->com.tilt_file);
 }
 
 static tr_status sort_in(const char *path, const folder_com *com, kind *kinds)
 {
-    if (!is_file(path))
+    if (!tr_is_file(path))
         return TR_OK;
-    char *tilts;
-    TR_TRY(tr_find_tilts(path, &tilts));
-    bool has_angles = tilts || com_has_tilts(com, path);
-    free(tilts);
-    if (tr_is_aligned_name(path))
-        return add_candidate(&kinds[has_angles ? ALIGNED_WITH_ANGLES : ALIGNED], path);
-    return add_candidate(&kinds[has_angles ? RAW_WITH_ANGLES : WITHOUT_ANGLES], path);
+    tr_sidecars beside;
+    bool aligned = tr_is_aligned_name(path);
+    tr_status status = tr_sidecars_find(path, aligned, &beside);
+    bool angles = beside.angles || com_has_tilts(com, path);
+    tr_sidecars_free(&beside);
+    TR_TRY(status);
+    int k = angles ? RAW_WITH_ANGLES : WITHOUT_ANGLES;
+    if (aligned && tr_is_derived_name(path))
+        k = angles ? DERIVED_WITH_ANGLES : WITHOUT_ANGLES;
+    else if (aligned)
+        k = angles ? ALIGNED_WITH_ANGLES : ALIGNED;
+    return add_candidate(&kinds[k], path);
 }
 
 /* The folder in a message. */
@@ -238,17 +163,15 @@ static tr_status sort_candidates(const char *folder, const folder_com *com, kind
 static tr_status nothing_found(const char *folder, const kind *without_angles)
 {
     if (without_angles->n > 0)
-        return tr_fail(
-            TR_ERR_USAGE,
-            "no angles (.tlt, .rawtlt, .mdoc, .aln, .star of the same name, "
-            "or tilt.com) for any file in %s: %s; name one: tiltrec-mpi SERIES, with its "
-            "angles: --tilts FILE",
-            spoken(folder), without_angles->names);
+        return tr_fail(TR_ERR_USAGE,
+                       "no angles (of the same name:%s; or tilt.com) for any file in %s: "
+                       "%s; name one: tiltrec-mpi SERIES, with its angles: --tilts FILE",
+                       TR_ANGLE_ENDINGS, spoken(folder), without_angles->names);
     return tr_fail(TR_ERR_USAGE,
                    "no tilt series in %s: looked for *_ali.mrc and *.ali, then *.st, "
-                   "*.hdf, *.h5, *.mrc and *.mrcs with a .tlt, .rawtlt, .mdoc, .aln or "
-                   ".star of the same name; name one: tiltrec-mpi SERIES",
-                   spoken(folder));
+                   "*.hdf, *.h5, *.mrc and *.mrcs with angles of the same name (%s ); "
+                   "name one: tiltrec-mpi SERIES",
+                   spoken(folder), TR_ANGLE_ENDINGS);
 }
 
 static tr_status take(const char *series, const folder_com *com, tr_discovery *found)
@@ -259,8 +182,6 @@ static tr_status take(const char *series, const folder_com *com, tr_discovery *f
         if (!found->imod_com)
             return TR_ERR_MEMORY;
     }
-    if (!com_has_tilts(com, series))
-        TR_TRY(tr_find_tilts(series, &found->tilts));
     return found->series ? TR_OK : TR_ERR_MEMORY;
 }
 
@@ -302,7 +223,6 @@ tr_status tr_discover(const char *folder, tr_discovery *found)
 void tr_discovery_free(tr_discovery *found)
 {
     free(found->series);
-    free(found->tilts);
     free(found->imod_com);
     memset(found, 0, sizeof *found);
 }

@@ -31,6 +31,7 @@ typedef struct tr_view_facts {
     double bad;  /* pixels that are NaN or infinite */
     /* From (column, row) delivered to the prepared view; NULL: they are the same. */
     const double *map;
+    size_t columns;     /* that are delivered */
     const double *fill; /* beyond the view's edges; NULL: its edge repeats */
 } tr_view_facts;
 
@@ -62,7 +63,7 @@ typedef struct tr_view_step {
     size_t (*factor)(const tr_view_params *params);
 
     /* Rows row .. row + n_rows - 1 of what becomes of a view of nx x ny pixels, to
-     * out[n_rows][nx], from a window of it. */
+     * out[n_rows][view->columns], from a window of it. */
     tr_window_2d (*window)(const tr_view_facts *view, size_t nx, size_t ny, long row,
                            size_t n_rows);
     void (*rows)(const tr_view_facts *view, const float *source,

@@ -53,32 +53,6 @@ void tr_views_free(tr_views *views)
 
 /* ---- from files ---- */
 
-static tr_status read_mdoc(const char *path, size_t n_sections, tr_views *views)
-{
-    tr_mdoc mdoc;
-    TR_TRY(tr_mdoc_read_tilts(path, n_sections, &mdoc));
-    for (size_t k = 0; k < views->n; k++) {
-        tr_view *view = &views->view[k];
-        view->tilt = mdoc.tilt[view->section];
-        view->exposure = mdoc.dose[view->section];
-        view->prior_exposure = mdoc.prior_dose[view->section];
-    }
-    tr_mdoc_free(&mdoc);
-    return TR_OK;
-}
-
-tr_status tr_views_read_tilts(const char *path, size_t n_sections, tr_views *views)
-{
-    if (tr_mdoc_probe(path))
-        return read_mdoc(path, n_sections, views);
-    double *angles = tr_calloc("the tilt angles", n_sections, sizeof *angles);
-    tr_status status = angles ? tr_angles_read(path, n_sections, angles) : TR_ERR_MEMORY;
-    for (size_t k = 0; status == TR_OK && k < views->n; k++)
-        views->view[k].tilt = angles[views->view[k].section];
-    free(angles);
-    return status;
-}
-
 tr_status tr_views_read_xtilts(const char *path, size_t n_sections, tr_views *views)
 {
     double *angles = tr_calloc("the x-tilts", n_sections, sizeof *angles);
@@ -90,24 +64,15 @@ tr_status tr_views_read_xtilts(const char *path, size_t n_sections, tr_views *vi
     return status;
 }
 
-tr_status tr_views_read_transforms(const char *path, size_t n_sections, tr_views *views)
+void tr_views_take_angles(const tr_alignment *a, tr_views *views)
 {
-    tr_transform *all = tr_calloc("the transforms", n_sections, sizeof *all);
-    tr_status status = all ? tr_transforms_read(path, n_sections, all) : TR_ERR_MEMORY;
-    for (size_t k = 0; status == TR_OK && k < views->n; k++)
-        views->view[k].transform = all[views->view[k].section];
-    views->has_transforms = views->has_transforms || status == TR_OK;
-    free(all);
-    return status;
-}
-
-void tr_views_take_alignment(const tr_alignment *a, tr_views *views)
-{
+    TR_ASSERT(a->tilt);
     for (size_t k = 0; k < views->n; k++) {
         tr_view *view = &views->view[k];
         view->tilt = a->tilt[view->section];
         if (a->xtilt)
             view->xtilt = a->xtilt[view->section];
+        view->exposure = a->exposure[view->section];
         view->prior_exposure = a->prior_exposure[view->section];
         view->ctf = a->ctf[view->section];
     }

@@ -29,22 +29,15 @@ TR_CHECKED tr_status tr_views_select(const tr_views *from, const size_t *which, 
 TR_CHECKED tr_status tr_views_copy(const tr_views *from, tr_views *views);
 void tr_views_free(tr_views *views);
 
-/* Fill in what a file says of the views, each found by its section; n_sections is how
- * many the series has. Errors are those of the file's reader, in formats/.
- *
- * Angles of any file that tr_angles_read takes; of an mdoc also both exposures. */
-TR_CHECKED tr_status tr_views_read_tilts(const char *path, size_t n_sections,
-                                         tr_views *views);
-/* IMOD's .xtilt, which it subtracts from the pitch. */
+/* IMOD's .xtilt, which it subtracts from the pitch; n_sections is how many views the
+ * series has. Errors: those of tr_angles_read. */
 TR_CHECKED tr_status tr_views_read_xtilts(const char *path, size_t n_sections,
                                           tr_views *views);
-/* An .xf. */
-TR_CHECKED tr_status tr_views_read_transforms(const char *path, size_t n_sections,
-                                              tr_views *views);
 
-/* Tilt and, unless the file has none, x-tilt, prior exposure and CTF of an alignment; and
- * its transforms, which it must have. */
-void tr_views_take_alignment(const tr_alignment *alignment, tr_views *views);
+/* What a file says of the views, each found by its section: the angles, which it must
+ * have, and with them x-tilts, exposures and CTF; and the transforms, which it must have.
+ */
+void tr_views_take_angles(const tr_alignment *alignment, tr_views *views);
 void tr_views_take_transforms(const tr_alignment *alignment, tr_views *views);
 
 #endif

@@ -1,6 +1,6 @@
 /* The projector of what lies outside the field for rays that leave their row
  * (outer_coupled_body.h): each lane has its own steps, and its own pixels. Part of
- * cpu_project.c, to be compiled for every instruction set. */
+ * project.c, to be compiled for every instruction set. */
 #include "kernels/outer_coupled_body.h"
 
 /* Some lanes of one band of a view. */

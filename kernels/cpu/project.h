@@ -1,5 +1,5 @@
 /* The projectors of one instruction set. project.c is compiled once for each, with
- * TR_ISA naming it; cpu_backend.c picks one at run time. Arguments as in backend.h. */
+ * TR_ISA naming it; backend.c picks one at run time. Arguments as in backend.h. */
 #ifndef TR_CPU_PROJECT_H
 #define TR_CPU_PROJECT_H
 

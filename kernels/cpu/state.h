@@ -14,19 +14,19 @@ typedef struct tr_cpu {
 /* The filter operation of the backend table. */
 tr_status tr_cpu_filter(void *state, const tr_slab *slab, const tr_filter *filter,
                         tr_vec *p);
-/* Row and column sums of the backend table. */
+/* sums.c: row and column sums of the backend table. */
 tr_status tr_cpu_row_sums(void *state, const tr_slab *slab, const tr_subset *views,
                           tr_vec *p);
 tr_status tr_cpu_col_sums(void *state, const tr_slab *slab, const tr_subset *views,
                           tr_vec *x);
 
-/* Between a caller's arrays and vectors. */
+/* layout.c: between a caller's arrays and vectors. */
 tr_status tr_cpu_lines_from(void *state, const tr_layout *layout, const float *images,
                             tr_vec *v);
 tr_status tr_cpu_lines_to(void *state, const tr_layout *layout, const tr_vec *v, bool add,
                           float *images);
 
-/* What regularizers need, of the backend table. */
+/* regularizer.c: what regularizers need, of the backend table. */
 tr_status tr_cpu_grad(void *state, const tr_slab *slab, size_t n, const tr_vec *x,
                       const float *above, tr_vec *gx, tr_vec *gy, tr_vec *gz);
 tr_status tr_cpu_grad_adjoint(void *state, const tr_slab *slab, size_t n,

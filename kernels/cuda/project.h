@@ -1,4 +1,4 @@
-/* The projectors of the CUDA backend; private to kernels/. cuda_project.cu chooses
+/* The projectors of the CUDA backend; private to kernels/. project.cu chooses
  * between them. */
 #ifndef TR_CUDA_PROJECT_H
 #define TR_CUDA_PROJECT_H
@@ -53,7 +53,7 @@ TR_HD static inline unsigned tr_cuda_at_most(unsigned n, unsigned most)
 tr_status tr_cuda_grid(size_t blocks, dim3 *grid);
 
 /* All take the subset's views in device memory as well; vectors as in backend.h.
- * cuda_tile.cu: independent rows; backprojection without shifts, and only where no tile
+ * tile.cu: independent rows; backprojection without shifts, and only where no tile
  * needs more columns than there is room for. */
 bool tr_cuda_tile_fits(const tr_slab *s, const tr_subset *views);
 tr_status tr_cuda_tile_backproject(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
@@ -61,24 +61,24 @@ tr_status tr_cuda_tile_backproject(tr_cuda *c, const tr_slab *s, const tr_cuda_r
 /* Forward, all independent rows; adds to views of P that are 0. */
 tr_status tr_cuda_tile_project(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
                                bool shifted, const float *x, float *p);
-/* cuda_texture.cu: all rays but those of shifted, independent rows. */
+/* texture.cu: all rays but those of shifted, independent rows. */
 bool tr_cuda_texture_fits(const tr_cuda *c, const tr_slab *s);
 tr_status tr_cuda_texture_backproject(tr_cuda *c, const tr_slab *s,
                                       const tr_subset *views, const tr_cuda_rays *rays,
                                       bool general, const float *p, float *x);
-/* cuda_general.cu: coupled rays, and backprojection of shifted, independent rows. */
+/* general.cu: coupled rays, and backprojection of shifted, independent rows. */
 tr_status tr_cuda_general_backproject(tr_cuda *c, const tr_slab *s,
                                       const tr_cuda_rays *rays, bool shifted,
                                       const float *p, float *x);
 tr_status tr_cuda_general_project(tr_cuda *c, const tr_slab *s, const tr_subset *views,
                                   const tr_cuda_rays *rays, const float *x, float *p);
-/* cuda_outer.cu: the cells outside the field, independent rows, ux > 0. P += their
+/* outer.cu: the cells outside the field, independent rows, ux > 0. P += their
  * projection, or their row sums; the cells of x become the adjoint, or the sums. */
 tr_status tr_cuda_outer_project(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
                                 const float *x, float *p);
 tr_status tr_cuda_outer_backproject(tr_cuda *c, const tr_slab *s,
                                     const tr_cuda_rays *rays, const float *p, float *x);
-/* cuda_outer_coupled.cu: the first two for rays that leave their row, of any direction.
+/* outer_coupled.cu: the first two for rays that leave their row, of any direction.
  */
 tr_status tr_cuda_outer_coupled_project(tr_cuda *c, const tr_slab *s,
                                         const tr_cuda_rays *rays, const float *x,

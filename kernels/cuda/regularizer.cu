@@ -1,4 +1,4 @@
-/* What regularizers of a volume need, as in cpu_regularizer.c: no sum crosses lines. */
+/* What regularizers of a volume need, as in cpu/regularizer.c: no sum crosses lines. */
 #include "kernels/cuda/state.h"
 
 enum { THREADS = 256 };

@@ -73,7 +73,7 @@ typedef struct tr_cuda_shape {
 } tr_cuda_shape;
 tr_cuda_shape tr_cuda_lines(const tr_cuda *c, size_t lines, size_t values);
 
-/* Operations of the backend table, by file: cuda_memory.cu, */
+/* Operations of the backend table, by file: memory.cu, */
 tr_status tr_cuda_available(void *state, size_t *bytes);
 tr_status tr_cuda_reserve(void *state, size_t bytes);
 tr_status tr_cuda_alloc(void *state, size_t floats, float **data);
@@ -86,7 +86,7 @@ tr_status tr_cuda_wait(void *state);
 tr_status tr_cuda_enter(void *state, bool foreign);
 void tr_cuda_leave(void *state);
 void tr_cuda_memory_free(tr_cuda *c);
-/* cuda_project.cu, */
+/* project.cu, */
 tr_status tr_cuda_project(void *state, const tr_slab *slab, const tr_subset *views,
                           const tr_vec *x, tr_vec *p);
 tr_status tr_cuda_backproject(void *state, const tr_slab *slab, const tr_subset *views,
@@ -96,11 +96,11 @@ tr_status tr_cuda_row_sums(void *state, const tr_slab *slab, const tr_subset *vi
 tr_status tr_cuda_col_sums(void *state, const tr_slab *slab, const tr_subset *views,
                            tr_vec *x);
 void tr_cuda_texture_free(tr_cuda *c);
-/* cuda_filter.cu, */
+/* filter.cu, */
 tr_status tr_cuda_filter(void *state, const tr_slab *slab, const tr_filter *filter,
                          tr_vec *p);
 void tr_cuda_transform_free(tr_cuda *c);
-/* cuda_vectors.cu, */
+/* vectors.cu, */
 tr_status tr_cuda_fill(void *state, tr_vec *y, float value);
 tr_status tr_cuda_copy(void *state, const tr_vec *x, tr_vec *y);
 tr_status tr_cuda_axpy(void *state, float a, const tr_vec *x, tr_vec *y);
@@ -133,7 +133,7 @@ tr_status tr_cuda_lines_from(void *state, const tr_layout *layout, const float *
                              tr_vec *v);
 tr_status tr_cuda_lines_to(void *state, const tr_layout *layout, const tr_vec *v,
                            bool add, float *images);
-/* cuda_regularizer.cu. */
+/* regularizer.cu. */
 tr_status tr_cuda_grad(void *state, const tr_slab *slab, size_t n, const tr_vec *x,
                        const float *above, tr_vec *gx, tr_vec *gy, tr_vec *gz);
 tr_status tr_cuda_grad_adjoint(void *state, const tr_slab *slab, size_t n,

@@ -164,10 +164,6 @@ def test_aligned_series_is_not_aligned_again(run, raw, aligned, blobs):
     assert correlation(ours, aligned, 6) > 0.999 and "warning" not in said
 
 
-def test_axis_along_x(run, raw):
-    _, said = run(raw, {"ts.aln": aln(range(len(TILTS)), (N_U, N_V, len(TILTS)),
-                                      turn=TURN + 85)})
-    assert "not square: the tomogram keeps their 48 columns and 40 rows" in said
 
 
 SIZE = (16, 12, VIEWS)
@@ -331,8 +327,8 @@ def test_bad_star(bench, text, said):
 def test_star_without_pixel_size(bench):
     bench.text("x.star", star(star_rows(NAMES, tilts=ANGLES)))
     bench.patch(40, "<3f", 0, 0, 0)
-    bench.refused("s.mrc -t x.star", DATA, "x.star has shifts in angstroms, but s.mrc gives no "
-                  "pixel size")
+    bench.refused("s.mrc -t x.star", DATA, "x.star has shifts in angstroms, but neither it nor "
+                  "s.mrc gives a pixel size; give the one of the series with --pixel")
     bench.text("y.star", star(ROW, TWO))
     bench.refused("s.mrc -t s.tlt --transforms y.star", DATA, "y.star has no alignment")
 

@@ -1,11 +1,12 @@
 """What users type: alone in a folder, with a tilt.com, in upstream TiltRec's words."""
 import re
+import subprocess
 
 import numpy as np
 import pytest
 
 import reference
-from conftest import difference, read_mrc, write_mrc, write_series
+from conftest import ROOT, difference, read_mrc, write_mrc, write_series
 from reference import Geometry
 
 TILTS = np.array([-60, -42, -20, -5, 3, 21, 36, 47, 60])
@@ -69,26 +70,36 @@ def test_a_tilt_com_that_was_found_stays_in_its_folder(tiltrec, folder, line):
     assert names(folder) == before
 
 
-@pytest.mark.parametrize("name, axis, options, warned", [
-    ("raw.st", 85.3, [], True),
-    ("raw.st", -94.7, [], True),
-    ("raw.st", 3.0, [], False),
-    ("raw.st", 178.0, [], False),
-    ("raw.st", 85.3, ["--transforms", "raw.xf"], False),
-    ("raw_ali.mrc", 85.3, [], False),
-    ("raw.st", None, [], False),
+@pytest.mark.parametrize("name, axis, options, said", [
+    ("raw.st", 85.3, [], "refused"),  # nearer to x than to y
+    ("raw.st", -94.7, [], "refused"),
+    ("raw.st", 136.0, [], "is 136 degrees from it"),
+    ("raw.st", -11.0, [], "is -11 degrees from it"),
+    ("raw.st", 3.0, [], ""),
+    ("raw.st", 178.0, [], "mirror image"),  # the other hand
+    ("raw.st", -176.2, [], "mirror image"),  # Tomography 5: the axis is at -94
+    ("raw.st", 85.3, ["--transforms", "raw.xf"], ""),
+    ("raw.st", 85.3, ["--aligned"], ""),
+    ("raw_ali.mrc", 85.3, [], ""),
+    ("raw_tiltaligned.mrc", 85.3, [], ""),
+    ("raw.st", None, [], ""),
 ])
-def test_where_the_tilt_axis_is(tiltrec, tmp_path, views, name, axis, options, warned):
+def test_where_the_tilt_axis_is(tiltrec, tmp_path, views, name, axis, options, said):
     write_mrc(tmp_path / name, views)
     title = f"[T = Tilt axis angle = {axis}, binning = 1  spot = 8]\n" if axis else ""
     (tmp_path / "raw.mdoc").write_text(title + "".join(
         f"[ZValue = {k}]\nTiltAngle = {tilt}\n" for k, tilt in enumerate(TILTS)))
-    (tmp_path / "raw.xf").write_text("1 0 0 1 0 0\n" * len(TILTS))
-    for ranks in (None, 2) if warned else (None,):
-        said = tiltrec("--dry-run", "-T", 8, "-t", "raw.mdoc", *options, name, cwd=tmp_path,
-                       ranks=ranks).stderr
-        assert said.count(f"{axis:g} degrees from vertical") == 1 if axis else True
-        assert said.count("the tilt axis must be vertical") == warned
+    if "raw.xf" in options:
+        (tmp_path / "raw.xf").write_text("1 0 0 1 0 0\n" * len(TILTS))
+    np.savetxt(tmp_path / "raw.tlt", TILTS)  # the mdoc is heard whoever gives the angles
+    for ranks, tilts in (None, "raw.mdoc"), (2, "raw.tlt"):
+        done = tiltrec("--dry-run", "-T", 8, "-t", tilts, *options, name, cwd=tmp_path,
+                       ranks=ranks, check=False)
+        assert done.returncode == (2 if said == "refused" else 0), done.stderr
+        assert axis is None or f"{axis:g} degrees from vertical" in done.stderr
+        assert done.stderr.count("warning") == (said not in ("", "refused"))
+        assert said in done.stderr or said == "refused"
+        assert ("--aligned" in done.stderr) == (said == "refused" or "from it" in said)
 
 
 def test_several_series_are_listed(tiltrec, folder):
@@ -201,3 +212,23 @@ def test_scale_of_the_com_file_is_imods(tiltrec, folder, views, log):
     expected = (expected / mean_weight / len(TILTS) + 1.25) * 0.5
     ours = read_mrc(folder / "com_rec.mrc")
     assert difference(ours, expected) < 1e-5
+
+
+TYPES = {"FLAG": ("bool m", ""), "STRING": ("const char *m", '"X", '), "LIST": ("const char *m", '"X", '),
+         "WISH": ("const char *m", '"X", "a", '), "WORDS": ("tr_words m", '"X", "a", '),
+         "CHOICE": ("int m", '"X", "a", "a b", '), "INT": ("long m", '"X", "0", 0, 1, '),
+         "REAL": ("double m", '"X", "0", 0, 1, '), "PAIR": ("double m[2]", '"X", "0", 0, 1, '),
+         "RANGE": ("long m[2]", '"X", 0, 1, '), "BYTES": ("size_t m", '"X", 0, 1, ')}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_row_sets_a_member_of_its_type_only(tmp_path, kind):
+    """The macros of opt.h: any other member is refused by the compiler."""
+    for member in sorted({member for member, _ in TYPES.values()} | {"float m", "unsigned m"}):
+        source = tmp_path / "row.c"
+        source.write_text(f"""#include "common/options/opt.h"
+typedef struct s {{ char before; {member}; }} s;
+const tr_option row = TR_{kind}_ROW(s, m, "name", {TYPES[kind][1]}.help = "Help");""")
+        done = subprocess.run(["cc", "-std=c11", "-fsyntax-only", "-I", ROOT, source],
+                              capture_output=True, text=True)
+        assert (done.returncode == 0) == (member == TYPES[kind][0]), (member, done.stderr)

@@ -54,7 +54,7 @@ def test_output(place, output, op, what):
     arguments = OUTPUTS[output]
     name = arguments[arguments.index("-o") + 1]
     outcomes = place.sweep(SLICES, arguments, op, what, name,
-                           named=[name, "the binned series"])
+                           named=[name, "the prepared series"])
     if op in ("write", "truncate", "rename"):
         assert outcomes["failed"] and not outcomes["harmless"]
 
@@ -64,7 +64,7 @@ def test_disk_that_stays_full(place, output):
     arguments = OUTPUTS[output]
     name = arguments[arguments.index("-o") + 1]
     outcomes = place.sweep(SLICES, arguments, "write", "ENOSPC", name, onwards=True,
-                           named=[name, "the binned series"])
+                           named=[name, "the prepared series"])
     assert outcomes["failed"] > (10 if EVERY == 1 else 8) and not outcomes["harmless"]
 
 

@@ -357,6 +357,9 @@ def test_the_page(tiltrec, series, tmp_path):
     page = Page(text)
     assert "http://" not in text and "https://" not in text and "{{" not in text
     assert "<b>&\"odd" not in text and "<i>s_ali" not in text
+    for setting in (f"--thickness</th><td>{THICKNESS} pixels", "--pitch</th><td>0 degrees",
+                    "--tilt-offset</th><td>0 degrees", "--bin</th><td>1<"):
+        assert setting in text
     for part in ("sections", "convergence", "views", "frc", "geometry", "input", "times", "run"):
         assert part in page.ids
     data = read_mrc(tmp_path / name)

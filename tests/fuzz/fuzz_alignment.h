@@ -23,7 +23,7 @@ static inline int fuzz_alignment(fuzz_alignment_reader *read, const uint8_t *dat
                                       .pixel = 2.5};
     fuzz_file file = fuzz_file_make(data + 3, size - 3);
     tr_alignment a = {0};
-    (void)tr_alignment_probe(file.path);
+    (void)tr_alignment_format_of(file.path, 0);
     tr_status status = read(file.path, &series, &a);
     fuzz_check_status(status);
     FUZZ_REQUIRE(status != TR_OK || (a.n_views == series.nz && a.n_used > 0));

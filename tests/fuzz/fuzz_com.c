@@ -14,21 +14,9 @@ typedef struct com_params {
 } com_params;
 
 static const tr_option com_rows[] = {
-    {.name = "radial",
-     .type = TR_OPT_PAIR,
-     .offset = offsetof(com_params, radial),
-     .min = 0,
-     .max = 0.5},
-    {.name = "hamming-like",
-     .type = TR_OPT_REAL,
-     .offset = offsetof(com_params, hamming_like),
-     .min = 0,
-     .max = 0.499},
-    {.name = "sirt-like",
-     .type = TR_OPT_INT,
-     .offset = offsetof(com_params, sirt_like),
-     .min = 1,
-     .max = 1000},
+    TR_PAIR_ROW(com_params, radial, "radial", NULL, NULL, 0, 0.5),
+    TR_REAL_ROW(com_params, hamming_like, "hamming-like", NULL, NULL, 0, 0.499),
+    TR_INT_ROW(com_params, sirt_like, "sirt-like", NULL, NULL, 1, 1000),
 };
 
 static void apply_com(tr_imod_com *com)

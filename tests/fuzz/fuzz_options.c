@@ -15,37 +15,18 @@ typedef struct own_params {
     bool positive;
 } own_params;
 
-#define OWN_AT(field) .offset = offsetof(own_params, field)
 static const tr_option own_rows[] = {
-    {.name = "iterations",
-     .letter = 'i',
-     .type = TR_OPT_INT,
-     OWN_AT(iterations),
-     .metavar = "N",
-     .fallback = "20",
-     .min = 1,
-     .max = 100000,
-     .help = "Iterations"},
-    {.name = "relaxation",
-     .letter = 'r',
-     .type = TR_OPT_REAL,
-     OWN_AT(relaxation),
-     .metavar = "R",
-     .fallback = "0.2",
-     .min = 0,
-     .max = 2,
-     .help = "Relaxation"},
-    {.name = "cache", .type = TR_OPT_BYTES, OWN_AT(bytes), .help = "Cache"},
-    {.name = "window",
-     .type = TR_OPT_CHOICE,
-     OWN_AT(window),
-     .choices = "ramlak hamming hann",
-     .fallback = "hann",
-     .help = "Window"},
-    {.name = "positive", .letter = 'p', .type = TR_OPT_FLAG, OWN_AT(positive)},
+    TR_INT_ROW(own_params, iterations, "iterations", "N", "20", 1, 100000, .letter = 'i',
+               .help = "Iterations"),
+    TR_REAL_ROW(own_params, relaxation, "relaxation", "R", "0.2", 0, 2, .letter = 'r',
+                .help = "Relaxation"),
+    TR_BYTES_ROW(own_params, bytes, "cache", NULL, 0, 0, .help = "Cache"),
+    TR_CHOICE_ROW(own_params, window, "window", NULL, "hann", "ramlak hamming hann",
+                  .help = "Window"),
+    TR_FLAG_ROW(own_params, positive, "positive", .letter = 'p'),
 };
 static const tr_option foreign_rows[] = {
-    {.name = "lambda", .type = TR_OPT_REAL, OWN_AT(lambda), .min = 0, .max = INFINITY},
+    TR_REAL_ROW(own_params, lambda, "lambda", NULL, NULL, 0, INFINITY),
 };
 
 enum { MOST_ARGUMENTS = 64, N_GROUPS = 4 };

@@ -55,7 +55,7 @@ static tr_status show_mdoc(const char *path)
 static tr_status show_alignment(const char *path, const tr_aligned_series *series)
 {
     tr_alignment a;
-    TR_TRY(tr_alignment_read(path, series, &a));
+    TR_TRY(tr_alignment_read(path, TR_GIVES_ANGLES | TR_GIVES_TRANSFORMS, series, &a));
     for (size_t k = 0; k < a.n_views; k++) {
         if (!a.used[k])
             continue;

@@ -15,6 +15,8 @@
 
 #include "common/base/log.h"
 #include "common/views/discover.h"
+#include "common/views/series_name.h"
+#include "common/views/sidecars.h"
 
 static char start[4096]; /* the folder in which the test program was started */
 static char folder[4200];
@@ -66,13 +68,24 @@ static void assert_text(const char *text, const char *expected)
         fail_msg("%s instead of %s", text ? text : "nothing", expected);
 }
 
+/* What lies beside the series, and which of it is taken; NULL stands for none. */
+static void beside(const char *series, const char *angles, const char *transforms)
+{
+    tr_sidecars found;
+    assert_int_equal(tr_sidecars_find(series, tr_is_aligned_name(series), &found), TR_OK);
+    assert_text(found.angles ? found.angles->path : NULL, angles);
+    assert_text(found.transforms ? found.transforms->path : NULL, transforms);
+    tr_sidecars_free(&found);
+    assert_true(!found.list && !found.angles);
+}
+
 static void finds(const char *series, const char *tilts, const char *imod_com)
 {
     tr_discovery found;
     if (tr_discover(".", &found) != TR_OK)
         fail_msg("%s", tr_error());
     assert_text(found.series, series);
-    assert_text(found.tilts, tilts);
+    beside(found.series, tilts, NULL);
     assert_text(found.imod_com, imod_com);
     tr_discovery_free(&found);
     assert_null(found.series);
@@ -171,8 +184,6 @@ static void test_tilt_com(void **unused)
     finds("TS_ali.mrc", NULL, "tilt.com");
     make("TS.tlt"); /* the file that tilt.com names is missing: this one is used */
     finds("TS_ali.mrc", "TS.tlt", "tilt.com");
-    make("angles.txt");
-    finds("TS_ali.mrc", NULL, "tilt.com");
 }
 
 static void test_tilt_com_gives_angles_to_raw(void **unused)
@@ -207,30 +218,69 @@ static void test_other_folder(void **unused)
     snprintf(expected, sizeof expected, "%s/a.ali", folder);
     assert_string_equal(found.series, expected);
     snprintf(expected, sizeof expected, "%s/a.tlt", folder);
-    assert_string_equal(found.tilts, expected);
+    beside(found.series, expected, NULL);
     tr_discovery_free(&found);
 }
 
-static void test_find_tilts(void **unused)
+static void test_which_angles(void **unused)
 {
     (void)unused;
     make("TS.v2_ali.mrc");
-    char *tilts;
-    assert_int_equal(tr_find_tilts("TS.v2_ali.mrc", &tilts), TR_OK);
-    assert_null(tilts);
+    beside("TS.v2_ali.mrc", NULL, NULL);
     static const char *const better_and_better[] = {
         "TS.v2.st.mdoc", "TS.v2.mdoc", "TS.v2_ali.mrc.mdoc",
         "TS.v2.rawtlt",  "TS.v2.tlt",  "TS.v2_ali.tlt"};
     for (size_t k = 0; k < sizeof better_and_better / sizeof *better_and_better; k++) {
         make(better_and_better[k]);
-        assert_int_equal(tr_find_tilts("TS.v2_ali.mrc", &tilts), TR_OK);
-        assert_text(tilts, better_and_better[k]);
-        free(tilts);
+        beside("TS.v2_ali.mrc", better_and_better[k], NULL);
     }
-    make("b.tlt");
-    assert_int_equal(tr_find_tilts("./b.mrc.gz", &tilts), TR_OK);
-    assert_text(tilts, "./b.tlt");
-    free(tilts);
+    make("b.tlt c.TLT");
+    beside("./b.mrc.gz", "./b.tlt", NULL);
+    beside("c.st", "c.TLT", NULL);
+}
+
+/* A raw series is aligned by the first alignment of the list, whose own angles come
+ * before those of other files; an aligned one by none. */
+static void test_which_alignment(void **unused)
+{
+    (void)unused;
+    static const char aln[] = "# AreTomo Alignment / Priims bprmMn\n";
+    static const char star[] = "data_TS\nloop_\n_rlnTomoYTilt #1\n0\n";
+    make("TS.mrc TS_ali.mrc TS.mdoc");
+    write_file("TS.star", star);
+    beside("TS.mrc", "TS.star", "TS.star");
+    write_file("TS.xf", "1 0 0 1 0 0\n");
+    beside("TS.mrc", "TS.mdoc", "TS.xf"); /* has none of its own */
+    write_file("TS.aln", aln);
+    make("TS.rawtlt TS.tlt");
+    beside("TS.mrc", "TS.aln", "TS.aln");
+    static const char *const aligned[] = {
+        "TS_ali.mrc",      "TS.ali",    "TS_aln.mrc",         "TS_Aligned.st",
+        "TS_ali_bin4.mrc", "TS.preali", "TS_tiltaligned.mrc", "TS_ali.mrc.gz"};
+    for (size_t k = 0; k < sizeof aligned / sizeof *aligned; k++) {
+        assert_true(tr_is_aligned_name(aligned[k]));
+        beside(aligned[k], "TS.tlt", NULL);
+    }
+    static const char *const raw[] = {"TS.mrc",      "alignment.mrc",  "ali.mrc",
+                                      "TS_alice.st", "TS_ali_raw.mrc", "Bali.mrc",
+                                      "x_ali/TS.mrc"};
+    for (size_t k = 0; k < sizeof raw / sizeof *raw; k++)
+        assert_false(tr_is_aligned_name(raw[k]));
+    write_file("T2.star", "data_T2\nloop_\n_rlnTomoTiltSeriesStarFile #1\nx.star\n");
+    make("T2.mrc T2.rawtlt"); /* one that leads to another file was named by nobody */
+    beside("T2.mrc", "T2.rawtlt", NULL);
+}
+
+/* What was made from an aligned series comes after it. */
+static void test_derived(void **unused)
+{
+    (void)unused;
+    make("TS_ali.mrc TS_ali_bin4.mrc TS_ali_even.mrc TS.preali TS_preali.mrc TS.tlt");
+    finds("TS_ali.mrc", "TS.tlt", NULL);
+    remove("TS_ali.mrc");
+    remove("TS_ali_even.mrc");
+    remove("TS_preali.mrc");
+    finds("TS_ali_bin4.mrc", "TS.tlt", NULL);
 }
 
 static void test_default_output(void **unused)
@@ -243,6 +293,8 @@ static void test_default_output(void **unused)
         {"/data/TS_ali.mrc.gz", "TS_rec.mrc"},
         {"plain", "plain_rec.mrc"},
         {"_ali.mrc", "_ali_rec.mrc"},
+        {"TS_aligned.mrc", "TS_rec.mrc"},
+        {"TS_ali_bin4.mrc", "TS_ali_bin4_rec.mrc"},
         {"a.b/no-extension", "no-extension_rec.mrc"},
     };
     for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++) {
@@ -274,7 +326,10 @@ static void test_real_folders(void **unused)
         if (tr_discover(path, &found) != TR_OK)
             fail_msg("%s", tr_error());
         assert_string_equal(strrchr(found.series, '/') + 1, known[k][1]);
-        assert_string_equal(strrchr(found.tilts, '/') + 1, known[k][2]);
+        tr_sidecars files;
+        assert_int_equal(tr_sidecars_find(found.series, true, &files), TR_OK);
+        assert_string_equal(strrchr(files.angles->path, '/') + 1, known[k][2]);
+        tr_sidecars_free(&files);
         tr_discovery_free(&found);
     }
 }
@@ -296,7 +351,9 @@ int main(void)
         IN_FOLDER(test_tilt_com_gives_angles_to_raw),
         IN_FOLDER(test_tilt_com_of_another_series),
         IN_FOLDER(test_other_folder),
-        IN_FOLDER(test_find_tilts),
+        IN_FOLDER(test_which_angles),
+        IN_FOLDER(test_which_alignment),
+        IN_FOLDER(test_derived),
         IN_FOLDER(test_default_output),
         cmocka_unit_test(test_real_folders),
     };

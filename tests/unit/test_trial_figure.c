@@ -145,7 +145,7 @@ static void test_band_pass(void **state)
     float *const scratch[2] = {scratch0, scratch1};
     for (unsigned i = 0; i < W * H; i++)
         in[i] = (float)hash_01(i);
-    tr_band_pass(in, W, H, 3, 11, 5, scratch, out);
+    tr_trial_band_pass(in, W, H, 3, 11, 5, scratch, out);
     for (long z = 0; z < H; z++)
         for (long x = 0; x < W; x++)
             smooth[z * W + x] = (float)box_mean(in, W, H, x, z, 1, 1);

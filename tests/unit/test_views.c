@@ -96,23 +96,49 @@ static void test_select_and_copy(void **state)
     tr_views_free(&copy);
 }
 
+static tr_aligned_series series = {
+    .path = "TS_1.mrc", .nx = 32, .ny = 30, .nz = 3, .pixel = 2.0};
+
+static void take(unsigned what, tr_views *views)
+{
+    tr_alignment a;
+    assert_int_equal(tr_alignment_read(path, what, &series, &a), TR_OK);
+    if (what == TR_GIVES_ANGLES)
+        tr_views_take_angles(&a, views);
+    else
+        tr_views_take_transforms(&a, views);
+    tr_alignment_free(&a);
+}
+
+static void refuse(size_t n_views, const char *part)
+{
+    tr_alignment a;
+    tr_aligned_series other = series;
+    other.nz = n_views;
+    assert_int_equal(tr_alignment_read(path, TR_GIVES_ANGLES, &other, &a), TR_ERR_DATA);
+    assert_null(a.used);
+    assert_non_null(strstr(tr_error(), part));
+}
+
 static void test_mdoc_gives_exposures(void **state)
 {
     (void)state;
-    write_text("[ZValue = 1]\nTiltAngle = 3\nExposureDose = 2.5\nPriorRecordDose = 0\n"
+    write_text("PixelSpacing = 1.5\nTiltAxisAngle = 85\n"
+               "[ZValue = 1]\nTiltAngle = 3\nExposureDose = 2.5\nPriorRecordDose = 0\n"
                "[ZValue = 0]\nTiltAngle = -3\nExposureDose = 2.75\nPriorRecordDose = 5\n"
                "[ZValue = 2]\nTiltAngle = 6\n");
     tr_views views = two_views(0, 2);
-    assert_int_equal(tr_views_read_tilts(path, 3, &views), TR_OK);
+    take(TR_GIVES_ANGLES, &views);
     assert_true(views.view[0].tilt == -3 && views.view[1].tilt == 6);
     assert_true(views.view[0].exposure == 2.75 && views.view[0].prior_exposure == 5);
     assert_true(isnan(views.view[1].exposure) && isnan(views.view[1].prior_exposure));
-    assert_int_equal(tr_views_read_tilts(path, 4, &views), TR_ERR_DATA);
-    assert_non_null(strstr(tr_error(), "describes 3 views, but the series has 4"));
-
+    tr_alignment a;
+    assert_int_equal(tr_alignment_read(path, TR_GIVES_ANGLES, &series, &a), TR_OK);
+    assert_true(a.pixel == 1.5 && a.axis == 85 && a.n_used == 3 && !a.transforms);
+    tr_alignment_free(&a);
+    refuse(4, "describes 3 views, but the series has 4");
     write_text("[ZValue = 0]\nTiltAngle = 3\nPriorRecordDose = -1\n");
-    assert_int_equal(tr_views_read_tilts(path, 1, &views), TR_ERR_DATA);
-    assert_non_null(strstr(tr_error(), "line 3: -1 is not an exposure"));
+    refuse(1, "line 3: -1 is not an exposure");
     tr_views_free(&views);
 }
 
@@ -121,7 +147,7 @@ static void test_angles_and_transforms(void **state)
     (void)state;
     tr_views views = two_views(1, 2);
     write_text("-60\n0.5\n60\n");
-    assert_int_equal(tr_views_read_tilts(path, 3, &views), TR_OK);
+    take(TR_GIVES_ANGLES, &views);
     assert_true(views.view[0].tilt == 0.5 && views.view[1].tilt == 60);
     assert_true(isnan(views.view[0].exposure) && !views.has_xtilts);
     write_text("9\n0\n-2\n");
@@ -129,14 +155,27 @@ static void test_angles_and_transforms(void **state)
     assert_true(views.view[0].xtilt == 0 && !signbit(views.view[0].xtilt));
     assert_true(views.view[1].xtilt == 2 && views.has_xtilts);
     write_text("1 0 0 1 1 2\n1 0 0 1 3 4\n0 1 -1 0 5 6\n");
-    assert_int_equal(tr_views_read_transforms(path, 3, &views), TR_OK);
+    take(TR_GIVES_TRANSFORMS, &views);
     assert_true(views.has_transforms && views.view[0].transform.dx == 3);
     assert_true(views.view[1].transform.a12 == 1 && views.view[1].transform.dy == 6);
     tr_views_free(&views);
 }
 
-static const tr_aligned_series series = {
-    .path = "TS_1.mrc", .nx = 32, .ny = 30, .nz = 3, .pixel = 2.0};
+/* The axis of an .xf is the mean of its views', also across 180 degrees. */
+static void test_axis_of_transforms(void **state)
+{
+    (void)state;
+    tr_alignment a;
+    write_text("0 1 -1 0 0 0\n0.2 2 -2 0.2 0 0\n-0.1 1 -1 -0.1 0 0\n");
+    assert_int_equal(tr_alignment_read(path, TR_GIVES_TRANSFORMS, &series, &a), TR_OK);
+    assert_null(a.tilt);
+    assert_float_equal(a.rotation, 90, 1e-9);
+    tr_alignment_free(&a);
+    write_text("-1 0.1 -0.1 -1 0 0\n-1 0 0 -1 0 0\n-1 -0.1 0.1 -1 0 0\n");
+    assert_int_equal(tr_alignment_read(path, TR_GIVES_TRANSFORMS, &series, &a), TR_OK);
+    assert_float_equal(fabs(a.rotation), 180, 1e-9);
+    tr_alignment_free(&a);
+}
 
 static void test_star_gives_ctf_and_prior_exposure(void **state)
 {
@@ -148,9 +187,9 @@ static void test_star_gives_ctf_and_prior_exposure(void **state)
                "0 0 30000 30500 -20 0\n"
                "3 3.25 nan nan nan <NA>\n");
     tr_alignment a;
-    assert_int_equal(tr_alignment_read(path, &series, &a), TR_OK);
+    assert_int_equal(tr_alignment_read(path, TR_GIVES_ANGLES, &series, &a), TR_OK);
     tr_views views = two_views(0, 2);
-    tr_views_take_alignment(&a, &views);
+    tr_views_take_angles(&a, &views);
     const tr_ctf *c = &views.view[0].ctf;
     assert_true(views.view[0].tilt == -3 && views.view[1].tilt == 3);
     assert_true(views.view[0].prior_exposure == 6.5);
@@ -171,9 +210,9 @@ static void test_star_without_them(void **state)
                "_rlnTomoXShiftAngst #4\n_rlnTomoYShiftAngst #5\n"
                "0 1 0 0 0\n0 2 90 4 0\n5 3 0 -6 8\n");
     tr_alignment a;
-    assert_int_equal(tr_alignment_read(path, &series, &a), TR_OK);
+    assert_int_equal(tr_alignment_read(path, TR_GIVES_ANGLES, &series, &a), TR_OK);
     tr_views views = two_views(1, 2);
-    tr_views_take_alignment(&a, &views);
+    tr_views_take_angles(&a, &views);
     assert_false(views.has_transforms);
     tr_views_take_transforms(&a, &views);
     assert_true(views.has_xtilts && views.has_transforms);
@@ -191,9 +230,9 @@ static void test_aln_has_neither(void **state)
     write_text("# AreTomo Alignment / Priims bprmMn\n# RawSize = 32 30 3\n"
                "0 0 1 0 0 1 1 1 0 -3\n1 0 1 0 0 1 1 1 0 0\n2 0 1 0 0 1 1 1 0 3\n");
     tr_alignment a;
-    assert_int_equal(tr_alignment_read(path, &series, &a), TR_OK);
+    assert_int_equal(tr_alignment_read(path, TR_GIVES_ANGLES, &series, &a), TR_OK);
     tr_views views = two_views(0, 1);
-    tr_views_take_alignment(&a, &views);
+    tr_views_take_angles(&a, &views);
     assert_true(views.view[0].tilt == -3);
     assert_true(isnan(views.view[0].prior_exposure) && is_unknown(&views.view[0].ctf));
     tr_alignment_free(&a);
@@ -218,7 +257,8 @@ static void test_star_refuses(void **state)
                  "data_\nloop_\n_rlnTomoYTilt #1\n%s #2\n0 %s\n1 1\n2 1\n", bad[i].label,
                  bad[i].value);
         write_text(text);
-        assert_int_equal(tr_alignment_read(path, &series, &a), TR_ERR_DATA);
+        assert_int_equal(tr_alignment_read(path, TR_GIVES_ANGLES, &series, &a),
+                         TR_ERR_DATA);
         if (!strstr(tr_error(), bad[i].message))
             fail_msg("\"%s\" does not say \"%s\"", tr_error(), bad[i].message);
     }
@@ -275,6 +315,7 @@ int main(void)
         cmocka_unit_test(test_select_and_copy),
         cmocka_unit_test(test_mdoc_gives_exposures),
         cmocka_unit_test(test_angles_and_transforms),
+        cmocka_unit_test(test_axis_of_transforms),
         cmocka_unit_test(test_star_gives_ctf_and_prior_exposure),
         cmocka_unit_test(test_star_without_them),
         cmocka_unit_test(test_aln_has_neither),
