@@ -60,7 +60,7 @@ static tr_status add_files(const tr_inputs *in, tr_command *c)
     const char *const names[] = {com->output, com->tilt_file, com->xtilt_file};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         TR_TRY(check_inside(in, c, names[i]));
-    if (com->has_angles && !com->tilt_file && !c->options.tilts)
+    if (com->has_angles && !c->options.tilts)
         return tr_fail(TR_ERR_DATA,
                        "%s has the tilt angles in itself (ANGLES); write them into a "
                        "file, one a line, and name it with --tilts",

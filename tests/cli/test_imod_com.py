@@ -149,8 +149,10 @@ def test_what_is_no_tomogram_is_refused(tiltrec, folder, line, makes):
     assert f"with {line.split()[0]}" in done.stderr and f"tilt makes {makes}" in done.stderr
 
 
-def test_angles_in_the_com_file(tiltrec, folder):
-    com = COM.replace("TILTFILE ts.tlt", "ANGLES " + " ".join(f"{t:g}" for t in TILTS))
+@pytest.mark.parametrize("both", [True, False])
+def test_angles_in_the_com_file(tiltrec, folder, both):
+    com = COM.replace("TILTFILE ts.tlt", "ANGLES " + " ".join(f"{t:g}" for t in TILTS)
+                      + ("\nTILTFILE ts.tlt" if both else ""))
     (folder / "my.com").write_text(com)
     done = tiltrec("--imod-com", "my.com", cwd=folder, check=False)
     assert done.returncode == 1 and "(ANGLES)" in done.stderr
