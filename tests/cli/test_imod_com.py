@@ -210,3 +210,14 @@ def test_a_subset_is_about_the_centre_of_the_whole(tiltrec, folder, x0, y0):
     y = BEADS[:, 1] + N_V / 2 - .5 - y0
     seen = (y > 6) & (y < 26) & (np.abs(places[:, 0]) < 20)
     assert_in_place(volume, places[seen], n_v=N_V, first=y0)
+
+
+def test_slices_of_a_series_that_is_binned_again(tiltrec, folder):
+    """SLICE counts unbinned pixels: 16 to 79 are 8 to 39 of the series, 4 to 19 of its half."""
+    (folder / "my.com").write_text(
+        COM.replace("IMAGEBINNED 1", "IMAGEBINNED 2").replace(f"{DEPTH}", f"{2 * DEPTH}")
+        .replace("$if", "SLICE 16 79\n$if"))
+    tiltrec("--imod-com", "my.com", "--bin", 2, cwd=folder)
+    tiltrec("-t", "ts.tlt", "-T", DEPTH, "--bin", 2, "--slices", "4:19", "-o", "b.mrc",
+            "ts_ali.mrc", cwd=folder)
+    assert np.array_equal(read_mrc(folder / "out_rec.mrc"), read_mrc(folder / "b.mrc"))
