@@ -1,524 +1,301 @@
-/* IMOD's command file for tilt: option names with values, one a line, between a line
- * "$tilt -StandardInput" and the next line that begins with '$', or in a shell script
- * from "tilt -StandardInput << END" to a line END; or on the command's own line, each
- * name with a '-'. As IMOD reads them, names may be cut short where they stay clear,
- * whatever the case of letters, and what is behind a '#' is a comment. */
-#include "formats/tilt_angles.h"
-
+/* IMOD's command file for tilt, or a shell's script that runs it: the commands, the words
+ * on their lines, and the lines that they read. */
 #include <ctype.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "common/base/mem.h"
-#include "formats/text_file.h"
+#include "formats/imod_com_reader.h"
 
-/* Words put together to one string; its text is NULL while there is none. */
-typedef struct word_list {
-    char *text;
-    size_t length, room;
-} word_list;
+static const char spaces[] = " \t\r\f\v";
+static const char operators[] = "<>|;&";
 
-/* What is gathered while reading; the tables below hold offsets into it. */
-typedef struct com_reader {
-    tr_imod_com com;
-    const tr_text *text;
-    size_t tilt_line;  /* of the $tilt line, 0 before it */
-    size_t names_left; /* bare file names still expected (see begin_tilt) */
-    word_list exclude, include, not_honoured;
-    bool true_sigma;
-    long step;  /* of SLICE */
-    bool given; /* for entries whose presence nobody asks for */
-} com_reader;
+/* A command's line as a shell takes it apart. */
+typedef struct command {
+    char *words; /* one behind another, each with its end */
+    size_t n;
+    char *delimiter;    /* of the here document, or NULL */
+    bool input_in_file; /* < FILE */
+} command;
 
-typedef enum kind {
-    WHOLE, /* whole numbers */
-    REAL,
-    FLAG,
-    PATH,
-    VIEWS /* a list of view numbers */
-} kind;
+typedef struct com_file {
+    tr_text *text;
+    bool script; /* begins with #! */
+    /* the command at hand */
+    command command;
+    char *delimiter;      /* of the here document that the line at hand is in, or NULL */
+    char *later;          /* words behind -StandardInput, which count after the lines */
+    size_t n_later;       /* how many */
+    tr_com_reader reader; /* while `inside` */
+    bool inside, reads, bare, done;
+    size_t lost;       /* lines that it does not read */
+    bool dollar;       /* what follows is read by a command with a '$' before it */
+    tr_com_reader one; /* the command that makes a tomogram */
+    bool has_one;
+    char *refused; /* why the first of the others makes none, or NULL */
+} com_file;
 
-/* What is done with an option whose value does not leave the result as it is. */
-typedef enum otherwise { WARNED, REFUSED } otherwise;
+/* ---- The words of a line ---- */
 
-typedef struct com_entry {
-    const char *name;
-    kind kind;
-    size_t fewest, most; /* numbers; the missing ones of the optional are 0 */
-    size_t given;        /* where its presence is noted (bool) */
-    size_t values[3];
-} com_entry;
-
-#define AT(member) offsetof(com_reader, com.member)
-#define OWN(member) offsetof(com_reader, member)
-
-static const com_entry entries[] = {
-    {"InputProjections", PATH, 0, 0, OWN(given), {AT(input)}},
-    {"input", PATH, 0, 0, OWN(given), {AT(input)}},
-    {"OutputFile", PATH, 0, 0, OWN(given), {AT(output)}},
-    {"output", PATH, 0, 0, OWN(given), {AT(output)}},
-    {"TILTFILE", PATH, 0, 0, OWN(given), {AT(tilt_file)}},
-    {"XTILTFILE", PATH, 0, 0, OWN(given), {AT(xtilt_file)}},
-    {"THICKNESS", WHOLE, 1, 1, AT(has_thickness), {AT(thickness)}},
-    {"WIDTH", WHOLE, 1, 1, AT(has_width), {AT(width)}},
-    {"OFFSET", REAL, 1, 2, AT(has_offset), {AT(offset_angle), AT(offset_axis)}},
-    {"SHIFT", REAL, 1, 2, AT(has_shift), {AT(shift_x), AT(shift_z)}},
-    {"XAXISTILT", REAL, 1, 1, AT(has_xaxistilt), {AT(xaxistilt)}},
-    {"RADIAL", REAL, 2, 2, AT(has_radial), {AT(radial_cutoff), AT(radial_sigma)}},
-    {"FalloffIsTrueSigma", FLAG, 0, 0, OWN(true_sigma), {0}},
-    {"HammingLikeFilter", REAL, 1, 1, OWN(given), {AT(hamming_start)}},
-    {"SIRTIterations", WHOLE, 1, 1, OWN(given), {AT(sirt_iterations)}},
-    {"FakeSIRTiterations", WHOLE, 1, 1, OWN(given), {AT(fake_sirt_iterations)}},
-    {"SCALE", REAL, 2, 2, AT(has_scale), {AT(scale_add), AT(scale_multiply)}},
-    {"MODE", WHOLE, 1, 1, AT(has_mode), {AT(mode)}},
-    {"LOG", REAL, 1, 1, AT(has_log), {AT(log_base)}},
-    {"IMAGEBINNED", WHOLE, 1, 1, OWN(given), {AT(binning)}},
-    {"FULLIMAGE", WHOLE, 2, 2, AT(has_full_image), {AT(full_nx), AT(full_ny)}},
-    {"SUBSETSTART", WHOLE, 2, 2, AT(has_subset_start), {AT(subset_x), AT(subset_y)}},
-    {"SLICE", WHOLE, 2, 3, AT(has_slice), {AT(slice_first), AT(slice_last), OWN(step)}},
-    {"PARALLEL", FLAG, 0, 0, AT(parallel), {0}},
-    {"EXCLUDE", VIEWS, 0, 0, OWN(given), {OWN(exclude)}},
-    {"EXCLUDELIST", VIEWS, 0, 0, OWN(given), {OWN(exclude)}},
-    {"EXCLUDELIST2", VIEWS, 0, 0, OWN(given), {OWN(exclude)}},
-    {"INCLUDE", VIEWS, 0, 0, OWN(given), {OWN(include)}},
-};
-
-/* The other options, with the values that leave the result as it is: a list, "" for no
- * value, or NULL where every value does. Of others it is said that they are not honoured,
- * or what the option asks for. */
-static const struct {
-    const char *name, *values;
-    otherwise otherwise;
-    const char *asks;
-} others[] = {
-    {"UseGPU", NULL, WARNED, NULL},
-    {"ActionIfGPUFails", NULL, WARNED, NULL},
-    {"TextureType", NULL, WARNED, NULL},
-    {"AdjustOrigin", NULL, WARNED, NULL}, /* always done here */
-    {"PERPENDICULAR", NULL, WARNED, NULL},
-    {"BoundaryInfoFile", NULL, WARNED, NULL},
-    {"VertBoundaryFile", NULL, WARNED, NULL},
-    {"VertSliceOutputFile", NULL, WARNED, NULL},
-    {"TOTALSLICES", NULL, WARNED, NULL},
-    {"MinMaxMean", NULL, WARNED, NULL},
-    {"TITLE", NULL, WARNED, NULL},
-    {"DebugOutput", NULL, WARNED, NULL},
-    {"InternalSIRTSlices", NULL, WARNED, NULL},
-    {"StartingIteration", NULL, WARNED, NULL},
-    {"ExpandInputLines", NULL, WARNED, NULL}, /* how to do SuperSampleFactor */
-    {"LOCALSCALE", NULL, WARNED, NULL},       /* of LOCALFILE */
-    {"BaseNumViews", NULL, WARNED, NULL},     /* of BaseRecFile */
-    {"ViewsToReproject", NULL, WARNED, NULL}, /* of those that are refused */
-    {"XMinAndMaxReproj", NULL, WARNED, NULL},
-    {"YMinAndMaxReproj", NULL, WARNED, NULL},
-    {"ZMinAndMaxReproj", NULL, WARNED, NULL},
-    {"ThresholdedReproj", NULL, WARNED, NULL},
-    {"AngleOutputFile", NULL, WARNED, NULL},
-    {"AlignTransformFile", NULL, WARNED, NULL},
-    {"DefocusFile", NULL, WARNED, NULL},
-    {"PixelForDefocus", NULL, WARNED, NULL},
-    {"LOCALFILE", "", WARNED, NULL},
-    {"ZFACTORFILE", "", WARNED, NULL},
-    {"WeightFile", "", WARNED, NULL},
-    {"WeightAngleFile", "", WARNED, NULL},
-    {"DENSWEIGHT", "2", WARNED, NULL},
-    {"COSINTERP", "0 1", WARNED, NULL},
-    {"XTILTINTERP", "0 1", WARNED, NULL},
-    {"FBPINTERP", "0 1", WARNED, NULL},
-    {"SuperSampleFactor", "1", WARNED, NULL},
-    {"ExactFilterSize", "0", WARNED, NULL},
-    {"COMPFRACTION", "1", WARNED, NULL},
-    {"COMPRESS", "", WARNED, NULL},
-    {"FlatFilterFraction", "0", WARNED, NULL},
-    {"MultiplyByGaussian", "0", WARNED, NULL},
-    {"RotateBy90", "0", WARNED, NULL},
-    {"ConstrainSign", "0", WARNED, NULL},
-    {"MASK", "0", WARNED, NULL},
-    {"REPLICATE", "", WARNED, NULL},
-    {"ANGLES", "", REFUSED, "gives the angles here; put them into a file for TILTFILE"},
-    {"ParameterFile", "", REFUSED, "takes the options from another file; put them here"},
-    {"REPROJECT", "", REFUSED, "asks for a reprojection, not for a tomogram"},
-    {"RecFileToReproject", "", REFUSED, "asks for a reprojection, not for a tomogram"},
-    {"ProjectModel", "", REFUSED, "asks for a projected model, not for a tomogram"},
-    {"BaseRecFile", "", REFUSED, "asks for a difference to another tomogram"},
-    {"SubtractFromBase", "", REFUSED, "asks for a difference to another tomogram"},
-    {"SIRTSubtraction", "0", REFUSED, "asks for a step of IMOD's own SIRT"},
-    {"VertForSIRTInput", "0", REFUSED, "asks for a step of IMOD's own SIRT"},
-};
-enum {
-    N_ENTRIES = sizeof entries / sizeof *entries,
-    N_OTHERS = sizeof others / sizeof *others
-};
-
-static tr_status list_add(word_list *list, const char *separator, const char *word)
+/* Copy the word at `from`, without its quotes, to *to, which is moved behind its end. */
+static const char *copy_word(const char *from, char **to)
 {
-    if (!list->text)
-        separator = "";
-    size_t added = strlen(separator) + strlen(word);
-    if (list->length + added + 1 > list->room) {
-        size_t room = 2 * (list->length + added) + 64;
-        char *larger = realloc(list->text, room);
-        if (!larger)
-            return tr_fail(TR_ERR_MEMORY, "not enough memory for a list of %zu bytes",
-                           room);
-        list->text = larger;
-        list->room = room;
+    char quote = '\0';
+    for (; *from; from++) {
+        if (!quote && (strchr(spaces, *from) || strchr(operators, *from)))
+            break;
+        if (quote ? *from == quote : *from == '"' || *from == '\'')
+            quote = quote ? '\0' : *from;
+        else
+            *(*to)++ = *from;
     }
-    char *end = stpcpy(list->text + list->length, separator);
-    stpcpy(end, word);
-    list->length += added;
-    return TR_OK;
+    *(*to)++ = '\0';
+    return from;
 }
 
-static tr_status add_not_honoured(com_reader *reader, const char *name, const char *value)
+/* What becomes of the next word. */
+typedef enum use { ARGUMENT, DELIMITER, FILE_NAME, OF_ANOTHER_COMMAND } use;
+
+/* Past an operator. */
+static const char *read_operator(const char *p, command *c, use *next, use *usual)
 {
-    TR_TRY(list_add(&reader->not_honoured, ", ", name));
-    if (*value) {
-        TR_TRY(list_add(&reader->not_honoured, " ", value));
+    if (strncmp(p, "<<", 2) == 0) {
+        *next = DELIMITER;
+        return p + 2 + (p[2] == '-');
     }
-    return TR_OK;
+    if (*p == '>' || (*p == '&' && p[1] == '>')) {
+        *next = FILE_NAME;
+        return p + strspn(p, "&>|!");
+    }
+    if (*p == '<') {
+        c->input_in_file = *usual == ARGUMENT;
+        *next = FILE_NAME;
+    } else {
+        *next = *usual = OF_ANOTHER_COMMAND;
+    }
+    return p + 1;
 }
 
-/* ---- Values ---- */
-
-static tr_status read_numbers(com_reader *reader, const com_entry *entry, char *value)
+static tr_status split(const char *line, command *c)
 {
-    size_t n = 0;
-    double reals[3] = {0};
-    long wholes[3] = {0};
-    for (char *word; (word = tr_text_word(&value)) != NULL; n++) {
-        if (n >= entry->most)
+    *c = (command){.words = tr_calloc("a command's words", 2 * strlen(line) + 2, 1)};
+    if (!c->words)
+        return TR_ERR_MEMORY;
+    char *end = c->words;
+    use next = ARGUMENT, usual = ARGUMENT;
+    for (const char *p = line; *(p += strspn(p, spaces)) && *p != '#';) {
+        if (strchr(operators, *p)) {
+            p = read_operator(p, c, &next, &usual);
             continue;
-        if (entry->kind == WHOLE)
-            TR_TRY(tr_text_whole_number(reader->text, word, &wholes[n]));
+        }
+        char *word = end;
+        p = copy_word(p, &end);
+        bool of_operator = *p == '>' && word[strspn(word, "0123456789")] == '\0';
+        if (next == DELIMITER && !c->delimiter) {
+            c->delimiter = tr_strdup(word);
+            if (!c->delimiter)
+                return TR_ERR_MEMORY;
+        }
+        if (next == ARGUMENT && !of_operator)
+            c->n++;
         else
-            TR_TRY(tr_text_number(reader->text, word, &reals[n]));
+            end = word;
+        next = usual;
     }
-    if (n < entry->fewest || n > entry->most) {
-        const char *path = reader->text->path;
-        size_t line = reader->text->line;
-        if (entry->fewest == entry->most)
-            return tr_fail(TR_ERR_DATA, "%s, line %zu: %s needs %zu number%s, not %zu",
-                           path, line, entry->name, entry->most,
-                           entry->most == 1 ? "" : "s", n);
-        return tr_fail(TR_ERR_DATA, "%s, line %zu: %s needs %zu or %zu numbers, not %zu",
-                       path, line, entry->name, entry->fewest, entry->most, n);
-    }
-    for (size_t i = 0; i < entry->most; i++) {
-        char *target = (char *)reader + entry->values[i];
-        if (entry->kind == WHOLE)
-            *(long *)target = wholes[i];
-        else
-            *(double *)target = reals[i];
-    }
-    *(bool *)((char *)reader + entry->given) = true;
     return TR_OK;
 }
 
-/* A flag's name alone switches it on; 0 after it switches it off. */
-static tr_status read_flag(com_reader *reader, const com_entry *entry, char *value)
+static void free_command(command *c)
 {
-    double number = 1;
-    char *word = tr_text_word(&value);
-    if (word)
-        TR_TRY(tr_text_number(reader->text, word, &number));
-    *(bool *)((char *)reader + entry->given) = number != 0;
+    free(c->words);
+    free(c->delimiter);
+    *c = (command){.words = NULL};
+}
+
+static bool is_tilt(const command *c)
+{
+    const char *slash = c->n ? strrchr(c->words, '/') : NULL;
+    return c->n && strcmp(slash ? slash + 1 : c->words, "tilt") == 0;
+}
+
+/* ---- One command ---- */
+
+/* A word behind an unknown option is taken for its value unless it looks like another
+ * option. */
+static bool has_value(const tr_com_option *option, const char *next)
+{
+    if (option)
+        return !tr_com_option_is_flag(option);
+    return next[0] != '-' || isdigit((unsigned char)next[1]) || next[1] == '.';
+}
+
+/* Take the words up to -StandardInput. */
+static tr_status take_words(com_file *f, char *word, size_t n)
+{
+    static char nothing[] = "";
+    f->n_later = 0;
+    for (char *next; n > 0; n--, word = next) {
+        next = word + strlen(word) + 1; /* a value is cut up when it is taken */
+        if (*word != '-') {
+            TR_TRY(tr_com_name_take(&f->reader, word));
+            continue;
+        }
+        char *name = word + 1 + (word[1] == '-');
+        if (*name && strncasecmp("StandardInput", name, strlen(name)) == 0) {
+            f->reads = true;
+            f->later = next;
+            f->n_later = n - 1;
+            return TR_OK;
+        }
+        const tr_com_option *option;
+        TR_TRY(tr_com_option_find(&f->reader, name, &option));
+        char *value = nothing;
+        if (n > 1 && has_value(option, next)) {
+            value = next;
+            next += strlen(next) + 1;
+            n--;
+        } else if (option && !tr_com_option_is_flag(option)) {
+            return tr_fail(TR_ERR_DATA, "%s, line %zu: %s needs a value", f->text->path,
+                           f->text->line, name);
+        }
+        TR_TRY(tr_com_option_take(&f->reader, option, name, value));
+    }
     return TR_OK;
 }
 
-/* The name joined to the com file's folder; without a name the entry is as if absent. */
-static tr_status read_path(com_reader *reader, const char *name, char **target)
+static tr_status begin_tilt(com_file *f, bool with_dollar, bool here)
 {
-    free(*target);
-    *target = NULL;
-    if (!*name)
+    const command *c = &f->command;
+    tr_com_reader_begin(&f->reader, f->text, f->text->line);
+    f->inside = true;
+    f->reads = f->bare = c->n == 1;
+    f->done = false;
+    f->lost = 0;
+    f->reader.for_shell = !with_dollar || here;
+    TR_TRY(take_words(f, c->words + strlen(c->words) + 1, c->n - 1));
+    if (f->reads && (c->input_in_file || (!with_dollar && !here)))
+        return tr_fail(TR_ERR_DATA,
+                       "%s, line %zu: the entries of this tilt command are in another "
+                       "file; put them behind a line \"$tilt -StandardInput\"",
+                       f->text->path, f->text->line);
+    return TR_OK;
+}
+
+/* Keep what the command says if it makes a tomogram. */
+static tr_status end_tilt(com_file *f)
+{
+    if (!f->inside)
         return TR_OK;
-    const char *com_path = reader->text->path;
-    const char *slash = strrchr(com_path, '/');
-    int folder = slash && *name != '/' ? (int)(slash + 1 - com_path) : 0;
-    *target = tr_format_string("%.*s%s", folder, com_path, name);
-    return *target ? TR_OK : TR_ERR_MEMORY;
-}
-
-/* Whether a word is "7" or "3-9", with numbers from 1. */
-static bool is_view_range(const char *word)
-{
-    for (int part = 0; part < 2; part++) {
-        size_t digits = strspn(word, "0123456789");
-        if (digits == 0 || strspn(word, "0") == digits)
-            return false;
-        word += digits;
-        if (*word == '\0')
-            return true;
-        if (*word++ != '-')
-            return false;
+    f->inside = false;
+    tr_status status = take_words(f, f->later, f->n_later);
+    if (status == TR_OK && f->lost)
+        status = tr_com_not_honoured(&f->reader, "lines behind a command without",
+                                     "-StandardInput");
+    if (status == TR_OK)
+        status = tr_com_reader_finish(&f->reader);
+    if (status == TR_OK && !f->reader.refused && f->has_one)
+        status = tr_fail(TR_ERR_DATA,
+                         "%s has more than one tilt command (lines %zu and %zu), and it "
+                         "is not clear which is meant",
+                         f->text->path, f->one.line, f->reader.line);
+    if (status == TR_OK && !f->reader.refused) {
+        f->one = f->reader;
+        f->has_one = true;
+        return TR_OK;
     }
-    return false;
-}
-
-static tr_status read_views(com_reader *reader, const com_entry *entry, char *value)
-{
-    word_list *target = (word_list *)((char *)reader + entry->values[0]);
-    for (char *word; (word = tr_text_word(&value)) != NULL;) {
-        if (!is_view_range(word))
-            return tr_fail(TR_ERR_DATA,
-                           "%s, line %zu: \"%.60s\" in %s is neither a view number (from "
-                           "1) nor a range like 3-9",
-                           reader->text->path, reader->text->line, word, entry->name);
-        TR_TRY(list_add(target, ",", word));
+    if (!f->refused) {
+        f->refused = f->reader.refused;
+        f->reader.refused = NULL;
     }
-    return TR_OK;
-}
-
-static tr_status read_honoured(com_reader *reader, const com_entry *entry, char *value)
-{
-    switch (entry->kind) {
-    case WHOLE:
-    case REAL:
-        return read_numbers(reader, entry, value);
-    case FLAG:
-        return read_flag(reader, entry, value);
-    case PATH:
-        return read_path(reader, value, (char **)((char *)reader + entry->values[0]));
-    case VIEWS:
-        return read_views(reader, entry, value);
-    }
-    return tr_fail(TR_ERR_INTERNAL, "no reading of %s", entry->name);
+    tr_com_reader_free(&f->reader);
+    return status;
 }
 
 /* ---- Lines ---- */
 
-/* Whether `given` is in a list of values; "0" and "0.0" are the same. */
-static bool is_one_of(const tr_text *text, const char *given, const char *values)
+/* A line that the command at hand reads. */
+static tr_status read_entry(com_file *f, char *line)
 {
-    char *end;
-    double number = strtod_l(given, &end, text->c_locale);
-    if (!*values || !*given || *end)
-        return !*values && !*given;
-    for (const char *at = values; *at; at = end)
-        if (number == strtod_l(at, &end, text->c_locale))
-            return true;
-    return false;
-}
-
-/* Of entries, then others. */
-static const char *name_of(size_t k)
-{
-    return k < N_ENTRIES ? entries[k].name : others[k - N_ENTRIES].name;
-}
-
-static bool mean_the_same(size_t a, size_t b)
-{
-    return a < N_ENTRIES && b < N_ENTRIES && entries[a].values[0] == entries[b].values[0];
-}
-
-/* Which option a name is, or the beginning of one; N_ENTRIES + N_OTHERS: none. */
-static tr_status find_option(const com_reader *reader, const char *name, size_t *found)
-{
-    size_t length = strlen(name), n = N_ENTRIES + N_OTHERS;
-    *found = n;
-    for (size_t k = 0; k < n; k++)
-        if (strcasecmp(name, name_of(k)) == 0) {
-            *found = k;
-            return TR_OK;
-        }
-    for (size_t k = 0; k < n && length; k++) {
-        if (strncasecmp(name, name_of(k), length) != 0)
-            continue;
-        if (*found < n && !mean_the_same(*found, k))
-            return tr_fail(TR_ERR_DATA, "%s, line %zu: %s could be %s or %s",
-                           reader->text->path, reader->text->line, name, name_of(*found),
-                           name_of(k));
-        if (*found == n)
-            *found = k;
-    }
-    return TR_OK;
-}
-
-static tr_status read_option(com_reader *reader, const char *name, char *value)
-{
-    size_t k;
-    TR_TRY(find_option(reader, name, &k));
-    if (k < N_ENTRIES)
-        return read_honoured(reader, &entries[k], value);
-    k -= N_ENTRIES;
-    if (k < N_OTHERS &&
-        (!others[k].values || is_one_of(reader->text, value, others[k].values)))
+    line[strcspn(line, "#")] = '\0';
+    line = tr_text_trim(line);
+    size_t length = strcspn(line, " \t=");
+    if (!*line)
         return TR_OK;
-    if (k < N_OTHERS && others[k].otherwise == REFUSED)
-        return tr_fail(TR_ERR_DATA, "%s, line %zu: %s is not done here: it %s",
-                       reader->text->path, reader->text->line, others[k].name,
-                       others[k].asks);
-    return add_not_honoured(reader, k < N_OTHERS ? others[k].name : name, value);
-}
-
-/* A comment begins the line or follows a blank. */
-static char *without_comment(char *line)
-{
-    for (char *at = line; *at; at++)
-        if (*at == '#' && (at == line || isspace((unsigned char)at[-1]))) {
-            *at = '\0';
-            break;
-        }
-    return tr_text_trim(line);
-}
-
-static tr_status read_entry(com_reader *reader, char *line)
-{
-    static const char separators[] = " \t=";
-    line = without_comment(line);
-    size_t length = strcspn(line, separators);
-    char *value = line + length;
-    value += strspn(value, separators);
+    char end = line[length];
     line[length] = '\0';
-    return read_option(reader, line, value);
-}
-
-/* ---- The command ---- */
-
-/* Whether the command is tilt, wherever that lies; *arguments is then what follows. */
-static bool is_tilt(char *command, char **arguments)
-{
-    command = tr_text_trim(command);
-    char *end = command + strcspn(command, " \t");
-    char *name = end;
-    while (name > command && name[-1] != '/')
-        name--;
-    *arguments = tr_text_trim(end);
-    return end - name == 4 && strncmp(name, "tilt", 4) == 0;
-}
-
-static bool is_option_name(const char *word)
-{
-    return word[0] == '-' && isalpha((unsigned char)word[1]);
-}
-
-static char *next_argument(char **rest)
-{
-    char *word = *rest + strspn(*rest, " \t");
-    size_t length = strcspn(word, " \t");
-    *rest = word + length;
-    if (**rest)
-        *(*rest)++ = '\0';
-    return *word ? word : NULL;
-}
-
-/* The option `name`, with all words up to the next one as its value. */
-static tr_status read_argument(com_reader *reader, const char *name, char **rest)
-{
-    char none[] = "", *value = *rest + strspn(*rest, " \t"), *end = value;
-    while (*end && !is_option_name(end)) {
-        end += strcspn(end, " \t");
-        end += strspn(end, " \t");
+    f->done = strcasecmp(line, "EndInput") == 0 || strcasecmp(line, "DONE") == 0;
+    if (f->done)
+        return TR_OK;
+    const tr_com_option *option;
+    TR_TRY(tr_com_option_find(&f->reader, line, &option));
+    if (!option && f->bare && !f->reader.has_options && f->reader.n_names < 2) {
+        line[length] = end;
+        return tr_com_name_take(&f->reader, line);
     }
-    bool any = end > value;
-    if (any && *end)
-        end[-1] = '\0';
-    *rest = end;
-    return read_option(reader, name, any ? tr_text_trim(value) : none);
+    char *value = line + length + (end != '\0');
+    value += strspn(value, " \t");
+    if (end != '=' && *value == '=')
+        value += 1 + strspn(value + 1, " \t");
+    return tr_com_option_take(&f->reader, option, line, value);
 }
 
-/* What stands on the command's line. Old files have "$tilt" alone, and the names of input
- * and output in the two lines after it instead of entries. *more: entries follow. */
-static tr_status begin_tilt(com_reader *reader, char *arguments, bool *more)
+/* A command goes on in the next line behind a backslash. */
+static void join_lines(tr_text *text, char *line)
 {
-    static const char standard[] = "StandardInput";
-    if (reader->tilt_line)
-        return tr_fail(TR_ERR_DATA,
-                       "%s has more than one tilt command (lines %zu and %zu), and it is "
-                       "not clear which is meant",
-                       reader->text->path, reader->tilt_line, reader->text->line);
-    reader->tilt_line = reader->text->line;
-    arguments = without_comment(arguments);
-    *more = !*arguments;
-    if (!*arguments)
-        reader->names_left = 2;
-    char *files[] = {NULL, NULL};
-    size_t n_files = 0;
-    for (char *word; (word = next_argument(&arguments)) != NULL;) {
-        if (is_option_name(word) &&
-            strncasecmp(word + 1, standard, strlen(word + 1)) == 0 && word[2]) {
-            *more = true;
-        } else if (is_option_name(word)) {
-            TR_TRY(read_argument(reader, word + 1, &arguments));
-        } else if (n_files < 2) {
-            files[n_files++] = word;
-        } else {
-            TR_TRY(add_not_honoured(reader, "tilt", word));
+    for (size_t length; (length = strlen(line)) > 0 && line[length - 1] == '\\';) {
+        line[length - 1] = ' ';
+        const char *next = tr_text_line(text);
+        if (!next)
+            return;
+        memmove(line + length, next, strlen(next) + 1);
+    }
+}
+
+static tr_status read_command(com_file *f, char *line)
+{
+    bool with_dollar = *line == '$';
+    TR_TRY(end_tilt(f));
+    free_command(&f->command);
+    join_lines(f->text, line);
+    TR_TRY(split(line + with_dollar, &f->command));
+    bool own = f->command.delimiter != NULL; /* a here document of this command */
+    if (f->command.delimiter || !with_dollar) {
+        free(f->delimiter);
+        f->delimiter = f->command.delimiter;
+        f->command.delimiter = NULL;
+    }
+    if (with_dollar)
+        f->dollar = !f->script && !own;
+    return is_tilt(&f->command) ? begin_tilt(f, with_dollar, own) : TR_OK;
+}
+
+static tr_status read_lines(com_file *f)
+{
+    for (char *line; (line = tr_text_line(f->text)) != NULL;) {
+        bool here = f->delimiter != NULL;
+        if (here && strcmp(line, f->delimiter) == 0) {
+            TR_TRY(end_tilt(f));
+            free(f->delimiter);
+            f->delimiter = NULL;
+            f->dollar = false;
+        } else if (*line == '$' ? !(here && f->inside && f->reader.for_shell)
+                                : !here && !f->dollar) {
+            TR_TRY(read_command(f, line));
+        } else if (f->inside && !f->done) {
+            if (f->reads)
+                TR_TRY(read_entry(f, line));
+            f->lost += !f->reads;
         }
     }
-    if (files[0])
-        TR_TRY(read_path(reader, files[0], &reader->com.input));
-    if (files[1])
-        TR_TRY(read_path(reader, files[1], &reader->com.output));
-    return TR_OK;
-}
-
-/* The word behind "<<", which ends the entries, cut off the line; NULL: there is none. */
-static char *take_end_mark(char *line)
-{
-    char *mark = strstr(line, "<<");
-    if (!mark)
-        return NULL;
-    *mark = '\0';
-    mark += 2;
-    mark += strspn(mark, "- \t\"'");
-    mark[strcspn(mark, " \t\"'")] = '\0';
-    return *mark ? mark : NULL;
-}
-
-static tr_status read_lines(com_reader *reader, tr_text *text)
-{
-    bool inside = false;
-    const char *end_mark = NULL;
-    for (char *line; (line = tr_text_line(text)) != NULL;) {
-        char *arguments;
-        bool command = *line == '$' || (!inside && strstr(line, "<<"));
-        if (command) {
-            inside = false;
-            const char *mark = take_end_mark(line);
-            if (is_tilt(*line == '$' ? line + 1 : line, &arguments)) {
-                TR_TRY(begin_tilt(reader, arguments, &inside));
-                end_mark = mark;
-            }
-        } else if (inside &&
-                   (strcasecmp(line, "DONE") == 0 || strcasecmp(line, "EndInput") == 0 ||
-                    (end_mark && strcmp(line, end_mark) == 0))) {
-            inside = false;
-        } else if (inside && reader->names_left > 0) {
-            bool input = reader->names_left-- == 2;
-            TR_TRY(read_path(reader, without_comment(line),
-                             input ? &reader->com.input : &reader->com.output));
-        } else if (inside) {
-            TR_TRY(read_entry(reader, line));
-        }
-    }
-    if (!reader->tilt_line)
-        return tr_fail(TR_ERR_DATA,
-                       "%s has no tilt command (no line \"$tilt -StandardInput\")",
-                       text->path);
-    return TR_OK;
-}
-
-/* What one entry's meaning owes to another or to its own value. */
-static tr_status finish(com_reader *reader)
-{
-    tr_imod_com *com = &reader->com;
-    if (com->binning < 1)
-        return tr_fail(TR_ERR_DATA, "%s: IMAGEBINNED %ld is not a binning (1 or more)",
-                       reader->text->path, com->binning);
-    if (com->has_radial && com->radial_cutoff >= 1) {
-        /* IMOD counts Fourier pixels then; the image's size is not known here */
-        com->has_radial = false;
-        TR_TRY(add_not_honoured(reader, "RADIAL", "in pixels of the Fourier transform"));
-    }
-    if (!reader->true_sigma)
-        com->radial_sigma *= M_SQRT1_2;
-    if (reader->step > 1)
-        TR_TRY(add_not_honoured(reader, "SLICE", "with an interval"));
-    return TR_OK;
+    TR_TRY(end_tilt(f));
+    if (f->has_one)
+        return TR_OK;
+    if (f->refused)
+        return tr_fail(TR_ERR_DATA, "%s", f->refused);
+    return tr_fail(TR_ERR_DATA,
+                   "%s has no tilt command (no line \"$tilt -StandardInput\")",
+                   f->text->path);
 }
 
 tr_status tr_imod_com_read(const char *path, tr_imod_com *com)
@@ -526,17 +303,20 @@ tr_status tr_imod_com_read(const char *path, tr_imod_com *com)
     *com = (tr_imod_com){0};
     tr_text text;
     TR_TRY(tr_text_read(path, &text));
-    com_reader reader = {.text = &text, .com.binning = 1};
-    tr_status status = read_lines(&reader, &text);
-    if (status == TR_OK)
-        status = finish(&reader);
+    com_file f = {.text = &text, .script = strncmp(text.next, "#!", 2) == 0};
+    tr_status status = read_lines(&f);
+    if (status == TR_OK) {
+        *com = f.one.com;
+        f.one.com = (tr_imod_com){0};
+    }
+    if (f.inside)
+        tr_com_reader_free(&f.reader);
+    if (f.has_one)
+        tr_com_reader_free(&f.one);
+    free_command(&f.command);
+    free(f.delimiter);
+    free(f.refused);
     tr_text_free(&text);
-    *com = reader.com;
-    com->exclude = reader.exclude.text;
-    com->include = reader.include.text;
-    com->not_honoured = reader.not_honoured.text;
-    if (status != TR_OK)
-        tr_imod_com_free(com);
     return status;
 }
 

@@ -62,21 +62,27 @@ typedef struct tr_imod_com {
     long binning; /* IMAGEBINNED, 1 when absent */
     long full_nx, full_ny, subset_x, subset_y;
     long slice_first, slice_last; /* SLICE, sections from 0 */
-    long sirt_iterations;         /* SIRTIterations, 0 when absent */
     long fake_sirt_iterations;    /* FakeSIRTiterations, 0 when absent */
+    long sirt_iterations;         /* SIRTIterations, 0 when absent */
+    bool positive;                /* ConstrainSign above 0, with SIRTIterations */
     double hamming_start;         /* HammingLikeFilter, 0 when absent */
-    bool parallel;
-    char *exclude; /* EXCLUDELIST (all of them, joined by ','), or NULL */
-    char *include; /* INCLUDE, or NULL */
+    bool uniform_weights;         /* DENSWEIGHT 0 */
+    bool parallel;                /* PARALLEL, or PERPENDICULAR 0 */
+    bool rotated;                 /* RotateBy90 */
+    bool has_angles;              /* ANGLES: they are not read */
+    char *exclude;                /* EXCLUDELIST (all of them, joined by ','), or NULL */
+    char *include;                /* INCLUDE, or NULL */
     /* Entries that change the result in IMOD and are not honoured here, e.g.
      * "LOCALFILE BBalocal.xf, ZFACTORFILE BBa.zfac"; NULL when there are none. Entries
      * without effect on the result (GPU, boundary info ...) are not listed. */
     char *not_honoured;
 } tr_imod_com;
-/* RADIAL's second number is exp(-(f-fc)^2/s^2) (true sigma = s/sqrt 2) unless the file
- * has "FalloffIsTrueSigma 1". Errors: no tilt command or several, an unparsable number, a
- * name that could be two options', an option that asks for something else than a
- * tomogram. */
+/* As IMOD's parser reads it: a '#' begins a comment, names of options may be shortened,
+ * options may stand on the command's line, and of several tilt commands the one that
+ * makes a tomogram counts. A shell's script with a here document is read as well.
+ * RADIAL's second number is exp(-(f-fc)^2/s^2) (true sigma = s/sqrt 2) unless the file
+ * has "FalloffIsTrueSigma 1". Errors: no tilt command, or none that makes a tomogram, or
+ * several; an unparsable number; a name that may be that of several options. */
 TR_CHECKED tr_status tr_imod_com_read(const char *path, tr_imod_com *com);
 void tr_imod_com_free(tr_imod_com *com);
 

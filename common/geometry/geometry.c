@@ -72,7 +72,7 @@ tr_status tr_geometry_init(const tr_geometry_spec *spec, tr_geometry *g)
         .tilt = tr_calloc("the tilt angles", spec->n_views, sizeof *g->tilt),
         .pitch = pitch * TR_RADIANS,
         .axis_u = (double)spec->n_u / 2.0 - 0.5 + spec->axis_shift,
-        .centre_v = (double)spec->n_v / 2.0 - 0.5,
+        .centre_v = (double)spec->n_v / 2.0 - 0.5 + spec->centre_shift,
         .axis_x = (double)(spec->width / 2) - 0.5 + spec->axis_shift + spec->x_shift,
         .axis_z = (double)(spec->thickness / 2) - 0.5 + spec->z_shift,
     };
@@ -142,7 +142,9 @@ size_t tr_geometry_reach(const tr_geometry *g)
         steepest = fmax(steepest, fabs(tan(g->xtilt[i])));
     double z = fmax(fabs(s_low(g)), fabs(s_high(g))) / cos(g->pitch);
     if (g->pitch != 0.0)
-        z += (g->centre_v + 2.0 * MAX_BLOCK) * fabs(tan(g->pitch)) + 4.0;
+        z += (fmax(g->centre_v, (double)g->n_v - 1.0 - g->centre_v) + 2.0 * MAX_BLOCK) *
+                 fabs(tan(g->pitch)) +
+             4.0;
     return (size_t)ceil(steepest * z) + 1;
 }
 

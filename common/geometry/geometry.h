@@ -28,6 +28,7 @@ typedef struct tr_geometry_spec {
     size_t width, thickness;
     /* pixels of these images; positive shifts move the content right and up */
     double axis_shift, x_shift, z_shift;
+    double centre_shift; /* of the rotation's centre, from the middle row upwards */
 } tr_geometry_spec;
 
 typedef struct tr_geometry {

@@ -97,14 +97,16 @@ static tr_status read_views(tr_inputs *in, const tr_command *c)
     return TR_OK;
 }
 
-double tr_inputs_subset_shift(const tr_inputs *in, size_t n_u)
+void tr_inputs_subset_shift(const tr_inputs *in, double shift[2])
 {
+    shift[0] = shift[1] = 0.0;
     if (!in->has_com || !in->com.has_full_image || !in->com.has_subset_start ||
         in->transforms_path) /* they are about the aligned images, and these are not */
-        return 0.0;
-    double b = (double)in->com.binning;
-    return (double)in->com.full_nx / b / 2.0 - (double)in->com.subset_x / b -
-           (double)n_u / 2.0;
+        return;
+    const tr_imod_com *com = &in->com;
+    double b = 2.0 * (double)com->binning;
+    shift[0] = (double)(com->full_nx - 2 * com->subset_x) / b - (double)in->nx / 2.0;
+    shift[1] = (double)(com->full_ny - 2 * com->subset_y) / b - (double)in->ny / 2.0;
 }
 
 /* Of the aligned views: where the tilt axis is along the raw images' x, they lie across.
@@ -189,20 +191,25 @@ static tr_status check_sizes(tr_inputs *in, tr_command *c)
                        "a thickness of %ld pixels is too large for images of %zu x %zu "
                        "pixels; it is counted in pixels of the series, not in angstroms",
                        o->thickness, in->nx, in->ny);
-    double subset = tr_inputs_subset_shift(in, in->nx);
-    if (subset != 0.0)
+    double subset[2];
+    tr_inputs_subset_shift(in, subset);
+    if (subset[0] != 0.0)
         tr_info("the series is part of a larger image: its tilt axis is %g pixels from "
                 "its centre",
-                subset);
+                subset[0]);
+    if (subset[1] != 0.0 && o->pitch != 0.0)
+        tr_info("the series is part of a larger image: the pitch is about a point %g "
+                "pixels along y from its centre",
+                subset[1]);
     return TR_OK;
 }
 
 tr_status tr_inputs_open(tr_inputs *in, tr_command *c)
 {
     TR_TRY(find_series(in, c));
+    TR_TRY(tr_image_open(in->series_path, &in->image));
     if (in->has_com)
         TR_TRY(tr_inputs_apply_com(in, c));
-    TR_TRY(tr_image_open(in->series_path, &in->image));
     TR_TRY(tr_inputs_read_alignment(in, c));
     TR_TRY(tr_inputs_check_axis(in));
     TR_TRY(tr_inputs_find_pixel(in, c));

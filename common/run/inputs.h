@@ -10,7 +10,7 @@
 typedef struct tr_inputs {
     tr_discovery found; /* where no series was named */
     tr_imod_com com;
-    bool has_com;
+    bool has_com, com_sirt; /* SIRT is made because the com file asks for it */
     const char *series_path;
     bool aligned; /* already, as its name, --aligned or the com file says */
     tr_sidecars beside;
@@ -62,8 +62,10 @@ TR_CHECKED tr_status tr_inputs_check_axis(const tr_inputs *in);
 double tr_inputs_own_pixel(const tr_inputs *in, const tr_command *c);
 TR_CHECKED tr_status tr_inputs_find_pixel(tr_inputs *in, const tr_command *c);
 
-/* Axis shift in pixels, where the series of images n_u wide is a subset of larger ones
- * (SUBSETSTART with FULLIMAGE): the tilt axis is at their centre. */
-double tr_inputs_subset_shift(const tr_inputs *in, size_t n_u);
+/* Where the series is a subset of larger aligned images (SUBSETSTART with FULLIMAGE), how
+ * far their centre, which the tilt axis and the pitch are about, is from the series' own,
+ * in pixels along x and y. 0 where views are aligned while they are read: these have the
+ * centre of the larger ones. */
+void tr_inputs_subset_shift(const tr_inputs *in, double shift[2]);
 
 #endif

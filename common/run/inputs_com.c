@@ -8,7 +8,7 @@
 #include "common/base/mem.h"
 #include "common/run/inputs.h"
 
-enum { MOST_ADDED = 24 };
+enum { MOST_ADDED = 32 };
 
 /* Append "--name=value" if the chosen algorithm or the program has that option and the
  * user did not give it. Takes the value. */
@@ -34,6 +34,11 @@ static tr_status add(tr_command *c, const char *name, char *value)
     return TR_OK;
 }
 
+static const char *file_name(const tr_inputs *in, const tr_command *c)
+{
+    return c->options.imod_com ? c->options.imod_com : in->found.imod_com;
+}
+
 /* A com file that nobody named may have come with the data: it reaches no further than
  * its folder. */
 static tr_status check_inside(const tr_inputs *in, const tr_command *c, const char *path)
@@ -55,6 +60,11 @@ static tr_status add_files(const tr_inputs *in, tr_command *c)
     const char *const names[] = {com->output, com->tilt_file, com->xtilt_file};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         TR_TRY(check_inside(in, c, names[i]));
+    if (com->has_angles && !c->options.tilts)
+        return tr_fail(TR_ERR_DATA,
+                       "%s has the tilt angles in itself (ANGLES); write them into a "
+                       "file, one a line, and name it with --tilts",
+                       file_name(in, c));
     if (com->output)
         TR_TRY(add(c, "output", tr_strdup(com->output)));
     if (com->tilt_file)
@@ -68,8 +78,33 @@ static tr_status add_files(const tr_inputs *in, tr_command *c)
     return TR_OK;
 }
 
-/* The com file counts pixels before binning, this program pixels of the series. */
-static tr_status add_geometry(const tr_inputs *in, tr_command *c)
+/* The com file is about an aligned stack that may have been binned. Where the series has
+ * the pixels of FULLIMAGE, as the raw one has of which the stack was made, it is not
+ * binned yet, and that is done while it is read. */
+static tr_status settle_binning(tr_inputs *in, tr_command *c, long *of_slices)
+{
+    tr_imod_com *com = &in->com;
+    *of_slices = com->binning * c->options.bin;
+    if (com->binning == 1 || !com->has_full_image || !in->image)
+        return TR_OK;
+    const tr_image_info *info = tr_image_get_info(in->image);
+    long nx = (long)info->nx, ny = (long)info->ny;
+    if (!(nx == com->full_nx && ny == com->full_ny) &&
+        !(nx == com->full_ny && ny == com->full_nx))
+        return TR_OK;
+    if (!tr_option_given(&c->line, "bin"))
+        tr_info("%s is about images binned by %ld, and %s is not: it is binned while it "
+                "is read",
+                file_name(in, c), com->binning, in->series_path);
+    TR_TRY(add(c, "bin", tr_format_string("%ld", com->binning)));
+    *of_slices = tr_option_given(&c->line, "bin") ? c->options.bin : com->binning;
+    com->binning = 1;
+    return TR_OK;
+}
+
+/* The com file counts pixels before binning, this program pixels of the series; but
+ * slices of the tomogram. */
+static tr_status add_geometry(const tr_inputs *in, tr_command *c, long binned)
 {
     const tr_imod_com *com = &in->com;
     double b = (double)com->binning;
@@ -90,8 +125,8 @@ static tr_status add_geometry(const tr_inputs *in, tr_command *c)
         TR_TRY(add(c, "pitch", tr_format_string("%.9g", com->xaxistilt)));
     if (com->has_slice)
         TR_TRY(add(c, "slices",
-                   tr_format_string("%ld:%ld", com->slice_first / com->binning,
-                                    com->slice_last / com->binning)));
+                   tr_format_string("%ld:%ld", com->slice_first / binned,
+                                    com->slice_last / binned)));
     return TR_OK;
 }
 
@@ -122,6 +157,10 @@ static tr_status add_filter_and_data(const tr_inputs *in, tr_command *c)
         TR_TRY(add(c, "hamming-like", tr_format_string("%.9g", com->hamming_start)));
     if (com->fake_sirt_iterations > 0)
         TR_TRY(add(c, "sirt-like", tr_format_string("%ld", com->fake_sirt_iterations)));
+    if (com->uniform_weights)
+        TR_TRY(add(c, "uniform-weights", tr_strdup("")));
+    if (com->rotated)
+        TR_TRY(add(c, "order", tr_strdup("xyz")));
     if (com->has_log) {
         /* IMOD takes +log10, --log takes -ln: the sign is turned here, the base in the
          * scale. */
@@ -133,48 +172,66 @@ static tr_status add_filter_and_data(const tr_inputs *in, tr_command *c)
     return TR_OK;
 }
 
+/* SIRTIterations asks for SIRT, unless the user names an algorithm. */
+static tr_status add_sirt(tr_inputs *in, tr_command *c)
+{
+    if (in->com.sirt_iterations <= 0)
+        return TR_OK;
+    if (!tr_option_given(&c->line, "algorithm")) {
+        tr_info("%s asks for SIRT", file_name(in, c));
+        TR_TRY(tr_command_set_algorithm(c, "SIRT"));
+        TR_TRY(add(c, "algorithm", tr_strdup("SIRT")));
+    }
+    if (strcmp(c->algorithm->name, "SIRT") != 0)
+        return TR_OK;
+    in->com_sirt = true;
+    TR_TRY(add(c, "iterations", tr_format_string("%ld", in->com.sirt_iterations)));
+    return in->com.positive ? add(c, "positive", tr_strdup("")) : TR_OK;
+}
+
 static void say_not_honoured(const tr_inputs *in, const tr_command *c)
 {
     const tr_imod_com *com = &in->com;
-    const char *file = c->options.imod_com ? c->options.imod_com : in->found.imod_com;
-    if (com->not_honoured)
-        tr_warn("%s: not honoured here: %s", file, com->not_honoured);
+    const char *file = file_name(in, c), *rest = com->not_honoured;
+    const char *filter =
+        !in->com_sirt               ? NULL
+        : com->has_radial           ? "RADIAL with SIRTIterations"
+        : com->fake_sirt_iterations ? "FakeSIRTiterations with SIRTIterations"
+        : com->hamming_start > 0.0  ? "HammingLikeFilter with SIRTIterations"
+                                    : NULL;
+    if (rest || filter)
+        tr_warn("%s: not honoured here: %s%s%s", file, filter ? filter : "",
+                rest && filter ? ", " : "", rest ? rest : "");
     if (com->parallel)
         tr_warn("%s: PARALLEL is not honoured here; choose the orientation with --order",
                 file);
-    double ny = com->has_full_image && com->has_subset_start
-                    ? (double)com->full_ny / 2.0 - (double)com->subset_y
-                    : 0.0;
-    if (ny != 0.0 && com->has_xaxistilt && com->xaxistilt != 0.0)
-        tr_verbose("%s: the pitch is taken about the centre of the series", file);
+}
+
+static tr_status add_all(tr_inputs *in, tr_command *c)
+{
+    long of_slices;
+    TR_TRY(add_sirt(in, c));
+    TR_TRY(add_files(in, c));
+    TR_TRY(settle_binning(in, c, &of_slices));
+    TR_TRY(add_geometry(in, c, of_slices));
+    return add_filter_and_data(in, c);
 }
 
 tr_status tr_inputs_apply_com(tr_inputs *in, tr_command *c)
 {
-    /* A failed parse leaves the options at their defaults. */
-    const char *file = c->options.imod_com ? c->options.imod_com : in->found.imod_com;
     int n = 0;
     while (c->arguments[n])
         n++;
-    bool sirt = in->com.sirt_iterations > 0 && !tr_option_given(&c->line, "algorithm");
-    if (sirt && tr_command_set_algorithm(c, "SIRT") != TR_OK)
-        return tr_fail(TR_ERR_USAGE, "%s (with what %s says)", tr_error(), file);
     c->extended = tr_calloc("arguments", (size_t)n + MOST_ADDED + 1, sizeof(char *));
     if (!c->extended)
         return TR_ERR_MEMORY;
     c->extended[0] = c->arguments[0];
-    if (sirt) {
-        tr_info("%s asks for SIRT", file);
-        TR_TRY(add(c, "algorithm", tr_strdup("SIRT")));
-        TR_TRY(add(c, "iterations", tr_format_string("%ld", in->com.sirt_iterations)));
-    }
-    TR_TRY(add_files(in, c));
-    TR_TRY(add_geometry(in, c));
-    TR_TRY(add_filter_and_data(in, c));
+    TR_TRY(add_all(in, c));
     for (int i = 1; i < n; i++)
         c->extended[c->n_added + (size_t)i] = c->arguments[i];
     say_not_honoured(in, c);
     bool user_scale = tr_option_given(&c->line, "scale");
+    const char *file = file_name(in, c); /* parsing sets the options back first */
     tr_status status = tr_command_parse_again(c, n + (int)c->n_added, c->extended);
     if (status != TR_OK)
         return tr_fail(status, "%s (with what %s says)", tr_error(), file);
@@ -190,8 +247,11 @@ tr_status tr_inputs_com_scale(const tr_inputs *in, const tr_geometry *g, double 
         return TR_ERR_MEMORY;
     tr_status status = tr_view_weights(g->tilt, g->n_views, true, width);
     /* IMOD's density is the mean over views of images filtered with the ramp k = f * N;
-     * ours is the sum of images filtered with f, each times its angular width. */
-    double imod = (double)tr_wbp_length(g->n_u) / ((double)g->n_views * width[0]);
+     * ours is the sum of images filtered with f, each times its angular width. From its
+     * SIRT, whose density is ours, it gets there by the images' width over 2.2. */
+    double imod = in->com_sirt
+                      ? (double)g->n_u / 2.2
+                      : (double)tr_wbp_length(g->n_u) / ((double)g->n_views * width[0]);
     free(width);
     if (in->com.has_log)
         imod /= log(10.0);

@@ -13,7 +13,8 @@ tr_status tr_reconstruction_geometry(const tr_reconstruction *r, const tr_option
     size_t width = o->width ? (size_t)o->width / bin : n_u;
     size_t thickness = (size_t)o->thickness / bin;
     _Static_assert(sizeof(tr_view) % sizeof(double) == 0, "a stride of doubles");
-    double b = (double)bin;
+    double b = (double)bin, subset[2];
+    tr_inputs_subset_shift(in, subset);
     const tr_geometry_spec spec = {
         .n_views = r->views.n,
         .tilts = &r->views.view->tilt,
@@ -25,7 +26,8 @@ tr_status tr_reconstruction_geometry(const tr_reconstruction *r, const tr_option
         .n_v = in->ny / bin,
         .width = width ? width : 1,
         .thickness = thickness ? thickness : 1,
-        .axis_shift = (o->axis_shift + tr_inputs_subset_shift(in, in->nx)) / b,
+        .axis_shift = (o->axis_shift + subset[0]) / b,
+        .centre_shift = subset[1] / b,
         .x_shift = o->x_shift / b,
         .z_shift = o->z_shift / b,
     };

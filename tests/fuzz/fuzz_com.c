@@ -23,7 +23,9 @@ static void apply_com(tr_imod_com *com)
 {
     com_params params;
     char *arguments[] = {(char *)"tiltrec", (char *)"series.st", NULL};
-    tr_command command = {.n_groups = 2, .arguments = arguments};
+    static const tr_program program = {.name = "fuzz"};
+    tr_command command = {.program = &program, .n_groups = 2, .arguments = arguments};
+    com->sirt_iterations = 0; /* or a choice among the program's algorithms follows */
     tr_inputs inputs = {.com = *com};
     tr_option_group groups[] = {
         {"Common", tr_common_options, tr_n_common_options, &command.options},

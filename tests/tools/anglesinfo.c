@@ -113,6 +113,8 @@ static tr_status show_com(const char *path)
     SHOW(com.fake_sirt_iterations != 0, "fake_sirt", 1, (double)com.fake_sirt_iterations);
     SHOW(com.hamming_start != 0, "hamming", 1, com.hamming_start);
     SHOW(com.parallel, "parallel", 0, 0);
+    SHOW(com.rotated, "rotated", 0, 0);
+    SHOW(com.sirt_iterations != 0, "sirt", 1, (double)com.sirt_iterations);
     show_text("exclude", com.exclude);
     show_text("include", com.include);
     show_text("not_honoured", com.not_honoured);
