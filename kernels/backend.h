@@ -121,6 +121,7 @@ typedef struct tr_backend_settings {
     int local_rank;      /* of this process among those of this machine */
     const char *devices; /* device numbers to share out ("0,2"), NULL for all */
     tr_kernel kernel;
+    int widest; /* an instruction set no wider than this, of `widest` below; 0: any */
 } tr_backend_settings;
 
 /* Every function returns a status; `state` is what open made. Vectors of one call have
@@ -136,6 +137,9 @@ typedef struct tr_backend {
     const char *name;
     bool separate_memory; /* vectors are not on the host: copy with upload and download */
 
+    /* The instruction set that open would take, as a number that is larger for wider
+     * ones; NULL where there is one only. */
+    tr_status (*widest)(int *number);
     tr_status (*open)(const tr_backend_settings *settings, void **state);
     void (*close)(void *state);
     /* A line on what was chosen ("8 threads, avx512"), for --verbose. */

@@ -109,8 +109,9 @@ struct tr_context {
     size_t n_owned, iteration;
     size_t n_volumes, n_projections; /* taken, without weights */
     size_t n_kept;                   /* vectors of the slab before, to be used again */
-    float *owned[32];
-    size_t floats[32];          /* their lengths */
+    size_t n_room;                   /* for so many vectors */
+    float **owned;
+    size_t *floats;             /* their lengths */
     double *row_data, *row_now; /* per row: |b|^2, and |r|^2 of this iteration */
     double *row_last;
     double *view_now;  /* per view: |r|^2 of this iteration; NULL if not asked for */

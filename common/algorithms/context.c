@@ -6,13 +6,27 @@
 #include "common/base/mem.h"
 #include "common/algorithms/algorithm.h"
 
+/* Room in the lists for one vector more. */
+static tr_status make_room(tr_context *c)
+{
+    size_t room = c->n_room ? 2 * c->n_room : 16;
+    if (c->n_owned < c->n_room)
+        return TR_OK;
+    float **owned = realloc(c->owned, room * sizeof *owned);
+    c->owned = owned ? owned : c->owned;
+    size_t *floats = owned ? realloc(c->floats, room * sizeof *floats) : NULL;
+    if (!floats)
+        return tr_fail(TR_ERR_MEMORY, "not enough memory for a list of %zu vectors",
+                       room);
+    c->floats = floats;
+    c->n_room = room;
+    return TR_OK;
+}
+
 static tr_status new_vector(tr_context *c, size_t lines, size_t rows, tr_vec *v)
 {
     size_t k = c->n_owned;
-    size_t most = sizeof c->owned / sizeof *c->owned;
-    if (k >= most)
-        return tr_fail(TR_ERR_INTERNAL, "the algorithm takes more than %zu vectors",
-                       most);
+    TR_TRY(make_room(c));
     *v = (tr_vec){.lines = lines, .rows = rows};
     if (k < c->n_kept && c->floats[k] == lines * rows) {
         v->data = c->owned[k];
@@ -101,7 +115,11 @@ void tr_context_end(tr_context *c)
     tr_context_next(c);
     for (size_t i = 0; i < c->n_kept; i++)
         c->A->backend->free(c->A->device, c->owned[i]);
-    c->n_kept = 0;
+    free(c->owned);
+    free(c->floats);
+    c->owned = NULL;
+    c->floats = NULL;
+    c->n_kept = c->n_room = 0;
 }
 
 void tr_history_free(tr_history *history)

@@ -204,6 +204,52 @@ static void fill_standard_streams(void)
         close(fd);
 }
 
+/* Variables by which launchers tell a process how many there are, or its number. Slurm's
+ * own for a job step: those for a job are there as well when a program runs alone. */
+static const char *const counts[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE",
+                                     "MV2_COMM_WORLD_SIZE", "JSM_NAMESPACE_SIZE",
+                                     "SLURM_STEP_NUM_TASKS"};
+static const char *const numbers[] = {"PMIX_RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK"};
+
+static long number_in(const char *variable)
+{
+    const char *text = getenv(variable);
+    char *end = NULL;
+    long value = text ? strtol(text, &end, 10) : 0;
+    return end && end != text && !*end ? value : 0;
+}
+
+/* The variable that tells of more than one process; NULL if none does. */
+static const char *find_others(void)
+{
+    for (size_t k = 0; k < sizeof counts / sizeof *counts; k++)
+        if (number_in(counts[k]) > 1)
+            return counts[k];
+    for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++)
+        if (number_in(numbers[k]) > 0)
+            return numbers[k];
+    return NULL;
+}
+
+static tr_status check_launcher(void)
+{
+    const char *variable = find_others();
+    char version[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+    int length = 0;
+    if (!variable)
+        return TR_OK;
+    MPI_Get_library_version(version, &length);
+    for (char *c = version; *c; c++) /* of several lines, the first */
+        *c = *c == '\t' ? ' ' : *c;
+    version[strcspn(version, "\n,")] = '\0';
+    return tr_fail(
+        TR_ERR_UNAVAILABLE,
+        "%s=%s tells of several processes, and MPI knows of one: this program "
+        "was built with %.80s; start it with that one's mpiexec, or unset %s if "
+        "each process is to be a run of its own",
+        variable, getenv(variable), version, variable);
+}
+
 tr_status tr_comm_mpi(int *argc, char ***argv, tr_comm **comm)
 {
     static const tr_comm_ops ops = {
@@ -237,6 +283,10 @@ tr_status tr_comm_mpi(int *argc, char ***argv, tr_comm **comm)
     MPI_Comm_rank(local, &world.local_rank);
     MPI_Comm_size(local, &world.local_size);
     MPI_Comm_free(&local);
-    *comm = &world;
-    return TR_OK;
+    tr_status status = world.size == 1 ? check_launcher() : TR_OK;
+    if (status != TR_OK)
+        MPI_Finalize();
+    else
+        *comm = &world;
+    return status;
 }

@@ -8,13 +8,13 @@
 
 #include "kernels/cpu/state.h"
 
-/* The widest instruction set this processor has; TR_ISA=baseline|avx2|avx512 (on
- * ARM: neon) asks for another one, for tests and for the same bytes on machines of
- * different age. */
-static tr_status choose_projectors(const tr_projectors **chosen)
+/* The widest instruction set this processor has, or no wider than `widest`; TR_ISA=
+ * baseline|avx2|avx512 (on ARM: neon) asks for another one, for tests and for the same
+ * bytes on machines of different age. */
+static tr_status choose_projectors(int widest, const tr_projectors **chosen)
 {
     const tr_projectors *available[3];
-    size_t n = 0;
+    size_t n = 0, first = 0;
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
@@ -28,18 +28,29 @@ static tr_status choose_projectors(const tr_projectors **chosen)
     available[n++] = &tr_projectors_baseline;
 #endif
     const char *wanted = getenv("TR_ISA");
-    *chosen = available[0];
-    if (!wanted || !*wanted)
-        return TR_OK;
-    for (size_t i = 0; i < n; i++)
+    bool named = wanted && *wanted;
+    while (widest && first + 1 < n && available[first]->width > widest)
+        first++;
+    *chosen = available[first];
+    for (size_t i = 0; i < n && named; i++)
         if (strcmp(available[i]->name, wanted) == 0) {
-            *chosen = available[i];
+            *chosen = available[i > first ? i : first];
             return TR_OK;
         }
+    if (!named)
+        return TR_OK;
     return tr_fail(TR_ERR_UNAVAILABLE,
                    "TR_ISA=%s: this processor or build does not have it; the best it has "
                    "is %s",
                    wanted, available[0]->name);
+}
+
+static tr_status cpu_widest(int *number)
+{
+    const tr_projectors *chosen;
+    TR_TRY(choose_projectors(0, &chosen));
+    *number = chosen->width;
+    return TR_OK;
 }
 
 static tr_status cpu_open(const tr_backend_settings *settings, void **state)
@@ -49,7 +60,7 @@ static tr_status cpu_open(const tr_backend_settings *settings, void **state)
     if (!cpu)
         return tr_fail(TR_ERR_MEMORY, "not enough memory to start the CPU backend");
     cpu->threads = threads;
-    tr_status status = choose_projectors(&cpu->projectors);
+    tr_status status = choose_projectors(settings->widest, &cpu->projectors);
     if (status != TR_OK) {
         free(cpu);
         return status;
@@ -437,6 +448,7 @@ static tr_status cpu_backproject(void *state, const tr_slab *slab, const tr_subs
 
 const tr_backend tr_backend_cpu = {
     .name = "cpu",
+    .widest = cpu_widest,
     .open = cpu_open,
     .close = cpu_close,
     .describe = cpu_describe,

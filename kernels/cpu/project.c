@@ -223,6 +223,7 @@ static void project(const tr_slab *s, const tr_subset *views, const float *x, fl
 
 const tr_projectors TR_JOIN(tr_projectors_,
                             TR_ISA) = {.name = TR_TEXT(TR_ISA),
+                                       .width = VECTOR,
                                        .project = project,
                                        .backproject = backproject,
                                        .project_general = project_general,

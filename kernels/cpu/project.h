@@ -7,6 +7,7 @@
 
 typedef struct tr_projectors {
     const char *name;
+    int width; /* floats in a vector */
     /* For independent rows, and for any rays. */
     void (*project)(const tr_slab *slab, const tr_subset *views, const float *x, float *p,
                     int threads);
