@@ -165,6 +165,15 @@ TR_CHECKED tr_status tr_save(tr_context *c, const tr_state *state, long iteratio
 TR_CHECKED tr_status tr_row_dots(const tr_context *c, const tr_vec *w, const tr_vec *x,
                                  const tr_vec *y, double *sums);
 
+/* values[k], k < n, becomes the sum of rows[k n_rows ...], one value for each row in use,
+ * over the rows of all processes in their order: the same however they are shared. */
+TR_CHECKED tr_status tr_total(const tr_context *c, const double *rows, size_t n,
+                              double *values);
+/* rows[r], r < n_rows, becomes the sum of x y over this row in use; over all of x and y
+ * where these have one value per line. */
+TR_CHECKED tr_status tr_row_products(const tr_context *c, const tr_vec *x,
+                                     const tr_vec *y, double *rows);
+
 /* The scalar product, over all processes. */
 TR_CHECKED tr_status tr_dot(const tr_context *c, const tr_vec *x, const tr_vec *y,
                             double *sum);

@@ -414,12 +414,12 @@ static tr_status cpu_mask_rows(void *state, const tr_slab *slab, const tr_subset
 /* Whether any of the views needs more than the kernels for independent rows. */
 static bool is_general(const tr_slab *slab, const tr_subset *views)
 {
-    for (size_t k = 0; k < subset_count(slab, views); k++) {
+    for (size_t k = 0; k < subset_count(slab, views) && !slab->all_rows; k++) {
         const tr_ray *ray = &slab->rays[subset_view(views, k)];
         if (ray->uy != 0.0 || ray->vx != 0.0 || ray->vy != 1.0)
             return true;
     }
-    return slab->p_rows != slab->rows;
+    return slab->all_rows || slab->p_rows != slab->rows;
 }
 
 static tr_status cpu_project(void *state, const tr_slab *slab, const tr_subset *views,
@@ -443,6 +443,27 @@ static tr_status cpu_backproject(void *state, const tr_slab *slab, const tr_subs
          : cpu->projectors->backproject)(slab, views, p->data, x->data, cpu->threads);
     if (slab->outer)
         cpu->projectors->backproject_outer(slab, views, p->data, x->data, cpu->threads);
+    return TR_OK;
+}
+
+static tr_status cpu_project_sums(void *state, const tr_slab *slab,
+                                  const tr_subset *views, const tr_vec *x,
+                                  const double *quantum, double *sums)
+{
+    const tr_cpu *cpu = state;
+    cpu->projectors->project_sums(slab, views, x->data, quantum, sums, cpu->threads);
+    return TR_OK;
+}
+
+static tr_status cpu_largest(void *state, const tr_vec *x, double *value)
+{
+    float most = 0.0f;
+#pragma omp parallel for simd reduction(max : most) num_threads(threads_of(state))
+    for (size_t i = 0; i < length(x); i++) {
+        float here = fabsf(x->data[i]);
+        most = here > most ? here : most;
+    }
+    *value = most;
     return TR_OK;
 }
 
@@ -485,10 +506,13 @@ const tr_backend tr_backend_cpu = {
     .grad_adjoint = tr_cpu_grad_adjoint,
     .shrink_vectors = tr_cpu_shrink_vectors,
     .sum_lengths = tr_cpu_sum_lengths,
+    .row_lengths = tr_cpu_row_lengths,
     .haar = tr_cpu_haar,
     .filter = tr_cpu_filter,
     .project = cpu_project,
     .backproject = cpu_backproject,
+    .project_sums = cpu_project_sums,
+    .largest = cpu_largest,
     .row_sums = tr_cpu_row_sums,
     .col_sums = tr_cpu_col_sums,
 };
