@@ -37,8 +37,9 @@ typedef struct tr_image_info {
     double min, max, mean, rms; /* as the header says; may be nonsense */
     size_t n_labels;
     char labels[TR_LABELS][TR_LABEL_LENGTH + 1];
-    size_t n_tilts; /* angles found inside the file: 0, or nz */
-    double *tilts;  /* degrees, owned by the image; NULL when n_tilts is 0 */
+    size_t chunk_bytes; /* what is unpacked as a whole to read any part; 0: nothing is */
+    size_t n_tilts;     /* angles found inside the file: 0, or nz */
+    double *tilts;      /* degrees, owned by the image; NULL when n_tilts is 0 */
 } tr_image_info;
 
 /* For the formats: control characters in a label become blanks, and those at its end go.

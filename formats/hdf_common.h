@@ -22,10 +22,11 @@ bool tr_hdf_met_link(void);
 
 /* Whether the dataset `name` of `samples` samples is whole, and in the file of
  * file_bytes itself; errors (TR_ERR_DATA) for samples that are missing or in other
- * files, and for chunks that no such file can hold. */
+ * files, and for chunks that no such file can hold. *chunk_bytes, unless NULL, becomes
+ * the bytes of one chunk unpacked; 0: there are none. */
 TR_CHECKED tr_status tr_hdf_check_storage(const char *path, const char *name,
                                           hid_t dataset, uint64_t samples,
-                                          uint64_t file_bytes);
+                                          uint64_t file_bytes, uint64_t *chunk_bytes);
 
 /* File access properties (not to be closed) without file locks, which network file
  * systems often refuse. */

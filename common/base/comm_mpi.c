@@ -3,8 +3,11 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <mpi.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -110,21 +113,39 @@ static tr_status mpi_exchange(tr_comm *comm, const float *send, const size_t *se
     return status;
 }
 
+/* The path as MPI takes it, to be freed. A colon makes ROMIO, which is MPICH's, look for
+ * the kind of file system before the first one, wherever that is: so we say which. */
+static char *name_for_mpi(const char *path)
+{
+    const char *kind = "";
+#if defined MPICH_VERSION || defined MPICH_NAME
+    enum { NFS = 0x6969 }; /* statfs(2) */
+    struct statfs system;
+    if (strchr(path, ':'))
+        kind = statfs(path, &system) == 0 && system.f_type == NFS ? "nfs:" : "ufs:";
+#endif
+    return tr_format_string("%s%s%s", kind,
+                            strchr(path, ':') && path[0] != '/' ? "./" : "", path);
+}
+
 static tr_status mpi_open(tr_comm *comm, const char *path, tr_shared_file **file)
 {
     tr_shared_file *f = tr_calloc("a file", 1, sizeof *f);
     char *copy = f ? tr_strdup(path) : NULL;
+    char *name = copy ? name_for_mpi(path) : NULL;
     /* Before they open it together. */
-    tr_status ready = mpi_agree(comm, copy ? TR_OK : TR_ERR_MEMORY);
+    tr_status ready = mpi_agree(comm, name ? TR_OK : TR_ERR_MEMORY);
     if (ready != TR_OK || !f) {
         free(f);
         free(copy);
+        free(name);
         return ready;
     }
     f->path = copy;
     tr_status status =
-        check(MPI_File_open(MPI_COMM_WORLD, path, MPI_MODE_RDWR, MPI_INFO_NULL, &f->file),
+        check(MPI_File_open(MPI_COMM_WORLD, name, MPI_MODE_RDWR, MPI_INFO_NULL, &f->file),
               "opening", path);
+    free(name);
     if (status != TR_OK) {
         free(copy);
         free(f);
@@ -250,6 +271,22 @@ static tr_status check_launcher(void)
         variable, getenv(variable), version, variable);
 }
 
+/* MPI shares memory through files, and would end on a limit of their size by a signal or
+ * with pages of its own. */
+static tr_status check_file_size_limit(void)
+{
+    enum { LEAST = 4 << 20 };
+    struct rlimit limit;
+    signal(SIGXFSZ, SIG_IGN);
+    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+        limit.rlim_cur >= LEAST)
+        return TR_OK;
+    return tr_fail(TR_ERR_UNAVAILABLE,
+                   "files may have only %llu bytes here (ulimit -f), too few for MPI; "
+                   "allow larger ones",
+                   (unsigned long long)limit.rlim_cur);
+}
+
 tr_status tr_comm_mpi(int *argc, char ***argv, tr_comm **comm)
 {
     static const tr_comm_ops ops = {
@@ -267,6 +304,7 @@ tr_status tr_comm_mpi(int *argc, char ***argv, tr_comm **comm)
     static tr_comm world = {.ops = &ops};
     int provided = 0;
     fill_standard_streams();
+    TR_TRY(check_file_size_limit());
     /* The writer thread writes while the main thread makes no calls. */
     TR_TRY(check(MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided),
                  "starting MPI", NULL));
