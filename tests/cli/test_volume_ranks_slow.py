@@ -23,7 +23,8 @@ OPTIONS = {
     "CGLS tolerance": ["-i", 9, "--tolerance", 0.8],
     "ADMM": ["-i", 3, "--cg", 3, "--lambda-times", 0.04],
     "ADMM haar": ["-i", 2, "--cg", 2, "--regularizer", "haar", "--positive"],
-    "ADMM l1": ["-i", 2, "--cg", 2, "--regularizer", "l1", "--outside", "zero"],
+    "ADMM l1": ["-i", 2, "--cg", 2, "--regularizer", "l1", "--outside", "zero",
+                "--lambda-times", 0.1],
 }
 GEOMETRIES = {
     "pitch 0": [], "pitch 6": ["--pitch", 6],
