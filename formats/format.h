@@ -45,8 +45,9 @@ typedef struct tr_image_info {
     double min, max, mean, rms; /* as the header says; may be nonsense */
     size_t n_labels;
     char labels[TR_LABELS][TR_LABEL_LENGTH + 1];
-    size_t n_tilts; /* angles found inside the file: 0, or nz */
-    double *tilts;  /* degrees, owned by the image; NULL when n_tilts is 0 */
+    size_t chunk_bytes; /* what is unpacked as a whole to read any part; 0: nothing is */
+    size_t n_tilts;     /* angles found inside the file: 0, or nz */
+    double *tilts;      /* degrees, owned by the image; NULL when n_tilts is 0 */
     /* A sentence, or "": of angles, what was done to them while they were read; where
      * there are none, why those in the file cannot be taken. */
     char tilts_note[256];

@@ -195,7 +195,8 @@ static tr_status get_type(const char *path, const char *name, hid_t dataset,
 
 /* Size, type and presence of a dataset of rank 2 or 3; *nz is 1 for rank 2. */
 static tr_status inspect(const char *path, const char *name, hid_t dataset,
-                         uint64_t file_bytes, size_t size[3], tr_type *type)
+                         uint64_t file_bytes, size_t size[3], tr_type *type,
+                         size_t *chunk_bytes)
 {
     hsize_t dims[3] = {1, 1, 1};
     hid_t space = H5Dget_space(dataset);
@@ -219,7 +220,12 @@ static tr_status inspect(const char *path, const char *name, hid_t dataset,
                 (unsigned long long)dims[0]);
         size[2 - i] = (size_t)dims[i];
     }
-    return tr_hdf_check_storage(path, name, dataset, samples, file_bytes);
+    uint64_t chunk = 0;
+    tr_status status =
+        tr_hdf_check_storage(path, name, dataset, samples, file_bytes, &chunk);
+    if (status == TR_OK && chunk > *chunk_bytes)
+        *chunk_bytes = (size_t)chunk;
+    return status;
 }
 
 static hid_t open_image_dataset(hid_t file, size_t number)
@@ -245,7 +251,8 @@ static tr_status open_exchange(hdf_state *hdf, uint64_t file_bytes, tr_image_inf
     hdf->dataset = H5Dopen2(hdf->file, name, H5P_DEFAULT);
     if (hdf->dataset < 0)
         return tr_hdf_fail(hdf->path, "/exchange/data cannot be opened");
-    TR_TRY(inspect(hdf->path, name, hdf->dataset, file_bytes, size, &info->type));
+    TR_TRY(inspect(hdf->path, name, hdf->dataset, file_bytes, size, &info->type,
+                   &info->chunk_bytes));
     info->nx = size[0], info->ny = size[1], info->nz = size[2];
     info->min = info->max = info->mean = info->rms = NAN;
     TR_TRY(alloc_scaling(hdf, 1));
@@ -268,7 +275,8 @@ static tr_status open_one(hdf_state *hdf, size_t number, size_t n, uint64_t file
     if (dataset < 0)
         status = tr_hdf_fail(hdf->path, "%s cannot be opened", name);
     else
-        status = inspect(hdf->path, name, dataset, file_bytes, size, &type);
+        status = inspect(hdf->path, name, dataset, file_bytes, size, &type,
+                         &info->chunk_bytes);
     if (status == TR_OK)
         status = refuse_colour_and_complex(hdf->path, group);
     if (status == TR_OK)
@@ -298,27 +306,34 @@ static tr_status open_one(hdf_state *hdf, size_t number, size_t n, uint64_t file
     return status;
 }
 
+typedef struct image_links {
+    size_t n, last;
+} image_links;
+
+static herr_t count_link(hid_t group, const char *name, const H5L_info_t *info,
+                         void *links)
+{
+    image_links *l = links;
+    char back[24];
+    (void)group, (void)info;
+    size_t number = (size_t)strtoull(name, NULL, 10);
+    snprintf(back, sizeof back, "%zu", number);
+    if (strcmp(name, back) == 0) {
+        l->last = number > l->last ? number : l->last;
+        l->n++;
+    }
+    return 0;
+}
+
 /* How many images there are: the links with plain numbers for names, which must be
- * 0 to n - 1. */
+ * 0 to n - 1. In one pass: to look for the i-th of many takes long. */
 static tr_status count_images(const char *path, hid_t images, size_t *n)
 {
-    H5G_info_t group;
-    size_t last = 0;
-    *n = 0;
-    if (H5Gget_info(images, &group) < 0)
+    image_links links = {0, 0};
+    if (H5Literate(images, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, count_link, &links) < 0)
         return tr_hdf_fail(path, "/MDF/images cannot be read");
-    for (hsize_t i = 0; i < group.nlinks; i++) {
-        char name[24], back[24];
-        if (H5Lget_name_by_idx(images, ".", H5_INDEX_NAME, H5_ITER_INC, i, name,
-                               sizeof name, H5P_DEFAULT) < 0)
-            return tr_hdf_fail(path, "/MDF/images cannot be read");
-        size_t number = (size_t)strtoull(name, NULL, 10);
-        snprintf(back, sizeof back, "%zu", number);
-        if (strcmp(name, back) != 0)
-            continue;
-        last = number > last ? number : last;
-        ++*n;
-    }
+    size_t last = links.last;
+    *n = links.n;
     if (*n == 0)
         return tr_fail(TR_ERR_DATA, "%s holds no images in /MDF/images", path);
     if (last == *n - 1)
@@ -335,7 +350,7 @@ static tr_status count_images(const char *path, hid_t images, size_t *n)
 static tr_status open_mdf(hdf_state *hdf, hid_t images, uint64_t file_bytes,
                           tr_image_info *info)
 {
-    size_t n;
+    size_t n = 0;
     TR_TRY(refuse_colour_and_complex(hdf->path, images));
     TR_TRY(count_images(hdf->path, images, &n));
     TR_TRY(alloc_scaling(hdf, n));

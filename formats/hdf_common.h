@@ -22,10 +22,11 @@ bool tr_hdf_met_link(void);
 
 /* hdf_storage.c: whether the dataset `name` of `samples` samples is whole, and in the
  * file of file_bytes itself; errors (TR_ERR_DATA) for samples that are missing or in
- * other files, and for chunks that no such file can hold. */
+ * other files, and for chunks that no such file can hold. *chunk_bytes, unless NULL,
+ * becomes the bytes of one chunk unpacked; 0: there are none. */
 TR_CHECKED tr_status tr_hdf_check_storage(const char *path, const char *name,
                                           hid_t dataset, uint64_t samples,
-                                          uint64_t file_bytes);
+                                          uint64_t file_bytes, uint64_t *chunk_bytes);
 
 /* Errors (TR_ERR_DATA) for a dataset packed by filters that this library does not have
  * and finds no plugin for; the sentence names them and what provides them. */

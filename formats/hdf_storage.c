@@ -43,7 +43,8 @@ static void other_file(hid_t properties, char *name, size_t size)
  * and then reads as zeros. A chunk is unpacked as a whole: none may be larger than
  * deflate can have packed into such a file. */
 tr_status tr_hdf_check_storage(const char *path, const char *name, hid_t dataset,
-                               uint64_t samples, uint64_t file_bytes)
+                               uint64_t samples, uint64_t file_bytes,
+                               uint64_t *chunk_bytes)
 {
     enum { BEST_DEFLATE = 1032, ALWAYS_FINE = 1 << 26 };
     hid_t properties = H5Dget_create_plist(dataset), type = H5Dget_type(dataset);
@@ -80,6 +81,8 @@ tr_status tr_hdf_check_storage(const char *path, const char *name, hid_t dataset
                        "it is damaged",
                        path, name, (unsigned long long)chunk,
                        (unsigned long long)file_bytes);
+    if (chunk_bytes)
+        *chunk_bytes = chunk;
     return TR_OK;
 }
 

@@ -86,7 +86,7 @@ static bool settle_angles(const char *path, hid_t dataset, double *tilts,
 static tr_status read_angles(const char *path, hid_t dataset, uint64_t file_bytes,
                              tr_image_info *info)
 {
-    TR_TRY(tr_hdf_check_storage(path, name, dataset, info->nz, file_bytes));
+    TR_TRY(tr_hdf_check_storage(path, name, dataset, info->nz, file_bytes, NULL));
     TR_TRY(tr_hdf_check_filters(path, name, dataset));
     double *tilts = tr_calloc("tilt angles", info->nz, sizeof *tilts);
     if (!tilts)

@@ -43,6 +43,12 @@ typedef struct tr_ray {
 typedef struct tr_slab {
     size_t n_views, n_u, n_x, n_z, rows, p_rows, outer;
     const tr_ray *rays;
+    /* Where the rows of a volume are shared out: lane r is row first + r of all_rows, and
+     * lane r of projections is image row p_first + r. The rays count rows so, and may be
+     * any; no result depends on how the rows are shared. Otherwise 0. For backends with
+     * project_sums. */
+    size_t all_rows, first;
+    long p_first;
 } tr_slab;
 
 static inline size_t tr_projection_lines(const tr_slab *s)
@@ -121,6 +127,7 @@ typedef struct tr_backend_settings {
     int local_rank;      /* of this process among those of this machine */
     const char *devices; /* device numbers to share out ("0,2"), NULL for all */
     tr_kernel kernel;
+    int widest; /* an instruction set no wider than this, of `widest` below; 0: any */
 } tr_backend_settings;
 
 /* Every function returns a status; `state` is what open made. Vectors of one call have
@@ -136,6 +143,9 @@ typedef struct tr_backend {
     const char *name;
     bool separate_memory; /* vectors are not on the host: copy with upload and download */
 
+    /* The instruction set that open would take, as a number that is larger for wider
+     * ones; NULL where there is one only. */
+    tr_status (*widest)(int *number);
     tr_status (*open)(const tr_backend_settings *settings, void **state);
     void (*close)(void *state);
     /* A line on what was chosen ("8 threads, avx512"), for --verbose. */
@@ -219,9 +229,12 @@ typedef struct tr_backend {
                               const float *below, tr_vec *y);
     /* Shorten each voxel's vector (gx, gy, gz) by t, at most to 0. */
     tr_status (*shrink_vectors)(void *state, float t, tr_vec *gx, tr_vec *gy, tr_vec *gz);
-    /* The sum of the lengths of these vectors; of absolute values with gy = gz = NULL. */
+    /* The sum of the lengths of these vectors; of absolute values with gy = gz = NULL.
+     * And row by row, one sum for each; NULL where the backend does not have that. */
     tr_status (*sum_lengths)(void *state, const tr_vec *gx, const tr_vec *gy,
                              const tr_vec *gz, double *sum);
+    tr_status (*row_lengths)(void *state, const tr_vec *gx, const tr_vec *gy,
+                             const tr_vec *gz, double *sums);
     /* The orthonormal Haar transform of the first n rows (n even, or the volume's last
      * row without a partner stays as it is), `levels` levels along x and z and one along
      * y, in place; and its inverse, which is its adjoint. What an odd length leaves over
@@ -237,6 +250,15 @@ typedef struct tr_backend {
                          const tr_vec *x, tr_vec *p);
     tr_status (*backproject)(void *state, const tr_slab *slab, const tr_subset *views,
                              const tr_vec *p, tr_vec *x);
+    /* A x as sums that do not depend on their order, for rows that are shared out:
+     * sums[k][n_u + TR_GUARDS][p_rows] is the projection of the subset's k-th view
+     * (guards 0), every addend rounded to a multiple of quantum[k]. That is a power of
+     * two such that no sum gets to 2^52 of them, so that nothing else is rounded; or 0:
+     * addends stay as they are. In host memory. And the largest absolute value of a
+     * vector. Both NULL where the backend cannot do that. */
+    tr_status (*project_sums)(void *state, const tr_slab *slab, const tr_subset *views,
+                              const tr_vec *x, const double *quantum, double *sums);
+    tr_status (*largest)(void *state, const tr_vec *x, double *value);
     /* A 1 and A^T 1 where rows are independent, hence the same for every row: one value
      * per line (rows = 1). */
     tr_status (*row_sums)(void *state, const tr_slab *slab, const tr_subset *views,

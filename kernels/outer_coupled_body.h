@@ -29,6 +29,7 @@ typedef struct tr_outer_course {
     double p0, px, py, pz, q0, slope, qy, qz, reach;
     size_t n_p, n_q, planes, bands; /* planes of a band: the last one may have fewer */
     ptrdiff_t first, step_p, step_q;
+    long first_q;         /* the pixel of q counted from here is the first of the n_q */
     bool along_u, turned; /* p is the column; it runs backwards */
 } tr_outer_course;
 
@@ -38,8 +39,10 @@ TR_HD static inline tr_outer_course tr_outer_find_course(const tr_slab *s,
 {
     tr_outer_course c;
     c.along_u = fabs(ray->ux) >= fabs(ray->vx);
+    c.first_q = c.along_u ? s->p_first : 0;
     double u[4] = {ray->u0, ray->ux, ray->uy, ray->uz};
-    double v[4] = {ray->v0, ray->vx, ray->vy, ray->vz};
+    double v[4] = {ray->v0 - (double)(c.along_u ? 0 : s->p_first), ray->vx, ray->vy,
+                   ray->vz};
     const double *p = c.along_u ? u : v, *q = c.along_u ? v : u;
     c.n_p = c.along_u ? s->n_u : s->p_rows;
     c.n_q = c.along_u ? s->p_rows : s->n_u;

@@ -43,7 +43,12 @@ size_t tr_volume_operator_bytes(const tr_job *job, const tr_volume_plan *p)
         return 2 * row;
     size_t view = (g->n_u + TR_GUARDS) * p->window_lanes * sizeof(float);
     size_t volume = p->lanes * row; /* ones, while the sums are made */
-    return 2 * row + volume + (g->n_views + 4) * view;
+    size_t spare = 4;               /* views on their way */
+    if (job->backend->project_sums) {
+        size_t threads = (size_t)job->threads;
+        spare = 2 * 4 + 3 + 2 * (threads < g->n_views ? threads : g->n_views);
+    }
+    return 2 * row + volume + (g->n_views + spare) * view;
 }
 
 static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts *n)

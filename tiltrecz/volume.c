@@ -2,7 +2,7 @@
  * rows; where rays leave them, every view is projected into a window of rows, and the
  * windows are exchanged: gathered before a backprojection, added up after a projection.
  */
-#include "tiltrecz/volume.h"
+#include "tiltrecz/volume_private.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -10,27 +10,6 @@
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
-
-/* Rows [first, first + n) of an image. */
-typedef struct row_range {
-    long first, end;
-} row_range;
-
-struct tr_volume_operator {
-    tr_job *job;
-    const tr_volume_plan *plan;
-    tr_linop A;
-    tr_slab shape; /* what algorithms see: the own rows */
-    tr_slab slab;  /* what the kernels see: own slices, window rows */
-    tr_ray *rays;
-    float *window;      /* projections of the window, when coupled */
-    bool fill_edges;    /* filtered projections go on beyond the image */
-    row_range *theirs;  /* per rank: its own image rows that are in my window */
-    row_range *mine;    /* per rank: my own image rows that are in its window */
-    float *send, *recv; /* one view's rows for and from all ranks */
-    size_t *send_counts, *recv_counts;
-    double total_updates;
-};
 
 static tr_volume_operator *self(const tr_linop *A) { return A->self; }
 
@@ -41,26 +20,21 @@ static row_range overlap(long a0, long a1, long b0, long b1)
     return r;
 }
 
-static size_t columns_of(const tr_volume_operator *op)
-{
-    return op->shape.n_u + TR_GUARDS;
-}
-
 /* ---- the exchange of one view's rows ---- */
 
 /* Image rows of one view within a vector whose lane 0 is image row `row0`. */
 static tr_rows rows_of_view(const tr_volume_operator *op, size_t view, row_range rows,
                             long row0)
 {
-    return (tr_rows){.line = view * columns_of(op),
-                     .n_lines = columns_of(op),
+    return (tr_rows){.line = view * tr_volume_columns(op),
+                     .n_lines = tr_volume_columns(op),
                      .row = (size_t)(rows.first - row0),
                      .n_rows = (size_t)(rows.end - rows.first)};
 }
 
 static size_t count_floats(const tr_volume_operator *op, row_range rows)
 {
-    return columns_of(op) * (size_t)(rows.end - rows.first);
+    return tr_volume_columns(op) * (size_t)(rows.end - rows.first);
 }
 
 /* The rows for each rank, one rank after the other, from a vector to a buffer; or back,
@@ -139,7 +113,8 @@ static tr_status scatter_view(tr_volume_operator *op, size_t view, tr_vec *p)
     const tr_volume_plan *plan = op->plan;
     tr_comm *comm = op->job->comm;
     tr_vec window = window_of(op);
-    const tr_rows all = {view * columns_of(op), columns_of(op), 0, plan->lanes};
+    const tr_rows all = {view * tr_volume_columns(op), tr_volume_columns(op), 0,
+                         plan->lanes};
     TR_TRY(get_all(op, view, &window, plan->window_first, op->theirs, op->recv,
                    op->recv_counts));
     for (int k = 0; k < comm->size; k++)
@@ -198,6 +173,8 @@ static tr_status volume_forward(const tr_linop *A, const tr_subset *views,
     if (!op->plan->coupled)
         return finish_pass(A, views, start,
                            A->backend->project(A->device, &op->slab, views, x, p));
+    if (op->sums)
+        return finish_pass(A, views, start, tr_volume_project_sums(op, views, x, p));
     tr_vec window = window_of(op);
     TR_TRY(A->backend->project(A->device, &op->slab, views, x, &window));
     return finish_pass(A, views, start, for_views(A, views, p, scatter_view));
@@ -255,10 +232,10 @@ static tr_status volume_filter(const tr_linop *A, const tr_filter *filter, tr_ve
     return status;
 }
 
-static tr_status volume_total(const tr_linop *A, double *values, size_t n)
+static tr_status volume_total(const tr_linop *A, const double *rows, size_t n,
+                              double *values)
 {
-    tr_comm *comm = self(A)->job->comm;
-    return comm->ops->sum(comm, values, n);
+    return tr_volume_total(self(A), rows, n, values);
 }
 
 static tr_status volume_neighbour(const tr_linop *A, bool above, const tr_vec *x,
@@ -344,13 +321,13 @@ static tr_status make_window(tr_volume_operator *op)
     TR_TRY(op->job->backend->alloc(op->job->device, floats, &op->window));
     tr_vec window = window_of(op);
     TR_TRY(op->job->backend->fill(op->job->device, &window, 0.0f));
-    op->send =
-        tr_calloc("rows to exchange", columns_of(op) * rows_in(op->mine, comm->size),
-                  sizeof *op->send);
+    /* Room for doubles. */
+    size_t line = tr_volume_columns(op), size = sizeof(double);
+    op->send = tr_calloc("rows to exchange", line * rows_in(op->mine, comm->size), size);
     op->recv =
-        tr_calloc("rows to exchange", columns_of(op) * rows_in(op->theirs, comm->size),
-                  sizeof *op->recv);
-    return op->send && op->recv ? TR_OK : TR_ERR_MEMORY;
+        tr_calloc("rows to exchange", line * rows_in(op->theirs, comm->size), size);
+    TR_TRY(op->send && op->recv ? TR_OK : TR_ERR_MEMORY);
+    return op->job->backend->project_sums ? tr_volume_sums_new(op) : TR_OK;
 }
 
 static tr_status build(tr_volume_operator *op)
@@ -362,15 +339,18 @@ static tr_status build(tr_volume_operator *op)
     op->rays = tr_calloc("rays", g->n_views, sizeof *op->rays);
     op->theirs = tr_calloc("ranks", n, sizeof *op->theirs);
     op->mine = tr_calloc("ranks", n, sizeof *op->mine);
+    op->totals = tr_calloc("row sums", TR_MOST_TOTALS * p->all_rows, sizeof *op->totals);
     op->send_counts = tr_calloc("ranks", n, sizeof *op->send_counts);
     op->recv_counts = tr_calloc("ranks", n, sizeof *op->recv_counts);
-    bool complete =
-        op->rays && op->theirs && op->mine && op->send_counts && op->recv_counts;
+    bool complete = op->rays && op->theirs && op->mine && op->totals && op->send_counts &&
+                    op->recv_counts;
     TR_TRY(job->comm->ops->agree(job->comm, complete ? TR_OK : TR_ERR_MEMORY));
     if (p->pitched)
         tr_geometry_rays_from(g, p->z0, op->rays);
+    bool shared = p->coupled && job->backend->project_sums;
     for (size_t i = 0; i < g->n_views && !p->pitched; i++)
-        op->rays[i] = tr_volume_ray(job, i, p->first, p->window_first);
+        op->rays[i] = shared ? tr_volume_ray(job, i, 0, 0)
+                             : tr_volume_ray(job, i, p->first, p->window_first);
     op->shape = (tr_slab){.n_views = g->n_views,
                           .n_u = g->n_u,
                           .n_x = g->width,
@@ -381,6 +361,11 @@ static tr_status build(tr_volume_operator *op)
                           .rays = op->rays};
     op->slab = op->shape;
     op->slab.p_rows = p->window_lanes;
+    if (shared) {
+        op->slab.all_rows = p->all_rows;
+        op->slab.first = p->first;
+        op->slab.p_first = p->window_first;
+    }
     op->A = (tr_linop){.ops = &volume_ops,
                        .self = op,
                        .backend = job->backend,
@@ -420,6 +405,8 @@ void tr_volume_operator_free(tr_volume_operator *op)
         return;
     if (op->window)
         op->job->backend->free(op->job->device, op->window);
+    tr_volume_sums_free(op);
+    free(op->totals);
     free(op->rays);
     free(op->theirs);
     free(op->mine);

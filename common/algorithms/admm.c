@@ -23,9 +23,11 @@
  * them, made positive where that is asked, so more iterations never make it worse. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/algorithms/regularizer.h"
 
 typedef struct admm_params {
@@ -162,26 +164,34 @@ static tr_status sum_data(admm *a, const tr_vec *b, layer_sums *s)
 {
     tr_context *c = a->c;
     const tr_linop *A = c->A;
-    double times = a->R.rows == 1 ? (double)A->n_rows : 1.0; /* a is of every row */
-    tr_vec *image = &a->image;
-    TR_TRY(TR_VECTOR(c, fill, image, 1.0f));
-    TR_TRY(TR_VECTOR(c, dot, b, image, &s->b));
-    TR_TRY(TR_VECTOR(c, dot, b, b, &s->bb));
-    TR_TRY(TR_VECTOR(c, mul_lines, &a->R, image)); /* still the row sums */
-    TR_TRY(TR_VECTOR(c, dot, b, image, &s->ab));
-    TR_TRY(TR_VECTOR(c, dot, &a->R, &a->R, &s->aa));
-    tr_vec ones = *image;
+    tr_vec *image = &a->image, ones = *image;
+    size_t n = A->n_rows;
+    double *rows = tr_calloc("row sums", 6 * n, sizeof *rows), sums[6] = {0};
+    if (!rows)
+        return TR_ERR_MEMORY;
+    tr_status status = TR_VECTOR(c, fill, image, 1.0f);
+    if (status == TR_OK)
+        status = tr_row_products(c, b, image, rows);
+    if (status == TR_OK)
+        status = tr_row_products(c, b, b, rows + n);
+    if (status == TR_OK)
+        status = TR_VECTOR(c, mul_lines, &a->R, image); /* still the row sums */
+    if (status == TR_OK)
+        status = tr_row_products(c, b, image, rows + 2 * n);
+    if (status == TR_OK)
+        status = tr_row_products(c, &a->R, &a->R, rows + 4 * n);
     ones.lines = a->R.lines, ones.rows = a->R.rows;
-    TR_TRY(TR_VECTOR(c, fill, &ones, 1.0f));
-    TR_TRY(TR_VECTOR(c, dot, &a->R, &ones, &s->a));
-    double sums[] = {
-        s->b,          s->bb,
-        s->ab,         s->a * times,
-        s->aa * times, (double)(A->slab->n_views * A->slab->n_u * A->n_rows)};
-    if (A->ops->total)
-        TR_TRY(A->ops->total(A, sums, sizeof sums / sizeof *sums));
+    if (status == TR_OK)
+        status = TR_VECTOR(c, fill, &ones, 1.0f);
+    if (status == TR_OK)
+        status = tr_row_products(c, &a->R, &ones, rows + 3 * n);
+    for (size_t r = 0; r < n; r++)
+        rows[5 * n + r] = (double)(A->slab->n_views * A->slab->n_u);
+    if (status == TR_OK)
+        status = tr_total(c, rows, 6, sums);
+    free(rows);
     *s = (layer_sums){sums[0], sums[1], sums[2], sums[3], sums[4], sums[5]};
-    return TR_OK;
+    return status;
 }
 
 /* What lambda is where it is not given. A^T R turns noise of standard deviation sigma

@@ -109,8 +109,9 @@ struct tr_context {
     size_t n_owned, iteration;
     size_t n_volumes, n_projections; /* taken, without weights */
     size_t n_kept;                   /* vectors of the slab before, to be used again */
-    float *owned[32];
-    size_t floats[32];          /* their lengths */
+    size_t n_room;                   /* for so many vectors */
+    float **owned;
+    size_t *floats;             /* their lengths */
     double *row_data, *row_now; /* per row: |b|^2, and |r|^2 of this iteration */
     double *row_last;
     double *view_now;  /* per view: |r|^2 of this iteration; NULL if not asked for */
@@ -163,6 +164,15 @@ TR_CHECKED tr_status tr_save(tr_context *c, const tr_state *state, long iteratio
  * over all rows and processes in each of them. w: one factor per line, or per value. */
 TR_CHECKED tr_status tr_row_dots(const tr_context *c, const tr_vec *w, const tr_vec *x,
                                  const tr_vec *y, double *sums);
+
+/* values[k], k < n, becomes the sum of rows[k n_rows ...], one value for each row in use,
+ * over the rows of all processes in their order: the same however they are shared. */
+TR_CHECKED tr_status tr_total(const tr_context *c, const double *rows, size_t n,
+                              double *values);
+/* rows[r], r < n_rows, becomes the sum of x y over this row in use; over all of x and y
+ * where these have one value per line. */
+TR_CHECKED tr_status tr_row_products(const tr_context *c, const tr_vec *x,
+                                     const tr_vec *y, double *rows);
 
 /* The scalar product, over all processes. */
 TR_CHECKED tr_status tr_dot(const tr_context *c, const tr_vec *x, const tr_vec *y,

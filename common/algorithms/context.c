@@ -6,13 +6,27 @@
 #include "common/base/mem.h"
 #include "common/algorithms/algorithm.h"
 
+/* Room in the lists for one vector more. */
+static tr_status make_room(tr_context *c)
+{
+    size_t room = c->n_room ? 2 * c->n_room : 16;
+    if (c->n_owned < c->n_room)
+        return TR_OK;
+    float **owned = realloc(c->owned, room * sizeof *owned);
+    c->owned = owned ? owned : c->owned;
+    size_t *floats = owned ? realloc(c->floats, room * sizeof *floats) : NULL;
+    if (!floats)
+        return tr_fail(TR_ERR_MEMORY, "not enough memory for a list of %zu vectors",
+                       room);
+    c->floats = floats;
+    c->n_room = room;
+    return TR_OK;
+}
+
 static tr_status new_vector(tr_context *c, size_t lines, size_t rows, tr_vec *v)
 {
     size_t k = c->n_owned;
-    size_t most = sizeof c->owned / sizeof *c->owned;
-    if (k >= most)
-        return tr_fail(TR_ERR_INTERNAL, "the algorithm takes more than %zu vectors",
-                       most);
+    TR_TRY(make_room(c));
     *v = (tr_vec){.lines = lines, .rows = rows};
     if (k < c->n_kept && c->floats[k] == lines * rows) {
         v->data = c->owned[k];
@@ -55,15 +69,42 @@ tr_status tr_new_projection_weights(tr_context *c, tr_vec *v)
                       c->A->coupled ? c->A->slab->p_rows : 1, v);
 }
 
-static tr_status total(const tr_context *c, double *values, size_t n)
+tr_status tr_total(const tr_context *c, const double *rows, size_t n, double *values)
 {
-    return c->A->ops->total ? c->A->ops->total(c->A, values, n) : TR_OK;
+    const tr_linop *A = c->A;
+    if (A->ops->total)
+        return A->ops->total(A, rows, n, values);
+    memset(values, 0, n * sizeof *values);
+    for (size_t k = 0; k < n; k++)
+        for (size_t r = 0; r < A->n_rows; r++)
+            values[k] += rows[k * A->n_rows + r];
+    return TR_OK;
+}
+
+tr_status tr_row_products(const tr_context *c, const tr_vec *x, const tr_vec *y,
+                          double *rows)
+{
+    const tr_linop *A = c->A;
+    double *sums = tr_calloc("row sums", x->rows, sizeof *sums);
+    if (!sums)
+        return TR_ERR_MEMORY;
+    tr_status status = TR_VECTOR(c, row_dots, NULL, x, y, sums);
+    for (size_t r = 0; r < A->n_rows; r++)
+        rows[r] = sums[x->rows == 1 ? 0 : A->first_row + r];
+    free(sums);
+    return status;
 }
 
 tr_status tr_dot(const tr_context *c, const tr_vec *x, const tr_vec *y, double *sum)
 {
-    TR_TRY(TR_VECTOR(c, dot, x, y, sum));
-    return total(c, sum, 1);
+    if (!c->A->ops->total)
+        return TR_VECTOR(c, dot, x, y, sum);
+    double *rows = tr_calloc("row sums", c->A->n_rows, sizeof *rows);
+    tr_status status = rows ? tr_row_products(c, x, y, rows) : TR_ERR_MEMORY;
+    if (status == TR_OK)
+        status = tr_total(c, rows, 1, sum);
+    free(rows);
+    return status;
 }
 
 tr_status tr_row_dots(const tr_context *c, const tr_vec *w, const tr_vec *x,
@@ -73,9 +114,7 @@ tr_status tr_row_dots(const tr_context *c, const tr_vec *w, const tr_vec *x,
     if (!c->A->coupled)
         return TR_OK;
     double sum = 0.0;
-    for (size_t r = 0; r < c->A->n_rows; r++)
-        sum += sums[c->A->first_row + r];
-    TR_TRY(total(c, &sum, 1));
+    TR_TRY(tr_total(c, sums + c->A->first_row, 1, &sum));
     for (size_t r = 0; r < x->rows; r++)
         sums[r] = sum;
     return TR_OK;
@@ -101,7 +140,11 @@ void tr_context_end(tr_context *c)
     tr_context_next(c);
     for (size_t i = 0; i < c->n_kept; i++)
         c->A->backend->free(c->A->device, c->owned[i]);
-    c->n_kept = 0;
+    free(c->owned);
+    free(c->floats);
+    c->owned = NULL;
+    c->floats = NULL;
+    c->n_kept = c->n_room = 0;
 }
 
 void tr_history_free(tr_history *history)
@@ -190,13 +233,21 @@ tr_status tr_residual_add(tr_context *c, const tr_vec *data, const tr_subset *vi
 tr_status tr_residual_enough(tr_context *c, bool *enough)
 {
     const tr_linop *A = c->A;
-    double sums[2] = {0.0, (double)(A->n_rows * A->slab->n_u * A->slab->n_views)};
+    size_t n = A->n_rows;
+    double sums[2];
     *enough = false;
     if (!(c->stop_at > 0.0))
         return TR_OK;
-    for (size_t r = A->first_row; r < A->first_row + A->n_rows; r++)
-        sums[0] += c->row_now[r];
-    TR_TRY(total(c, sums, 2));
+    double *rows = tr_calloc("row sums", 2 * n, sizeof *rows);
+    if (!rows)
+        return TR_ERR_MEMORY;
+    for (size_t r = 0; r < n; r++) {
+        rows[r] = c->row_now[A->first_row + r];
+        rows[n + r] = (double)(A->slab->n_u * A->slab->n_views);
+    }
+    tr_status status = tr_total(c, rows, 2, sums);
+    free(rows);
+    TR_TRY(status);
     *enough = c->iteration > 0 && sums[0] <= c->stop_at * c->stop_at * sums[1];
     return TR_OK;
 }
@@ -217,41 +268,62 @@ static tr_status extend_history(tr_history *history, size_t n)
 }
 
 /* Rows that have got there keep their result from now on. */
-static double finish_rows(tr_context *c)
+static void finish_rows(tr_context *c)
 {
     double limit = c->tolerance * c->tolerance;
-    size_t active = 0;
-    for (size_t r = c->A->first_row; r < c->A->first_row + c->A->n_rows; r++) {
-        if (c->row_active[r] != 0.0f && limit > 0.0 &&
-            c->row_now[r] <= limit * c->row_data[r])
+    for (size_t r = c->A->first_row; r < c->A->first_row + c->A->n_rows; r++)
+        if (limit > 0.0 && c->row_now[r] <= limit * c->row_data[r])
             c->row_active[r] = 0.0f;
-        active += c->row_active[r] != 0.0f;
-    }
-    /* A slab wholly beyond the images has no row to judge by: it gets all iterations. */
-    return c->A->n_rows ? (double)active : 1.0;
 }
 
-tr_status tr_residual_end(tr_context *c, bool *done)
+/* Over all processes' rows: |r|^2 and |b|^2 of those that were active, and how many are.
+ */
+typedef struct rows_left {
+    double residual, data, active;
+} rows_left;
+
+/* `rows` has 3 n_rows values. Returns the change of |r|^2 of this process's rows. */
+static double end_rows(tr_context *c, double *rows)
 {
-    double change = 0.0, left[3] = {0}; /* rows left, |r|^2, |b|^2 */
-    for (size_t r = c->A->first_row; r < c->A->first_row + c->A->n_rows; r++) {
+    const tr_linop *A = c->A;
+    size_t n = A->n_rows;
+    double change = 0.0;
+    for (size_t k = 0; k < n; k++) {
+        size_t r = A->first_row + k;
         if (c->row_active[r] == 0.0f)
             continue;
         change += c->row_now[r] - c->row_last[r];
         c->row_last[r] = c->row_now[r];
-        left[1] += c->row_now[r];
-        left[2] += c->row_data[r];
+        rows[k] = c->row_now[r];
+        rows[n + k] = c->row_data[r];
     }
-    left[0] = c->rows_together ? 1.0 : finish_rows(c);
-    memset(c->row_now, 0, c->A->slab->p_rows * sizeof *c->row_now);
-    TR_TRY(extend_history(c->history, ++c->iteration));
-    for (size_t k = c->iteration - 1; k < c->history->n; k++)
+    if (!c->rows_together)
+        finish_rows(c);
+    for (size_t k = 0; k < n; k++)
+        rows[2 * n + k] = c->row_active[A->first_row + k] != 0.0f;
+    memset(c->row_now, 0, A->slab->p_rows * sizeof *c->row_now);
+    return change;
+}
+
+tr_status tr_residual_end(tr_context *c, bool *done)
+{
+    rows_left left;
+    double *rows = tr_calloc("row sums", 3 * c->A->n_rows, sizeof *rows);
+    if (!rows)
+        return TR_ERR_MEMORY;
+    double change = end_rows(c, rows), totals[3] = {0};
+    tr_status status = extend_history(c->history, ++c->iteration);
+    for (size_t k = c->iteration - 1; status == TR_OK && k < c->history->n; k++)
         c->history->squares[k] += change;
-    TR_TRY(total(c, left, 3));
-    *done = left[0] == 0.0;
+    if (status == TR_OK)
+        status = tr_total(c, rows, 3, totals);
+    free(rows);
+    left = (rows_left){totals[0], totals[1], totals[2]};
+    /* A slab wholly beyond the images has no row to judge by: it gets all iterations. */
+    *done = c->A->n_rows && left.active == 0.0;
     if (c->rows_together && c->tolerance > 0.0)
-        *done = left[1] <= c->tolerance * c->tolerance * left[2];
-    return TR_OK;
+        *done = left.residual <= c->tolerance * c->tolerance * left.data;
+    return status;
 }
 
 /* ---- the state between runs ---- */

@@ -309,10 +309,10 @@ static tr_status filter(const tr_linop *A, const tr_filter *f, tr_vec *p)
     return plain->ops->filter(plain, f, p);
 }
 
-static tr_status total(const tr_linop *A, double *values, size_t n)
+static tr_status total(const tr_linop *A, const double *rows, size_t n, double *values)
 {
     const tr_linop *plain = plain_of(A);
-    return plain->ops->total(plain, values, n);
+    return plain->ops->total(plain, rows, n, values);
 }
 
 static tr_status neighbour(const tr_linop *A, bool above, const tr_vec *x, float *row,

@@ -8,6 +8,8 @@
 
 typedef struct tr_linop tr_linop;
 
+enum { TR_MOST_TOTALS = 8 };
+
 typedef struct tr_linop_ops {
     /* p = A x on the subset's views; x = A^T p summed over them. */
     tr_status (*forward)(const tr_linop *A, const tr_subset *views, const tr_vec *x,
@@ -20,11 +22,13 @@ typedef struct tr_linop_ops {
     /* Filter the projections in place along u. An adjoint after it fills the edges: rays
      * that leave the image read what the filter put there. */
     tr_status (*filter)(const tr_linop *A, const tr_filter *filter, tr_vec *p);
-    /* Of the whole volume only; NULL for a slab of independent rows. values[n] summed
-     * over the processes; and one row next to this process's own: the first row of the
+    /* Of the whole volume only; NULL for a slab of independent rows. values[k], k < n <=
+     * TR_MOST_TOTALS, becomes the sum of rows[k n_rows ...], one value for each row in
+     * use, over the rows of all processes, in their order: it does not depend on who has
+     * which. And one row next to this process's own: the first row of the
      * process above, or the last of the one below, one value per line into row (room for
      * x->lines); *exists is false at the ends of the volume. Collective. */
-    tr_status (*total)(const tr_linop *A, double *values, size_t n);
+    tr_status (*total)(const tr_linop *A, const double *rows, size_t n, double *values);
     tr_status (*neighbour)(const tr_linop *A, bool above, const tr_vec *x, float *row,
                            bool *exists);
 } tr_linop_ops;

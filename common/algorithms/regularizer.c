@@ -97,18 +97,34 @@ tr_status tr_regularizer_shrink(const tr_regularizer *reg, double t, tr_vec *v)
     return reg->positive ? TR_VECTOR(reg->c, clamp, 0.0f, &v[reg->parts - 1]) : TR_OK;
 }
 
+/* The sum of lengths over all processes: row by row, where the backend can. */
+static tr_status sum_lengths(const tr_regularizer *reg, const tr_vec *gx,
+                             const tr_vec *gy, const tr_vec *gz, double *value)
+{
+    const tr_linop *A = reg->c->A;
+    bool by_rows = A->ops->total && A->backend->row_lengths;
+    if (!A->ops->total)
+        return TR_VECTOR(reg->c, sum_lengths, gx, gy, gz, value);
+    double *rows = tr_calloc("row sums", gx->rows, sizeof *rows);
+    if (!rows)
+        return TR_ERR_MEMORY;
+    tr_status status =
+        by_rows ? TR_VECTOR(reg->c, row_lengths, gx, gy, gz, rows)
+                : TR_VECTOR(reg->c, sum_lengths, gx, gy, gz, rows + A->first_row);
+    if (status == TR_OK)
+        status = tr_total(reg->c, rows + A->first_row, 1, value);
+    free(rows);
+    return status;
+}
+
 tr_status tr_regularizer_value(const tr_regularizer *reg, const tr_vec *v,
                                tr_vec *scratch, double *value)
 {
-    const tr_linop *A = reg->c->A;
-    if (reg->kind == TR_REG_TV) {
-        TR_TRY(TR_VECTOR(reg->c, sum_lengths, &v[0], &v[1], &v[2], value));
-    } else if (reg->kind == TR_REG_HAAR) {
-        TR_TRY(TR_VECTOR(reg->c, copy, &v[0], scratch));
-        TR_TRY(haar(reg, false, scratch));
-        TR_TRY(TR_VECTOR(reg->c, sum_lengths, scratch, NULL, NULL, value));
-    } else {
-        TR_TRY(TR_VECTOR(reg->c, sum_lengths, &v[0], NULL, NULL, value));
-    }
-    return A->ops->total ? A->ops->total(A, value, 1) : TR_OK;
+    if (reg->kind == TR_REG_TV)
+        return sum_lengths(reg, &v[0], &v[1], &v[2], value);
+    if (reg->kind == TR_REG_L1)
+        return sum_lengths(reg, &v[0], NULL, NULL, value);
+    TR_TRY(TR_VECTOR(reg->c, copy, &v[0], scratch));
+    TR_TRY(haar(reg, false, scratch));
+    return sum_lengths(reg, scratch, NULL, NULL, value);
 }

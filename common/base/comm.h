@@ -50,11 +50,18 @@ TR_CHECKED static inline tr_status tr_comm_gather(tr_comm *comm, double *value, 
     return comm->ops->sum(comm, value, n);
 }
 
+/* Every rank has the same lines of text as rank 0, else TR_ERR_USAGE with the first ones
+ * that differ, of the lowest rank that has others: "the processes differ in WHAT: ...".
+ * Collective. */
+TR_CHECKED tr_status tr_comm_same(tr_comm *comm, const char *what, const char *mine);
+
 /* One process. */
 tr_comm *tr_comm_serial(void);
 
 /* MPI_Init and what it says of the ranks; argc and argv may lose MPI's own arguments.
- * The pointer is to static storage; ended by ops->finish. */
+ * The pointer is to static storage; ended by ops->finish. TR_ERR_UNAVAILABLE where MPI
+ * fails, and where the environment tells of more processes than MPI does: then they were
+ * started by another MPI's mpiexec, and each would do all of the run. */
 TR_CHECKED tr_status tr_comm_mpi(int *argc, char ***argv, tr_comm **comm);
 
 #endif

@@ -3,8 +3,11 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <mpi.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -110,21 +113,39 @@ static tr_status mpi_exchange(tr_comm *comm, const float *send, const size_t *se
     return status;
 }
 
+/* The path as MPI takes it, to be freed. A colon makes ROMIO, which is MPICH's, look for
+ * the kind of file system before the first one, wherever that is: so we say which. */
+static char *name_for_mpi(const char *path)
+{
+    const char *kind = "";
+#if defined MPICH_VERSION || defined MPICH_NAME
+    enum { NFS = 0x6969 }; /* statfs(2) */
+    struct statfs system;
+    if (strchr(path, ':'))
+        kind = statfs(path, &system) == 0 && system.f_type == NFS ? "nfs:" : "ufs:";
+#endif
+    return tr_format_string("%s%s%s", kind,
+                            strchr(path, ':') && path[0] != '/' ? "./" : "", path);
+}
+
 static tr_status mpi_open(tr_comm *comm, const char *path, tr_shared_file **file)
 {
     tr_shared_file *f = tr_calloc("a file", 1, sizeof *f);
     char *copy = f ? tr_strdup(path) : NULL;
+    char *name = copy ? name_for_mpi(path) : NULL;
     /* Before they open it together. */
-    tr_status ready = mpi_agree(comm, copy ? TR_OK : TR_ERR_MEMORY);
+    tr_status ready = mpi_agree(comm, name ? TR_OK : TR_ERR_MEMORY);
     if (ready != TR_OK || !f) {
         free(f);
         free(copy);
+        free(name);
         return ready;
     }
     f->path = copy;
     tr_status status =
-        check(MPI_File_open(MPI_COMM_WORLD, path, MPI_MODE_RDWR, MPI_INFO_NULL, &f->file),
+        check(MPI_File_open(MPI_COMM_WORLD, name, MPI_MODE_RDWR, MPI_INFO_NULL, &f->file),
               "opening", path);
+    free(name);
     if (status != TR_OK) {
         free(copy);
         free(f);
@@ -204,6 +225,68 @@ static void fill_standard_streams(void)
         close(fd);
 }
 
+/* Variables by which launchers tell a process how many there are, or its number. Slurm's
+ * own for a job step: those for a job are there as well when a program runs alone. */
+static const char *const counts[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE",
+                                     "MV2_COMM_WORLD_SIZE", "JSM_NAMESPACE_SIZE",
+                                     "SLURM_STEP_NUM_TASKS"};
+static const char *const numbers[] = {"PMIX_RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK"};
+
+static long number_in(const char *variable)
+{
+    const char *text = getenv(variable);
+    char *end = NULL;
+    long value = text ? strtol(text, &end, 10) : 0;
+    return end && end != text && !*end ? value : 0;
+}
+
+/* The variable that tells of more than one process; NULL if none does. */
+static const char *find_others(void)
+{
+    for (size_t k = 0; k < sizeof counts / sizeof *counts; k++)
+        if (number_in(counts[k]) > 1)
+            return counts[k];
+    for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++)
+        if (number_in(numbers[k]) > 0)
+            return numbers[k];
+    return NULL;
+}
+
+static tr_status check_launcher(void)
+{
+    const char *variable = find_others();
+    char version[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+    int length = 0;
+    if (!variable)
+        return TR_OK;
+    MPI_Get_library_version(version, &length);
+    for (char *c = version; *c; c++) /* of several lines, the first */
+        *c = *c == '\t' ? ' ' : *c;
+    version[strcspn(version, "\n,")] = '\0';
+    return tr_fail(
+        TR_ERR_UNAVAILABLE,
+        "%s=%s tells of several processes, and MPI knows of one: this program "
+        "was built with %.80s; start it with that one's mpiexec, or unset %s if "
+        "each process is to be a run of its own",
+        variable, getenv(variable), version, variable);
+}
+
+/* MPI shares memory through files, and would end on a limit of their size by a signal or
+ * with pages of its own. */
+static tr_status check_file_size_limit(void)
+{
+    enum { LEAST = 4 << 20 };
+    struct rlimit limit;
+    signal(SIGXFSZ, SIG_IGN);
+    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+        limit.rlim_cur >= LEAST)
+        return TR_OK;
+    return tr_fail(TR_ERR_UNAVAILABLE,
+                   "files may have only %llu bytes here (ulimit -f), too few for MPI; "
+                   "allow larger ones",
+                   (unsigned long long)limit.rlim_cur);
+}
+
 tr_status tr_comm_mpi(int *argc, char ***argv, tr_comm **comm)
 {
     static const tr_comm_ops ops = {
@@ -221,6 +304,7 @@ tr_status tr_comm_mpi(int *argc, char ***argv, tr_comm **comm)
     static tr_comm world = {.ops = &ops};
     int provided = 0;
     fill_standard_streams();
+    TR_TRY(check_file_size_limit());
     /* The writer thread writes while the main thread makes no calls. */
     TR_TRY(check(MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided),
                  "starting MPI", NULL));
@@ -237,6 +321,10 @@ tr_status tr_comm_mpi(int *argc, char ***argv, tr_comm **comm)
     MPI_Comm_rank(local, &world.local_rank);
     MPI_Comm_size(local, &world.local_size);
     MPI_Comm_free(&local);
-    *comm = &world;
-    return TR_OK;
+    tr_status status = world.size == 1 ? check_launcher() : TR_OK;
+    if (status != TR_OK)
+        MPI_Finalize();
+    else
+        *comm = &world;
+    return status;
 }

@@ -13,6 +13,7 @@
 #include "common/base/file_lock.h"
 #include "common/base/log.h"
 #include "common/run/paths.h"
+#include "common/program/alike.h"
 #include "common/report/result.h"
 #include "common/trial/trial.h"
 
@@ -330,7 +331,9 @@ static tr_status carry_out(tr_run *run, tr_comm *comm, tr_result *r)
     bool writes = comm->rank == 0 && !run->command.options.dry_run;
     TR_TRY(comm->ops->agree(comm, writes ? tr_paths_lock(run->volumes, run->n_volumes)
                                          : TR_OK));
+    TR_TRY(tr_alike_files(comm, run));
     TR_TRY(tr_run_series(run, comm));
+    TR_TRY(tr_alike_runs(comm, run));
     tr_reconstruction_print(&run->volumes[0]);
     if (run->command.options.try_what)
         return tr_trial_run(run, comm);
@@ -363,7 +366,9 @@ int tr_app_main(const tr_program *program, tr_comm *comm, int argc, char **argv)
     tr_log_setup(TR_LOG_NORMAL, comm->rank == 0, program->name);
     tr_result_begin(&result, &run, argc, argv);
     tr_output_watch_signals();
-    tr_status status = comm->ops->agree(comm, parse(&run.command, program, argc, argv));
+    tr_status status = tr_alike_command(comm, program, argc, argv);
+    if (status == TR_OK)
+        status = comm->ops->agree(comm, parse(&run.command, program, argc, argv));
     bool done = false;
     if (status == TR_OK)
         status = comm->ops->agree(comm, print_and_leave(&run.command, comm->rank, &done));

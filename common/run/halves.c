@@ -136,6 +136,7 @@ static tr_status make_half(const tr_reconstruction *all, size_t k,
         half->series_path = c->options.half_sets.argument[k];
         TR_TRY(tr_image_open(half->series_path, &half->frames));
         half->image = half->frames;
+        TR_TRY(tr_reconstruction_check_chunks(half));
         TR_TRY(check_frames(all, half));
         TR_TRY(tr_views_copy(&all->views, &half->views));
     } else {

@@ -71,11 +71,27 @@ static tr_status check_coupling(const tr_reconstruction *r)
     return TR_OK;
 }
 
+tr_status tr_reconstruction_check_chunks(const tr_reconstruction *r)
+{
+    const double mib = 1.0 / (1 << 20);
+    size_t chunk = tr_image_get_info(r->image)->chunk_bytes;
+    if (chunk <= r->job.memory / 2)
+        return TR_OK;
+    return tr_fail(
+        TR_ERR_MEMORY,
+        "%s has chunks of %.0f MiB, each unpacked as a whole: %.0f MiB are needed "
+        "to read it and %.0f MiB are allowed; allow more with --memory, or write "
+        "it in smaller chunks",
+        r->series_path, (double)chunk * mib, 2.0 * (double)chunk * mib,
+        (double)r->job.memory * mib);
+}
+
 tr_status tr_reconstruction_files(tr_reconstruction *r)
 {
     const tr_command *c = r->command;
     r->series_path = r->inputs->series_path;
     r->image = r->inputs->image;
+    TR_TRY(tr_reconstruction_check_chunks(r));
     TR_TRY(tr_views_copy(&r->inputs->views, &r->views));
     TR_TRY(tr_reconstruction_geometry(r, &c->options, &r->job.geometry));
     TR_TRY(choose_slices(r));

@@ -30,6 +30,9 @@ void tr_reconstruction_free(tr_reconstruction *r);
 TR_CHECKED tr_status tr_reconstruction_geometry(const tr_reconstruction *r,
                                                 const tr_options *options,
                                                 tr_geometry *geometry);
+/* TR_ERR_MEMORY where a chunk of its series, packed and unpacked, takes more than
+ * r->job's memory. */
+TR_CHECKED tr_status tr_reconstruction_check_chunks(const tr_reconstruction *r);
 /* The series alone, for r->job; collective. */
 TR_CHECKED tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm);
 

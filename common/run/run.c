@@ -1,8 +1,11 @@
 #include "common/run/run.h"
 
 #include <sched.h>
+#include <stdlib.h>
 #include <unistd.h>
 
+#include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/run/halves.h"
 
 static int default_threads(const tr_comm *comm)
@@ -14,11 +17,42 @@ static int default_threads(const tr_comm *comm)
     return share > 0 ? (int)share : 1;
 }
 
+/* The narrowest of the processes' instruction sets, so that a row does not depend on
+ * which of them makes it; 0 where the backend has one. Collective. */
+static tr_status common_instructions(const tr_backend *backend, tr_comm *comm,
+                                     int *widest)
+{
+    size_t n = (size_t)comm->size;
+    *widest = 0;
+    if (!backend->widest)
+        return TR_OK;
+    double *all = tr_calloc("ranks", n, sizeof *all);
+    int mine = 0;
+    tr_status status =
+        comm->ops->agree(comm, all ? backend->widest(&mine) : TR_ERR_MEMORY);
+    if (status == TR_OK) {
+        all[comm->rank] = mine;
+        status = comm->ops->sum(comm, all, n);
+    }
+    *widest = mine;
+    bool differ = false;
+    for (size_t k = 0; k < n && status == TR_OK; k++) {
+        differ = differ || all[k] != all[0];
+        *widest = (int)all[k] < *widest ? (int)all[k] : *widest;
+    }
+    if (differ && status == TR_OK)
+        tr_info(
+            "the processes have different instruction sets; all use the one that each "
+            "of them has");
+    free(all);
+    return status;
+}
+
 tr_status tr_run_backend(tr_run *run)
 {
     const tr_command *c = &run->command;
     tr_job *job = &run->volumes[0].job;
-    const tr_comm *comm = job->comm;
+    tr_comm *comm = job->comm;
     job->threads = c->options.threads ? (int)c->options.threads : default_threads(comm);
     double ram = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     job->memory =
@@ -29,8 +63,11 @@ tr_status tr_run_backend(tr_run *run)
                        "%s was built without %s; use %s, or build it again with %s",
                        c->program->name, c->program->needs, c->program->instead,
                        c->program->build_option);
+    int widest;
+    TR_TRY(common_instructions(job->backend, comm, &widest));
     const tr_backend_settings settings = {.threads = job->threads,
                                           .local_rank = comm->local_rank,
+                                          .widest = widest,
                                           .devices = c->device_options.devices,
                                           .kernel = (tr_kernel)c->device_options.kernel};
     return job->backend->open(&settings, &job->device);

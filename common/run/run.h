@@ -17,8 +17,9 @@ typedef struct tr_run {
 } tr_run;
 
 /* The steps after tr_command_parse, in this order; *run is all 0 but for the command
- * and volumes[0].job.comm, and stays where it is. The first starts the device; the second
- * opens the files; the third opens the series and is collective. Each returns the first
+ * and volumes[0].job.comm, and stays where it is. The first starts the device, with
+ * the instruction set that all processes have, and is collective; the second opens the
+ * files; the third opens the series and is collective. Each returns the first
  * error. */
 TR_CHECKED tr_status tr_run_backend(tr_run *run);
 TR_CHECKED tr_status tr_run_files(tr_run *run);

@@ -270,5 +270,6 @@ size_t tr_series_read_bytes(const tr_series *s, size_t rows)
 {
     size_t band = rows * s->n_u * sizeof(float);
     /* A rotated band crosses the whole image. */
-    return band + (s->transforms ? s->own_u * s->own_v * sizeof(float) : 2 * band);
+    return band + (s->transforms ? s->own_u * s->own_v * sizeof(float) : 2 * band) +
+           2 * tr_image_get_info(s->image)->chunk_bytes;
 }

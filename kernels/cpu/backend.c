@@ -8,13 +8,13 @@
 
 #include "kernels/cpu/state.h"
 
-/* The widest instruction set this processor has; TR_ISA=baseline|avx2|avx512 (on
- * ARM: neon) asks for another one, for tests and for the same bytes on machines of
- * different age. */
-static tr_status choose_projectors(const tr_projectors **chosen)
+/* The widest instruction set this processor has, or no wider than `widest`; TR_ISA=
+ * baseline|avx2|avx512 (on ARM: neon) asks for another one, for tests and for the same
+ * bytes on machines of different age. */
+static tr_status choose_projectors(int widest, const tr_projectors **chosen)
 {
     const tr_projectors *available[3];
-    size_t n = 0;
+    size_t n = 0, first = 0;
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
@@ -28,18 +28,29 @@ static tr_status choose_projectors(const tr_projectors **chosen)
     available[n++] = &tr_projectors_baseline;
 #endif
     const char *wanted = getenv("TR_ISA");
-    *chosen = available[0];
-    if (!wanted || !*wanted)
-        return TR_OK;
-    for (size_t i = 0; i < n; i++)
+    bool named = wanted && *wanted;
+    while (widest && first + 1 < n && available[first]->width > widest)
+        first++;
+    *chosen = available[first];
+    for (size_t i = 0; i < n && named; i++)
         if (strcmp(available[i]->name, wanted) == 0) {
-            *chosen = available[i];
+            *chosen = available[i > first ? i : first];
             return TR_OK;
         }
+    if (!named)
+        return TR_OK;
     return tr_fail(TR_ERR_UNAVAILABLE,
                    "TR_ISA=%s: this processor or build does not have it; the best it has "
                    "is %s",
                    wanted, available[0]->name);
+}
+
+static tr_status cpu_widest(int *number)
+{
+    const tr_projectors *chosen;
+    TR_TRY(choose_projectors(0, &chosen));
+    *number = chosen->width;
+    return TR_OK;
 }
 
 static tr_status cpu_open(const tr_backend_settings *settings, void **state)
@@ -49,7 +60,7 @@ static tr_status cpu_open(const tr_backend_settings *settings, void **state)
     if (!cpu)
         return tr_fail(TR_ERR_MEMORY, "not enough memory to start the CPU backend");
     cpu->threads = threads;
-    tr_status status = choose_projectors(&cpu->projectors);
+    tr_status status = choose_projectors(settings->widest, &cpu->projectors);
     if (status != TR_OK) {
         free(cpu);
         return status;
@@ -403,12 +414,12 @@ static tr_status cpu_mask_rows(void *state, const tr_slab *slab, const tr_subset
 /* Whether any of the views needs more than the kernels for independent rows. */
 static bool is_general(const tr_slab *slab, const tr_subset *views)
 {
-    for (size_t k = 0; k < subset_count(slab, views); k++) {
+    for (size_t k = 0; k < subset_count(slab, views) && !slab->all_rows; k++) {
         const tr_ray *ray = &slab->rays[subset_view(views, k)];
         if (ray->uy != 0.0 || ray->vx != 0.0 || ray->vy != 1.0)
             return true;
     }
-    return slab->p_rows != slab->rows;
+    return slab->all_rows || slab->p_rows != slab->rows;
 }
 
 static tr_status cpu_project(void *state, const tr_slab *slab, const tr_subset *views,
@@ -435,8 +446,30 @@ static tr_status cpu_backproject(void *state, const tr_slab *slab, const tr_subs
     return TR_OK;
 }
 
+static tr_status cpu_project_sums(void *state, const tr_slab *slab,
+                                  const tr_subset *views, const tr_vec *x,
+                                  const double *quantum, double *sums)
+{
+    const tr_cpu *cpu = state;
+    cpu->projectors->project_sums(slab, views, x->data, quantum, sums, cpu->threads);
+    return TR_OK;
+}
+
+static tr_status cpu_largest(void *state, const tr_vec *x, double *value)
+{
+    float most = 0.0f;
+#pragma omp parallel for simd reduction(max : most) num_threads(threads_of(state))
+    for (size_t i = 0; i < length(x); i++) {
+        float here = fabsf(x->data[i]);
+        most = here > most ? here : most;
+    }
+    *value = most;
+    return TR_OK;
+}
+
 const tr_backend tr_backend_cpu = {
     .name = "cpu",
+    .widest = cpu_widest,
     .open = cpu_open,
     .close = cpu_close,
     .describe = cpu_describe,
@@ -473,10 +506,13 @@ const tr_backend tr_backend_cpu = {
     .grad_adjoint = tr_cpu_grad_adjoint,
     .shrink_vectors = tr_cpu_shrink_vectors,
     .sum_lengths = tr_cpu_sum_lengths,
+    .row_lengths = tr_cpu_row_lengths,
     .haar = tr_cpu_haar,
     .filter = tr_cpu_filter,
     .project = cpu_project,
     .backproject = cpu_backproject,
+    .project_sums = cpu_project_sums,
+    .largest = cpu_largest,
     .row_sums = tr_cpu_row_sums,
     .col_sums = tr_cpu_col_sums,
 };

@@ -24,8 +24,12 @@ static band_side find_band_side(const band_task *t, size_t iz, bool right)
     const tr_slab *s = t->s;
     const tr_outer_course *c = t->c;
     band_side side = {iz, right, tr_outer_find_start(s, c, iz, right), {0, 0, 0}};
-    double one = side.start.base + side.start.py * (double)t->lane;
-    double other = one + side.start.py * (double)(t->lanes - 1);
+    /* Of all rows where they are shared out: which cells are steps shows in the rounding.
+     */
+    size_t row = s->all_rows ? 0 : s->first + t->lane;
+    size_t rows = s->all_rows ? s->all_rows : t->lanes;
+    double one = side.start.base + side.start.py * (double)row;
+    double other = one + side.start.py * (double)(rows - 1);
     side.span =
         tr_outer_find_any(true, (int)s->outer, (double)s->n_x, (double)c->n_p,
                           one < other ? one : other, one < other ? other : one, c->px);
@@ -43,21 +47,19 @@ find_step_taps(const band_task *t, const band_side *side, int k, size_t r)
 {
     const tr_outer_course *c = t->c;
     double at = side->start.base + TR_OUTER_LEFT +
-                side->start.py * (double)(t->lane + r) +
                 c->px * tr_outer_position(true, k, (double)t->s->n_x);
     ivec place;
     vec f;
     step_taps taps;
-    split_lanes(within(at, 1e9), side->start.py, &place, &f);
+    split_lanes(within(at, FAR), side->start.py, (double)(t->s->first + t->lane + r),
+                &place, &f);
     hold(&place, &f, (int)c->n_p + TR_OUTER_LEFT);
     vec first = 0.5f * (1.0f - f) * (1.0f - f), last = 0.5f * f * f;
     float height = (float)(1.0 / c->px);
     taps.weight[0] = height * first;
     taps.weight[1] = height * (1.0f - first - last);
     taps.weight[2] = height * last;
-    for (int i = 0; i < VECTOR; i++)
-        taps.index[i] = i;
-    taps.index += place * (int)t->lanes + (int)r;
+    taps.index = lanes_from((long)r) + place * (int)t->lanes;
     return taps;
 }
 
@@ -73,16 +75,14 @@ static inline __attribute__((always_inline)) pixel_taps find_pixels(const band_t
 {
     const tr_outer_course *c = t->c;
     /* Without the lanes' own number, rows that are shifted only are all alike. */
-    double shift = t->band.q0 + c->slope * (double)p - c->reach +
-                   (c->qy - 1.0) * (double)(t->lane + r);
+    double shift = t->band.q0 + c->slope * (double)p - c->reach;
+    const size_t row = t->s->first + t->lane + r;
     const float reach = (float)c->reach, per_reach = 1.0f / reach;
-    ivec first, lanes;
+    ivec first;
     vec f;
     pixel_taps taps;
-    split_lanes(within(shift, 1e9), c->qy - 1.0, &first, &f);
-    for (int i = 0; i < VECTOR; i++)
-        lanes[i] = i + 1;
-    first += lanes + (int)(t->lane + r);
+    split_lanes(within(shift, FAR), c->qy - 1.0, (double)row, &first, &f);
+    first += lanes_from((long)row + 1 - c->first_q);
     for (int i = 0; i < 3; i++) {
         vec away = (float)(i + 1) - reach - f;
         away = (vec)((ivec)away & 0x7fffffff);
@@ -95,9 +95,9 @@ static inline __attribute__((always_inline)) pixel_taps find_pixels(const band_t
     return taps;
 }
 
-static inline float *pixels_at(const band_task *t, const float *view, size_t p)
+static inline ptrdiff_t pixels_at(const band_task *t, size_t p)
 {
-    return (float *)view + t->c->first + t->c->step_p * (ptrdiff_t)p;
+    return t->c->first + t->c->step_p * (ptrdiff_t)p;
 }
 
 /* ---- forward ---- */
@@ -152,7 +152,8 @@ static void sum_list(const band_task *t, float *list)
 
 /* The running sums to the pixels that see them: lane by lane, so that it does not show
  * which lanes a vector has. */
-static void sum_band(const band_task *t, float *steps, float *view)
+static inline __attribute__((always_inline)) void
+sum_band(const band_task *t, float *steps, const image_sums *view, bool exact)
 {
     const int n = t->c->reach > 1.0 ? 3 : 2;
     const size_t n_p = t->c->n_p, lanes = t->lanes;
@@ -165,10 +166,16 @@ static void sum_band(const band_task *t, float *steps, float *view)
             vec sum = *(const vec *)(right + p * lanes) +
                       *(const vec *)(left + (n_p - 1 - p) * lanes);
             const pixel_taps taps = find_pixels(t, p, r);
-            float *to = pixels_at(t, view, p);
+            const ptrdiff_t at = pixels_at(t, p);
             for (int j = 0; j < VECTOR; j++)
-                for (int i = 0; i < n; i++)
-                    to[taps.index[i][j]] += taps.weight[i][j] * sum[j];
+                for (int i = 0; i < n; i++) {
+                    float addend = taps.weight[i][j] * sum[j];
+                    if (exact)
+                        view->sums[at + taps.index[i][j]] +=
+                            ((double)addend + view->round) - view->round;
+                    else
+                        view->p[at + taps.index[i][j]] += addend;
+                }
         }
     }
 }
@@ -183,8 +190,9 @@ static size_t band_lanes(const tr_slab *s)
     return min_size(lanes, s->rows);
 }
 
-static void project_coupled_view(const tr_slab *s, const tr_ray *ray, const float *x,
-                                 float *view)
+static inline __attribute__((always_inline)) void
+project_coupled_view(const tr_slab *s, const tr_ray *ray, const float *x,
+                     const image_sums *view, bool exact)
 {
     const tr_outer_course c = tr_outer_find_course(s, ray, s->n_z);
     size_t lanes = band_lanes(s);
@@ -200,7 +208,7 @@ static void project_coupled_view(const tr_slab *s, const tr_ray *ray, const floa
                     const band_side side = find_band_side(&t, iz, right);
                     add_band_side(&t, &side, x, steps + (right ? 0 : left_list(&t)));
                 }
-            sum_band(&t, steps, view);
+            sum_band(&t, steps, view, exact);
         }
 }
 
@@ -210,9 +218,34 @@ static void project_outer_coupled(const tr_slab *s, const tr_subset *views,
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (size_t k = 0; k < view_count(s, views); k++) {
         size_t view = view_at(views, k);
-        project_coupled_view(s, &s->rays[view], x,
-                             p + view * (s->n_u + TR_GUARDS) * s->p_rows);
+        const image_sums to = {.p = p + view * (s->n_u + TR_GUARDS) * s->p_rows};
+        project_coupled_view(s, &s->rays[view], x, &to, false);
     }
+}
+
+/* ---- sums that do not depend on their order ---- */
+
+static void project_sums_view(const tr_slab *s, const tr_ray *ray, const float *x,
+                              double quantum, double *sums)
+{
+    size_t p_rows = s->p_rows;
+    const image_sums to = {.sums = sums, .round = ROUND * quantum};
+    memset(sums, 0, (s->n_u + TR_GUARDS) * p_rows * sizeof *sums);
+    project_general_tiles(s, ray, x, &to, true);
+    if (s->outer)
+        project_coupled_view(s, ray, x, &to, true);
+    memset(sums, 0, p_rows * sizeof *sums);
+    memset(sums + (s->n_u + 1) * p_rows, 0, 2 * p_rows * sizeof *sums);
+}
+
+static void project_sums(const tr_slab *s, const tr_subset *views, const float *x,
+                         const double *quantum, double *sums, int threads)
+{
+    size_t stride = (s->n_u + TR_GUARDS) * s->p_rows;
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (size_t k = 0; k < view_count(s, views); k++)
+        project_sums_view(s, &s->rays[view_at(views, k)], x, quantum[k],
+                          sums + k * stride);
 }
 
 /* ---- the adjoint ---- */
@@ -241,7 +274,7 @@ static void spread_band(const band_task *t, const float *view, float *seen)
         float *right = seen + TR_OUTER_LEFT * lanes + r, *left = right + left_list(t);
         for (size_t p = 0; p < n_p; p++) {
             const pixel_taps taps = find_pixels(t, p, r);
-            const float *from = pixels_at(t, view, p);
+            const float *from = view + pixels_at(t, p);
             vec sum = {0};
             for (int i = 0; i < n; i++)
                 sum += taps.weight[i] * gather(from, taps.index[i]);
@@ -320,7 +353,7 @@ static bool rows_are_kept(const tr_slab *s, const tr_subset *views)
         if (ray->uy != 0.0 || ray->vx != 0.0 || ray->vy != 1.0)
             return false;
     }
-    return s->p_rows == s->rows && !is_shifted(s, views);
+    return !s->all_rows && s->p_rows == s->rows && !is_shifted(s, views);
 }
 
 static void project_outer(const tr_slab *s, const tr_subset *views, const float *x,

@@ -34,6 +34,7 @@ enum { DOUBLES = VECTOR / 2 };
 typedef double dvec __attribute__((vector_size(8 * DOUBLES)));
 typedef uint64_t bvec __attribute__((vector_size(8 * DOUBLES)));
 typedef float fvec __attribute__((vector_size(4 * DOUBLES)));
+typedef int jvec __attribute__((vector_size(4 * DOUBLES)));
 
 enum {
     WIDE = 4,      /* vectors of rows kept in registers */
@@ -223,9 +224,11 @@ static void project(const tr_slab *s, const tr_subset *views, const float *x, fl
 
 const tr_projectors TR_JOIN(tr_projectors_,
                             TR_ISA) = {.name = TR_TEXT(TR_ISA),
+                                       .width = VECTOR,
                                        .project = project,
                                        .backproject = backproject,
                                        .project_general = project_general,
                                        .backproject_general = backproject_general,
+                                       .project_sums = project_sums,
                                        .project_outer = project_outer,
                                        .backproject_outer = backproject_outer};

@@ -7,6 +7,7 @@
 
 typedef struct tr_projectors {
     const char *name;
+    int width; /* floats in a vector */
     /* For independent rows, and for any rays. */
     void (*project)(const tr_slab *slab, const tr_subset *views, const float *x, float *p,
                     int threads);
@@ -16,6 +17,9 @@ typedef struct tr_projectors {
                             float *p, int threads);
     void (*backproject_general)(const tr_slab *slab, const tr_subset *views,
                                 const float *p, float *x, int threads);
+    /* The same as sums, with what lies outside the field. */
+    void (*project_sums)(const tr_slab *slab, const tr_subset *views, const float *x,
+                         const double *quantum, double *sums, int threads);
     /* What lies outside the field: p += its projection; and the cells become the adjoint
      * of p. Any rays but those that run along a row; independent ones with ux > 0. */
     void (*project_outer)(const tr_slab *slab, const tr_subset *views, const float *x,

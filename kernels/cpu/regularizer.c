@@ -118,6 +118,34 @@ tr_status tr_cpu_sum_lengths(void *state, const tr_vec *gx, const tr_vec *gy,
     return TR_OK;
 }
 
+/* Lines of one part after the other, and then the parts, as row_dots does. */
+tr_status tr_cpu_row_lengths(void *state, const tr_vec *gx, const tr_vec *gy,
+                             const tr_vec *gz, double *sums)
+{
+    enum { PART_LINES = 256 };
+    size_t rows = gx->rows, parts = (gx->lines + PART_LINES - 1) / PART_LINES;
+    TR_ASSERT(!gy == !gz);
+    double *part = calloc(parts * rows + 1, sizeof *part);
+    if (!part)
+        return tr_fail(TR_ERR_MEMORY, "not enough memory for a sum");
+#pragma omp parallel for schedule(static) num_threads(threads_of(state))
+    for (size_t k = 0; k < parts; k++) {
+        size_t left = gx->lines - k * PART_LINES;
+        size_t end = k * PART_LINES + (left < PART_LINES ? left : PART_LINES);
+        for (size_t i = k * PART_LINES * rows; i < end * rows; i++) {
+            double a = gx->data[i], b = gy ? gy->data[i] : 0.0,
+                   d = gz ? gz->data[i] : 0.0;
+            part[k * rows + i % rows] += gy ? sqrt(a * a + b * b + d * d) : fabs(a);
+        }
+    }
+    memset(sums, 0, rows * sizeof *sums);
+    for (size_t k = 0; k < parts; k++)
+        for (size_t r = 0; r < rows; r++)
+            sums[r] += part[k * rows + r];
+    free(part);
+    return TR_OK;
+}
+
 /* ---- Haar ---- */
 
 /* A pair becomes its sum and its difference, divided by the root of 2: a rotation and a

@@ -35,6 +35,8 @@ tr_status tr_cpu_grad_adjoint(void *state, const tr_slab *slab, size_t n,
 tr_status tr_cpu_shrink_vectors(void *state, float t, tr_vec *gx, tr_vec *gy, tr_vec *gz);
 tr_status tr_cpu_sum_lengths(void *state, const tr_vec *gx, const tr_vec *gy,
                              const tr_vec *gz, double *sum);
+tr_status tr_cpu_row_lengths(void *state, const tr_vec *gx, const tr_vec *gy,
+                             const tr_vec *gz, double *sums);
 tr_status tr_cpu_haar(void *state, const tr_slab *slab, size_t n, int levels,
                       bool inverse, tr_vec *x);
 

@@ -59,17 +59,20 @@ static tr_status row_sums(const tr_linop *A, const tr_subset *v, tr_vec *p)
     return A->backend->row_sums(A->device, A->slab, v, p);
 }
 
-static tr_status total(const tr_linop *A, double *values, size_t n)
+/* In the order of the rows: those of the first share, then those of the second. */
+static tr_status total(const tr_linop *A, const double *rows, size_t n, double *values)
 {
     const share *s = A->self;
-    double sums[8];
-    assert_true(n <= 8);
-    s->with->values[s->rank] = values;
+    s->with->values[s->rank] = rows;
+    s->with->rows[s->rank] = s->rows;
     pthread_barrier_wait(&s->with->barrier);
-    for (size_t k = 0; k < n; k++)
-        sums[k] = s->with->values[0][k] + (s->size > 1 ? s->with->values[1][k] : 0.0);
+    for (size_t k = 0; k < n; k++) {
+        values[k] = 0.0;
+        for (int other = 0; other < s->size; other++)
+            for (size_t r = 0, m = s->with->rows[other]; r < m; r++)
+                values[k] += s->with->values[other][k * m + r];
+    }
     pthread_barrier_wait(&s->with->barrier);
-    memcpy(values, sums, n * sizeof *values);
     return TR_OK;
 }
 
