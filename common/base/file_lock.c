@@ -18,7 +18,7 @@
 static struct {
     char *volatile name;
     tr_file_id id;
-    int fd; /* on which the lock of flock(2) is */
+    int fd; /* on which the lock of flock(2) is; -1: it is another process's */
 } locks[TR_MOST_LOCKS];
 
 /* ---- whose it is ---- */
@@ -264,14 +264,23 @@ static int find(const char *name)
     return k;
 }
 
-/* Put the name away as held, or not. */
-static tr_status take(const char *path, char *name, const char *fresh, bool *held)
+/* As held; the name stays there. */
+static void put_away(char *name, int fd, tr_file_id id)
 {
-    owner me;
-    int k = 0, fd = tr_file_create(fresh, 0666);
+    int k = 0;
     while (k < TR_MOST_LOCKS && locks[k].name)
         k++;
     TR_ASSERT(k < TR_MOST_LOCKS);
+    locks[k].fd = fd;
+    locks[k].id = id;
+    __atomic_thread_fence(__ATOMIC_RELEASE); /* a signal handler may look */
+    locks[k].name = name;
+}
+
+static tr_status take(const char *path, char *name, const char *fresh, bool *held)
+{
+    owner me;
+    int fd = tr_file_create(fresh, 0666);
     describe_myself(&me);
     tr_status status = TR_OK;
     /* Before it has its name: who finds it so has to do with a dead process. */
@@ -285,10 +294,7 @@ static tr_status take(const char *path, char *name, const char *fresh, bool *hel
     if (status == TR_OK)
         status = compete(path, fresh, name, &fd, &me);
     if (status == TR_OK) {
-        locks[k].fd = fd;
-        locks[k].id = tr_file_id_open(fd);
-        __atomic_thread_fence(__ATOMIC_RELEASE); /* a signal handler may look */
-        locks[k].name = name;
+        put_away(name, fd, tr_file_id_open(fd));
         *held = true;
     } else if (fd >= 0) {
         close(fd);
@@ -313,6 +319,15 @@ tr_status tr_lock_take(const char *path)
     return status;
 }
 
+tr_status tr_lock_join(const char *path)
+{
+    char *name = tr_name_beside(path, "lock");
+    if (!name)
+        return TR_ERR_MEMORY;
+    put_away(name, -1, tr_file_id_named(name));
+    return TR_OK;
+}
+
 bool tr_lock_is_held(const char *path)
 {
     char *name = tr_name_beside(path, "lock");
@@ -330,7 +345,8 @@ static void let_go(int k)
     locks[k].name = NULL;
     if (tr_file_is(name, &locks[k].id))
         unlink(name);
-    close(locks[k].fd);
+    if (locks[k].fd >= 0)
+        close(locks[k].fd);
 }
 
 void tr_lock_release(const char *path)
@@ -346,6 +362,18 @@ void tr_lock_release(const char *path)
 }
 
 void tr_lock_release_all(void)
+{
+    for (int k = 0; k < TR_MOST_LOCKS; k++) {
+        char *name = locks[k].name;
+        if (locks[k].fd >= 0)
+            let_go(k);
+        else
+            locks[k].name = NULL;
+        free(name);
+    }
+}
+
+void tr_lock_abandon_all(void)
 {
     for (int k = 0; k < TR_MOST_LOCKS; k++)
         let_go(k);

@@ -207,13 +207,13 @@ tr_status tr_paths_check(const tr_reconstruction *volumes, size_t n)
     return status;
 }
 
-tr_status tr_paths_lock(const tr_reconstruction *volumes, size_t n)
+tr_status tr_paths_lock(const tr_reconstruction *volumes, size_t n, bool join)
 {
     run_files t = {0};
     tr_status status = add_written(&t, volumes, n);
     for (size_t k = 0; k < t.n && status == TR_OK; k++)
         if (!t.file[k].there || S_ISREG(t.file[k].file.st_mode))
-            status = tr_lock_take(t.file[k].path);
+            status = join ? tr_lock_join(t.file[k].path) : tr_lock_take(t.file[k].path);
     free_files(&t);
     return status;
 }
