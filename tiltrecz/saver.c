@@ -76,16 +76,15 @@ static void look_at(void *self, const char *file)
 static tr_status check_others(const tr_volume_saver *s)
 {
     others found = {.s = s};
-    tr_status status = TR_OK;
-    tr_leftovers_each(s->job->output_spec.path, look_at, &found);
-    if (found.file)
+    tr_status status = tr_leftovers_each(s->job->output_spec.path, look_at, &found);
+    if (status == TR_OK && found.file)
         status = tr_fail(TR_ERR_USAGE,
                          "%s is of a run with %ld processes, and these are %d; start %ld "
                          "with mpiexec -n, or leave out --resume to start anew",
                          found.file, found.ranks, s->job->comm->size, found.ranks);
-    else if (found.any)
+    else if (status == TR_OK && found.any)
         tr_warn("no checkpoint beside the output is complete: this run starts anew");
-    else
+    else if (status == TR_OK)
         tr_info("there is no checkpoint to go on from: this run starts anew");
     free(found.file);
     return status;

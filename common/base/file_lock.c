@@ -32,14 +32,20 @@ typedef struct owner {
     char field[FIELDS][FIELD_BYTES];
 } owner;
 
+/* Without a stream, whose memory might be missing. */
+static void read_text(const char *path, char *text, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, size - 1) : 0;
+    text[n > 0 ? n : 0] = '\0';
+    if (fd >= 0)
+        close(fd);
+}
+
 static void read_line(const char *path, char *line)
 {
-    FILE *file = fopen(path, "re");
-    if (!file || !fgets(line, FIELD_BYTES, file))
-        line[0] = '\0';
+    read_text(path, line, FIELD_BYTES);
     line[strcspn(line, "\n")] = '\0';
-    if (file)
-        fclose(file);
 }
 
 /* When a process began, in ticks since the machine did; 0: it does not run; 1: it does,
@@ -51,12 +57,7 @@ static unsigned long long begun(long process)
     if (process < 1 || (kill((pid_t)process, 0) != 0 && errno == ESRCH))
         return 0;
     snprintf(path, sizeof path, "/proc/%ld/stat", process);
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return 1;
-    size_t n = fread(text, 1, sizeof text - 1, file);
-    fclose(file);
-    text[n] = '\0';
+    read_text(path, text, sizeof text);
     /* The second field is a name, which can hold anything; the 22nd is the time. */
     const char *rest = strrchr(text, ')');
     if (!rest || sscanf(rest + 1,
@@ -91,7 +92,15 @@ static bool write_owner(int fd, const owner *me)
     for (int k = 0; k < FIELDS; k++)
         n += snprintf(text + n, sizeof text - (size_t)n, "%s %s\n", fields[k],
                       me->field[k]);
-    return write(fd, text, (size_t)n) == n;
+    for (int done = 0; done < n;) {
+        ssize_t written = write(fd, text + done, (size_t)(n - done));
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return false;
+        done += (int)written;
+    }
+    return true;
 }
 
 /* Whether all of it is there. */
@@ -188,11 +197,12 @@ static tr_status look(const char *path, const char *name, const owner *me, bool 
     if (fd < 0 && (errno == EACCES || errno == EROFS))
         fd = open(name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return errno == ENOENT ? TR_OK
-                               : tr_fail(TR_ERR_DATA,
-                                         "%s, the lock of %s, cannot be opened: %s; "
-                                         "remove it if no run writes %s",
-                                         name, path, strerror(errno), path);
+        return errno == ENOENT || errno == ESTALE
+                   ? TR_OK
+                   : tr_fail(TR_ERR_DATA,
+                             "%s, the lock of %s, cannot be opened: %s; "
+                             "remove it if no run writes %s",
+                             name, path, strerror(errno), path);
     tr_status status = TR_OK;
     if (!read_owner(fd, &them)) {
         if (last)
@@ -236,6 +246,16 @@ static int give_name(int *fd, const char *fresh, const char *name, const owner *
     return 1;
 }
 
+/* A run that owns another file already may meet one that was refused that, and is only
+ * saying so in a result of the same name: worth a moment's patience. */
+static bool owns_any(void)
+{
+    for (int k = 0; k < TR_MOST_LOCKS; k++)
+        if (locks[k].name)
+            return true;
+    return false;
+}
+
 static tr_status compete(const char *path, const char *fresh, const char *name, int *fd,
                          const owner *me)
 {
@@ -246,7 +266,9 @@ static tr_status compete(const char *path, const char *fresh, const char *name, 
             return TR_OK;
         if (given < 0)
             break;
-        TR_TRY(look(path, name, me, k == TRIES));
+        tr_status status = look(path, name, me, k == TRIES);
+        if (status != TR_OK && (k == TRIES || !owns_any()))
+            return status;
         if (k > 1)
             wait_a_moment();
     }
@@ -280,13 +302,17 @@ static void put_away(char *name, int fd, tr_file_id id)
 static tr_status take(const char *path, char *name, const char *fresh, bool *held)
 {
     owner me;
-    int fd = tr_file_create(fresh, 0666);
     describe_myself(&me);
+    int fd = tr_file_create(fresh, 0666);
     tr_status status = TR_OK;
-    /* Before it has its name: who finds it so has to do with a dead process. */
-    if (fd >= 0)
+    bool made = fd >= 0;
+    /* flock(2) before it has its name: who finds a lock without has to do with a dead
+     * process. */
+    if (made) {
         (void)flock(fd, LOCK_EX | LOCK_NB);
-    if (fd < 0 || !write_owner(fd, &me))
+        made = write_owner(fd, &me);
+    }
+    if (!made)
         status = tr_fail(TR_ERR_DATA,
                          "%s, which keeps other runs from writing %s, "
                          "cannot be made: %s",
@@ -303,17 +329,32 @@ static tr_status take(const char *path, char *name, const char *fresh, bool *hel
     return status;
 }
 
-tr_status tr_lock_take(const char *path)
+static tr_status take_without_signals(const char *path, char *name, bool *held)
 {
     char host[FIELD_BYTES] = "";
-    bool held = false;
-    if (tr_lock_is_held(path))
-        return TR_OK;
     gethostname(host, sizeof host - 1);
-    char *name = tr_name_beside(path, "lock");
-    char *fresh = name ? tr_format_string("%s-%s-%ld", name, host, (long)getpid()) : NULL;
-    tr_status status = fresh ? take(path, name, fresh, &held) : TR_ERR_MEMORY;
+    char *fresh = tr_format_string("%s-%s-%ld", name, host, (long)getpid());
+    if (!fresh)
+        return TR_ERR_MEMORY;
+    sigset_t ending, before; /* nothing would remove `fresh` */
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGINT);
+    sigaddset(&ending, SIGTERM);
+    sigaddset(&ending, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &ending, &before);
+    tr_status status = take(path, name, fresh, held);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     free(fresh);
+    return status;
+}
+
+tr_status tr_lock_take(const char *path)
+{
+    char *name = tr_name_beside(path, "lock");
+    bool held = false;
+    tr_status status = name ? TR_OK : TR_ERR_MEMORY;
+    if (name && find(name) == TR_MOST_LOCKS)
+        status = take_without_signals(path, name, &held);
     if (!held)
         free(name);
     return status;
@@ -326,6 +367,17 @@ tr_status tr_lock_join(const char *path)
         return TR_ERR_MEMORY;
     put_away(name, -1, tr_file_id_named(name));
     return TR_OK;
+}
+
+void tr_lock_remove_dead(const char *file)
+{
+    owner me, them;
+    int fd = open(file, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    describe_myself(&me);
+    if (fd >= 0 && read_owner(fd, &them) && judge(fd, &them, &me) == DEAD)
+        (void)remove_dead(fd, file);
+    if (fd >= 0)
+        close(fd);
 }
 
 bool tr_lock_is_held(const char *path)

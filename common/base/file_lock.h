@@ -12,6 +12,9 @@ enum { TR_MOST_LOCKS = 16 };
 /* TR_ERR_DATA where another run owns the file at `path`: the sentence says which, and
  * what to do. Nothing happens where it is this process's already. */
 TR_CHECKED tr_status tr_lock_take(const char *path);
+/* Remove what a process that has died left when it was about to take a lock:
+ * .NAME.lock-HOST-PID. */
+void tr_lock_remove_dead(const char *file);
 bool tr_lock_is_held(const char *path); /* by this process */
 /* That the lock there is another process's of the same run, which may be ended before it
  * can remove it. */

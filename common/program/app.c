@@ -185,9 +185,8 @@ static tr_status open_outputs(tr_run *run, tr_comm *comm)
             spec.every = 0.0;
         TR_TRY(tr_output_open(comm, &spec, &job->output));
     }
-    if (comm->rank == 0)
-        tr_halves_name_leftovers(run);
-    return TR_OK;
+    return comm->ops->agree(comm,
+                            comm->rank == 0 ? tr_halves_name_leftovers(run) : TR_OK);
 }
 
 /* Where `run` stops by itself, the number of iterations is known now. It holds for the

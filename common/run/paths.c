@@ -1,5 +1,6 @@
 #include "common/run/paths.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,6 +64,8 @@ static tr_status add(run_files *t, const char *what, const char *path, const cha
     f->there = stat(path, &f->file) == 0;
     TR_TRY(find_place(tr_strdup(path), &f->own));
     char *real = f->there ? realpath(path, NULL) : NULL;
+    if (f->there && !real && errno == ENOMEM)
+        return tr_fail(TR_ERR_MEMORY, "not enough memory for a path");
     return real ? find_place(real, &f->real) : TR_OK;
 }
 

@@ -369,7 +369,7 @@ tr_status tr_outputs_finish(tr_output *const *outputs, size_t n,
             o->partial = NULL;
             o->worthless = true;    /* the journal and the float file are */
             if (o->comm->rank == 0) /* of runs with other processes, types, programs */
-                tr_leftovers_remove(o->path);
+                (void)tr_leftovers_remove(o->path);
         }
         tr_output_discard(o);
     }

@@ -3,11 +3,13 @@ under, links at such names are not followed, one run at a time has an output, an
 earlier run left is removed or named."""
 import fcntl
 import gzip
+import json
 import os
 import shutil
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -143,6 +145,19 @@ def test_every_file_has_its_owner(bench, name):
     assert after == before
 
 
+def test_result_of_a_refused_run(bench):
+    """It owns that file for a moment only, which a run that owns the output waits for."""
+    bench.text(".r.json.lock", own_lock())
+    running = bench.folder / ".r.json.lock"
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(bench.run, f"{RUN} o.mrc --json r.json", check=False)
+        wait_until((bench.folder / ".o.mrc.lock").exists, "the first lock")
+        time.sleep(0.2)
+        running.unlink()
+        assert run.result().returncode == 0, run.result().stderr
+    assert json.loads((bench.folder / "r.json").read_text())["status"] == "ok"
+
+
 @pytest.mark.parametrize("whose, passes", [
     (lambda: own_lock(process=dead_process()), True),
     (lambda: own_lock(begun=1234), True),  # the number is of another process now
@@ -230,6 +245,14 @@ def test_what_an_earlier_run_left(bench, request, program, output):
     request.getfixturevalue(program)("-a", "BPT", "-T", 16, "s.mrc", "-o", output,
                                      cwd=bench.folder)
     assert sorted(os.listdir(bench.folder)) == sorted([output, "s.mrc", "s.tlt", *others])
+
+
+def test_lock_that_was_not_taken(bench):
+    """A process can die between making a lock and taking it."""
+    bench.text(".o.mrc.lock-host-1", own_lock(process=dead_process()))
+    bench.text(".o.mrc.lock-host-2", own_lock())
+    bench.run(f"{RUN} o.mrc")
+    assert sorted(os.listdir(bench.folder)) == [".o.mrc.lock-host-2", "o.mrc", "s.mrc", "s.tlt"]
 
 
 def test_half_sets_of_an_earlier_run(bench):
