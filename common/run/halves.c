@@ -198,9 +198,8 @@ static tr_status name_leftovers(const char *half)
             "%s and %zu more files of %s, together %.3f GB, are there from an earlier "
             "run, and this one has no half sets: remove them if nothing is to go on "
             "from them",
-            found.first ? found.first : "a file", found.n - 1, half, 1e-9 * found.bytes);
+            found.first, found.n - 1, half, 1e-9 * found.bytes);
     }
-    free(found.first);
     return TR_OK;
 }
 

@@ -65,7 +65,7 @@ static tr_status add(run_files *t, const char *what, const char *path, const cha
     TR_TRY(find_place(tr_strdup(path), &f->own));
     char *real = f->there ? realpath(path, NULL) : NULL;
     if (f->there && !real && errno == ENOMEM)
-        return tr_fail(TR_ERR_MEMORY, "not enough memory for a path");
+        return tr_fail(TR_ERR_MEMORY, "not enough memory to look at a folder");
     return real ? find_place(real, &f->real) : TR_OK;
 }
 
