@@ -190,6 +190,11 @@ static void count(void *self, const char *file)
 static tr_status name_leftovers(const char *half)
 {
     finds found = {0};
+    char *lock = tr_name_beside(half, "lock");
+    if (!lock)
+        return TR_ERR_MEMORY;
+    tr_lock_remove_dead(lock);
+    free(lock);
     TR_TRY(tr_leftovers_each(half, count, &found));
     /* One that runs has files there that are in use. */
     if (found.n && tr_lock_take(half) == TR_OK) {

@@ -210,6 +210,23 @@ tr_status tr_paths_check(const tr_reconstruction *volumes, size_t n)
     return status;
 }
 
+/* Of pictures that this run may not make. */
+static tr_status forget_previews(const char *output)
+{
+    for (int k = 0; k < TR_PREVIEWS; k++) {
+        char *path = tr_preview_path(output, k);
+        char *lock = path ? tr_name_beside(path, "lock") : NULL;
+        if (lock)
+            tr_lock_remove_dead(lock);
+        bool good = lock != NULL;
+        free(lock);
+        free(path);
+        if (!good)
+            return TR_ERR_MEMORY;
+    }
+    return TR_OK;
+}
+
 tr_status tr_paths_lock(const tr_reconstruction *volumes, size_t n, bool join)
 {
     run_files t = {0};
@@ -218,5 +235,6 @@ tr_status tr_paths_lock(const tr_reconstruction *volumes, size_t n, bool join)
         if (!t.file[k].there || S_ISREG(t.file[k].file.st_mode))
             status = join ? tr_lock_join(t.file[k].path) : tr_lock_take(t.file[k].path);
     free_files(&t);
-    return status;
+    return status == TR_OK && !join ? forget_previews(volumes->job.output_spec.path)
+                                    : status;
 }

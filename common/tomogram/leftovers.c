@@ -108,8 +108,9 @@ tr_status tr_leftovers_each(const char *path, void (*take)(void *self, const cha
     int error = errno;
     free(folder);
     if (!listing) /* one that can be written to but not read holds what it holds */
-        return error == ENOMEM ? tr_fail(TR_ERR_MEMORY, "not enough memory to look at a folder")
-                               : TR_OK;
+        return error == ENOMEM
+                   ? tr_fail(TR_ERR_MEMORY, "not enough memory to look at a folder")
+                   : TR_OK;
     tr_status status = list(path, listing, take, self);
     closedir(listing);
     return status;

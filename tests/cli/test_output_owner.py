@@ -251,6 +251,8 @@ def test_lock_that_was_not_taken(bench):
     """A process can die between making a lock and taking it."""
     bench.text(".o.mrc.lock-host-1", own_lock(process=dead_process()))
     bench.text(".o.mrc.lock-host-2", own_lock())
+    for name in "o_EVN.mrc", "o_ODD.mrc", "o_xy.png":  # of one that was killed
+        bench.text(f".{name}.lock", own_lock(process=dead_process()))
     bench.run(f"{RUN} o.mrc")
     assert sorted(os.listdir(bench.folder)) == [".o.mrc.lock-host-2", "o.mrc", "s.mrc", "s.tlt"]
 
