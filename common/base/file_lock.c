@@ -134,7 +134,7 @@ static bool is_same(const owner *a, const owner *b, int field)
  * number here; on one machine, however, flock(2) is seen by all. */
 static fate judge(int fd, const owner *them, const owner *me)
 {
-    if (is_same(them, me, BOOT) && is_same(them, me, SPACE)) {
+    if (is_same(them, me, HOST) && is_same(them, me, BOOT) && is_same(them, me, SPACE)) {
         unsigned long long now = begun(atol(them->field[PROCESS]));
         return now == 1 || now == strtoull(them->field[BEGUN], NULL, 10) ? ALIVE : DEAD;
     }

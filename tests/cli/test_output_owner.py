@@ -1,12 +1,15 @@
 """What a run writes is its own: no input and no other file of it has a name that it writes
 under, links at such names are not followed, one run at a time has an output, and what an
 earlier run left is removed or named."""
+import ctypes
 import fcntl
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
+import struct
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -97,6 +100,68 @@ def test_links_are_not_followed(bench, output, kind):
         assert (bench.folder / name).is_file() and not (bench.folder / name).is_symlink()
     if kind not in (None, "lock-host-1"):
         assert not [p for p in planted[:3] if p.is_symlink()]
+
+
+class Watch:
+    """The names that files get in a folder, however short they have them."""
+
+    def __init__(self, folder):
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.file = self.libc.inotify_init1(os.O_NONBLOCK)
+        created, moved_to = 0x100, 0x80
+        assert self.libc.inotify_add_watch(self.file, bytes(folder), created | moved_to) >= 0
+
+    def names(self):
+        found, data = set(), b""
+        while True:
+            try:
+                data += os.read(self.file, 1 << 20)
+            except BlockingIOError:
+                break
+        while data:
+            length, = struct.unpack_from("I", data, 12)
+            found.add(data[16:16 + length].rstrip(b"\0").decode())
+            data = data[16 + length:]
+        os.close(self.file)
+        return found
+
+
+def listed_names():
+    """As SECURITY.md has them, for regular expressions."""
+    text = (Path(__file__).parents[2] / "SECURITY.md").read_text()
+    parts = {"NAME": "(?:%s)" % "|".join(re.escape(name) for name in WRITTEN + ["o.hdf",
+             "o_EVN.hdf", "o_ODD.hdf"]), "HOST": ".+", "PID": r"\d+", "NUMBER": "[0-9a-f]{12}",
+             "R": r"\d+", "N": r"\d+", "G": "[01]"}
+    listed = set(re.findall(r"`(\.NAME\.[^`]+)`", text))
+    return {name: "".join(parts.get(part, re.escape(part))
+                          for part in re.split(r"(NAME|HOST|PID|NUMBER|\bR\b|\bN\b|\bG\b)", name))
+            for name in listed}
+
+
+def test_all_names_are_listed(bench, tiltrecz):
+    """In SECURITY.md, and none is listed that no run uses."""
+    (bench.folder / "tmp").mkdir()
+    (bench.folder / "z.mrc.gz").write_bytes(
+        gzip.compress((bench.folder / "s.mrc").read_bytes()))
+    watch, unpacked = Watch(bench.folder), Watch(bench.folder / "tmp")
+    how = {"env": {"TMPDIR": str(bench.folder / "tmp")}, "check": True}
+    bench.run(f"z.mrc.gz -t s.tlt -T 16 -o o.mrc {ALL}", **how)
+    names = watch.names()
+    assert not [name for name in names if "binned" in name]  # it has no name
+    assert not unpacked.names()
+    watch = Watch(bench.folder)
+    bench.run(f"s.mrc -T 16 -o o.hdf {ALL} --deflate 1", ranks=2, cwd=bench.folder)
+    bench.run(f"s.mrc -T 16 -o o.hdf {ALL} --deflate 1", cwd=bench.folder)  # the earlier ones
+    tiltrecz(*f"s.mrc -a SIRT -i 50 -T 16 -o o.mrc --checkpoint 1e-9".split(), cwd=bench.folder)
+    names |= watch.names()
+    hidden = {name for name in names if name.startswith(".")}
+    assert names - hidden <= {*WRITTEN, "o.hdf", "o_EVN.hdf", "o_ODD.hdf"}
+    listed = listed_names()
+    used = {entry for entry in listed
+            for name in hidden if re.fullmatch(listed[entry], name)}
+    unknown = {name for name in hidden
+               if not any(re.fullmatch(form, name) for form in listed.values())}
+    assert not unknown and used == set(listed)
 
 
 # ---- one run at a time ----
