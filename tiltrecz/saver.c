@@ -194,7 +194,7 @@ tr_status tr_volume_saver_new(const tr_job *job, tr_volume_saver **saver)
         *saver = s;
         tr_stop_only_asks(true);
     } else {
-        tr_volume_saver_free(s, false);
+        tr_volume_saver_free(s);
     }
     return status;
 }
@@ -204,17 +204,14 @@ const tr_saver *tr_volume_saver_ops(const tr_volume_saver *s)
     return s ? &s->ops : NULL;
 }
 
-void tr_volume_saver_free(tr_volume_saver *s, bool remove)
+void tr_volume_saver_free(tr_volume_saver *s)
 {
     if (!s)
         return;
     tr_stop_only_asks(false);
     tr_checkpoint_abandon(s->file);
-    for (int g = 0; g < GENERATIONS; g++) {
-        if (remove && s->path[g])
-            tr_checkpoint_remove(s->path[g]);
+    for (int g = 0; g < GENERATIONS; g++)
         free(s->path[g]);
-    }
     free(s);
 }
 

@@ -233,8 +233,11 @@ static tr_status make_volume(tr_run *run, tr_reconstruction *v, const void *plan
     r->updates += own;
     if (!v->half)
         TR_TRY(tr_result_gather(r, job));
-    if (run->n_volumes > 1) /* it will not be made again */
+    if (run->n_volumes > 1) { /* it will not be made again */
         TR_TRY(job->comm->ops->agree(job->comm, tr_output_flush(job->output)));
+        if (run->command.program->method->forget)
+            run->command.program->method->forget(job);
+    }
     print_residuals(job);
     judge_residuals(job);
     return tr_output_measure(job->output);

@@ -1,4 +1,4 @@
-"""Two runs with one output at the same time, again and again."""
+"""Two runs with one output at the same time, again and again; what is promised to be kept."""
 import os
 import subprocess
 
@@ -42,3 +42,31 @@ def test_one_of_two_runs_succeeds(build_dir, tmp_path, program):
         assert np.array_equal(read_mrc(tmp_path / "o.mrc"), alone[good]), (k, said)
         (tmp_path / "o.mrc").unlink()
         assert sorted(os.listdir(tmp_path)) == kept
+
+
+def test_checkpoints_outlive_a_bad_disk(build_dir, tmp_path):
+    """--verify finds a wrong bit, so the tomogram goes; the checkpoints do not, and a run goes
+    on from them to the bytes of one that met no bad disk."""
+    library = build_dir / "tests" / "faults" / "libtr_faults.so"
+    if "TR_SANITIZE:BOOL=ON" in (build_dir / "CMakeCache.txt").read_text():
+        pytest.skip("the sanitizers replace the same calls")
+    (tmp_path / "ts.tlt").write_text("".join(f"{20 * k - 60}\n" for k in range(7)))
+    write_mrc(tmp_path / "ts.mrc", np.random.default_rng(7).normal(100, 20, (7, 40, 32)))
+
+    def run(output, *more, **env):
+        arguments = ["-q", "-a", "SIRT", "-i", 20, "-T", 16, "ts.mrc", "-o", output, "--verify",
+                     "--checkpoint", 1e-9, *more]
+        done = subprocess.run(program_command(build_dir, arguments, program="tiltrecz-mpi"),
+                              cwd=tmp_path, text=True, capture_output=True, timeout=TIMEOUT,
+                              env={**os.environ, **MPI_ENVIRONMENT, **env})
+        return done.returncode, done.stderr
+
+    assert run("alone.mrc") == (0, "")
+    status, said = run("o.mrc", LD_PRELOAD=str(library), TR_FAULT="write:5:flip",
+                       TR_FAULT_PATH="o.mrc.partial")
+    assert status == 1 and "not on the disk as they were written" in said
+    assert sorted(n for n in os.listdir(tmp_path) if "o.mrc" in n) == [
+        ".o.mrc.checkpoint-0-of-1.0", ".o.mrc.checkpoint-0-of-1.1"]
+    assert run("o.mrc", "--resume") == (0, "")
+    assert np.array_equal(read_mrc(tmp_path / "o.mrc"), read_mrc(tmp_path / "alone.mrc"))
+    assert [n for n in os.listdir(tmp_path) if "o.mrc" in n] == ["o.mrc"]
