@@ -218,16 +218,27 @@ static tr_status look(const char *path, const char *name, const owner *me, bool 
     return status;
 }
 
-/* The name for the file that `fd` is, which has the name `fresh`: 1; 0: it is another's;
- * -1 with errno. A server's answer can be lost, so the number of names counts. */
-static int give_name(int *fd, const char *fresh, const char *name, const owner *me)
+/* A further name for the file that `fd` is; `fresh` is the one that it has, or NULL. A
+ * server's answer can be lost, so the number of names counts. */
+static bool link_it(int fd, const char *fresh, const char *name)
 {
     struct stat s;
-    if (link(fresh, name) == 0 || (fstat(*fd, &s) == 0 && s.st_nlink == 2))
+    char open_file[40];
+    snprintf(open_file, sizeof open_file, "/proc/self/fd/%d", fd);
+    if (!fresh)
+        return linkat(AT_FDCWD, open_file, AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0;
+    return link(fresh, name) == 0 || (fstat(fd, &s) == 0 && s.st_nlink == 2);
+}
+
+/* The name for the file that `fd` is: 1; 0: it is another's; -1 with errno. */
+static int give_name(int *fd, const char *fresh, const char *name, const owner *me)
+{
+    if (link_it(*fd, fresh, name))
         return 1;
     if (errno == EEXIST)
         return 0;
-    if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS && errno != EMLINK)
+    if (fresh && errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS &&
+        errno != EMLINK)
         return -1;
     /* A file system without links. */
     int own = open(name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
@@ -303,7 +314,15 @@ static tr_status take(const char *path, char *name, const char *fresh, bool *hel
 {
     owner me;
     describe_myself(&me);
-    int fd = tr_file_create(fresh, 0666);
+    /* Without a name, where the file system can: then nothing is left of a process that
+     * is killed before the lock has its own. */
+    char *folder = tr_name_folder(name);
+    int fd = folder ? open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666) : -1;
+    free(folder);
+    if (fd >= 0)
+        fresh = NULL;
+    else
+        fd = tr_file_create(fresh, 0666);
     tr_status status = TR_OK;
     bool made = fd >= 0;
     /* flock(2) before it has its name: who finds a lock without has to do with a dead
@@ -325,7 +344,8 @@ static tr_status take(const char *path, char *name, const char *fresh, bool *hel
     } else if (fd >= 0) {
         close(fd);
     }
-    unlink(fresh);
+    if (fresh)
+        unlink(fresh);
     return status;
 }
 

@@ -161,7 +161,8 @@ def test_all_names_are_listed(bench, tiltrecz):
             for name in hidden if re.fullmatch(listed[entry], name)}
     unknown = {name for name in hidden
                if not any(re.fullmatch(form, name) for form in listed.values())}
-    assert not unknown and used == set(listed)
+    # Only where a file system, such as NFS, has no files without names.
+    assert not unknown and used | {".NAME.lock-HOST-PID"} == set(listed)
 
 
 # ---- one run at a time ----
