@@ -125,15 +125,15 @@ static tr_status unpack(tr_image *image, uint64_t most)
         tr_format_string("%s/tiltrec-unpacked", folder && *folder ? folder : "/tmp");
     if (!path)
         return TR_ERR_MEMORY;
-    int unpacked = tr_file_unnamed(path);
+    int unpacked = tr_file_unnamed(path), error = errno;
+    path[tr_name_only(path) - path - 1] = '\0'; /* the folder is what is said */
     gzFile in = NULL;
     tr_status status = TR_OK;
     if (unpacked < 0)
         status = tr_fail(TR_ERR_DATA,
-                         "cannot unpack %s: no temporary file can be made in %.*s: %s; "
-                         "the environment variable TMPDIR can name another folder",
-                         image->path, (int)(tr_name_only(path) - path - 1), path,
-                         strerror(errno));
+                         "cannot unpack %s: no temporary file can be made in %s: %s; the "
+                         "environment variable TMPDIR can name another folder",
+                         image->path, path, strerror(error));
     if (status == TR_OK && !(in = open_gzip(image->path, image->fd)))
         status = TR_ERR_DATA;
     if (in) {

@@ -76,16 +76,15 @@ static void look_at(void *self, const char *file)
 static tr_status check_others(const tr_volume_saver *s)
 {
     others found = {.s = s};
-    tr_status status = TR_OK;
-    tr_leftovers_each(s->job->output_spec.path, look_at, &found);
-    if (found.file)
+    tr_status status = tr_leftovers_each(s->job->output_spec.path, look_at, &found);
+    if (status == TR_OK && found.file)
         status = tr_fail(TR_ERR_USAGE,
                          "%s is of a run with %ld processes, and these are %d; start %ld "
                          "with mpiexec -n, or leave out --resume to start anew",
                          found.file, found.ranks, s->job->comm->size, found.ranks);
-    else if (found.any)
+    else if (status == TR_OK && found.any)
         tr_warn("no checkpoint beside the output is complete: this run starts anew");
-    else
+    else if (status == TR_OK)
         tr_info("there is no checkpoint to go on from: this run starts anew");
     free(found.file);
     return status;
@@ -195,7 +194,7 @@ tr_status tr_volume_saver_new(const tr_job *job, tr_volume_saver **saver)
         *saver = s;
         tr_stop_only_asks(true);
     } else {
-        tr_volume_saver_free(s, false);
+        tr_volume_saver_free(s);
     }
     return status;
 }
@@ -205,17 +204,14 @@ const tr_saver *tr_volume_saver_ops(const tr_volume_saver *s)
     return s ? &s->ops : NULL;
 }
 
-void tr_volume_saver_free(tr_volume_saver *s, bool remove)
+void tr_volume_saver_free(tr_volume_saver *s)
 {
     if (!s)
         return;
     tr_stop_only_asks(false);
     tr_checkpoint_abandon(s->file);
-    for (int g = 0; g < GENERATIONS; g++) {
-        if (remove && s->path[g])
-            tr_checkpoint_remove(s->path[g]);
+    for (int g = 0; g < GENERATIONS; g++)
         free(s->path[g]);
-    }
     free(s);
 }
 

@@ -11,10 +11,10 @@ typedef struct tr_volume_saver tr_volume_saver;
 TR_CHECKED tr_status tr_volume_saver_new(const tr_job *job, tr_volume_saver **saver);
 /* For the algorithm's context; NULL for NULL. */
 const tr_saver *tr_volume_saver_ops(const tr_volume_saver *saver);
-/* With `remove`, the checkpoints go: the tomogram is there. NULL is fine. */
-void tr_volume_saver_free(tr_volume_saver *saver, bool remove);
-/* Remove the checkpoints that a run before left when it ended after the tomogram was
- * complete. */
+/* The checkpoints stay until the tomogram is there. NULL is fine. */
+void tr_volume_saver_free(tr_volume_saver *saver);
+/* Remove the checkpoints of this process: the tomogram is complete, and its journal says
+ * so. */
 void tr_volume_saver_forget(const tr_job *job);
 
 #endif

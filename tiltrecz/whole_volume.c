@@ -171,7 +171,6 @@ static tr_status reconstruct(tr_job *job, const tr_volume_plan *p, const tr_lino
         status = tr_output_flush(job->output);
     /* The others do not come here, but wait for this one somewhere in the algorithm. */
     TR_TRY(status);
-    /* Of all processes, before the checkpoints go. */
     return job->comm->ops->agree(job->comm, TR_OK);
 }
 
@@ -194,7 +193,7 @@ static tr_status volume_run(tr_job *job, const void *plan)
         status = tr_volume_saver_new(job, &saver);
     if (status == TR_OK)
         status = reconstruct(job, p, A, tr_volume_saver_ops(saver), &b, &x);
-    tr_volume_saver_free(saver, status == TR_OK);
+    tr_volume_saver_free(saver);
     job->backend->free(job->device, b.data);
     job->backend->free(job->device, x.data);
     tr_volume_operator_free(op);

@@ -43,7 +43,7 @@ static tr_status serial_open(tr_comm *comm, const char *path, tr_shared_file **f
     if (!f)
         return TR_ERR_MEMORY;
     f->path = tr_strdup(path);
-    f->fd = f->path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    f->fd = f->path ? open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC) : -1;
     if (f->fd < 0) {
         tr_status status =
             tr_fail(TR_ERR_DATA, "%s cannot be opened: %s", path, strerror(errno));

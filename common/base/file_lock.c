@@ -18,7 +18,7 @@
 static struct {
     char *volatile name;
     tr_file_id id;
-    int fd; /* on which the lock of flock(2) is */
+    int fd; /* on which the lock of flock(2) is; -1: it is another process's */
 } locks[TR_MOST_LOCKS];
 
 /* ---- whose it is ---- */
@@ -32,14 +32,20 @@ typedef struct owner {
     char field[FIELDS][FIELD_BYTES];
 } owner;
 
+/* Without a stream, whose memory might be missing. */
+static void read_text(const char *path, char *text, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, size - 1) : 0;
+    text[n > 0 ? n : 0] = '\0';
+    if (fd >= 0)
+        close(fd);
+}
+
 static void read_line(const char *path, char *line)
 {
-    FILE *file = fopen(path, "re");
-    if (!file || !fgets(line, FIELD_BYTES, file))
-        line[0] = '\0';
+    read_text(path, line, FIELD_BYTES);
     line[strcspn(line, "\n")] = '\0';
-    if (file)
-        fclose(file);
 }
 
 /* When a process began, in ticks since the machine did; 0: it does not run; 1: it does,
@@ -51,12 +57,7 @@ static unsigned long long begun(long process)
     if (process < 1 || (kill((pid_t)process, 0) != 0 && errno == ESRCH))
         return 0;
     snprintf(path, sizeof path, "/proc/%ld/stat", process);
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return 1;
-    size_t n = fread(text, 1, sizeof text - 1, file);
-    fclose(file);
-    text[n] = '\0';
+    read_text(path, text, sizeof text);
     /* The second field is a name, which can hold anything; the 22nd is the time. */
     const char *rest = strrchr(text, ')');
     if (!rest || sscanf(rest + 1,
@@ -91,7 +92,15 @@ static bool write_owner(int fd, const owner *me)
     for (int k = 0; k < FIELDS; k++)
         n += snprintf(text + n, sizeof text - (size_t)n, "%s %s\n", fields[k],
                       me->field[k]);
-    return write(fd, text, (size_t)n) == n;
+    for (int done = 0; done < n;) {
+        ssize_t written = write(fd, text + done, (size_t)(n - done));
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return false;
+        done += (int)written;
+    }
+    return true;
 }
 
 /* Whether all of it is there. */
@@ -125,7 +134,7 @@ static bool is_same(const owner *a, const owner *b, int field)
  * number here; on one machine, however, flock(2) is seen by all. */
 static fate judge(int fd, const owner *them, const owner *me)
 {
-    if (is_same(them, me, BOOT) && is_same(them, me, SPACE)) {
+    if (is_same(them, me, HOST) && is_same(them, me, BOOT) && is_same(them, me, SPACE)) {
         unsigned long long now = begun(atol(them->field[PROCESS]));
         return now == 1 || now == strtoull(them->field[BEGUN], NULL, 10) ? ALIVE : DEAD;
     }
@@ -188,11 +197,12 @@ static tr_status look(const char *path, const char *name, const owner *me, bool 
     if (fd < 0 && (errno == EACCES || errno == EROFS))
         fd = open(name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return errno == ENOENT ? TR_OK
-                               : tr_fail(TR_ERR_DATA,
-                                         "%s, the lock of %s, cannot be opened: %s; "
-                                         "remove it if no run writes %s",
-                                         name, path, strerror(errno), path);
+        return errno == ENOENT || errno == ESTALE
+                   ? TR_OK
+                   : tr_fail(TR_ERR_DATA,
+                             "%s, the lock of %s, cannot be opened: %s; "
+                             "remove it if no run writes %s",
+                             name, path, strerror(errno), path);
     tr_status status = TR_OK;
     if (!read_owner(fd, &them)) {
         if (last)
@@ -208,16 +218,27 @@ static tr_status look(const char *path, const char *name, const owner *me, bool 
     return status;
 }
 
-/* The name for the file that `fd` is, which has the name `fresh`: 1; 0: it is another's;
- * -1 with errno. A server's answer can be lost, so the number of names counts. */
-static int give_name(int *fd, const char *fresh, const char *name, const owner *me)
+/* A further name for the file that `fd` is; `fresh` is the one that it has, or NULL. A
+ * server's answer can be lost, so the number of names counts. */
+static bool link_it(int fd, const char *fresh, const char *name)
 {
     struct stat s;
-    if (link(fresh, name) == 0 || (fstat(*fd, &s) == 0 && s.st_nlink == 2))
+    char open_file[40];
+    snprintf(open_file, sizeof open_file, "/proc/self/fd/%d", fd);
+    if (!fresh)
+        return linkat(AT_FDCWD, open_file, AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0;
+    return link(fresh, name) == 0 || (fstat(fd, &s) == 0 && s.st_nlink == 2);
+}
+
+/* The name for the file that `fd` is: 1; 0: it is another's; -1 with errno. */
+static int give_name(int *fd, const char *fresh, const char *name, const owner *me)
+{
+    if (link_it(*fd, fresh, name))
         return 1;
     if (errno == EEXIST)
         return 0;
-    if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS && errno != EMLINK)
+    if (fresh && errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS &&
+        errno != EMLINK)
         return -1;
     /* A file system without links. */
     int own = open(name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
@@ -236,6 +257,16 @@ static int give_name(int *fd, const char *fresh, const char *name, const owner *
     return 1;
 }
 
+/* A run that owns another file already may meet one that was refused that, and is only
+ * saying so in a result of the same name: worth a moment's patience. */
+static bool owns_any(void)
+{
+    for (int k = 0; k < TR_MOST_LOCKS; k++)
+        if (locks[k].name)
+            return true;
+    return false;
+}
+
 static tr_status compete(const char *path, const char *fresh, const char *name, int *fd,
                          const owner *me)
 {
@@ -246,7 +277,9 @@ static tr_status compete(const char *path, const char *fresh, const char *name, 
             return TR_OK;
         if (given < 0)
             break;
-        TR_TRY(look(path, name, me, k == TRIES));
+        tr_status status = look(path, name, me, k == TRIES);
+        if (status != TR_OK && (k == TRIES || !owns_any()))
+            return status;
         if (k > 1)
             wait_a_moment();
     }
@@ -264,20 +297,41 @@ static int find(const char *name)
     return k;
 }
 
-/* Put the name away as held, or not. */
-static tr_status take(const char *path, char *name, const char *fresh, bool *held)
+/* As held; the name stays there. */
+static void put_away(char *name, int fd, tr_file_id id)
 {
-    owner me;
-    int k = 0, fd = tr_file_create(fresh, 0666);
+    int k = 0;
     while (k < TR_MOST_LOCKS && locks[k].name)
         k++;
     TR_ASSERT(k < TR_MOST_LOCKS);
+    locks[k].fd = fd;
+    locks[k].id = id;
+    __atomic_thread_fence(__ATOMIC_RELEASE); /* a signal handler may look */
+    locks[k].name = name;
+}
+
+static tr_status take(const char *path, char *name, const char *fresh, bool *held)
+{
+    owner me;
     describe_myself(&me);
-    tr_status status = TR_OK;
-    /* Before it has its name: who finds it so has to do with a dead process. */
+    /* Without a name, where the file system can: then nothing is left of a process that
+     * is killed before the lock has its own. */
+    char *folder = tr_name_folder(name);
+    int fd = folder ? open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666) : -1;
+    free(folder);
     if (fd >= 0)
+        fresh = NULL;
+    else
+        fd = tr_file_create(fresh, 0666);
+    tr_status status = TR_OK;
+    bool made = fd >= 0;
+    /* flock(2) before it has its name: who finds a lock without has to do with a dead
+     * process. */
+    if (made) {
         (void)flock(fd, LOCK_EX | LOCK_NB);
-    if (fd < 0 || !write_owner(fd, &me))
+        made = write_owner(fd, &me);
+    }
+    if (!made)
         status = tr_fail(TR_ERR_DATA,
                          "%s, which keeps other runs from writing %s, "
                          "cannot be made: %s",
@@ -285,32 +339,65 @@ static tr_status take(const char *path, char *name, const char *fresh, bool *hel
     if (status == TR_OK)
         status = compete(path, fresh, name, &fd, &me);
     if (status == TR_OK) {
-        locks[k].fd = fd;
-        locks[k].id = tr_file_id_open(fd);
-        __atomic_thread_fence(__ATOMIC_RELEASE); /* a signal handler may look */
-        locks[k].name = name;
+        put_away(name, fd, tr_file_id_open(fd));
         *held = true;
     } else if (fd >= 0) {
         close(fd);
     }
-    unlink(fresh);
+    if (fresh)
+        unlink(fresh);
+    return status;
+}
+
+static tr_status take_without_signals(const char *path, char *name, bool *held)
+{
+    char host[FIELD_BYTES] = "";
+    gethostname(host, sizeof host - 1);
+    char *fresh = tr_format_string("%s-%s-%ld", name, host, (long)getpid());
+    if (!fresh)
+        return TR_ERR_MEMORY;
+    sigset_t ending, before; /* nothing would remove `fresh` */
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGINT);
+    sigaddset(&ending, SIGTERM);
+    sigaddset(&ending, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &ending, &before);
+    tr_status status = take(path, name, fresh, held);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    free(fresh);
     return status;
 }
 
 tr_status tr_lock_take(const char *path)
 {
-    char host[FIELD_BYTES] = "";
-    bool held = false;
-    if (tr_lock_is_held(path))
-        return TR_OK;
-    gethostname(host, sizeof host - 1);
     char *name = tr_name_beside(path, "lock");
-    char *fresh = name ? tr_format_string("%s-%s-%ld", name, host, (long)getpid()) : NULL;
-    tr_status status = fresh ? take(path, name, fresh, &held) : TR_ERR_MEMORY;
-    free(fresh);
+    bool held = false;
+    tr_status status = name ? TR_OK : TR_ERR_MEMORY;
+    if (name && find(name) == TR_MOST_LOCKS)
+        status = take_without_signals(path, name, &held);
     if (!held)
         free(name);
     return status;
+}
+
+tr_status tr_lock_join(const char *path)
+{
+    char *name = tr_name_beside(path, "lock");
+    if (!name)
+        return TR_ERR_MEMORY;
+    put_away(name, -1, tr_file_id_named(name));
+    return TR_OK;
+}
+
+void tr_lock_remove_dead(const char *file)
+{
+    owner me, them;
+    int fd = open(file, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    describe_myself(&me);
+    if (fd >= 0 && read_owner(fd, &them) && judge(fd, &them, &me) == DEAD)
+        (void)remove_dead(fd, file);
+    if (fd >= 0)
+        close(fd);
 }
 
 bool tr_lock_is_held(const char *path)
@@ -330,7 +417,8 @@ static void let_go(int k)
     locks[k].name = NULL;
     if (tr_file_is(name, &locks[k].id))
         unlink(name);
-    close(locks[k].fd);
+    if (locks[k].fd >= 0)
+        close(locks[k].fd);
 }
 
 void tr_lock_release(const char *path)
@@ -346,6 +434,18 @@ void tr_lock_release(const char *path)
 }
 
 void tr_lock_release_all(void)
+{
+    for (int k = 0; k < TR_MOST_LOCKS; k++) {
+        char *name = locks[k].name;
+        if (locks[k].fd >= 0)
+            let_go(k);
+        else
+            locks[k].name = NULL;
+        free(name);
+    }
+}
+
+void tr_lock_abandon_all(void)
 {
     for (int k = 0; k < TR_MOST_LOCKS; k++)
         let_go(k);

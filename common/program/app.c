@@ -167,7 +167,7 @@ static void end_all(tr_run *run, tr_comm *comm, tr_status status)
     char sentence[1100];
     snprintf(sentence, sizeof sentence, "rank %d: %s", comm->rank, tr_error());
     tr_run_discard(run);
-    tr_lock_release_all();
+    tr_lock_abandon_all();
     tr_log_error(sentence);
     comm->ops->abort(comm, (int)status);
 }
@@ -186,9 +186,8 @@ static tr_status open_outputs(tr_run *run, tr_comm *comm)
             spec.every = 0.0;
         TR_TRY(tr_output_open(comm, &spec, &job->output));
     }
-    if (comm->rank == 0)
-        tr_halves_name_leftovers(run);
-    return TR_OK;
+    return comm->ops->agree(comm,
+                            comm->rank == 0 ? tr_halves_name_leftovers(run) : TR_OK);
 }
 
 /* Where `run` stops by itself, the number of iterations is known now. It holds for the
@@ -235,8 +234,11 @@ static tr_status make_volume(tr_run *run, tr_reconstruction *v, const void *plan
     r->updates += own;
     if (!v->half)
         TR_TRY(tr_result_gather(r, job));
-    if (run->n_volumes > 1) /* it will not be made again */
+    if (run->n_volumes > 1) { /* it will not be made again */
         TR_TRY(job->comm->ops->agree(job->comm, tr_output_flush(job->output)));
+        if (run->command.program->method->forget)
+            run->command.program->method->forget(job);
+    }
     print_residuals(job);
     judge_residuals(job);
     return tr_output_measure(job->output);
@@ -323,15 +325,24 @@ static tr_status reconstruct(tr_run *run, tr_comm *comm, const void *plan, tr_re
     return tr_result_write(r, job);
 }
 
+/* Before anything is read or made. */
+static tr_status own_outputs(const tr_run *run, tr_comm *comm)
+{
+    if (run->command.options.dry_run)
+        return TR_OK;
+    const tr_reconstruction *v = run->volumes;
+    size_t n = run->n_volumes;
+    TR_TRY(comm->ops->agree(comm, comm->rank == 0 ? tr_paths_lock(v, n, false) : TR_OK));
+    return comm->ops->agree(comm, comm->rank == 0 ? TR_OK : tr_paths_lock(v, n, true));
+}
+
 static tr_status carry_out(tr_run *run, tr_comm *comm, tr_result *r)
 {
     r->start = tr_now();
     TR_TRY(comm->ops->agree(comm, tr_run_backend(run)));
     TR_TRY(comm->ops->agree(comm, tr_run_files(run)));
-    bool writes = comm->rank == 0 && !run->command.options.dry_run;
-    TR_TRY(comm->ops->agree(comm, writes ? tr_paths_lock(run->volumes, run->n_volumes)
-                                         : TR_OK));
     TR_TRY(tr_alike_files(comm, run));
+    TR_TRY(own_outputs(run, comm));
     TR_TRY(tr_run_series(run, comm));
     TR_TRY(tr_alike_runs(comm, run));
     tr_reconstruction_print(&run->volumes[0]);

@@ -302,7 +302,7 @@ void tr_result_write_failure(const tr_result *r, tr_status status, const char *s
     /* That it is also something else may be what failed. */
     const tr_run *run = r->run;
     if (run->n_volumes && run->volumes[0].job.output_spec.path &&
-        tr_paths_check(run->volumes, 1) != TR_OK)
+        tr_paths_check(run->volumes, run->n_volumes) != TR_OK)
         return;
     /* Another run that writes it has the better result. */
     bool held = tr_lock_is_held(path);

@@ -174,7 +174,7 @@ tr_status tr_halves_files(tr_run *run)
 typedef struct finds {
     size_t n;
     double bytes;
-    char *first;
+    char first[512];
 } finds;
 
 static void count(void *self, const char *file)
@@ -185,31 +185,40 @@ static void count(void *self, const char *file)
         return;
     f->bytes += (double)s.st_blocks * 512.0;
     if (f->n++ == 0)
-        f->first = tr_strdup(file);
+        snprintf(f->first, sizeof f->first, "%s", file);
 }
 
-void tr_halves_name_leftovers(const tr_run *run)
+static tr_status name_leftovers(const char *half)
+{
+    finds found = {0};
+    char *lock = tr_name_beside(half, "lock");
+    if (!lock)
+        return TR_ERR_MEMORY;
+    tr_lock_remove_dead(lock);
+    free(lock);
+    TR_TRY(tr_leftovers_each(half, count, &found));
+    /* One that runs has files there that are in use. */
+    if (found.n && tr_lock_take(half) == TR_OK) {
+        tr_lock_release(half);
+        tr_warn(
+            "%s and %zu more files of %s, together %.3f GB, are there from an earlier "
+            "run, and this one has no half sets: remove them if nothing is to go on "
+            "from them",
+            found.first, found.n - 1, half, 1e-9 * found.bytes);
+    }
+    return TR_OK;
+}
+
+tr_status tr_halves_name_leftovers(const tr_run *run)
 {
     const char *path = run->volumes[0].job.output_spec.path;
-    for (size_t k = 0; k < TR_HALVES && run->n_volumes == 1; k++) {
-        finds found = {0};
+    tr_status status = TR_OK;
+    for (size_t k = 0; k < TR_HALVES && run->n_volumes == 1 && status == TR_OK; k++) {
         char *half = tr_reconstruction_half_path(path, kinds[k].suffix);
-        /* One that runs has files there that are in use. */
-        bool unused = half && tr_lock_take(half) == TR_OK;
-        if (unused) {
-            tr_leftovers_each(half, count, &found);
-            tr_lock_release(half);
-        }
-        if (found.n)
-            tr_warn(
-                "%s and %zu more files of %s, together %.3f GB, are there from an "
-                "earlier run, and this one has no half sets: remove them if nothing is "
-                "to go on from them",
-                found.first ? found.first : "a file", found.n - 1, half,
-                1e-9 * found.bytes);
-        free(found.first);
+        status = half ? name_leftovers(half) : TR_ERR_MEMORY;
         free(half);
     }
+    return status;
 }
 
 static tr_status set_fingerprint(tr_reconstruction *half)

@@ -16,7 +16,7 @@ TR_CHECKED tr_status tr_halves_files(tr_run *run);
 TR_CHECKED tr_status tr_halves_series(tr_run *run, tr_comm *comm);
 void tr_halves_print(const tr_run *run);
 /* Warn of unfinished files of half sets from an earlier run where this one has none. */
-void tr_halves_name_leftovers(const tr_run *run);
+TR_CHECKED tr_status tr_halves_name_leftovers(const tr_run *run);
 
 /* The Fourier ring correlation of the finished half sets, into run->frc and the log; by
  * rank 0 while the others wait. Collective. */

@@ -65,8 +65,8 @@ typedef struct tr_method {
     tr_status (*settle)(tr_job *job, const void *plan);
     /* Reconstruct this rank's share into job->output. */
     tr_status (*run)(tr_job *job, const void *plan);
-    /* An earlier run has made it all: remove what it kept of this rank's work beside the
-     * output. NULL where nothing is. */
+    /* It is all made, and the output's journal says so: remove what is kept of this
+     * rank's work beside the output. NULL where nothing is. */
     void (*forget)(const tr_job *job);
 } tr_method;
 

@@ -1,5 +1,6 @@
 #include "common/run/paths.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,6 +64,8 @@ static tr_status add(run_files *t, const char *what, const char *path, const cha
     f->there = stat(path, &f->file) == 0;
     TR_TRY(find_place(tr_strdup(path), &f->own));
     char *real = f->there ? realpath(path, NULL) : NULL;
+    if (f->there && !real && errno == ENOMEM)
+        return tr_fail(TR_ERR_MEMORY, "not enough memory to look at a folder");
     return real ? find_place(real, &f->real) : TR_OK;
 }
 
@@ -208,13 +211,31 @@ tr_status tr_paths_check(const tr_reconstruction *volumes, size_t n)
     return status;
 }
 
-tr_status tr_paths_lock(const tr_reconstruction *volumes, size_t n)
+/* Of pictures that this run may not make. */
+static tr_status forget_previews(const char *output)
+{
+    for (int k = 0; k < TR_PREVIEWS; k++) {
+        char *path = tr_preview_path(output, k);
+        char *lock = path ? tr_name_beside(path, "lock") : NULL;
+        if (lock)
+            tr_lock_remove_dead(lock);
+        bool good = lock != NULL;
+        free(lock);
+        free(path);
+        if (!good)
+            return TR_ERR_MEMORY;
+    }
+    return TR_OK;
+}
+
+tr_status tr_paths_lock(const tr_reconstruction *volumes, size_t n, bool join)
 {
     run_files t = {0};
     tr_status status = add_written(&t, volumes, n);
     for (size_t k = 0; k < t.n && status == TR_OK; k++)
         if (!t.file[k].there || S_ISREG(t.file[k].file.st_mode))
-            status = tr_lock_take(t.file[k].path);
+            status = join ? tr_lock_join(t.file[k].path) : tr_lock_take(t.file[k].path);
     free_files(&t);
-    return status;
+    return status == TR_OK && !join ? forget_previews(volumes->job.output_spec.path)
+                                    : status;
 }

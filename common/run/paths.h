@@ -9,9 +9,9 @@
  * files are not there yet. TR_ERR_USAGE with the sentence. */
 TR_CHECKED tr_status tr_paths_check(const tr_reconstruction *volumes, size_t n);
 
-/* Own all files that it writes, until tr_lock_release_all; those of a dead run are then
- * this one's. By one process of the run. Errors: as tr_lock_take. */
-TR_CHECKED tr_status tr_paths_lock(const tr_reconstruction *volumes, size_t n);
+/* Own all files that it writes, until tr_lock_release_all. By rank 0; the others then
+ * `join`. Errors: as tr_lock_take. */
+TR_CHECKED tr_status tr_paths_lock(const tr_reconstruction *volumes, size_t n, bool join);
 
 /* Picture k of 0 .. 2 that --preview makes of the tomogram at this path, from malloc. */
 enum { TR_PREVIEWS = 3 };

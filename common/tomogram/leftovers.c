@@ -1,10 +1,12 @@
 #include "common/tomogram/leftovers.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/file_lock.h"
 #include "common/base/file_name.h"
 #include "common/base/mem.h"
 
@@ -75,33 +77,55 @@ static bool is_leftover(const char *path, const char *name)
     for (size_t k = 0; k < sizeof whole / sizeof *whole; k++)
         if (strcmp(rest, whole[k]) == 0)
             return true;
-    return begins(rest, "prepared") || tr_leftover_is_checkpoint(path, name, &ranks);
+    return begins(rest, "prepared") || begins(rest, "lock-") ||
+           tr_leftover_is_checkpoint(path, name, &ranks);
 }
 
-void tr_leftovers_each(const char *path, void (*take)(void *self, const char *file),
-                       void *self)
+static tr_status list(const char *path, DIR *listing,
+                      void (*take)(void *self, const char *file), void *self)
 {
-    char *folder = tr_name_folder(path);
-    DIR *listing = folder ? opendir(folder) : NULL;
     const struct dirent *entry;
     const int length = (int)(tr_name_only(path) - path);
-    while (listing && (entry = readdir(listing))) {
+    while ((entry = readdir(listing))) {
         if (!is_leftover(path, entry->d_name))
             continue;
         char *file = tr_format_string("%.*s%s", length, path, entry->d_name);
-        if (file)
-            take(self, file);
+        if (!file)
+            return TR_ERR_MEMORY;
+        take(self, file);
         free(file);
     }
-    if (listing)
-        closedir(listing);
+    return TR_OK;
+}
+
+tr_status tr_leftovers_each(const char *path, void (*take)(void *self, const char *file),
+                            void *self)
+{
+    char *folder = tr_name_folder(path);
+    if (!folder)
+        return TR_ERR_MEMORY;
+    DIR *listing = opendir(folder);
+    int error = errno;
     free(folder);
+    if (!listing) /* one that can be written to but not read holds what it holds */
+        return error == ENOMEM
+                   ? tr_fail(TR_ERR_MEMORY, "not enough memory to look at a folder")
+                   : TR_OK;
+    tr_status status = list(path, listing, take, self);
+    closedir(listing);
+    return status;
 }
 
 static void remove_it(void *self, const char *file)
 {
-    (void)self;
-    unlink(file);
+    const char *rest = after_name(self, tr_name_only(file));
+    if (rest && begins(rest, "lock-")) /* of another run that wants the output, perhaps */
+        tr_lock_remove_dead(file);
+    else
+        unlink(file);
 }
 
-void tr_leftovers_remove(const char *path) { tr_leftovers_each(path, remove_it, NULL); }
+tr_status tr_leftovers_remove(const char *path)
+{
+    return tr_leftovers_each(path, remove_it, (void *)path);
+}

@@ -133,7 +133,7 @@ static tr_status find_or_create_files(tr_output *o)
 {
     if (!o->journal_path) {
         if (!o->spec.resume)
-            tr_leftovers_remove(o->path);
+            TR_TRY(tr_leftovers_remove(o->path));
         return create_files(o);
     }
     const tr_journal_spec spec = journal_spec(o);
@@ -149,7 +149,7 @@ static tr_status find_or_create_files(tr_output *o)
         tr_info("an earlier run was interrupted; without --resume this one starts anew");
     }
     if (!o->spec.resume)
-        tr_leftovers_remove(o->path);
+        TR_TRY(tr_leftovers_remove(o->path));
     TR_TRY(create_files(o));
     return tr_journal_begin(&spec, o->section_offset);
 }

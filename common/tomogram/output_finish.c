@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/tomogram/leftovers.h"
 #include "common/tomogram/output_private.h"
@@ -367,9 +368,10 @@ tr_status tr_outputs_finish(tr_output *const *outputs, size_t n,
             tr_output_watch_files(o->slot, rest, o->id);
             free(o->partial);
             o->partial = NULL;
-            o->worthless = true;    /* the journal and the float file are */
-            if (o->comm->rank == 0) /* of runs with other processes, types, programs */
-                tr_leftovers_remove(o->path);
+            o->worthless = true; /* the journal and the float file are */
+            /* Of runs with other processes, types, programs. */
+            if (o->comm->rank == 0 && tr_leftovers_remove(o->path) != TR_OK)
+                tr_warn("%s", tr_error());
         }
         tr_output_discard(o);
     }

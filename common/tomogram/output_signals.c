@@ -62,7 +62,7 @@ static void remove_unfinished(int signal_number)
         for (int i = 0; i < TR_OUTPUT_FILES && !kept; i++)
             tr_output_remove(slots[k].file[i], &slots[k].id[i]);
     }
-    tr_lock_release_all();
+    tr_lock_abandon_all();
     signal(signal_number, SIG_DFL);
     raise(signal_number);
 }

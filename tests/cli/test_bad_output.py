@@ -159,7 +159,7 @@ def wait_until(condition, what):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP],
                          ids=lambda number: number.name)
 @pytest.mark.parametrize("name, mode, files", [
-    ("o.mrc", "float", 2), ("o.mrc", "byte", 3), ("o.hdf", "float", 2)])  # and a journal
+    ("o.mrc", "float", 3), ("o.mrc", "byte", 4), ("o.hdf", "float", 3)])  # journal and lock too
 def test_signal_leaves_nothing(bench, build_dir, number, name, mode, files):
     before = bench.contents()
     program = start(build_dir, bench,
@@ -179,7 +179,7 @@ def test_signal_to_ranks_leaves_nothing(bench, build_dir, turn):
     before = bench.contents()
     program = start(build_dir, bench, f"{RUN} o.mrc -a SIRT -i 100000 --mode byte", 3)
     try:
-        wait_until(lambda: len(os.listdir(bench.folder)) == len(before) + 3,
+        wait_until(lambda: len(os.listdir(bench.folder)) == len(before) + 4,
                    "an unfinished output")
         time.sleep(0.1 * turn)
         program.terminate()

@@ -263,7 +263,7 @@ def test_failures_are_told(tiltrec, series, tmp_path):
 
 
 def test_the_tomogram_outlives_a_report_that_fails(tiltrec, series, tmp_path):
-    (tmp_path / "r.html.partial").mkdir()
+    (tmp_path / ".r.html.partial").mkdir()
     result, done = result_of(tiltrec, tmp_path, "-T", THICKNESS, "-o", "rec.mrc", "--report",
                              "r.html", series, check=False, ranks=2)
     assert done.returncode == 1 and "r.html cannot be written" in done.stderr
