@@ -1,4 +1,5 @@
 /* The CPU backend: memory and vector operations with OpenMP threads. */
+#include <fftw3.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -11,7 +12,7 @@
 /* The widest instruction set this processor has; TR_ISA=baseline|avx2|avx512 (on
  * ARM: neon) asks for another one, for tests and for the same bytes on machines of
  * different age. */
-static tr_status choose_projectors(const tr_projectors **chosen)
+static tr_status choose_projectors(const tr_projectors **chosen, const char **widest)
 {
     const tr_projectors *available[3];
     size_t n = 0;
@@ -29,6 +30,7 @@ static tr_status choose_projectors(const tr_projectors **chosen)
 #endif
     const char *wanted = getenv("TR_ISA");
     *chosen = available[0];
+    *widest = available[0]->name;
     if (!wanted || !*wanted)
         return TR_OK;
     for (size_t i = 0; i < n; i++)
@@ -49,13 +51,17 @@ static tr_status cpu_open(const tr_backend_settings *settings, void **state)
     if (!cpu)
         return tr_fail(TR_ERR_MEMORY, "not enough memory to start the CPU backend");
     cpu->threads = threads;
-    tr_status status = choose_projectors(&cpu->projectors);
+    const char *widest;
+    tr_status status = choose_projectors(&cpu->projectors, &widest);
     if (status != TR_OK) {
         free(cpu);
         return status;
     }
     snprintf(cpu->description, sizeof cpu->description, "CPU, %d thread%s, %s", threads,
              threads == 1 ? "" : "s", cpu->projectors->name);
+    /* FFTW and the mathematical library choose for themselves by what there is. */
+    snprintf(cpu->arithmetic, sizeof cpu->arithmetic, "%s on a processor with %s, %s",
+             cpu->projectors->name, widest, fftwf_version);
     *state = cpu;
     return TR_OK;
 }
@@ -63,6 +69,8 @@ static tr_status cpu_open(const tr_backend_settings *settings, void **state)
 static void cpu_close(void *state) { free(state); }
 
 static const char *cpu_describe(void *state) { return ((tr_cpu *)state)->description; }
+
+static const char *cpu_arithmetic(void *state) { return ((tr_cpu *)state)->arithmetic; }
 
 static tr_status cpu_alloc(void *state, size_t floats, float **data)
 {
@@ -440,6 +448,7 @@ const tr_backend tr_backend_cpu = {
     .open = cpu_open,
     .close = cpu_close,
     .describe = cpu_describe,
+    .arithmetic = cpu_arithmetic,
     .available = cpu_available,
     .reserve = cpu_reserve,
     .alloc = cpu_alloc,
