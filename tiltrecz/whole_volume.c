@@ -40,8 +40,7 @@ static tr_status read_slice(const tr_job *job, size_t k, float *plane)
     if (!job->output_spec.xyz)
         return tr_initial_read(job, k, 0, g->thickness, plane);
     for (size_t z = 0; z < g->thickness; z++)
-        TR_TRY(
-            tr_initial_read(job, g->thickness - 1 - z, k, 1, plane + z * g->width));
+        TR_TRY(tr_initial_read(job, g->thickness - 1 - z, k, 1, plane + z * g->width));
     return TR_OK;
 }
 

@@ -54,8 +54,8 @@ static tr_status read_window(const tr_job *job, const file_window *w, float *val
     size_t width = g->width, slice = w->planes * width;
     if (!job->output_spec.xyz) {
         for (size_t k = 0; k < w->slices; k++)
-            TR_TRY(tr_initial_read(job, w->slice + k, w->iz, w->planes,
-                                   values + k * slice));
+            TR_TRY(
+                tr_initial_read(job, w->slice + k, w->iz, w->planes, values + k * slice));
         return TR_OK;
     }
     float *rows =

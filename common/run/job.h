@@ -44,7 +44,7 @@ typedef struct tr_job {
                               slice and image row 0; NULL: from the geometry */
     tr_image *initial;     /* or NULL */
     tr_content initial_content;
-    size_t first_slice;    /* of the volume, where the output begins */
+    size_t first_slice; /* of the volume, where the output begins */
     tr_output_spec output_spec;
     tr_output *output; /* open while the job runs */
     /* results */

@@ -4,8 +4,8 @@
 
 #include "common/run/reconstruction.h"
 
-/* *rows, from malloc, has one for each row of an image, as tr_series_spec wants them; NULL
- * where all are read. After the geometry and the slices are known. */
+/* *rows, from malloc, has one for each row of an image, as tr_series_spec wants them;
+ * NULL where all are read. After the geometry and the slices are known. */
 TR_CHECKED tr_status tr_rows_read(const tr_reconstruction *r, bool **rows);
 
 #endif

@@ -7,6 +7,12 @@
 #include "common/tomogram/output.h"
 #include "common/tomogram/statistics.h"
 
+/* A file as it was when all its space had been reserved. */
+typedef struct tr_reserved_file {
+    uint64_t device, inode, bytes;
+    bool has_blocks; /* the disk's space for all of them */
+} tr_reserved_file;
+
 struct tr_output {
     tr_comm *comm;
     tr_output_spec spec;
@@ -15,6 +21,7 @@ struct tr_output {
     char *path, *partial; /* final name; name while unfinished */
     char *raw;            /* float samples before automatic scaling; NULL if not needed */
     tr_shared_file *file, *raw_file;
+    tr_reserved_file reserved[2]; /* of the two */
     uint64_t *section_offset;
     tr_slice_sums *sums; /* one per slice, zero for slices of other ranks */
     tr_journal *journal; /* or NULL */
@@ -36,6 +43,17 @@ size_t tr_output_section_samples(const tr_output *o);
 
 /* Close the files that are open. Collective; after a failure, its own does not count. */
 tr_status tr_output_close_files(tr_output *o);
+
+/* ---- output_kept.c ---- */
+
+/* The files are open: remember what they are. */
+TR_CHECKED tr_status tr_output_note_files(tr_output *o);
+/* Whether they are still those, with all their space. */
+TR_CHECKED tr_status tr_output_check_files(const tr_output *o);
+
+/* Read back what the journal of an earlier run tells of: slices that are not there as
+ * they were written count as not written, and that is said. Collective. */
+TR_CHECKED tr_status tr_output_check_kept(tr_output *o);
 
 /* ---- output_signals.c ---- */
 

@@ -236,10 +236,7 @@ static const char *cuda_describe(void *state)
     return c->description;
 }
 
-static const char *cuda_arithmetic(void *state)
-{
-    return ((tr_cuda *)state)->arithmetic;
-}
+static const char *cuda_arithmetic(void *state) { return ((tr_cuda *)state)->arithmetic; }
 
 /* By name, as C's designated initialisers would do it. */
 static constexpr tr_backend make_table()
