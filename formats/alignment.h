@@ -39,11 +39,12 @@ typedef struct tr_alignment {
     tr_transform *transforms; /* as in an .xf; NULL: the file has no alignment */
     double *prior_exposure;   /* e/A^2, before the view; NaN: not known */
     tr_ctf *ctf;
-    double rotation;    /* mean of the used views, degrees */
-    double scale;       /* pixels of the series for one of the aligned images */
-    size_t n_patches;   /* of the local alignment, which is not read */
-    double beta_offset; /* degrees, AreTomo's; not in the above */
-    char *further;      /* the other file that the file leads to, or NULL */
+    double rotation;      /* mean of the used views, degrees */
+    double scale;         /* pixels of the series for one of the aligned images */
+    size_t n_patches;     /* of the local alignment, which is not read */
+    double beta_offset;   /* degrees, AreTomo's; not in the above */
+    double magnification; /* the one furthest from 1, not in the above either; 0: none */
+    char *further;        /* the other file that the file leads to, or NULL */
 } tr_alignment;
 
 /* Whether the file looks like one of the two; false for one that cannot be read. */

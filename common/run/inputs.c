@@ -82,9 +82,9 @@ static tr_status read_views(tr_inputs *in, const tr_command *c)
     TR_TRY(read_tilts(in));
     if (c->options.xtilts)
         TR_TRY(tr_views_read_xtilts(c->options.xtilts, n, &in->views));
-    if (!tr_inputs_have_transforms(in, c))
-        return TR_OK;
-    TR_TRY(tr_inputs_read_transforms(in, c));
+    if (tr_inputs_have_transforms(in, c))
+        TR_TRY(tr_inputs_read_transforms(in, c));
+    TR_TRY(tr_inputs_doubt(in, c));
     for (size_t k = 0; k < in->views.n; k++) {
         in->views.view[k].transform.dx /= (double)c->options.bin;
         in->views.view[k].transform.dy /= (double)c->options.bin;

@@ -45,4 +45,9 @@ void tr_inputs_print_axis(const tr_inputs *in, const tr_command *c);
  * (SUBSETSTART with FULLIMAGE): the tilt axis is at their centre. */
 double tr_inputs_subset_shift(const tr_inputs *in, size_t n_u);
 
+/* inputs_doubts.c: say what in the files cannot be meant: a pixel size in another unit,
+ * transforms that leave little of a view. TR_ERR_DATA where they leave nothing of any.
+ * Before shifts are divided by the binning. */
+TR_CHECKED tr_status tr_inputs_doubt(const tr_inputs *in, const tr_command *c);
+
 #endif

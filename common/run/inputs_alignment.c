@@ -38,6 +38,13 @@ static void list_unused(const tr_alignment *a, char *text, size_t size)
     }
 }
 
+static void say_magnification(const char *path, const tr_alignment *a)
+{
+    if (a->magnification != 0.0 && fabs(a->magnification - 1.0) > 1e-4)
+        tr_warn("%s magnifies views, one of them %g times (GMAG), which is not applied",
+                path, a->magnification);
+}
+
 static void say_what_is_used(const tr_inputs *in, const tr_command *c, const char *path,
                              const tr_alignment *a)
 {
@@ -54,6 +61,7 @@ static void say_what_is_used(const tr_inputs *in, const tr_command *c, const cha
         tr_warn("%s: BetaOffset, a tilt about x of %g degrees, is not applied; see "
                 "--pitch",
                 path, a->beta_offset);
+    say_magnification(path, a);
     if (!a->transforms)
         tr_info("%s has no alignment: its angles are used", path);
     else if (tr_is_aligned_name(in->series_path) && c->options.transforms == NULL)
@@ -108,6 +116,7 @@ static tr_status read_named(tr_inputs *in, const char *path)
                              "or leave the view out with --exclude",
                              path, in->views.view[k].section + 1);
     if (status == TR_OK && a.transforms) {
+        say_magnification(path, &a);
         tr_views_take_transforms(&a, &in->views);
         say_how_it_is_aligned(in, path, &a);
     }
