@@ -22,6 +22,7 @@ typedef struct header {
     char magic[8];
     uint64_t fingerprint_bytes, n_slices, n_sections;
     uint64_t data_bytes[2], frame; /* of the data files; what is around the sections */
+    uint64_t check;                /* of all before the records */
 } header;
 
 typedef struct record {
@@ -120,6 +121,14 @@ static bool hash_frame(const tr_journal_spec *spec, int fd, const uint64_t *offs
     return !spec->section_bytes || hash_range(fd, end, bytes, hash);
 }
 
+static uint64_t check_of_head(const header *h, const char *fingerprint,
+                              const uint64_t *offset)
+{
+    uint64_t sum = XXH3_64bits(h, offsetof(header, check));
+    sum = XXH3_64bits_withSeed(fingerprint, h->fingerprint_bytes, sum);
+    return XXH3_64bits_withSeed(offset, h->n_sections * sizeof *offset, sum);
+}
+
 static tr_status measure_data(const tr_journal_spec *spec, const uint64_t *offset,
                               header *h)
 {
@@ -186,6 +195,7 @@ tr_status tr_journal_begin(const tr_journal_spec *spec, const uint64_t *section_
                 .n_sections = spec->n_sections};
     memcpy(h.magic, MAGIC, sizeof h.magic);
     TR_TRY(measure_data(spec, section_offset, &h));
+    h.check = check_of_head(&h, spec->fingerprint, section_offset);
     int fd = open(spec->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0)
         return cannot(spec, "created");
@@ -201,6 +211,11 @@ tr_status tr_journal_begin(const tr_journal_spec *spec, const uint64_t *section_
     tr_status status = good ? TR_OK : cannot(spec, "written");
     close(fd);
     return status;
+}
+
+static tr_status damaged(const tr_journal_spec *spec)
+{
+    return tr_fail(TR_ERR_DATA, "%s is damaged; remove it", spec->path);
 }
 
 static tr_status compare(const tr_journal_spec *spec, int fd, header *head,
@@ -226,14 +241,16 @@ static tr_status compare(const tr_journal_spec *spec, int fd, header *head,
     free(theirs);
     TR_TRY(status);
     if (h.n_slices != spec->n_slices || h.n_sections != spec->n_sections)
-        return tr_fail(TR_ERR_DATA, "%s is damaged; remove it", spec->path);
+        return damaged(spec);
     size_t bytes = spec->n_sections * sizeof **section_offset;
     *section_offset = tr_calloc("section offsets", bytes, 1);
     if (!*section_offset)
         return TR_ERR_MEMORY;
-    return transfer(fd, *section_offset, bytes, (off_t)offsets_at(spec), false)
+    if (!transfer(fd, *section_offset, bytes, (off_t)offsets_at(spec), false))
+        return cannot(spec, "read");
+    return h.check == check_of_head(&h, spec->fingerprint, *section_offset)
                ? TR_OK
-               : cannot(spec, "read");
+               : damaged(spec);
 }
 
 /* Whether the run that made it came as far as its header, which is written last. */

@@ -10,7 +10,7 @@ import pytest
 from conftest import MPI_ENVIRONMENT, program_command, read_mrc, write_series
 
 TILTS = np.linspace(-60, 60, 31)
-HEADER = 56  # bytes of the journal's
+HEADER = 64  # bytes of the journal's
 RECORD, DONE = 48, 40  # bytes of a record of the journal, and where it says that it is done
 OPTIONS = ["-T", 40, "--memory", "70M"]  # slabs of 16 rows
 WORK = {"SIRT": ["-a", "SIRT", "-i", 60], "SART": ["-a", "SART", "-i", 12], "WBP": []}
