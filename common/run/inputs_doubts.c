@@ -52,20 +52,20 @@ typedef struct doubts {
 static void look_at(const tr_transform *t, size_t view, const tr_image_info *info,
                     doubts *d)
 {
-    double left = share_left(t, info->nx, info->ny), scale = scale_of(t);
-    double ratio = fmax(scale, 1.0 / scale);
-    if (left == 0.0) {
-        d->gone = d->n_gone++ ? d->gone : view;
+    double scale = scale_of(t), ratio = fmax(scale, 1.0 / scale);
+    if (ratio > MOST_SCALE) {
+        if (d->n_scaled++ == 0 || ratio > fmax(d->scale, 1.0 / d->scale)) {
+            d->scaled = view;
+            d->scale = scale;
+        }
         return;
     }
-    if (left < LEAST_LEFT && (d->n_little++ == 0 || left < d->left)) {
+    double left = share_left(t, info->nx, info->ny);
+    if (left == 0.0) {
+        d->gone = d->n_gone++ ? d->gone : view;
+    } else if (left < LEAST_LEFT && (d->n_little++ == 0 || left < d->left)) {
         d->little = view;
         d->left = left;
-    }
-    if (ratio > MOST_SCALE &&
-        (d->n_scaled++ == 0 || ratio > fmax(d->scale, 1.0 / d->scale))) {
-        d->scaled = view;
-        d->scale = scale;
     }
 }
 

@@ -44,6 +44,16 @@ static tr_status choose_projectors(const tr_projectors **chosen, const char **wi
                    wanted, available[0]->name);
 }
 
+/* FFTW and the mathematical library choose for themselves by what the processor has; the
+ * latter has nothing beyond AVX2, and FFTW says what it was built with. */
+static void describe_arithmetic(tr_cpu *cpu, const char *widest)
+{
+    if (strcmp(widest, "avx512") == 0 && !strstr(fftwf_version, "avx512"))
+        widest = "avx2";
+    snprintf(cpu->arithmetic, sizeof cpu->arithmetic, "%s on a processor with %s, %s",
+             cpu->projectors->name, widest, fftwf_version);
+}
+
 static tr_status cpu_open(const tr_backend_settings *settings, void **state)
 {
     int threads = settings->threads;
@@ -59,9 +69,7 @@ static tr_status cpu_open(const tr_backend_settings *settings, void **state)
     }
     snprintf(cpu->description, sizeof cpu->description, "CPU, %d thread%s, %s", threads,
              threads == 1 ? "" : "s", cpu->projectors->name);
-    /* FFTW and the mathematical library choose for themselves by what there is. */
-    snprintf(cpu->arithmetic, sizeof cpu->arithmetic, "%s on a processor with %s, %s",
-             cpu->projectors->name, widest, fftwf_version);
+    describe_arithmetic(cpu, widest);
     *state = cpu;
     return TR_OK;
 }
