@@ -357,7 +357,7 @@ tr_status tr_output_write(tr_output *o, size_t slice, size_t n, float *planes)
 {
     if (o->spec.take)
         return o->spec.take(o->spec.taker, slice, n, planes);
-    TR_TRY(tr_output_check_files(o));
+    TR_TRY(tr_output_check_files(o, false));
     TR_TRY(write_planes(o, slice, n, planes));
     return note_written(o, slice, n);
 }

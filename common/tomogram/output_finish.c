@@ -340,7 +340,7 @@ static tr_status finish(tr_output *const *outputs, size_t n, tr_statistics *t,
         }
     }
     for (size_t k = 0; k < n; k++) {
-        TR_TRY(comm->ops->agree(comm, tr_output_check_files(outputs[k])));
+        TR_TRY(comm->ops->agree(comm, tr_output_check_files(outputs[k], true)));
         TR_TRY(tr_output_close_files(outputs[k]));
     }
     for (size_t k = 0; k < n; k++)

@@ -42,12 +42,15 @@ tr_status tr_output_note_files(tr_output *o)
 }
 
 /* After a cut, the next slice makes the file as long as before, but with a hole. */
-tr_status tr_output_check_files(const tr_output *o)
+tr_status tr_output_check_files(const tr_output *o, bool together)
 {
     const char *const paths[] = {o->partial, o->raw};
     for (int i = 0; i < 2 && paths[i]; i++) {
         const tr_reserved_file *was = &o->reserved[i];
         struct stat file;
+        /* A rank that fails removes them, and this one will be ended soon. */
+        if (!together && o->comm->size > 1 && stat(paths[i], &file) != 0)
+            continue;
         TR_TRY(look_at(paths[i], &file));
         bool cut = (uint64_t)file.st_size < was->bytes ||
                    (was->has_blocks && (uint64_t)file.st_blocks * BLOCK < was->bytes);

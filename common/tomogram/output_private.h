@@ -48,8 +48,9 @@ tr_status tr_output_close_files(tr_output *o);
 
 /* The files are open: remember what they are. */
 TR_CHECKED tr_status tr_output_note_files(tr_output *o);
-/* Whether they are still those, with all their space. */
-TR_CHECKED tr_status tr_output_check_files(const tr_output *o);
+/* Whether they are still those, with all their space; by all ranks `together`, or by one
+ * of them while the others may be failing. */
+TR_CHECKED tr_status tr_output_check_files(const tr_output *o, bool together);
 
 /* Read back what the journal of an earlier run tells of: slices that are not there as
  * they were written count as not written, and that is said. Collective. */
