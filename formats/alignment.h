@@ -40,16 +40,17 @@ typedef struct tr_alignment {
     tr_transform *transforms; /* as in an .xf; NULL: the file has no alignment */
     double *exposure, *prior_exposure; /* e/A^2, of the view and before; NaN: not known */
     tr_ctf *ctf;
-    double pixel;       /* angstroms, of the images that were aligned; 0: not said */
-    double axis;        /* of tilt in the raw images, degrees from y; NaN: not said */
-    double rotation;    /* mean of the used views, degrees */
-    double scale;       /* pixels of the series for one of the aligned images */
-    size_t n_patches;   /* of the local alignment, which is not read */
-    double beta_offset; /* degrees, AreTomo's; not in the above */
-    double thickness;   /* pixels of the series, or 0: of the specimen, as the file has it
-                           measured, or if so said, of the tomogram to be made */
-    bool of_tomogram;   /* thickness is */
-    char *further;      /* the other file that the file leads to, or NULL */
+    double pixel;         /* angstroms, of the images that were aligned; 0: not said */
+    double axis;          /* of tilt in the raw images, degrees from y; NaN: not said */
+    double rotation;      /* mean of the used views, degrees */
+    double scale;         /* pixels of the series for one of the aligned images */
+    size_t n_patches;     /* of the local alignment, which is not read */
+    double beta_offset;   /* degrees, AreTomo's; not in the above */
+    double magnification; /* the one furthest from 1, not in the above either; 0: none */
+    double thickness; /* pixels of the series, or 0: of the specimen, as the file has it
+                         measured, or if so said, of the tomogram to be made */
+    bool of_tomogram; /* thickness is */
+    char *further;    /* the other file that the file leads to, or NULL */
 } tr_alignment;
 
 enum { TR_GIVES_ANGLES = 1, TR_GIVES_TRANSFORMS = 2 };

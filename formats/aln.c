@@ -4,8 +4,8 @@
  * offsets that AreTomo found in it already. SEC is the view's section in the raw series,
  * from 0 (AreTomo 1 and 2) or from 1 (AreTomo 3), and views that are not listed are dark:
  * "# DarkFrame = RANK SEC TILT". "# Thickness = n" is the specimen's, measured, in pixels
- * of the raw image (AreTomo 3); 0 or less where it was not. GMAG is 1 in all versions and
- * not looked at. */
+ * of the raw image (AreTomo 3); 0 or less where it was not. GMAG,
+ * a magnification, is 1 in all versions, and another one is not applied. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +27,8 @@ typedef struct aln_reader {
     double raw[3]; /* RawSize, 0 while it is not known */
     long patches;
     double beta, thickness;
-    bool local; /* the local alignment has begun */
+    double magnification; /* GMAG that is the furthest from 1; 0: no view yet */
+    bool local;           /* the local alignment has begun */
     section *views, *darks;
     size_t n_views, n_darks;
 } aln_reader;
@@ -125,6 +126,8 @@ static tr_status read_view(aln_reader *r, char *line)
                             .prior_exposure = NAN,
                             .ctf = TR_NO_CTF}};
     TR_TRY(section_number(&r->text, numbers[0], &view.number));
+    if (r->n_views == 0 || fabs(numbers[2] - 1.0) > fabs(r->magnification - 1.0))
+        r->magnification = numbers[2];
     return append(&r->views, &r->n_views, &view);
 }
 
@@ -232,6 +235,7 @@ static tr_status keep(const aln_reader *r, const tr_aligned_series *series,
     alignment->n_patches = (size_t)r->patches;
     alignment->beta_offset = r->beta;
     alignment->thickness = r->thickness > 0.0 ? r->thickness * scale : 0.0;
+    alignment->magnification = r->magnification;
     return TR_OK;
 }
 

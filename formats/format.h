@@ -67,6 +67,18 @@ typedef struct tr_image tr_image;
 TR_CHECKED tr_status tr_image_open(const char *path, tr_image **image);
 void tr_image_close(tr_image *image); /* NULL is fine */
 const tr_image_info *tr_image_get_info(const tr_image *image);
+
+/* Of an open file: after it has been written to, one of these is another. */
+typedef struct tr_file_stamp {
+    int64_t seconds, nanoseconds; /* of the last write, since 1970 */
+    uint64_t bytes;
+} tr_file_stamp;
+void tr_image_stamp(const tr_image *image, tr_file_stamp *stamp);
+static inline bool tr_file_stamp_same(const tr_file_stamp *a, const tr_file_stamp *b)
+{
+    return a->seconds == b->seconds && a->nanoseconds == b->nanoseconds &&
+           a->bytes == b->bytes;
+}
 const char *tr_image_path(const tr_image *image);
 
 /* Read the rectangle of nx columns from x0 and ny rows from y0 of one section into

@@ -262,6 +262,16 @@ void tr_clean_label(char *label)
 }
 
 const tr_image_info *tr_image_get_info(const tr_image *image) { return &image->info; }
+void tr_image_stamp(const tr_image *image, tr_file_stamp *stamp)
+{
+    struct stat file;
+    *stamp = (tr_file_stamp){0};
+    if (fstat(image->fd, &file) == 0)
+        *stamp = (tr_file_stamp){.seconds = file.st_mtim.tv_sec,
+                                 .nanoseconds = file.st_mtim.tv_nsec,
+                                 .bytes = (uint64_t)file.st_size};
+}
+
 const char *tr_image_path(const tr_image *image) { return image->path; }
 
 tr_status tr_image_read(tr_image *image, size_t section, size_t y0, size_t ny, size_t x0,

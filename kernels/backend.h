@@ -150,6 +150,9 @@ typedef struct tr_backend {
     void (*close)(void *state);
     /* A line on what was chosen ("8 threads, avx512"), for --verbose. */
     const char *(*describe)(void *state);
+    /* What the last bits of a result depend on besides the operands: the instructions
+     * chosen, the device, the version of a library. The same on every call. */
+    const char *(*arithmetic)(void *state);
     /* Bytes the device can still give to vectors; SIZE_MAX where `separate_memory` is
      * false.
      */

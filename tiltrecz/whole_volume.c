@@ -4,6 +4,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/run/outside.h"
+#include "common/run/resample.h"
 #include "common/tomogram/transpose.h"
 #include "tiltrecz/saver.h"
 #include "tiltrecz/volume.h"
@@ -37,10 +38,9 @@ static tr_status read_slice(const tr_job *job, size_t k, float *plane)
 {
     const tr_geometry *g = &job->geometry;
     if (!job->output_spec.xyz)
-        return tr_image_read(job->initial, k, 0, g->thickness, 0, g->width, plane);
+        return tr_initial_read(job, k, 0, g->thickness, plane);
     for (size_t z = 0; z < g->thickness; z++)
-        TR_TRY(tr_image_read(job->initial, g->thickness - 1 - z, k, 1, 0, g->width,
-                             plane + z * g->width));
+        TR_TRY(tr_initial_read(job, g->thickness - 1 - z, k, 1, plane + z * g->width));
     return TR_OK;
 }
 

@@ -130,8 +130,9 @@ static void put_inputs(FILE *out, const tr_result *r)
         info->format, tr_type_name(info->type));
     if (r->run->inputs.pixel > 0.0)
         row(out, "pixel", "%.6g Å", r->run->inputs.pixel);
-    row(out, "hash of the pixels", "%016llx",
-        (unsigned long long)tr_series_hash(r->run->volumes[0].job.series));
+    char digest[TR_DIGEST];
+    tr_series_digest(r->run->volumes[0].job.series, digest);
+    row(out, "hash of the pixels", "%s", digest);
 }
 
 static void put_output(FILE *out, const tr_result *r)

@@ -221,10 +221,13 @@ tr_status tr_halves_name_leftovers(const tr_run *run)
     return status;
 }
 
-static tr_status set_fingerprint(tr_reconstruction *half)
+/* The number of iterations may be one that the whole series asked for. */
+static tr_status set_fingerprint(const tr_reconstruction *all, tr_reconstruction *half)
 {
-    char *text = tr_reconstruction_fingerprint(half);
-    half->fingerprint = text ? tr_format_string("%shalf = %s\n", text, half->half) : NULL;
+    char digest[TR_DIGEST], *text = tr_reconstruction_fingerprint(half);
+    tr_series_digest(all->job.series, digest);
+    half->fingerprint =
+        text ? tr_format_string("%shalf = %s, of %s\n", text, half->half, digest) : NULL;
     free(text);
     half->job.output_spec.fingerprint = half->fingerprint;
     return half->fingerprint ? TR_OK
@@ -263,7 +266,7 @@ tr_status tr_halves_series(tr_run *run, tr_comm *comm)
             TR_TRY(comm->ops->agree(comm, open_part(all, half)));
         else
             TR_TRY(tr_reconstruction_open_series(half, comm));
-        TR_TRY(comm->ops->agree(comm, set_fingerprint(half)));
+        TR_TRY(comm->ops->agree(comm, set_fingerprint(all, half)));
     }
     return TR_OK;
 }

@@ -40,6 +40,13 @@ static file_window find_window(const tr_job *job, const tr_frame_box *box)
     return w;
 }
 
+tr_status tr_initial_read(const tr_job *job, size_t section, size_t row, size_t n,
+                          float *rows)
+{
+    return tr_content_read(&job->initial_content, section, job->initial, section, row, n,
+                           rows);
+}
+
 /* values[slice][plane][x] of the window */
 static tr_status read_window(const tr_job *job, const file_window *w, float *values)
 {
@@ -47,16 +54,16 @@ static tr_status read_window(const tr_job *job, const file_window *w, float *val
     size_t width = g->width, slice = w->planes * width;
     if (!job->output_spec.xyz) {
         for (size_t k = 0; k < w->slices; k++)
-            TR_TRY(tr_image_read(job->initial, w->slice + k, w->iz, w->planes, 0, width,
-                                 values + k * slice));
+            TR_TRY(
+                tr_initial_read(job, w->slice + k, w->iz, w->planes, values + k * slice));
         return TR_OK;
     }
     float *rows =
         tr_calloc("rows of the initial volume", w->slices * width, sizeof *rows);
     tr_status status = rows ? TR_OK : TR_ERR_MEMORY;
     for (size_t z = 0; z < w->planes && status == TR_OK; z++) {
-        status = tr_image_read(job->initial, g->thickness - 1 - (w->iz + z), w->slice,
-                               w->slices, 0, width, rows);
+        status = tr_initial_read(job, g->thickness - 1 - (w->iz + z), w->slice, w->slices,
+                                 rows);
         for (size_t i = 0; i < w->slices * width && status == TR_OK; i++)
             values[i / width * slice + z * width + i % width] = rows[i];
     }
@@ -115,5 +122,6 @@ size_t tr_initial_bytes(const tr_job *job, size_t rows, size_t planes)
     double deep = (double)rows * sine + (double)planes * cosine + 3.0;
     slices = fmin(slices, (double)job->output_spec.n_slices);
     deep = fmin(deep, (double)g->thickness);
-    return ((size_t)ceil(deep) + 1) * (size_t)ceil(slices) * g->width * sizeof(float);
+    return ((size_t)ceil(deep) + 1) * (size_t)ceil(slices) * g->width * sizeof(float) +
+           tr_content_bytes(&job->initial_content);
 }

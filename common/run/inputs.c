@@ -90,6 +90,7 @@ static tr_status read_views(tr_inputs *in, const tr_command *c)
     if (c->options.xtilts)
         TR_TRY(tr_views_read_xtilts(c->options.xtilts, n, &in->views));
     TR_TRY(tr_inputs_take_transforms(in));
+    TR_TRY(tr_inputs_doubt(in));
     for (size_t k = 0; k < in->views.n; k++) {
         in->views.view[k].transform.dx /= (double)c->options.bin;
         in->views.view[k].transform.dy /= (double)c->options.bin;
@@ -213,8 +214,8 @@ tr_status tr_inputs_open(tr_inputs *in, tr_command *c)
     TR_TRY(tr_inputs_read_alignment(in, c));
     TR_TRY(tr_inputs_check_axis(in));
     TR_TRY(tr_inputs_find_pixel(in, c));
-    TR_TRY(read_views(in, c));
     TR_TRY(find_size(in, c));
+    TR_TRY(read_views(in, c));
     return check_sizes(in, c);
 }
 

@@ -68,4 +68,9 @@ TR_CHECKED tr_status tr_inputs_find_pixel(tr_inputs *in, const tr_command *c);
  * centre of the larger ones. */
 void tr_inputs_subset_shift(const tr_inputs *in, double shift[2]);
 
+/* inputs_doubts.c: say what in the files cannot be meant: a pixel size in another unit,
+ * transforms that leave little of a view. TR_ERR_DATA where they leave nothing of any.
+ * Before shifts are divided by the binning. */
+TR_CHECKED tr_status tr_inputs_doubt(const tr_inputs *in);
+
 #endif

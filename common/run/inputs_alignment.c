@@ -141,6 +141,13 @@ static void list_unused(const tr_alignment *a, char *text, size_t size)
     }
 }
 
+static void say_magnification(const char *path, const tr_alignment *a)
+{
+    if (a->magnification != 0.0 && fabs(a->magnification - 1.0) > 1e-4)
+        tr_warn("%s magnifies views, one of them %g times (GMAG), which is not applied",
+                path, a->magnification);
+}
+
 static void say_what_is_used(const tr_inputs *in, const tr_command *c, const char *path,
                              const tr_alignment *a)
 {
@@ -157,6 +164,7 @@ static void say_what_is_used(const tr_inputs *in, const tr_command *c, const cha
         tr_warn("%s: BetaOffset, a tilt about x of %g degrees, is not applied; see "
                 "--pitch",
                 path, a->beta_offset);
+    say_magnification(path, a);
     if (!a->transforms && has_both(path))
         tr_info("%s has no alignment: its angles are used", path);
     else if (a->transforms && in->aligned && !c->options.transforms)

@@ -44,7 +44,8 @@ typedef struct tr_job {
     const tr_ray *rays;    /* as the library's caller gave them, one per view, for
                               slice and image row 0; NULL: from the geometry */
     tr_image *initial;     /* or NULL */
-    size_t first_slice;    /* of the volume, where the output begins */
+    tr_content initial_content;
+    size_t first_slice; /* of the volume, where the output begins */
     tr_output_spec output_spec;
     tr_output *output; /* open while the job runs */
     /* results */

@@ -4,6 +4,7 @@
 
 #include "common/base/mem.h"
 #include "common/run/outside.h"
+#include "common/run/rows.h"
 
 tr_status tr_reconstruction_geometry(const tr_reconstruction *r, const tr_options *o,
                                      tr_geometry *geometry)
@@ -111,6 +112,8 @@ tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
                    r->inputs->nx == info->nx && r->inputs->ny == info->ny;
     r->job.views = &r->views;
     r->job.transforms = in_rays && r->views.has_transforms;
+    bool *rows;
+    TR_TRY(comm->ops->agree(comm, tr_rows_read(r, &rows)));
     const tr_series_spec spec = {
         .views = &r->views,
         .transforms = !in_rays && r->views.has_transforms,
@@ -123,8 +126,11 @@ tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
         .scratch = r->scratch,
         .threads = r->job.threads,
         .memory = r->job.memory / 2,
+        .rows = rows,
     };
-    return tr_series_open(comm, r->image, &spec, &r->job.series);
+    tr_status status = tr_series_open(comm, r->image, &spec, &r->job.series);
+    free(rows);
+    return status;
 }
 
 static tr_status measure_series(tr_reconstruction *r, tr_comm *comm)
@@ -149,6 +155,9 @@ tr_status tr_reconstruction_series(tr_reconstruction *r, tr_comm *comm)
     r->job.options = &r->command->options;
     TR_TRY(tr_reconstruction_open_series(r, comm));
     TR_TRY(measure_series(r, comm));
+    if (r->job.initial)
+        TR_TRY(tr_content_look(comm, r->job.initial, r->job.threads,
+                               &r->job.initial_content));
     r->fingerprint = tr_reconstruction_fingerprint(r);
     TR_TRY(comm->ops->agree(
         comm,
@@ -165,6 +174,7 @@ void tr_reconstruction_free(tr_reconstruction *r)
     tr_geometry_free(&r->job.geometry);
     tr_history_free(&r->job.history);
     tr_image_close(r->job.initial);
+    tr_content_free(&r->job.initial_content);
     tr_image_close(r->frames);
     tr_views_free(&r->views);
     free(r->output_path);

@@ -1,35 +1,93 @@
-/* What a run's voxels depend on, as text: two runs with the same may share their work. */
+/* What a run's voxels depend on, as text: two runs with the same may share their work. It
+ * is taken from the job as it will be carried out, not from where its values came from:
+ * of files their content, of options what became of them. What is in no line here tells
+ * nothing of a voxel: names, threads, memory, and the header, which is written last. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <zlib.h>
+#include <xxhash.h>
 
 #include "common/run/reconstruction.h"
 
-static unsigned long check(const void *values, size_t n, size_t size)
+static void print_values(FILE *out, const char *name, const double *values, size_t n)
 {
-    return values ? crc32(0, values, (unsigned)(n * size)) : 0;
+    if (values)
+        fprintf(out, "%s = %016llx\n", name,
+                (unsigned long long)XXH3_64bits(values, n * sizeof *values));
+    else
+        fprintf(out, "%s = none\n", name);
 }
 
-static void print_inputs(FILE *out, const tr_reconstruction *r)
+static void print_program(FILE *out, const tr_reconstruction *r)
 {
-    const tr_geometry *g = &r->job.geometry;
-    fprintf(out, "series = %016llx\n", (unsigned long long)tr_series_hash(r->job.series));
+    const tr_job *job = &r->job;
+    fprintf(out, "program = %s %s\nalgorithm = %s\n", r->command->program->name,
+            TR_VERSION, r->command->algorithm->name);
+    fprintf(out, "arithmetic = %s\n", job->backend->arithmetic(job->device));
+}
+
+static void print_geometry(FILE *out, const tr_geometry *g)
+{
     fprintf(out, "size = %zu views of %zu x %zu, volume %zu x %zu\n", g->n_views, g->n_u,
             g->n_v, g->width, g->thickness);
-    fprintf(out, "tilt angles = %08lx\n", check(g->tilt, g->n_views, sizeof *g->tilt));
-    fprintf(out, "x-tilts = %08lx\n", check(g->xtilt, g->n_views, sizeof *g->xtilt));
-    unsigned long transforms = 0;
-    for (size_t k = 0; k < r->views.n && r->views.has_transforms; k++)
-        transforms = crc32(transforms, (const void *)&r->views.view[k].transform,
-                           sizeof(tr_transform));
-    fprintf(out, "transforms = %08lx\n", transforms);
-    fprintf(out, "axis = %.17g\n", g->axis_u);
+    print_values(out, "tilt angles", g->tilt, g->n_views);
+    print_values(out, "x-tilts", g->xtilt, g->n_views);
+    fprintf(out, "total pitch = %.17g\n", g->pitch);
+    fprintf(out, "axis = column %.17g, x %.17g, z %.17g\n", g->axis_u, g->axis_x,
+            g->axis_z);
     fprintf(out, "cells outside = %zu\n", g->outer);
-    struct stat initial;
-    if (r->command->options.initial && stat(r->command->options.initial, &initial) == 0)
-        fprintf(out, "initial volume = %lld bytes of %lld\n", (long long)initial.st_size,
-                (long long)initial.st_mtime);
+}
+
+/* Not the exposures or other things that views may have besides. */
+static void print_transforms(FILE *out, const tr_reconstruction *r)
+{
+    unsigned long long hash = 0;
+    for (size_t k = 0; k < r->views.n && r->views.has_transforms; k++) {
+        const tr_transform *t = &r->views.view[k].transform;
+        const double values[] = {t->a11, t->a12, t->a21, t->a22, t->dx, t->dy};
+        hash = XXH3_64bits_withSeed(values, sizeof values, hash);
+    }
+    fprintf(out, "transforms = %016llx%s\n", hash,
+            r->job.transforms ? ", of the rays" : "");
+}
+
+static void print_data(FILE *out, const tr_reconstruction *r)
+{
+    const tr_job *job = &r->job;
+    char digest[TR_DIGEST];
+    tr_series_digest(job->series, digest);
+    fprintf(out, "series = %s\n", digest);
+    fprintf(out, "logarithm = %s\n", r->command->options.log ? "yes" : "no");
+    if (job->initial)
+        tr_content_digest(&job->initial_content, tr_image_get_info(job->initial)->nx,
+                          digest);
+    fprintf(out, "initial volume = %s\n", job->initial ? digest : "none");
+    fprintf(out, "noise = %.17g, deviation %.17g, edges %.17g\n", job->noise.sigma,
+            job->noise.deviation, job->noise.edges);
+    fprintf(out, "until the noise = %s\n", job->until_noise ? "yes" : "no");
+}
+
+static void print_output(FILE *out, const tr_job *job)
+{
+    const tr_output_spec *o = &job->output_spec;
+    fprintf(out, "slices = %zu from %zu\n", o->n_slices, job->first_slice);
+    if (o->automatic)
+        fprintf(out, "stored = by the volume's own range\n");
+    else
+        fprintf(out, "stored = (value + %.17g) * %.17g\n", o->add, o->multiply);
+}
+
+static bool print_options(FILE *out, const tr_command *c)
+{
+    for (size_t k = 0; k < c->n_groups; k++) {
+        if (!c->groups[k].target)
+            continue;
+        char *lines = tr_options_text(&c->groups[k]);
+        bool written = lines && fputs(lines, out) >= 0;
+        free(lines);
+        if (!written)
+            return false;
+    }
+    return true;
 }
 
 char *tr_reconstruction_fingerprint(const tr_reconstruction *r)
@@ -39,17 +97,12 @@ char *tr_reconstruction_fingerprint(const tr_reconstruction *r)
     FILE *out = open_memstream(&text, &size);
     if (!out)
         return NULL;
-    fprintf(out, "program = %s %s\nalgorithm = %s\n", r->command->program->name,
-            TR_VERSION, r->command->algorithm->name);
-    bool complete = true;
-    for (size_t k = 0; k < r->command->n_groups && complete; k++) {
-        if (!r->command->groups[k].target)
-            continue;
-        char *lines = tr_options_text(&r->command->groups[k]);
-        complete = lines && fputs(lines, out) >= 0;
-        free(lines);
-    }
-    print_inputs(out, r);
+    print_program(out, r);
+    bool complete = print_options(out, r->command);
+    print_data(out, r);
+    print_geometry(out, &r->job.geometry);
+    print_transforms(out, r);
+    print_output(out, &r->job);
     complete = complete && !ferror(out);
     if (fclose(out) == 0 && complete)
         return text;

@@ -31,4 +31,8 @@ TR_CHECKED tr_status tr_initial_load(const tr_job *job, const tr_frame_box *box,
 /* Bytes that takes besides `lines`, at most. */
 size_t tr_initial_bytes(const tr_job *job, size_t rows, size_t planes);
 
+/* n rows of a section of its file, which must be as it was when the run began. */
+TR_CHECKED tr_status tr_initial_read(const tr_job *job, size_t section, size_t row,
+                                     size_t n, float *rows);
+
 #endif

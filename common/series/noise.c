@@ -58,15 +58,33 @@ static void add_differences(const float *view, size_t n_u, size_t rows, size_t s
     }
 }
 
+/* The bands of an image of n_v rows: how many there are, and where one begins. */
+static size_t n_bands(size_t n_v)
+{
+    size_t fit = n_v / (n_v < ROWS ? n_v : ROWS);
+    return fit < BANDS ? fit : BANDS;
+}
+
+static size_t band_row(size_t n_v, size_t band)
+{
+    size_t bands = n_bands(n_v);
+    return bands > 1 ? (n_v - ROWS) * band / (bands - 1) : 0;
+}
+
+void tr_noise_rows(size_t n_v, bool *rows)
+{
+    for (size_t b = 0; b < n_bands(n_v); b++)
+        for (size_t r = band_row(n_v, b), n = 0; n < ROWS && r < n_v; r++, n++)
+            rows[r] = true;
+}
+
 static tr_status read_bands(tr_series *series, const tr_geometry *g, float *slab,
                             view_sums *views)
 {
-    size_t rows = g->n_v < ROWS ? g->n_v : ROWS, bands = g->n_v / rows;
-    bands = bands < BANDS ? bands : BANDS;
+    size_t rows = g->n_v < ROWS ? g->n_v : ROWS, bands = n_bands(g->n_v);
     size_t step = 1 + bands * rows * g->n_u / MOST_VALUES;
     for (size_t b = 0; b < bands; b++) {
-        size_t row = bands > 1 ? (g->n_v - rows) * b / (bands - 1) : 0;
-        TR_TRY(tr_series_read(series, g, (long)row, rows, ROWS, slab));
+        TR_TRY(tr_series_read(series, g, (long)band_row(g->n_v, b), rows, ROWS, slab));
         for (size_t k = 0; k < g->n_views; k++) {
             const float *view = slab + k * (g->n_u + TR_GUARDS) * ROWS;
             add_pixels(view, g->n_u, rows, &views[k]);

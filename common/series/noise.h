@@ -32,4 +32,7 @@ static inline bool tr_noise_is_known(const tr_noise *noise)
 TR_CHECKED tr_status tr_noise_measure(tr_comm *comm, tr_series *series,
                                       const tr_geometry *geometry, tr_noise *noise);
 
+/* Mark the rows it looks at, of those that images have. */
+void tr_noise_rows(size_t n_v, bool *rows);
+
 #endif

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -57,13 +58,14 @@ tr_status tr_series_open(tr_comm *comm, tr_image *image, const tr_series_spec *s
                      .raw_v = info->ny,
                      .steps = {.list = tr_view_step_list(), .params = params_of(spec)},
                      .prepared = -1};
+    tr_image_stamp(image, &s->stamp);
     s->own_u = s->raw_u / tr_view_steps_factor(&s->steps);
     s->own_v = s->raw_v / tr_view_steps_factor(&s->steps);
     s->n_u = spec->transforms ? spec->n_u : s->own_u;
     s->n_v = spec->transforms ? spec->n_v : s->own_v;
     tr_status status = comm->ops->agree(comm, copy_spec(spec, s));
     if (status == TR_OK)
-        status = tr_series_scan(comm, s, spec->threads);
+        status = tr_series_scan(comm, s, spec);
     if (status == TR_OK && tr_view_steps_whole(&s->steps))
         status = tr_series_prepare(comm, s, spec);
     if (status != TR_OK)
@@ -77,6 +79,7 @@ static tr_status copy_part(const tr_series *whole, const size_t *part, size_t n,
                            tr_series *s)
 {
     TR_TRY(new_lists(s, n));
+    TR_TRY(tr_content_new(n, whole->content.n_rows, &s->content));
     if (whole->transforms &&
         !(s->transforms = tr_calloc("transforms", n, sizeof *s->transforms)))
         return TR_ERR_MEMORY;
@@ -85,6 +88,9 @@ static tr_status copy_part(const tr_series *whole, const size_t *part, size_t n,
         s->views[k] = whole->views[part[k]];
         s->scan[k] = whole->scan[part[k]];
         s->place[k] = whole->place[part[k]];
+        memcpy(s->content.hash + k * s->content.n_rows,
+               whole->content.hash + part[k] * s->content.n_rows,
+               s->content.n_rows * sizeof *s->content.hash);
         if (s->transforms)
             s->transforms[k] = whole->transforms[part[k]];
     }
@@ -105,6 +111,7 @@ tr_status tr_series_part(const tr_series *whole, const size_t *part, size_t n,
         return TR_ERR_MEMORY;
     *s = (tr_series){.image = whole->image,
                      .path = whole->path,
+                     .stamp = whole->stamp,
                      .raw_u = whole->raw_u,
                      .raw_v = whole->raw_v,
                      .own_u = whole->own_u,
@@ -133,6 +140,8 @@ void tr_series_close(tr_series *s)
     free(s->transforms);
     free(s->band);
     free(s->source);
+    free(s->whole);
+    tr_content_free(&s->content);
     free(s);
 }
 
@@ -158,18 +167,6 @@ static tr_status read_prepared(const tr_series *s, size_t k, const tr_window_2d 
     return TR_OK;
 }
 
-/* Part of one prepared view, before the step that delivers rows. */
-static tr_status read_window(const tr_series *s, size_t k, const tr_window_2d *w,
-                             float *out)
-{
-    if (s->prepared >= 0)
-        return read_prepared(s, k, w, out);
-    TR_TRY(tr_image_read(s->image, s->views[k], w->y0, w->ny, w->x0, w->nx, out));
-    const tr_view_facts facts = tr_series_facts(s, k);
-    tr_view_steps_pixels(&s->steps, &facts, w, out);
-    return TR_OK;
-}
-
 static tr_status grow(float **buffer, size_t *size, size_t floats)
 {
     if (floats <= *size)
@@ -180,6 +177,57 @@ static tr_status grow(float **buffer, size_t *size, size_t floats)
     if (!*buffer)
         return TR_ERR_MEMORY;
     *size = floats;
+    return TR_OK;
+}
+
+/* A window that is not much narrower than the image is cut from whole rows, which can be
+ * compared with what they were; the time of the last write tells of others. */
+static tr_status read_part(tr_series *s, size_t k, const tr_window_2d *w, float *out)
+{
+    enum { AT_ONCE = 64 };
+    size_t section = s->views[k];
+    if (w->nx < s->raw_u / 4) {
+        tr_file_stamp now;
+        TR_TRY(tr_image_read(s->image, section, w->y0, w->ny, w->x0, w->nx, out));
+        tr_image_stamp(s->image, &now);
+        return tr_file_stamp_same(&now, &s->stamp)
+                   ? TR_OK
+                   : tr_content_changed(s->path, section, w->y0);
+    }
+    TR_TRY(grow(&s->whole, &s->whole_size, AT_ONCE * s->raw_u));
+    for (size_t y = 0; y < w->ny; y += AT_ONCE) {
+        size_t n = w->ny - y < AT_ONCE ? w->ny - y : AT_ONCE;
+        TR_TRY(
+            tr_content_read(&s->content, k, s->image, section, w->y0 + y, n, s->whole));
+        for (size_t r = 0; r < n; r++)
+            memcpy(out + (y + r) * w->nx, s->whole + r * s->raw_u + w->x0,
+                   w->nx * sizeof *out);
+    }
+    return TR_OK;
+}
+
+/* Values that nobody looked at, in rows that are read only because their neighbours are:
+ * what they are does not matter, if they are numbers. */
+static void clear_unknown(const tr_series *s, size_t k, const tr_window_2d *w, float *out)
+{
+    for (size_t r = 0; r < w->ny; r++)
+        for (size_t x = 0; x < w->nx && !tr_content_knows(&s->content, k, w->y0 + r); x++)
+            if (!isfinite(out[r * w->nx + x]))
+                out[r * w->nx + x] = 0.0f;
+}
+
+/* Part of one prepared view, before the step that delivers rows. */
+static tr_status read_window(tr_series *s, size_t k, const tr_window_2d *w, float *out)
+{
+    if (s->prepared >= 0)
+        return read_prepared(s, k, w, out);
+    if (w->nx == s->raw_u)
+        TR_TRY(tr_content_read(&s->content, k, s->image, s->views[k], w->y0, w->ny, out));
+    else
+        TR_TRY(read_part(s, k, w, out));
+    clear_unknown(s, k, w, out);
+    const tr_view_facts facts = tr_series_facts(s, k);
+    tr_view_steps_pixels(&s->steps, &facts, w, out);
     return TR_OK;
 }
 
@@ -271,5 +319,5 @@ size_t tr_series_read_bytes(const tr_series *s, size_t rows)
     size_t band = rows * s->n_u * sizeof(float);
     /* A rotated band crosses the whole image. */
     return band + (s->transforms ? s->own_u * s->own_v * sizeof(float) : 2 * band) +
-           2 * tr_image_get_info(s->image)->chunk_bytes;
+           2 * tr_image_get_info(s->image)->chunk_bytes + tr_content_bytes(&s->content);
 }

@@ -6,6 +6,7 @@
 #include "formats/format.h"
 #include "common/base/comm.h"
 #include "common/geometry/geometry.h"
+#include "common/series/content.h"
 #include "common/views/views.h"
 
 typedef struct tr_series_spec {
@@ -19,11 +20,14 @@ typedef struct tr_series_spec {
     const char *scratch; /* where prepared views may be put (no name at the end) */
     int threads;
     size_t memory; /* bytes that preparing views may use */
+    /* Of the image's rows: those that will be read; NULL: all. The others are not looked
+     * at, unless a view as a whole tells what becomes of its rows. */
+    const bool *rows;
 } tr_series_spec;
 
 typedef struct tr_series tr_series;
 
-/* Look through all pixels of the chosen views once (the ranks share the views): NaN and
+/* Look through the pixels of the chosen views once (the ranks share the views): NaN and
  * infinite values are counted, reported with the first place, and replaced by the mean
  * of their view; constant views are reported; where a step needs whole views, all are
  * prepared. Collective. Errors: no finite pixel in a view, all views constant, disk full.
@@ -38,14 +42,14 @@ void tr_series_close(tr_series *series); /* NULL is fine */
 TR_CHECKED tr_status tr_series_part(const tr_series *whole, const size_t *part, size_t n,
                                     tr_series **series);
 
-/* A number that other pixels or other views hardly have. */
-uint64_t tr_series_hash(const tr_series *series);
+/* What other pixels or other views do not have: of the rows looked at. */
+void tr_series_digest(const tr_series *series, char text[TR_DIGEST]);
 
 /* Fill a slab P[view][column + 1][lane] with the image rows row, row + 1, ... row +
  * rows - 1; rows outside the image repeat its edge; lanes from `rows` to `lanes` and the
  * guard columns are 0. `slab` holds n_views * (n_u + TR_GUARDS) * lanes floats. The
  * geometry says how views with an x-tilt of their own are warped. One thread at a time.
- */
+ * TR_ERR_DATA if the file is not what it was when the series was opened. */
 TR_CHECKED tr_status tr_series_read(tr_series *series, const tr_geometry *geometry,
                                     long row, size_t rows, size_t lanes, float *slab);
 

@@ -13,7 +13,6 @@ typedef struct view_scan {
     double fill;             /* of the same after the steps on single pixels */
     double constant;         /* 1 if all are equal */
     double clipped;          /* pixels whose logarithm does not exist */
-    double hash;             /* of all pixels, as in the file */
 } view_scan;
 
 struct tr_series {
@@ -24,6 +23,8 @@ struct tr_series {
                                                     delivered */
     size_t *views;
     view_scan *scan;
+    tr_content content;  /* of the views, as in the file: those rows that were scanned */
+    tr_file_stamp stamp; /* of the file, before that */
     tr_transform *transforms; /* or NULL */
     tr_view_steps steps;
     int prepared;  /* file descriptor of the stack of prepared views, -1 for none */
@@ -32,6 +33,8 @@ struct tr_series {
     size_t band_size;
     float *source;
     size_t source_size;
+    float *whole; /* rows that a window is cut from */
+    size_t whole_size;
 };
 
 /* View k, as its steps know it after the scan, without a map. */
@@ -40,9 +43,10 @@ static inline tr_view_facts tr_series_facts(const tr_series *s, size_t k)
     return (tr_view_facts){.mean = s->scan[k].mean, .bad = s->scan[k].bad};
 }
 
-/* The first look at all pixels, into s->scan, and what is to be said of it. Collective.
- */
-TR_CHECKED tr_status tr_series_scan(tr_comm *comm, tr_series *series, int threads);
+/* The first look at all pixels, or at those of the rows wanted, into s->scan and
+ * s->content, and what is to be said of it. Collective. */
+TR_CHECKED tr_status tr_series_scan(tr_comm *comm, tr_series *series,
+                                    const tr_series_spec *spec);
 
 /* All steps that need whole views; then s->prepared has the views. Collective. */
 TR_CHECKED tr_status tr_series_prepare(tr_comm *comm, tr_series *series,

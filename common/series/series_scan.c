@@ -13,20 +13,7 @@ enum { SCAN_ROWS = 64 };
 
 typedef struct scan_sums {
     double sum, n, min, max;
-    uint64_t hash;
 } scan_sums;
-
-/* Bits and places of all values: other data of the same name are noticed. */
-static uint64_t hash_values(const float *values, size_t n, size_t first)
-{
-    uint64_t hash = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &values[i], sizeof bits);
-        hash += (bits + 1ull) * (2 * (first + i) + 1) * 0x9e3779b97f4a7c15ull;
-    }
-    return hash;
-}
 
 static void scan_values(const float *values, size_t nx, size_t y0, size_t rows,
                         view_scan *v, scan_sums *sums)
@@ -82,31 +69,53 @@ static tr_status scan_processed(tr_series *s, size_t k, float *buffer)
     return TR_OK;
 }
 
-static tr_status scan_view(tr_series *s, size_t k, float *buffer)
+/* The rows wanted, NULL for all, or as many of them as there are from y on without a gap;
+ * 0 where y is none. */
+static size_t rows_at(const bool *rows, size_t y, size_t n_v)
+{
+    size_t n = 0;
+    while (n < SCAN_ROWS && y + n < n_v && (!rows || rows[y + n]))
+        n++;
+    return n;
+}
+
+static tr_status scan_rows(tr_series *s, size_t k, const bool *rows, float *buffer,
+                           scan_sums *sums)
 {
     view_scan *v = &s->scan[k];
-    scan_sums sums = {.min = INFINITY, .max = -INFINITY};
-    for (size_t y = 0; y < s->raw_v; y += SCAN_ROWS) {
-        size_t rows = s->raw_v - y < SCAN_ROWS ? s->raw_v - y : SCAN_ROWS;
-        TR_TRY(tr_image_read(s->image, s->views[k], y, rows, 0, s->raw_u, buffer));
-        scan_values(buffer, s->raw_u, y, rows, v, &sums);
-        sums.hash += hash_values(buffer, rows * s->raw_u, y * s->raw_u);
+    *v = (view_scan){0};
+    *sums = (scan_sums){.min = INFINITY, .max = -INFINITY};
+    for (size_t y = 0, n; y < s->raw_v; y += n ? n : 1) {
+        n = rows_at(rows, y, s->raw_v);
+        TR_TRY(tr_image_read(s->image, s->views[k], y, n, 0, s->raw_u, buffer));
+        tr_content_note(&s->content, k, y, n, s->raw_u, buffer);
+        scan_values(buffer, s->raw_u, y, n, v, sums);
     }
-    v->hash = (double)(sums.hash >> 12); /* exact in a double */
+    v->constant = sums->min >= sums->max;
+    return TR_OK;
+}
+
+static tr_status scan_view(tr_series *s, size_t k, const bool *rows, float *buffer)
+{
+    view_scan *v = &s->scan[k];
+    scan_sums sums;
+    TR_TRY(scan_rows(s, k, rows, buffer, &sums));
+    /* The mean of the view takes the place of bad pixels. */
+    if (rows && (v->bad > 0.0 || v->constant != 0.0))
+        TR_TRY(scan_rows(s, k, NULL, buffer, &sums));
     if (sums.n == 0.0)
         return tr_fail(
             TR_ERR_DATA,
             "%s: view %zu has no finite pixel; leave it out with --exclude %zu", s->path,
             s->views[k] + 1, s->views[k] + 1);
     v->mean = sums.sum / sums.n;
-    v->constant = sums.min == sums.max;
     const tr_view_facts facts = tr_series_facts(s, k);
     if (tr_view_steps_mean(&s->steps, &facts, &v->fill))
         return TR_OK;
     return scan_processed(s, k, buffer);
 }
 
-static tr_status scan_share(tr_comm *comm, tr_series *s, int threads)
+static tr_status scan_share(tr_comm *comm, tr_series *s, const bool *rows, int threads)
 {
     size_t first, count;
     tr_partition(s->n_views, (size_t)comm->size, (size_t)comm->rank, &first, &count);
@@ -118,8 +127,8 @@ static tr_status scan_share(tr_comm *comm, tr_series *s, int threads)
 #pragma omp for schedule(dynamic)
         for (size_t k = first; k < first + count; k++)
             if (tr_first_error_needs(&failure, k))
-                tr_first_error_note(&failure, k,
-                                    buffer ? scan_view(s, k, buffer) : TR_ERR_MEMORY);
+                tr_first_error_note(
+                    &failure, k, buffer ? scan_view(s, k, rows, buffer) : TR_ERR_MEMORY);
         free(buffer);
     }
     return tr_first_error_end(&failure);
@@ -157,19 +166,22 @@ static tr_status report_scan(const tr_series *s)
     return TR_OK;
 }
 
-tr_status tr_series_scan(tr_comm *comm, tr_series *s, int threads)
+tr_status tr_series_scan(tr_comm *comm, tr_series *s, const tr_series_spec *spec)
 {
-    TR_TRY(comm->ops->agree(comm, scan_share(comm, s, threads)));
+    /* What is between the file and these rows may take the whole view. */
+    bool whole = spec->transforms || spec->log || tr_view_steps_whole(&s->steps);
+    const bool *rows = whole ? NULL : spec->rows;
+    tr_status status = tr_content_new(s->n_views, s->raw_v, &s->content);
+    TR_TRY(comm->ops->agree(comm, status));
+    TR_TRY(comm->ops->agree(comm, scan_share(comm, s, rows, spec->threads)));
     _Static_assert(sizeof(view_scan) % sizeof(double) == 0, "gathered as doubles");
     TR_TRY(tr_comm_gather(comm, (double *)s->scan,
                           s->n_views * sizeof(view_scan) / sizeof(double)));
+    TR_TRY(tr_content_share(comm, &s->content));
     return comm->ops->agree(comm, report_scan(s));
 }
 
-uint64_t tr_series_hash(const tr_series *s)
+void tr_series_digest(const tr_series *s, char text[TR_DIGEST])
 {
-    uint64_t hash = 0;
-    for (size_t k = 0; k < s->n_views; k++)
-        hash += ((uint64_t)s->scan[k].hash + 1) * (2 * k + 1);
-    return hash;
+    tr_content_digest(&s->content, s->raw_u, text);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 #include <zlib.h>
 
 #include "common/tomogram/fingerprint.h"
@@ -14,13 +15,15 @@
 #include "common/base/file_name.h"
 #include "common/base/mem.h"
 
-static const char MAGIC[8] = "TRJRNL3";
+static const char MAGIC[8] = "TRJRNL4";
 static const double WORTH = 60.0; /* seconds of work that are kept at least */
 
 /* The file: header, fingerprint, section offsets, then a record for each slice. */
 typedef struct header {
     char magic[8];
     uint64_t fingerprint_bytes, n_slices, n_sections;
+    uint64_t data_bytes[2], frame; /* of the data files; what is around the sections */
+    uint64_t check;                /* of all before the records */
 } header;
 
 typedef struct record {
@@ -35,6 +38,7 @@ struct tr_journal {
     off_t records; /* where they begin */
     double every, opened, flushed;
     size_t n_slices;
+    uint64_t data_bytes[2];
     bool kept_before; /* it goes on from a run before */
     record *before;   /* of that run */
     volatile size_t n_pending;
@@ -83,12 +87,116 @@ static tr_status cannot(const tr_journal_spec *spec, const char *what)
                    strerror(errno));
 }
 
+static tr_status cannot_be_opened(const tr_journal_spec *spec, int i)
+{
+    return tr_fail(TR_ERR_DATA, "%s tells of slices in %s, which cannot be opened: %s",
+                   spec->path, spec->data[i], strerror(errno));
+}
+
+/* ---- the files as they were when the journal was begun ---- */
+
+static bool hash_range(int fd, uint64_t from, uint64_t end, uint64_t *hash)
+{
+    char piece[1 << 12];
+    while (from < end) {
+        size_t n = end - from < sizeof piece ? (size_t)(end - from) : sizeof piece;
+        if (!transfer(fd, piece, n, (off_t)from, false))
+            return false;
+        *hash = XXH3_64bits_withSeed(piece, n, *hash);
+        from += n;
+    }
+    return true;
+}
+
+/* What is before, between and behind the sections of data[0]. */
+static bool hash_frame(const tr_journal_spec *spec, int fd, const uint64_t *offset,
+                       uint64_t bytes, uint64_t *hash)
+{
+    uint64_t end = 0;
+    *hash = 0;
+    for (size_t k = 0; k < spec->n_sections && spec->section_bytes; k++) {
+        if (!hash_range(fd, end, offset[k], hash))
+            return false;
+        end = offset[k] + spec->section_bytes;
+    }
+    return !spec->section_bytes || hash_range(fd, end, bytes, hash);
+}
+
+static uint64_t check_of_head(const header *h, const char *fingerprint,
+                              const uint64_t *offset)
+{
+    uint64_t sum = XXH3_64bits(h, offsetof(header, check));
+    sum = XXH3_64bits_withSeed(fingerprint, h->fingerprint_bytes, sum);
+    return XXH3_64bits_withSeed(offset, h->n_sections * sizeof *offset, sum);
+}
+
+static tr_status measure_data(const tr_journal_spec *spec, const uint64_t *offset,
+                              header *h)
+{
+    for (int i = 0; i < 2 && spec->data[i]; i++) {
+        struct stat file;
+        int fd = open(spec->data[i], O_RDONLY | O_CLOEXEC);
+        bool good = fd >= 0 && fstat(fd, &file) == 0;
+        h->data_bytes[i] = good ? (uint64_t)file.st_size : 0;
+        if (i == 0)
+            good = good && hash_frame(spec, fd, offset, h->data_bytes[i], &h->frame);
+        if (fd >= 0)
+            close(fd);
+        if (!good)
+            return cannot_be_opened(spec, i);
+    }
+    return TR_OK;
+}
+
+/* What was cut off gets its place back; what was in it is found to be lost later. */
+static bool extend(const char *path, uint64_t bytes)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    int error = fd < 0 ? errno : posix_fallocate(fd, 0, (off_t)bytes);
+    if (error == EOPNOTSUPP || error == EINVAL)
+        error = ftruncate(fd, (off_t)bytes) ? errno : 0;
+    if (fd >= 0)
+        close(fd);
+    errno = error;
+    return error == 0;
+}
+
+/* data[0] of two is made anew in any case. */
+static tr_status compare_data(const tr_journal_spec *spec, const header *h,
+                              const uint64_t *offset)
+{
+    int i = spec->data[1] ? 1 : 0;
+    header now = {.frame = h->frame};
+    struct stat file;
+    if (stat(spec->data[i], &file) != 0)
+        return cannot_be_opened(spec, i);
+    uint64_t bytes = (uint64_t)file.st_size;
+    if (bytes < h->data_bytes[i] && !(i == 0 && spec->packed)) {
+        if (!extend(spec->data[i], h->data_bytes[i]))
+            return cannot_be_opened(spec, i);
+        bytes = h->data_bytes[i];
+    }
+    /* It grows when its header is written, at the end. */
+    if (i == 0 && bytes == h->data_bytes[i])
+        TR_TRY(measure_data(spec, offset, &now));
+    return now.frame == h->frame
+               ? TR_OK
+               : tr_fail(TR_ERR_DATA,
+                         "%s is not as an earlier run wrote it: something else changed "
+                         "it; leave out --resume to start anew",
+                         spec->data[i]);
+}
+
+/* ---- beginning and finding ---- */
+
 tr_status tr_journal_begin(const tr_journal_spec *spec, const uint64_t *section_offset)
 {
     header h = {.fingerprint_bytes = strlen(spec->fingerprint),
                 .n_slices = spec->n_slices,
                 .n_sections = spec->n_sections};
     memcpy(h.magic, MAGIC, sizeof h.magic);
+    TR_TRY(measure_data(spec, section_offset, &h));
+    h.check = check_of_head(&h, spec->fingerprint, section_offset);
     int fd = tr_file_create(spec->path, 0666);
     if (fd < 0)
         return cannot(spec, "created");
@@ -106,12 +214,19 @@ tr_status tr_journal_begin(const tr_journal_spec *spec, const uint64_t *section_
     return status;
 }
 
-static tr_status compare(const tr_journal_spec *spec, int fd, uint64_t **section_offset)
+static tr_status damaged(const tr_journal_spec *spec)
+{
+    return tr_fail(TR_ERR_DATA, "%s is damaged; remove it", spec->path);
+}
+
+static tr_status compare(const tr_journal_spec *spec, int fd, header *head,
+                         uint64_t **section_offset)
 {
     header h;
     struct stat file;
     if (!transfer(fd, &h, sizeof h, 0, false) || fstat(fd, &file) != 0)
         return cannot(spec, "read");
+    *head = h;
     if (memcmp(h.magic, MAGIC, sizeof MAGIC) != 0 ||
         h.fingerprint_bytes > (uint64_t)file.st_size)
         return tr_fail(TR_ERR_DATA, "%s is not a journal of this version; remove it",
@@ -127,14 +242,16 @@ static tr_status compare(const tr_journal_spec *spec, int fd, uint64_t **section
     free(theirs);
     TR_TRY(status);
     if (h.n_slices != spec->n_slices || h.n_sections != spec->n_sections)
-        return tr_fail(TR_ERR_DATA, "%s is damaged; remove it", spec->path);
+        return damaged(spec);
     size_t bytes = spec->n_sections * sizeof **section_offset;
     *section_offset = tr_calloc("section offsets", bytes, 1);
     if (!*section_offset)
         return TR_ERR_MEMORY;
-    return transfer(fd, *section_offset, bytes, (off_t)offsets_at(spec), false)
+    if (!transfer(fd, *section_offset, bytes, (off_t)offsets_at(spec), false))
+        return cannot(spec, "read");
+    return h.check == check_of_head(&h, spec->fingerprint, *section_offset)
                ? TR_OK
-               : cannot(spec, "read");
+               : damaged(spec);
 }
 
 /* Whether the run that made it came as far as its header, which is written last. */
@@ -154,7 +271,8 @@ tr_status tr_journal_find(const tr_journal_spec *spec, bool *found,
     if (fd < 0)
         return errno == ENOENT ? TR_OK : cannot(spec, "opened");
     *found = was_begun(fd);
-    tr_status status = *found ? compare(spec, fd, section_offset) : TR_OK;
+    header h = {.frame = 0};
+    tr_status status = *found ? compare(spec, fd, &h, section_offset) : TR_OK;
     close(fd);
     if (!*found)
         return TR_OK;
@@ -168,15 +286,17 @@ tr_status tr_journal_find(const tr_journal_spec *spec, bool *found,
             *found = false;
             return TR_OK;
         }
-        return tr_fail(TR_ERR_DATA,
-                       "%s tells of slices in %s, which cannot be opened: %s", spec->path,
-                       spec->data[i], strerror(errno));
+        return cannot_be_opened(spec, i);
     }
-    return TR_OK;
+    return compare_data(spec, &h, *section_offset);
 }
 
 static tr_status read_records(const tr_journal_spec *spec, tr_journal *j)
 {
+    header h;
+    if (!transfer(j->fd, &h, sizeof h, 0, false))
+        return cannot(spec, "read");
+    memcpy(j->data_bytes, h.data_bytes, sizeof h.data_bytes);
     j->before = tr_calloc("a journal", spec->n_slices, sizeof *j->before);
     if (!j->before)
         return TR_ERR_MEMORY;
@@ -206,9 +326,7 @@ tr_status tr_journal_open(const tr_journal_spec *spec, tr_journal **journal)
         j->data[i] =
             spec->data[i] ? open(spec->data[i], O_RDWR | O_NOFOLLOW | O_CLOEXEC) : -1;
         if (status == TR_OK && spec->data[i] && j->data[i] < 0)
-            status = tr_fail(TR_ERR_DATA,
-                             "%s tells of slices in %s, which cannot be opened: %s",
-                             spec->path, spec->data[i], strerror(errno));
+            status = cannot_be_opened(spec, i);
     }
     if (status == TR_OK)
         *journal = j;
@@ -276,6 +394,10 @@ bool tr_journal_has(const tr_journal *j, size_t slice, double *values)
     memcpy(values, j->before[slice].values, sizeof j->before[slice].values);
     return true;
 }
+
+void tr_journal_forget(tr_journal *j, size_t slice) { j->before[slice].done = 0; }
+
+uint64_t tr_journal_data_bytes(const tr_journal *j, int i) { return j->data_bytes[i]; }
 
 bool tr_journal_keep(tr_journal *j)
 {

@@ -20,13 +20,18 @@ typedef struct tr_journal_spec {
     const char *fingerprint;
     size_t n_slices, n_sections;
     double every; /* seconds between records on the disk */
+    /* Bytes of a section of data[0], of which all between the sections must stay as it is
+     * until the end; 0: that is written anew then. */
+    size_t section_bytes;
+    bool packed; /* data[0] is made smaller at the end */
 } tr_journal_spec;
 
 /* By one process, before the others open it. begin: a new journal, with the byte offsets
  * of the sections. find: *found is whether an earlier run left one; its offsets are then
  * in section_offset, from malloc. Errors: the journal is of other data or parameters
  * (TR_ERR_USAGE, names the first line that differs), is damaged, or a data file is
- * missing. */
+ * missing, or was changed where no slice is. A data file that was cut short gets its
+ * length back; what that did to slices, their checksums tell. */
 TR_CHECKED tr_status tr_journal_begin(const tr_journal_spec *spec,
                                       const uint64_t *section_offset);
 TR_CHECKED tr_status tr_journal_find(const tr_journal_spec *spec, bool *found,
@@ -44,6 +49,11 @@ TR_CHECKED tr_status tr_journal_add(tr_journal *journal, size_t slice,
 TR_CHECKED tr_status tr_journal_flush(tr_journal *journal);
 /* Whether a run before wrote the slice, and its values. */
 bool tr_journal_has(const tr_journal *journal, size_t slice, double *values);
+
+/* It turned out not to be there as it was written. */
+void tr_journal_forget(tr_journal *journal, size_t slice);
+/* Bytes of data[i] when the journal was begun. */
+uint64_t tr_journal_data_bytes(const tr_journal *journal, int i);
 
 /* An unfinished run ends: put the rest on the disk, if it has worked long enough (a
  * minute, or `every` if that is less) to be worth keeping. Returns

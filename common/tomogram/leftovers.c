@@ -12,8 +12,8 @@
 
 /* What comes after ".NAME." in names of files beside NAME; the last part of such a name
  * may go on. */
-static const char *const kinds[] = {"partial", "float",       "journal",
-                                    "prepared",  "checkpoint-", "lock"};
+static const char *const kinds[] = {"partial",  "float",       "journal",
+                                    "prepared", "checkpoint-", "lock"};
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
 /* What comes after ".NAME.", or NULL. */

@@ -71,6 +71,12 @@ static tr_status create_files(tr_output *o)
                    (uint64_t)tr_output_section_samples(o) * o->volume.nz * sizeof(float));
 }
 
+/* An MRC file has only its header around the sections, which is written last. */
+static bool frame_counts(const tr_output *o)
+{
+    return !o->raw && o->format == &tr_format_hdf;
+}
+
 static tr_journal_spec journal_spec(const tr_output *o)
 {
     return (tr_journal_spec){.path = o->journal_path,
@@ -78,7 +84,12 @@ static tr_journal_spec journal_spec(const tr_output *o)
                              .fingerprint = o->spec.fingerprint,
                              .n_slices = o->spec.n_slices,
                              .n_sections = o->volume.nz,
-                             .every = o->spec.every};
+                             .every = o->spec.every,
+                             .section_bytes = frame_counts(o)
+                                                  ? tr_output_section_samples(o) *
+                                                        tr_type_size(o->spec.type)
+                                                  : 0,
+                             .packed = o->spec.deflate > 0};
 }
 
 /* From here on the files are this run's, to be removed if it fails. */
@@ -249,12 +260,13 @@ static tr_status open_files(tr_output *o)
     TR_TRY(comm->ops->agree(comm, status));
     TR_TRY(comm->ops->agree(comm, open_journal(o)));
     TR_TRY(comm->ops->agree(comm, tr_output_know_files(o)));
-    TR_TRY(comm->ops->agree(comm, look_for_all(o)));
     TR_TRY(comm->ops->agree(comm, share_offsets(o)));
     TR_TRY(comm->ops->agree(comm, comm->ops->open(comm, o->partial, &o->file)));
     if (o->raw)
         TR_TRY(comm->ops->agree(comm, comm->ops->open(comm, o->raw, &o->raw_file)));
-    return TR_OK;
+    TR_TRY(comm->ops->agree(comm, tr_output_note_files(o)));
+    TR_TRY(comm->ops->agree(comm, tr_output_check_kept(o)));
+    return comm->ops->agree(comm, look_for_all(o));
 }
 
 tr_status tr_output_open(tr_comm *comm, const tr_output_spec *spec, tr_output **output)
@@ -364,8 +376,7 @@ static tr_status write_planes(tr_output *o, size_t slice, size_t n, float *plane
         *sums = tr_slice_measure(values, plane);
         if (!finite)
             sums->mean = NAN;
-        if (o->spec.verify)
-            sums->check = tr_verify_slice(values, o->spec.thickness, o->spec.width);
+        sums->check = tr_verify_slice(values, o->spec.thickness, o->spec.width);
     }
     if (!convert)
         return write_samples(o, o->raw ? o->raw_file : o->file, o->raw != NULL,
@@ -379,6 +390,7 @@ tr_status tr_output_write(tr_output *o, size_t slice, size_t n, float *planes)
 {
     if (o->spec.sink)
         return o->spec.sink(o->spec.sink_self, slice, n, planes);
+    TR_TRY(tr_output_check_files(o, false));
     TR_TRY(write_planes(o, slice, n, planes));
     return note_written(o, slice, n);
 }

@@ -71,7 +71,8 @@ static void add_chunk(section_sums *s, const float *values, size_t n, double abo
 }
 
 /* The float file on its way to the final one. `read` and `made` are checksums of slices,
- * of this rank's share: of the floats read and the integers made; NULL without --verify.
+ * of this rank's share: of the floats read and, NULL without --verify, of the integers
+ * made.
  */
 typedef struct conversion {
     double about; /* the mean that is expected */
@@ -101,8 +102,7 @@ static tr_status convert_section(tr_output *o, size_t k, float *values, size_t c
         uint64_t from = ((uint64_t)k * section + i) * sizeof(float);
         void *samples = values + chunk;
         TR_TRY(o->comm->ops->read(o->raw_file, from, values, n * sizeof *values));
-        if (c->read)
-            tr_verify_add(&layout, k, i / width, n / width, values, c->read);
+        tr_verify_add(&layout, k, i / width, n / width, values, c->read);
         tr_output_scale(values, n, o->spec.add, o->spec.multiply);
         tr_convert_from_float(values, n, o->spec.type, samples);
         tr_convert_to_float(samples, n, o->spec.type, values);
@@ -157,7 +157,9 @@ static tr_statistics total(const tr_output *o, const conversion *c)
 static tr_status check_conversion(tr_output *o, const conversion *c)
 {
     size_t n = o->spec.n_slices;
-    TR_TRY(tr_verify_compare(o->comm, o->path, c->read, o->sums, n, NULL));
+    TR_TRY(tr_verify_compare(o->comm, o->path, c->read, o->sums, n));
+    if (!o->spec.verify)
+        return TR_OK;
     TR_TRY(o->comm->ops->sum(o->comm, c->made, n));
     for (size_t k = 0; k < n; k++)
         o->sums[k].check = c->made[k];
@@ -172,8 +174,7 @@ static tr_status convert_with(tr_output *o, conversion *c, tr_statistics *t)
                           o->volume.nz * sizeof *c->sums / sizeof(double)));
     *t = total(o, c);
     o->worthless = true; /* until it is found to be good */
-    if (c->read)
-        TR_TRY(check_conversion(o, c));
+    TR_TRY(check_conversion(o, c));
     o->worthless = false;
     return TR_OK;
 }
@@ -186,10 +187,10 @@ static tr_status convert_all(tr_output *o, tr_statistics *t)
     conversion c = {
         .about = (t->mean + o->spec.add) * o->spec.multiply,
         .sums = tr_calloc("section statistics", o->volume.nz, sizeof *c.sums),
-        .read = verify ? tr_calloc("checksums", n, sizeof *c.read) : NULL,
+        .read = tr_calloc("checksums", n, sizeof *c.read),
         .made = verify ? tr_calloc("checksums", n, sizeof *c.made) : NULL,
     };
-    bool ready = c.sums && (!verify || (c.read && c.made));
+    bool ready = c.sums && c.read && (!verify || c.made);
     tr_status status = o->comm->ops->agree(o->comm, ready ? TR_OK : TR_ERR_MEMORY);
     if (status == TR_OK)
         status = convert_with(o, &c, t);
@@ -346,8 +347,10 @@ static tr_status finish(tr_output *const *outputs, size_t n, tr_statistics *t,
             TR_TRY(comm->ops->agree(comm, check_values(outputs[k], &t[k])));
         }
     }
-    for (size_t k = 0; k < n; k++)
+    for (size_t k = 0; k < n; k++) {
+        TR_TRY(comm->ops->agree(comm, tr_output_check_files(outputs[k], true)));
         TR_TRY(tr_output_close_files(outputs[k]));
+    }
     for (size_t k = 0; k < n; k++)
         TR_TRY(complete(outputs[k], &t[k]));
     return comm->ops->agree(comm, comm->rank == 0 ? publish(outputs, n) : TR_OK);

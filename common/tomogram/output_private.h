@@ -12,6 +12,12 @@
  */
 enum { TR_MOST_OUTPUTS = 3, TR_OUTPUT_FILES = 3 };
 
+/* A file as it was when all its space had been reserved. */
+typedef struct tr_reserved_file {
+    uint64_t device, inode, bytes;
+    bool has_blocks; /* the disk's space for all of them */
+} tr_reserved_file;
+
 struct tr_output {
     tr_comm *comm;
     tr_output_spec spec;
@@ -23,6 +29,7 @@ struct tr_output {
     tr_file_id id[TR_OUTPUT_FILES]; /* of partial, raw and journal, once they are made */
     int held;                       /* of rank 0: `partial`, so that its number is not
                                        given to another file; -1 */
+    tr_reserved_file reserved[2];   /* of the two */
     uint64_t *section_offset;
     tr_slice_sums *sums; /* one per slice, zero for slices of other ranks */
     tr_journal *journal; /* or NULL */
@@ -52,6 +59,18 @@ tr_status tr_output_close_files(tr_output *o);
 TR_CHECKED tr_status tr_output_know_files(tr_output *o);
 /* Whether the unfinished tomogram still is the file that rank 0 holds. */
 TR_CHECKED tr_status tr_output_check_name(const tr_output *o);
+
+/* ---- output_kept.c ---- */
+
+/* The files are open: remember what they are. */
+TR_CHECKED tr_status tr_output_note_files(tr_output *o);
+/* Whether they are still those, with all their space; by all ranks `together`, or by one
+ * of them while the others may be failing. */
+TR_CHECKED tr_status tr_output_check_files(const tr_output *o, bool together);
+
+/* Read back what the journal of an earlier run tells of: slices that are not there as
+ * they were written count as not written, and that is said. Collective. */
+TR_CHECKED tr_status tr_output_check_kept(tr_output *o);
 
 /* ---- output_signals.c ---- */
 

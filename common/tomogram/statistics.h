@@ -6,7 +6,7 @@
 
 typedef struct tr_slice_sums {
     double min, max, mean, squares; /* squares: about the mean */
-    double check;                   /* tr_verify_slice; NaN: not known */
+    double check;                   /* tr_verify_slice */
 } tr_slice_sums;
 
 /* Of n values, at least 1, as the file will hold them: for integers and float16, after

@@ -1,10 +1,11 @@
-/* --verify: whether the tomogram on the disk is what was written.
+/* Whether the tomogram on the disk is what was written: all of it at the end with
+ * --verify, and what an earlier run wrote before --resume goes on from it.
  *
- * The checksum of a slice is the sum, modulo 2^32, of the CRC-32 of each of its lines
- * along x, with the line's number in it. A sum depends neither on the order in which the
- * lines come nor on the process that has them, so it is the same whatever the file's
- * order of axes, its format and its compression. The samples are those that a reader
- * gets: float32, decoded from the file's type. */
+ * The checksum of a slice is the sum, modulo 2^32, of the lower half of the XXH3 of each
+ * of its lines along x, with the line's number as the seed. A sum depends neither on the
+ * order in which the lines come nor on the process that has them, so it is the same
+ * whatever the file's order of axes, its format and its compression. The samples are
+ * those that a reader gets: float32, decoded from the file's type. */
 #ifndef TR_VERIFY_H
 #define TR_VERIFY_H
 
@@ -19,7 +20,7 @@ typedef struct tr_verify_layout {
     bool xyz;
 } tr_verify_layout;
 
-/* Checksums are doubles, which ranks can add up; of what no checksum is known: NaN. */
+/* Checksums are doubles, which ranks can add up. */
 double tr_verify_slice(const float *plane, size_t thickness, size_t width);
 
 /* Add n rows of a section, rows[n][width] from row y, to checks[n_slices]. */
@@ -27,12 +28,12 @@ void tr_verify_add(const tr_verify_layout *layout, size_t section, size_t y, siz
                    const float *rows, double *checks);
 
 /* `found`, of which each rank has the lines that it read and which are added up over the
- * ranks here, against `written`, of which each has all. *unknown, unless NULL, is the
- * number of slices without a checksum. `name` is the file's for the sentence of the error
- * (TR_ERR_DATA), on every rank. Collective. */
+ * ranks here, against `written`, of which each has all. `name` is the file's for the
+ * sentence of the error (TR_ERR_DATA), on every rank. Collective. */
 TR_CHECKED tr_status tr_verify_compare(tr_comm *comm, const char *name, double *found,
-                                       const tr_slice_sums *written, size_t n_slices,
-                                       size_t *unknown);
+                                       const tr_slice_sums *written, size_t n_slices);
+/* Two that were added up over the ranks. */
+bool tr_verify_same(double a, double b);
 
 /* Read the file `path` from the disk, not from the memory that the system keeps of it,
  * and compare its header with the volume's and its slices with `written`, as above.

@@ -1,4 +1,5 @@
 /* The CPU backend: memory and vector operations with OpenMP threads. */
+#include <fftw3.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -11,7 +12,8 @@
 /* The widest instruction set this processor has, or no wider than `widest`; TR_ISA=
  * baseline|avx2|avx512 (on ARM: neon) asks for another one, for tests and for the same
  * bytes on machines of different age. */
-static tr_status choose_projectors(int widest, const tr_projectors **chosen)
+static tr_status choose_projectors(int widest, const tr_projectors **chosen,
+                                   const char **best)
 {
     const tr_projectors *available[3];
     size_t n = 0, first = 0;
@@ -32,6 +34,7 @@ static tr_status choose_projectors(int widest, const tr_projectors **chosen)
     while (widest && first + 1 < n && available[first]->width > widest)
         first++;
     *chosen = available[first];
+    *best = available[0]->name;
     for (size_t i = 0; i < n && named; i++)
         if (strcmp(available[i]->name, wanted) == 0) {
             *chosen = available[i > first ? i : first];
@@ -45,10 +48,21 @@ static tr_status choose_projectors(int widest, const tr_projectors **chosen)
                    wanted, available[0]->name);
 }
 
+/* FFTW and the mathematical library choose for themselves by what the processor has; the
+ * latter has nothing beyond AVX2, and FFTW says what it was built with. */
+static void describe_arithmetic(tr_cpu *cpu, const char *widest)
+{
+    if (strcmp(widest, "avx512") == 0 && !strstr(fftwf_version, "avx512"))
+        widest = "avx2";
+    snprintf(cpu->arithmetic, sizeof cpu->arithmetic, "%s on a processor with %s, %s",
+             cpu->projectors->name, widest, fftwf_version);
+}
+
 static tr_status cpu_widest(int *number)
 {
     const tr_projectors *chosen;
-    TR_TRY(choose_projectors(0, &chosen));
+    const char *best;
+    TR_TRY(choose_projectors(0, &chosen, &best));
     *number = chosen->width;
     return TR_OK;
 }
@@ -60,13 +74,15 @@ static tr_status cpu_open(const tr_backend_settings *settings, void **state)
     if (!cpu)
         return tr_fail(TR_ERR_MEMORY, "not enough memory to start the CPU backend");
     cpu->threads = threads;
-    tr_status status = choose_projectors(settings->widest, &cpu->projectors);
+    const char *best;
+    tr_status status = choose_projectors(settings->widest, &cpu->projectors, &best);
     if (status != TR_OK) {
         free(cpu);
         return status;
     }
     snprintf(cpu->description, sizeof cpu->description, "CPU, %d thread%s, %s", threads,
              threads == 1 ? "" : "s", cpu->projectors->name);
+    describe_arithmetic(cpu, best);
     *state = cpu;
     return TR_OK;
 }
@@ -74,6 +90,8 @@ static tr_status cpu_open(const tr_backend_settings *settings, void **state)
 static void cpu_close(void *state) { free(state); }
 
 static const char *cpu_describe(void *state) { return ((tr_cpu *)state)->description; }
+
+static const char *cpu_arithmetic(void *state) { return ((tr_cpu *)state)->arithmetic; }
 
 static tr_status cpu_alloc(void *state, size_t floats, float **data)
 {
@@ -473,6 +491,7 @@ const tr_backend tr_backend_cpu = {
     .open = cpu_open,
     .close = cpu_close,
     .describe = cpu_describe,
+    .arithmetic = cpu_arithmetic,
     .available = cpu_available,
     .reserve = cpu_reserve,
     .alloc = cpu_alloc,

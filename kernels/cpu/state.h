@@ -8,7 +8,7 @@
 typedef struct tr_cpu {
     int threads;
     const tr_projectors *projectors;
-    char description[80];
+    char description[80], arithmetic[200];
 } tr_cpu;
 
 /* The filter operation of the backend table. */

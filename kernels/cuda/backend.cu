@@ -182,6 +182,13 @@ static tr_status start(tr_cuda *c)
     return TR_OK;
 }
 
+static const char *kernel_name(tr_kernel kernel)
+{
+    return kernel == TR_KERNEL_TILE      ? "tile"
+           : kernel == TR_KERNEL_TEXTURE ? "texture"
+                                         : "auto";
+}
+
 static tr_status cuda_open(const tr_backend_settings *settings, void **state)
 {
     int count = 0, device;
@@ -205,6 +212,11 @@ static tr_status cuda_open(const tr_backend_settings *settings, void **state)
         cuda_close(c);
         return status;
     }
+    /* Which kernel "auto" becomes is remembered for a device, by its name. */
+    snprintf(c->arithmetic, sizeof c->arithmetic,
+             "%.100s, compute capability %d.%d, kernel %s, CUDA %d", c->properties.name,
+             c->properties.major, c->properties.minor, kernel_name(c->kernel),
+             CUDART_VERSION);
     *state = c;
     return TR_OK;
 }
@@ -212,13 +224,10 @@ static tr_status cuda_open(const tr_backend_settings *settings, void **state)
 static const char *cuda_describe(void *state)
 {
     tr_cuda *c = (tr_cuda *)state;
-    const char *kernel = c->kernel == TR_KERNEL_TILE      ? "tile"
-                         : c->kernel == TR_KERNEL_TEXTURE ? "texture"
-                                                          : "auto";
     snprintf(c->description, sizeof c->description,
              "%.100s, %.1f GiB, compute capability %d.%d, kernel %s%s",
              c->properties.name, (double)c->properties.totalGlobalMem / (1 << 30),
-             c->properties.major, c->properties.minor, kernel,
+             c->properties.major, c->properties.minor, kernel_name(c->kernel),
              c->managed ? ", unified memory" : "");
     size_t used = strlen(c->description);
     if (c->blocks)
@@ -226,6 +235,8 @@ static const char *cuda_describe(void *state)
                  ", backprojection in %zu blocks of %u threads", c->blocks, c->threads);
     return c->description;
 }
+
+static const char *cuda_arithmetic(void *state) { return ((tr_cuda *)state)->arithmetic; }
 
 /* By name, as C's designated initialisers would do it. */
 static constexpr tr_backend make_table()
@@ -236,6 +247,7 @@ static constexpr tr_backend make_table()
     table.open = cuda_open;
     table.close = cuda_close;
     table.describe = cuda_describe;
+    table.arithmetic = cuda_arithmetic;
     table.available = tr_cuda_available;
     table.reserve = tr_cuda_reserve;
     table.alloc = tr_cuda_alloc;

@@ -30,7 +30,7 @@ typedef struct tr_cuda {
     struct tr_cuda_transform *transform; /* plans of cuFFT, kept as well */
     size_t blocks;                       /* of the latest backprojection, */
     unsigned threads;                    /* with so many threads each: for describe */
-    char description[256];
+    char description[256], arithmetic[256];
 } tr_cuda;
 
 /* Turn a failed call into a status and a sentence: "the GPU could not WHAT: out of

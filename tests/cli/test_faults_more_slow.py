@@ -79,27 +79,27 @@ def test_verify(place, tmp_path, program, output, ranks):
     assert through or ranks
 
 
-def test_verify_after_going_on(place):
-    """Checksums of slices that a run before wrote are in its journal; one without --verify
-    took none, and that is said."""
+@pytest.mark.parametrize("before", [[], ["--verify"]], ids=["plain", "verified"])
+def test_verify_after_going_on(place, before):
+    """Checksums of slices that a run before wrote are in its journal, and --resume compares
+    what it finds with them before it goes on."""
     arguments = OUTPUTS["kept"]
-    for before, after in ([], ["--verify"]), (["--verify"], ["--verify"]):
+    expected = place.reference(SLICES, arguments)
+    for damaged in False, True:
         place.clear()
         status, said, happened = place.run(SLICES, [*arguments, *before], "rename:1:EACCES",
                                            "o.mrc")
         assert happened and status == 1 and ".o.mrc.partial" in place.left(), said
-        status, said, _ = place.run(SLICES, [*arguments, *after, "--resume"])
-        assert status == 0
-        assert ("there are no checksums" in said) == (not before), said
-    place.clear()
-    place.run(SLICES, [*arguments, "--verify"], "rename:1:EACCES", "o.mrc")
-    partial = place.folder / ".o.mrc.partial"
-    data = bytearray(partial.read_bytes())
-    data[2000] ^= 1
-    partial.write_bytes(data)
-    status, said, _ = place.run(SLICES, [*arguments, "--verify", "--resume"])
-    assert status == 1 and "1 of 12 slices, the first of them 0 (from 0)" in said, said
-    assert not place.left()
+        if damaged:
+            partial = place.folder / ".o.mrc.partial"
+            data = bytearray(partial.read_bytes())
+            data[2000] ^= 1
+            partial.write_bytes(data)
+        status, said, _ = place.run(SLICES, [*arguments, "--verify", "--resume"])
+        assert status == 0, said
+        assert ("1 of the 12 slices that an earlier run wrote, the first of them 0 (from 0)"
+                in said) == damaged, said
+        assert place.left() == expected
 
 
 @pytest.mark.parametrize("ranks", [None, 2])
@@ -273,7 +273,7 @@ def test_disks_of_all_sizes(place, tmp_path, program, arguments):
             errors = [line for line in done.stderr.splitlines() if "error: " in line]
             print(pages, done.returncode, errors, names)
             assert done.returncode == 1 and len(errors) == 1, done.stderr
-            assert "out/" in errors[0] or "the binned series" in errors[0], errors
+            assert "out/" in errors[0] or "the prepared series" in errors[0], errors
             kept = [n for n in names if n not in ("o.mrc", "o.hdf")]
             assert not [n for n in kept if "checkpoint" not in n], (names, done.stderr)
             assert "t.json" in errors[0] or kept == names, (names, done.stderr)

@@ -211,7 +211,7 @@ def test_verified_tomogram_is_the_same(make, tiltrec, series, tmp_path, options,
     for ranks in None, 2:
         done = tiltrec("-a", "FBP", "-T", THICKNESS, "-o", name, "--verify", *options, series,
                        cwd=tmp_path, ranks=ranks)
-        assert done.stderr.count(f"read back {name}: {N_V} of {N_V} slices compared") == 1
+        assert done.stderr.count(f"read back {name}: {N_V} slices compared") == 1
         assert path.read_bytes() == expected
 
 

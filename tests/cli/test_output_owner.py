@@ -26,7 +26,7 @@ DATA, USAGE = 1, 2  # exit statuses
 RUN = "s.mrc -T 16 -o"
 # All that a run can write beside an output.
 BESIDE = ["partial", "partial.earlier", "partial.packed", "float", "journal", "lock",
-          "lock-host-1", "binned-0123456789ab", "checkpoint-0-of-1.0",
+          "lock-host-1", "prepared-0123456789ab", "checkpoint-0-of-1.0",
           "checkpoint-1-of-2.1.new"]
 ALL = ("-a SIRT -i 2 --mode int16 --bin 2 --preview --half-sets views --report o.html "
        "--json o.json --timeline tl.json")
@@ -147,7 +147,7 @@ def test_all_names_are_listed(bench, tiltrecz):
     how = {"env": {"TMPDIR": str(bench.folder / "tmp")}, "check": True}
     bench.run(f"z.mrc.gz -t s.tlt -T 16 -o o.mrc {ALL}", **how)
     names = watch.names()
-    assert not [name for name in names if "binned" in name]  # it has no name
+    assert not [name for name in names if "prepared" in name]  # it has no name
     assert not unpacked.names()
     watch = Watch(bench.folder)
     bench.run(f"s.mrc -T 16 -o o.hdf {ALL} --deflate 1", ranks=2, cwd=bench.folder)

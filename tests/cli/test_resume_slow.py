@@ -10,6 +10,7 @@ import pytest
 from conftest import MPI_ENVIRONMENT, program_command, read_mrc, write_series
 
 TILTS = np.linspace(-60, 60, 31)
+HEADER = 64  # bytes of the journal's
 RECORD, DONE = 48, 40  # bytes of a record of the journal, and where it says that it is done
 OPTIONS = ["-T", 40, "--memory", "70M"]  # slabs of 16 rows
 WORK = {"SIRT": ["-a", "SIRT", "-i", 60], "SART": ["-a", "SART", "-i", 12], "WBP": []}
@@ -27,10 +28,10 @@ def slices_done(journal):
     if not journal.exists():
         return 0
     data = journal.read_bytes()
-    if len(data) < 32:
+    if len(data) < HEADER:
         return 0
     fingerprint, slices, sections = struct.unpack("<QQQ", data[8:32])
-    records = data[32 + fingerprint + 8 * sections:]
+    records = data[HEADER + fingerprint + 8 * sections:]
     return sum(struct.unpack_from("<I", records, RECORD * k + DONE)[0] == 1
                for k in range(len(records) // RECORD))
 
