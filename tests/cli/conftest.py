@@ -54,7 +54,12 @@ def shared_data():
 
 # Open MPI refuses to run as root, or more ranks than cores, unless told to.
 MPI_ENVIRONMENT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-                   "OMPI_MCA_rmaps_base_oversubscribe": "1"}
+                   "OMPI_MCA_rmaps_base_oversubscribe": "1",
+                   "UCX_TLS": "posix,self"}  # no looking for networks
+# Ranks that wait leave the core to the others; the sanitizer wants to be the first library.
+MPI_ENVIRONMENT["LD_PRELOAD"] = str(find_build_dir() / "tests" / "libtr_yield.so")
+MPI_ENVIRONMENT["ASAN_OPTIONS"] = ":".join(
+    filter(None, [os.environ.get("ASAN_OPTIONS"), "verify_asan_link_order=0"]))
 
 
 def program_command(build_dir, arguments, ranks=None, threads=1, wrapper=(),

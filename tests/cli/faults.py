@@ -85,7 +85,9 @@ class Place:
         """Returns (exit status, or minus the signal; standard error; whether the fault
         happened)."""
         setting = {"TR_FAULT": fault, "TR_FAULT_PATH": path, "TR_FAULT_LOG": str(self.log),
-                   "LD_PRELOAD": str(self.library), **dict(env)}
+                   "LD_PRELOAD": f"{self.library}:{MPI_ENVIRONMENT['LD_PRELOAD']}",
+                   "OMP_WAIT_POLICY": "passive",  # else it loads itself anew, to set it
+                   **dict(env)}
         if rank is not None:
             setting["TR_FAULT_RANK"] = str(rank)
         wrapper = ["env", *(f"{k}={v}" for k, v in setting.items())] if fault else []
