@@ -54,34 +54,15 @@ static tr_status choose_views(tr_inputs *in, const tr_command *c)
     return TR_OK;
 }
 
-static tr_status read_tilts(tr_inputs *in)
-{
-    const tr_image_info *info = tr_image_get_info(in->image);
-    if (in->alignment.tilt) {
-        tr_views_take_alignment(&in->alignment, &in->views);
-    } else if (in->tilts_path) {
-        return tr_views_read_tilts(in->tilts_path, info->nz, &in->views);
-    } else if (info->n_tilts == info->nz) {
-        for (size_t k = 0; k < in->views.n; k++)
-            in->views.view[k].tilt = info->tilts[in->views.view[k].section];
-    } else {
-        return tr_fail(
-            TR_ERR_DATA,
-            "%s: no tilt angles: there is no .tlt, .rawtlt, .mdoc, .aln or .star file "
-            "of that name and the file itself has none; name one with -t",
-            in->series_path);
-    }
-    return TR_OK;
-}
-
 /* With what the files named beside the angles say. */
 static tr_status read_views(tr_inputs *in, const tr_command *c)
 {
     size_t n = tr_image_get_info(in->image)->nz;
     TR_TRY(choose_views(in, c));
-    TR_TRY(read_tilts(in));
+    TR_TRY(tr_inputs_read_tilts(in));
     if (c->options.xtilts)
         TR_TRY(tr_views_read_xtilts(c->options.xtilts, n, &in->views));
+    TR_TRY(tr_inputs_check_angles(in, c));
     if (!tr_inputs_have_transforms(in, c))
         return TR_OK;
     TR_TRY(tr_inputs_read_transforms(in, c));
@@ -151,6 +132,7 @@ void tr_inputs_free(tr_inputs *in)
     if (in->has_com)
         tr_imod_com_free(&in->com);
     free(in->default_tilts);
+    free(in->tilts);
     tr_alignment_free(&in->alignment);
     tr_views_free(&in->views);
     *in = (tr_inputs){.image = NULL};

@@ -42,6 +42,8 @@ tr_status tr_run_files(tr_run *run)
 {
     tr_reconstruction *all = &run->volumes[0];
     TR_TRY(tr_inputs_open(&run->inputs, &run->command));
+    if (all->job.comm->rank == 0)
+        TR_TRY(tr_inputs_check_order(&run->inputs));
     all->command = &run->command;
     all->inputs = &run->inputs;
     run->n_volumes = 1;
