@@ -12,7 +12,7 @@ typedef struct column_facts {
     double min, max;
     double typical_step, largest_step; /* between different values, in order of size */
     size_t different;
-    bool numbers; /* they are 1, 2, ... n in some order */
+    bool numbers; /* they are first, first + 1, ... in some order, first 0 or 1 */
 } column_facts;
 
 static int by_size(const void *a, const void *b)
@@ -26,7 +26,7 @@ static column_facts find_facts(const double *sorted, size_t n, double *steps)
 {
     column_facts f = {.min = sorted[0], .max = sorted[n - 1], .different = 1};
     double least = 1e-3 * (f.max - f.min);
-    f.numbers = sorted[0] == 1.0;
+    f.numbers = sorted[0] == 0.0 || sorted[0] == 1.0;
     for (size_t k = 1; k < n; k++) {
         double step = sorted[k] - sorted[k - 1];
         f.numbers = f.numbers && step == 1.0;
@@ -63,8 +63,23 @@ static bool may_count(const column_facts *f)
 
 static bool may_be_something_else(const column_facts *f)
 {
-    return may_count(f) || f->max - f->min < 10.0 || fabs(f->max) > 360.0 ||
-           fabs(f->min) > 360.0;
+    return may_count(f) || !is_even(f) || f->max - f->min < 10.0 ||
+           fabs(f->max) > 360.0 || fabs(f->min) > 360.0;
+}
+
+/* From 1 on, angles beside others do not count; from 0 on, those of a scan over 180
+ * degrees do, but hardly those of a shorter one where another column can be its angles,
+ * to one side. */
+static bool numbers_views(const column_facts *facts, size_t columns, size_t rows)
+{
+    enum { ALL_AROUND = 150 };
+    if (!facts[0].numbers || facts[0].min == 1.0)
+        return facts[0].numbers;
+    bool other = false;
+    for (size_t j = 1; j < columns; j++)
+        other = other || (may_count(&facts[j]) && facts[j].typical_step != 1.0 &&
+                          facts[j].max >= 20.0 && facts[j].max <= 360.0);
+    return other && rows < ALL_AROUND;
 }
 
 bool tr_are_transforms(const double *cells, size_t rows, size_t columns)
@@ -105,7 +120,7 @@ static tr_status choose(const char *path, const double *cells, size_t rows,
         if (!found)
             found = j;
     }
-    if (!found && facts[0].numbers)
+    if (!found && numbers_views(facts, columns, rows))
         return tr_fail(TR_ERR_DATA,
                        "%s: its first column numbers the views, and no other is clearly "
                        "their angles; give a file of the angles alone",

@@ -13,9 +13,9 @@ enum { TR_TABLE_COLUMNS = 32 };
 bool tr_are_transforms(const double *cells, size_t rows, size_t columns);
 
 /* *column, from 0, is the first unless that numbers the views, accumulates, is constant,
- * spans less than 10 or goes beyond 360, and another looks like the angles of a series:
- * of both signs, from -90 to 90, about symmetric and evenly spaced, in any order. Errors
- * (TR_ERR_DATA): the first is none, and it is not clear which other is. */
+ * spans less than 10, goes beyond 360 or is uneven, and another looks like the angles of
+ * a series: of both signs, from -90 to 90, about symmetric and evenly spaced, in any
+ * order. Errors (TR_ERR_DATA): the first is none, and it is not clear which other is. */
 TR_CHECKED tr_status tr_choose_angle_column(const char *path, const double *cells,
                                             size_t rows, size_t columns, size_t *column);
 

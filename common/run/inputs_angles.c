@@ -213,13 +213,14 @@ static tr_status compare_mdoc(order_check *check, const char *path, const tr_mdo
     TR_TRY(tr_mdoc_find_order(mdoc, in->image, &order));
     if (order.proof == TR_ANOTHER_ORDER)
         return angles == TR_SAME_ORDER ? say_disproved(in, path, mdoc, &order) : TR_OK;
+    bool sorted = tr_are_sorted(mdoc->tilt, mdoc->n_views);
     if (path != in->tilts_path)
-        return order.proof == TR_SAME_ORDER || !mdoc->has_frames
+        return order.proof == TR_SAME_ORDER || sorted ||
+                       !tr_are_sorted(in->tilts, check->n)
                    ? compare(check, path, mdoc->tilt)
-                   : TR_OK;
+                   : TR_OK; /* sorted since it was written: that is usual */
     bool known =
         check->confirmed || order.proof == TR_SAME_ORDER || order.seems == TR_SAME_ORDER;
-    bool sorted = tr_are_sorted(mdoc->tilt, mdoc->n_views);
     if (order.seems == TR_ANOTHER_ORDER || (!known && !sorted && mdoc->has_frames))
         tr_warn(
             "%s is in the order of acquisition (%g, %g, %g degrees and so on), but "

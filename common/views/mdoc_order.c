@@ -5,7 +5,7 @@
 
 #include "common/base/mem.h"
 
-enum { MOST_LOOKED_AT = 8, ROWS = 64 };
+enum { FEW = 3, MOST_LOOKED_AT = 8, ROWS = 64 };
 
 typedef struct looked_at {
     size_t view;
@@ -49,6 +49,7 @@ static void find_proof(const tr_mdoc *mdoc, const looked_at *views, size_t n,
                        tr_mdoc_order *order)
 {
     size_t own = 0, others = 0;
+    order->proof = TR_OTHER_ANGLES;
     for (size_t i = 0; i < n; i++) {
         size_t found = 0, section = 0;
         for (size_t k = 0; k < mdoc->n_views; k++)
@@ -122,15 +123,12 @@ static tr_angle_order guess(const tr_mdoc *mdoc, const looked_at *views, size_t 
     return as_is > 0.9 && sorted < 0.5 ? TR_SAME_ORDER : TR_OTHER_ANGLES;
 }
 
-tr_status tr_mdoc_find_order(const tr_mdoc *mdoc, tr_image *image, tr_mdoc_order *order)
+/* With so many views, evenly apart. */
+static tr_status compare_some(const tr_mdoc *mdoc, tr_image *image, size_t most,
+                              tr_mdoc_order *order)
 {
     looked_at views[MOST_LOOKED_AT];
-    size_t all = mdoc->n_views, n = all < MOST_LOOKED_AT ? all : MOST_LOOKED_AT;
-    *order = (tr_mdoc_order){.proof = TR_OTHER_ANGLES, .seems = TR_OTHER_ANGLES};
-    for (size_t k = 0; k < all; k++)
-        if (isnan(mdoc->statistics[k][0] + mdoc->statistics[k][1] +
-                  mdoc->statistics[k][2]))
-            return TR_OK;
+    size_t all = mdoc->n_views, n = all < most ? all : most;
     for (size_t i = 0; i < n; i++) {
         views[i] = (looked_at){.view = n > 1 ? i * (all - 1) / (n - 1) : 0};
         TR_TRY(look_at(image, &views[i]));
@@ -139,4 +137,18 @@ tr_status tr_mdoc_find_order(const tr_mdoc *mdoc, tr_image *image, tr_mdoc_order
     if (order->proof == TR_OTHER_ANGLES)
         order->seems = guess(mdoc, views, n);
     return TR_OK;
+}
+
+tr_status tr_mdoc_find_order(const tr_mdoc *mdoc, tr_image *image, tr_mdoc_order *order)
+{
+    *order = (tr_mdoc_order){.proof = TR_OTHER_ANGLES, .seems = TR_OTHER_ANGLES};
+    for (size_t k = 0; k < mdoc->n_views; k++)
+        if (isnan(mdoc->statistics[k][0] + mdoc->statistics[k][1] +
+                  mdoc->statistics[k][2]))
+            return TR_OK;
+    TR_TRY(compare_some(mdoc, image, FEW, order));
+    bool sorted = tr_are_sorted(mdoc->tilt, mdoc->n_views);
+    if (order->proof == TR_SAME_ORDER || (order->proof == TR_OTHER_ANGLES && sorted))
+        return TR_OK;
+    return compare_some(mdoc, image, MOST_LOOKED_AT, order);
 }

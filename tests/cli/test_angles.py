@@ -112,6 +112,7 @@ TABLES = {  # what it is, and the column with the angles
     "defocus first": (table(3 + STRAY[:N, 0], TILTS), 2),
     "defocus in angstroms first": (table(30000 + STRAY[:N, 0], TILTS), 2),
     "refined, a view lacking": (table(range(1, N + 1), TILTS + 0.3 * STRAY[:N, 0]), 2),
+    "x, y, angle": (table(5 * STRAY[:N, 0], 5 * STRAY[:N, 1], TILTS), 3),
     "angle, order": (table(TILTS, range(1, N + 1)), 1),
     "angle, order, dose": (table(TILTS, range(N), DOSE), 1),
     "angle, other angle": (table(TILTS, TILTS[::-1]), 1),
@@ -134,7 +135,8 @@ def test_column_with_the_angles(run, tmp_path, what):
     (table(range(1, N + 1), STRAY[:N, 0], 40 + STRAY[:N, 1]),
      "its first column numbers the views, and no other is clearly their angles"),
     (table(range(1, N + 1), np.arange(N)), "its first column numbers the views"),
-], ids=["two", "none", "order only"])
+    (table(range(N), 3 * np.arange(N)), "its first column numbers the views"),
+], ids=["two", "none", "order only", "to one side"])
 def test_unclear_tables_are_refused(run, text, said):
     assert_refused(run("-t", "t.txt", beside={"t.txt": text}), "t.txt: " + said)
 
@@ -329,6 +331,9 @@ def test_mdoc_that_can_be_either(run, tmp_path):
     assert_warned(run(beside={"ts.mdoc": plain}), said)
     assert_warned(run(beside={"ts.mdoc": mdoc(TILTS, 0 * STATISTICS, frames=True,
                                               order=SYMMETRIC)}), said)
+    one = np.roll(SYMMETRIC, 1)
+    assert_warned(run("-t", "o.txt", beside={"o.txt": listed(TILTS[one])}),
+                  "o.txt is used, and ts.mdoc has the same tilt angles in another order")
     # given angles decide, and neither a sorted mdoc nor one of a stack is suspect
     assert_silent(run("-t", "t.txt", beside={"t.txt": listed(TILTS)}), tmp_path)
     assert_silent(run(beside={"ts.mdoc": mdoc(TILTS, frames=True)}), tmp_path)
