@@ -48,6 +48,22 @@ tr_status tr_alignment_read(const char *path, unsigned wanted,
     return status;
 }
 
+tr_status tr_refuse_other_source(const char *path, const char *wanted)
+{
+    const char *is = NULL, *option = "--tilts";
+    if (tr_mdoc_probe(path)) {
+        is = "an mdoc";
+    } else if (tr_alignment_format_of(path, TR_GIVES_ANGLES | TR_GIVES_TRANSFORMS)) {
+        is = "an alignment with tilt angles";
+    } else if (tr_imod_com_probe(path)) {
+        is = "a command file of IMOD";
+        option = "--imod-com";
+    }
+    return is ? tr_fail(TR_ERR_DATA, "%s is %s, not %s; such a file is given with %s",
+                        path, is, wanted, option)
+              : TR_OK;
+}
+
 void tr_alignment_free(tr_alignment *alignment)
 {
     free(alignment->used);

@@ -80,6 +80,10 @@ TR_CHECKED tr_status tr_alignment_read(const char *path, unsigned wanted,
                                        tr_alignment *alignment);
 void tr_alignment_free(tr_alignment *alignment);
 
+/* A file of another kind, by what it is about, than one of `wanted`, "x-tilts", is an
+ * error (TR_ERR_DATA) that names it and the option it is for. */
+TR_CHECKED tr_status tr_refuse_other_source(const char *path, const char *wanted);
+
 /* ---- for the formats ---- */
 
 /* One row of a file; shift in pixels of the series. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/base/angle.h"
+#include "common/base/log.h"
 #include "formats/alignment.h"
 #include "formats/text_file.h"
 
@@ -46,7 +47,13 @@ tr_status tr_tilts_read(const char *path, const tr_aligned_series *series,
                         tr_alignment *alignment)
 {
     TR_TRY(new_for_all(series, TR_GIVES_ANGLES, alignment));
-    return tr_angles_read(path, series->nz, alignment->tilt);
+    size_t column = 0;
+    TR_TRY(tr_angles_read_column(path, series->nz, alignment->tilt, &column));
+    if (column > 0)
+        tr_info("%s: the tilt angles are its column %zu; its first column is something "
+                "else",
+                path, column + 1);
+    return TR_OK;
 }
 
 bool tr_serialem_probe(const char *path, bool alone)
@@ -84,6 +91,7 @@ bool tr_xf_probe(const char *path, bool alone)
 tr_status tr_xf_read(const char *path, const tr_aligned_series *series,
                      tr_alignment *alignment)
 {
+    TR_TRY(tr_refuse_other_source(path, "transforms"));
     TR_TRY(new_for_all(series, TR_GIVES_TRANSFORMS, alignment));
     TR_TRY(tr_transforms_read(path, series->nz, alignment->transforms));
     /* the mean of the views' */

@@ -8,6 +8,7 @@
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "formats/angle_columns.h"
 #include "formats/file_kind.h"
 #include "formats/text_file.h"
 #include "formats/turns.h"
@@ -31,14 +32,16 @@ typedef struct angle_at {
 } angle_at;
 
 /* What a file of numbers holds. Which of the two readings is meant is known only once
- * all rows are counted, so the first n_views numbers of both are kept. */
+ * all rows are counted, so the first n_views rows and numbers are kept. */
 typedef struct number_table {
     size_t n_views;
     size_t rows, total;
     size_t columns;     /* of the first row */
     size_t uneven_line; /* the first row with another number of columns, or 0 */
     size_t comma_line;  /* the first row like "-60,5" (see is_decimal_comma), or 0 */
-    angle_at *first;    /* column 1 */
+    bool separated;     /* a comma before a sign: commas separate columns */
+    size_t *line;       /* of each row */
+    double *cells;      /* of each row, TR_TABLE_COLUMNS numbers */
     angle_at *all;      /* every number, row by row */
 } number_table;
 
@@ -55,18 +58,21 @@ static tr_status read_row(const tr_text *text, char *row, number_table *table)
 {
     if (!table->comma_line && is_decimal_comma(row))
         table->comma_line = text->line;
+    table->separated = table->separated || strstr(row, ",-");
     size_t columns = 0;
     for (char *word; (word = tr_text_word(&row)) != NULL; columns++) {
         angle_at number = {.line = text->line};
         TR_TRY(tr_text_number(text, word, &number.value));
-        if (columns == 0 && table->rows < table->n_views)
-            table->first[table->rows] = number;
+        if (columns < TR_TABLE_COLUMNS && table->rows < table->n_views)
+            table->cells[table->rows * TR_TABLE_COLUMNS + columns] = number.value;
         if (table->total < table->n_views)
             table->all[table->total] = number;
         table->total++;
     }
     if (columns == 0) /* separators only */
         return TR_OK;
+    if (table->rows < table->n_views)
+        table->line[table->rows] = text->line;
     if (table->rows == 0)
         table->columns = columns;
     else if (columns != table->columns && !table->uneven_line)
@@ -90,30 +96,38 @@ static tr_status wrong_count(const char *path, const number_table *table)
                    path, table->rows, table->columns, table->total, table->n_views);
 }
 
-/* The reading of the table that has one number per view. */
-static tr_status choose_angles(const char *path, const number_table *table,
-                               const angle_at **chosen)
+/* The reading of the table that has one number per view: all of them, or *column. */
+static tr_status choose_angles(const char *path, const number_table *table, bool *all,
+                               size_t *column)
 {
-    *chosen = table->all;
-    if (table->total == table->n_views)
+    size_t kept = table->rows < table->n_views ? table->rows : table->n_views;
+    *column = 0;
+    if (!table->uneven_line && tr_are_transforms(table->cells, kept, table->columns))
+        return tr_fail(TR_ERR_DATA,
+                       "%s has transforms of the views (as an .xf), not angles; give it "
+                       "with --transforms",
+                       path);
+    *all = table->total == table->n_views;
+    if (*all)
         return TR_OK;
     if (table->rows != table->n_views)
         return wrong_count(path, table);
-    *chosen = table->first;
     if (table->uneven_line)
         return tr_fail(TR_ERR_DATA,
                        "%s, line %zu: a table of angles needs as many columns in every "
                        "row as in its first, %zu",
                        path, table->uneven_line, table->columns);
-    if (table->comma_line)
+    if (table->comma_line && !table->separated)
         return tr_fail(TR_ERR_DATA,
                        "%s, line %zu: it is not clear whether the comma is a decimal "
                        "comma or separates two columns; write decimals with a point",
                        path, table->comma_line);
-    return TR_OK;
+    return tr_choose_angle_column(path, table->cells, table->rows, table->columns,
+                                  column);
 }
 
-static tr_status read_table(const char *path, number_table *table, double *angles)
+static tr_status read_table(const char *path, number_table *table, double *angles,
+                            size_t *column)
 {
     tr_text text;
     TR_TRY(tr_text_read(path, &text));
@@ -122,27 +136,32 @@ static tr_status read_table(const char *path, number_table *table, double *angle
         status = read_row(&text, row, table);
     tr_text_free(&text);
     TR_TRY(status);
-    const angle_at *chosen;
-    TR_TRY(choose_angles(path, table, &chosen));
+    bool all;
+    TR_TRY(choose_angles(path, table, &all, column));
     for (size_t k = 0; k < table->n_views; k++)
-        angles[k] = chosen[k].value;
+        angles[k] =
+            all ? table->all[k].value : table->cells[k * TR_TABLE_COLUMNS + *column];
     if (tr_counts_on(angles, table->n_views) && tr_remove_turns(angles, table->n_views))
         tr_info("%s goes on beyond 360 degrees: whole turns are left out", path);
     for (size_t k = 0; k < table->n_views; k++)
-        TR_TRY(check_angle(path, chosen[k].line, angles[k]));
+        TR_TRY(check_angle(path, all ? table->all[k].line : table->line[k], angles[k]));
     return TR_OK;
 }
 
-static tr_status read_plain_angles(const char *path, size_t n_views, double *angles)
+static tr_status read_plain_angles(const char *path, size_t n_views, double *angles,
+                                   size_t *column)
 {
     number_table table = {.n_views = n_views};
     TR_TRY(tr_refuse_other_kind(path, "a list of angles"));
-    table.first = tr_calloc("tilt angles", n_views, sizeof *table.first);
+    table.line = tr_calloc("tilt angles", n_views, sizeof *table.line);
+    table.cells =
+        tr_calloc("tilt angles", n_views, TR_TABLE_COLUMNS * sizeof *table.cells);
     table.all = tr_calloc("tilt angles", n_views, sizeof *table.all);
     tr_status status = TR_ERR_MEMORY;
-    if (table.first && table.all)
-        status = read_table(path, &table, angles);
-    free(table.first);
+    if (table.line && table.cells && table.all)
+        status = read_table(path, &table, angles, column);
+    free(table.line);
+    free(table.cells);
     free(table.all);
     return status;
 }
@@ -156,11 +175,24 @@ static tr_status read_mdoc_angles(const char *path, size_t n_views, double *angl
     return TR_OK;
 }
 
-tr_status tr_angles_read(const char *path, size_t n_views, double *angles)
+tr_status tr_angles_read_column(const char *path, size_t n_views, double *angles,
+                                size_t *column)
 {
+    *column = 0;
     if (tr_mdoc_probe(path))
         return read_mdoc_angles(path, n_views, angles);
-    return read_plain_angles(path, n_views, angles);
+    if (tr_imod_com_probe(path))
+        return tr_fail(TR_ERR_DATA,
+                       "%s has commands for IMOD, not angles; a tilt.com is given with "
+                       "--imod-com",
+                       path);
+    return read_plain_angles(path, n_views, angles, column);
+}
+
+tr_status tr_angles_read(const char *path, size_t n_views, double *angles)
+{
+    size_t column;
+    return tr_angles_read_column(path, n_views, angles, &column);
 }
 
 /* ---- SerialEM's mdoc ---- */
@@ -176,6 +208,7 @@ typedef struct section {
     long number;
     size_t line;
     double tilt, dose, prior_dose;
+    double statistics[3]; /* MinMaxMean */
 } section;
 
 typedef enum place { PLACE_GLOBAL, PLACE_VIEW, PLACE_OTHER } place;
@@ -187,6 +220,7 @@ typedef struct mdoc_reader {
     place place; /* what the lines being read belong to */
     double pixel, view_pixel;
     double key_axis, title_axis;
+    bool has_frames;
 } mdoc_reader;
 
 bool tr_mdoc_probe(const char *path)
@@ -204,6 +238,17 @@ bool tr_mdoc_probe(const char *path)
         line += strspn(line, " \t");
         found = *line == '=';
     }
+    tr_text_free(&text);
+    return found;
+}
+
+bool tr_imod_com_probe(const char *path)
+{
+    tr_text text;
+    if (tr_text_peek(path, &text) != TR_OK)
+        return false;
+    const char *line = tr_text_line(&text);
+    bool found = line && *line == '$';
     tr_text_free(&text);
     return found;
 }
@@ -246,7 +291,8 @@ static tr_status begin_view(mdoc_reader *reader, int kind, const char *number)
                       .line = reader->text->line,
                       .tilt = NAN,
                       .dose = NAN,
-                      .prior_dose = NAN};
+                      .prior_dose = NAN,
+                      .statistics = {NAN, NAN, NAN}};
     if (kind != IMAGE)
         TR_TRY(tr_text_whole_number(reader->text, number, &view->number));
     reader->n++;
@@ -254,11 +300,27 @@ static tr_status begin_view(mdoc_reader *reader, int kind, const char *number)
     return TR_OK;
 }
 
+/* MinMaxMean, as far as there are three numbers: it only serves to check the order. */
+static void read_statistics(const tr_text *text, const char *value, double *statistics)
+{
+    for (int i = 0; i < 3; i++) {
+        char *end;
+        statistics[i] = strtod_l(value, &end, text->c_locale);
+        if (end == value || !isfinite(statistics[i]))
+            statistics[i] = NAN;
+        value = end;
+    }
+}
+
 static tr_status read_value(mdoc_reader *reader, const char *key, const char *value)
 {
     double *target = NULL;
     bool first_only = false; /* the first of several sections speaks for the series */
     section *view = reader->place == PLACE_VIEW ? &reader->sections[reader->n - 1] : NULL;
+    if (view && strcmp(key, "MinMaxMean") == 0)
+        read_statistics(reader->text, value, view->statistics);
+    if (view && strcmp(key, "SubFramePath") == 0)
+        reader->has_frames = true;
     if (view && strcmp(key, "TiltAngle") == 0) {
         target = &view->tilt;
     } else if (view && strcmp(key, "ExposureDose") == 0) {
@@ -375,14 +437,15 @@ static tr_status sort_sections(mdoc_reader *reader)
 static tr_status keep_mdoc(const mdoc_reader *reader, tr_mdoc *mdoc)
 {
     size_t n = reader->n;
-    *mdoc = (tr_mdoc){.n_views = n};
+    *mdoc = (tr_mdoc){.n_views = n, .has_frames = reader->has_frames};
     mdoc->pixel = isnan(reader->pixel) ? reader->view_pixel : reader->pixel;
     mdoc->tilt_axis_angle =
         isnan(reader->key_axis) ? reader->title_axis : reader->key_axis;
     mdoc->tilt = tr_calloc("tilt angles", n, sizeof(double));
     mdoc->dose = tr_calloc("doses", n, sizeof(double));
     mdoc->prior_dose = tr_calloc("doses", n, sizeof(double));
-    if (!mdoc->tilt || !mdoc->dose || !mdoc->prior_dose) {
+    mdoc->statistics = tr_calloc("statistics", n, sizeof *mdoc->statistics);
+    if (!mdoc->tilt || !mdoc->dose || !mdoc->prior_dose || !mdoc->statistics) {
         tr_mdoc_free(mdoc);
         return TR_ERR_MEMORY;
     }
@@ -390,6 +453,8 @@ static tr_status keep_mdoc(const mdoc_reader *reader, tr_mdoc *mdoc)
         mdoc->tilt[k] = reader->sections[k].tilt;
         mdoc->dose[k] = reader->sections[k].dose;
         mdoc->prior_dose[k] = reader->sections[k].prior_dose;
+        memcpy(mdoc->statistics[k], reader->sections[k].statistics,
+               sizeof mdoc->statistics[k]);
     }
     return TR_OK;
 }
@@ -437,6 +502,7 @@ void tr_mdoc_free(tr_mdoc *mdoc)
     free(mdoc->tilt);
     free(mdoc->dose);
     free(mdoc->prior_dose);
+    free(mdoc->statistics);
     *mdoc = (tr_mdoc){0};
 }
 
@@ -452,6 +518,11 @@ static tr_status read_transform(const tr_text *text, char *line, tr_transform *t
         if (n < 6)
             numbers[n] = number;
     }
+    if (n == 1)
+        return tr_fail(TR_ERR_DATA,
+                       "%s, line %zu: a transform needs 6 numbers, not 1; angles are "
+                       "given with --tilts",
+                       text->path, text->line);
     if (n != 6)
         return tr_fail(TR_ERR_DATA, "%s, line %zu: a transform needs 6 numbers, not %zu",
                        text->path, text->line, n);

@@ -9,12 +9,16 @@
 
 /* One angle per view, in degrees, from .tlt, .rawtlt, .xtilt, a multi-column table or
  * an .mdoc (recognised by content: a [ZValue section or a "key = value" line). If the
- * number of rows equals n_views, column 1 is taken; otherwise the count of all numbers
- * must equal n_views; otherwise an error names both counts. Garbage, NaN, Inf and
- * angles beyond +-360 are errors, but for those of a stage that counts on (see turns.h).
- * What is another kind of file (STAR, XML, an image ...) is an error that names it.
- * angles[n_views] is the caller's. */
+ * number of rows equals n_views, column 1 is taken, or another that is clearly the angles
+ * where column 1 is not (angle_columns.h); otherwise the count of all numbers must equal
+ * n_views; otherwise an error names both counts. Garbage, NaN, Inf, angles beyond +-360
+ * but those of a stage that counts on (turns.h), an .xf, IMOD's command files and other
+ * kinds of files (STAR, XML, an image ...) are errors. angles[n_views] is the caller's.
+ */
 TR_CHECKED tr_status tr_angles_read(const char *path, size_t n_views, double *angles);
+/* The same; *column, from 0, is the one they are from. */
+TR_CHECKED tr_status tr_angles_read_column(const char *path, size_t n_views,
+                                           double *angles, size_t *column);
 
 /* What is used of an mdoc; NaN for what the file does not say. Views are the ZValue
  * sections, or where there are none the FrameSet or the Image sections; per view, in the
@@ -22,11 +26,13 @@ TR_CHECKED tr_status tr_angles_read(const char *path, size_t n_views, double *an
  * tr_mdoc_free. */
 typedef struct tr_mdoc {
     size_t n_views;
-    double pixel;           /* angstroms */
-    double tilt_axis_angle; /* degrees, from TiltAxisAngle or the [T = ...] title */
-    double *tilt;           /* degrees */
-    double *dose;           /* ExposureDose, e/A^2 */
-    double *prior_dose;     /* PriorRecordDose */
+    double pixel;            /* angstroms */
+    double tilt_axis_angle;  /* degrees, from TiltAxisAngle or the [T = ...] title */
+    double *tilt;            /* degrees */
+    double *dose;            /* ExposureDose, e/A^2 */
+    double *prior_dose;      /* PriorRecordDose */
+    double (*statistics)[3]; /* MinMaxMean */
+    bool has_frames;         /* it names files of frames (SubFramePath) */
 } tr_mdoc;
 TR_CHECKED tr_status tr_mdoc_read(const char *path, tr_mdoc *mdoc);
 /* The same, and an error unless it has the angles of n_views views. */
@@ -34,6 +40,8 @@ TR_CHECKED tr_status tr_mdoc_read_tilts(const char *path, size_t n_views, tr_mdo
 void tr_mdoc_free(tr_mdoc *mdoc);
 /* Whether the file looks like an mdoc; false for one that cannot be read. */
 bool tr_mdoc_probe(const char *path);
+/* Whether its first line is a command as in IMOD's .com files. */
+bool tr_imod_com_probe(const char *path);
 
 /* The linear transforms of an .xf or .tltxf file: a11 a12 a21 a22 dx dy per view, which
  * map a raw image's coordinates to the aligned image's, both relative to the image's

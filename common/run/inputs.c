@@ -59,36 +59,15 @@ static tr_status choose_views(tr_inputs *in, const tr_command *c)
     return TR_OK;
 }
 
-static tr_status read_tilts(tr_inputs *in)
-{
-    const tr_image_info *info = tr_image_get_info(in->image);
-    if (in->angles.tilt) {
-        tr_views_take_angles(&in->angles, &in->views);
-    } else if (info->n_tilts == info->nz) {
-        for (size_t k = 0; k < in->views.n; k++)
-            in->views.view[k].tilt = info->tilts[in->views.view[k].section];
-        if (*info->tilts_note)
-            tr_info("%s", info->tilts_note);
-    } else if (*info->tilts_note) {
-        return tr_fail(TR_ERR_DATA, "%s; name a file of the angles with -t",
-                       info->tilts_note);
-    } else {
-        return tr_fail(TR_ERR_DATA,
-                       "%s: no tilt angles: there is no file of that name (%s ), and the "
-                       "file itself has none; name one with -t",
-                       in->series_path, TR_ANGLE_ENDINGS);
-    }
-    return TR_OK;
-}
-
 /* With what the files named beside the angles say. */
 static tr_status read_views(tr_inputs *in, const tr_command *c)
 {
     size_t n = tr_image_get_info(in->image)->nz;
     TR_TRY(choose_views(in, c));
-    TR_TRY(read_tilts(in));
+    TR_TRY(tr_inputs_read_tilts(in));
     if (c->options.xtilts)
         TR_TRY(tr_views_read_xtilts(c->options.xtilts, n, &in->views));
+    TR_TRY(tr_inputs_check_angles(in, c));
     TR_TRY(tr_inputs_take_transforms(in));
     TR_TRY(tr_inputs_doubt(in));
     for (size_t k = 0; k < in->views.n; k++) {
@@ -225,6 +204,7 @@ void tr_inputs_free(tr_inputs *in)
     tr_discovery_free(&in->found);
     if (in->has_com)
         tr_imod_com_free(&in->com);
+    free(in->tilts);
     tr_sidecars_free(&in->beside);
     tr_alignment_free(&in->angles);
     tr_alignment_free(&in->transforms);

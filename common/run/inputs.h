@@ -23,6 +23,7 @@ typedef struct tr_inputs {
     bool of_tomogram;           /* as there */
     const char *thickness_from; /* that file */
     tr_image *image;
+    double *tilts;  /* of all views of the file, degrees; NaN: not known */
     double pixel;   /* angstroms, of the series; 0: nobody says */
     size_t nx, ny;  /* of the views once they are aligned, in pixels of the series */
     tr_views views; /* those used; shifts of their transforms in pixels after binning */
@@ -40,6 +41,16 @@ TR_CHECKED tr_status tr_inputs_apply_com(tr_inputs *in, tr_command *c);
 /* Its SCALE, in IMOD's units, as (value + add) * multiply of our densities. */
 TR_CHECKED tr_status tr_inputs_com_scale(const tr_inputs *in, const tr_geometry *g,
                                          double *add, double *multiply);
+
+/* inputs_angles.c: the tilts, and what is read with them, of all views and of the chosen.
+ */
+TR_CHECKED tr_status tr_inputs_read_tilts(tr_inputs *in);
+/* Warnings, and errors where the result could only be nonsense (TR_ERR_DATA). */
+TR_CHECKED tr_status tr_inputs_check_angles(const tr_inputs *in, const tr_command *c);
+/* The same for their order: beside the header's, other files' of the series' name, and
+ * the views themselves as an mdoc describes them. It reads a few views; one rank is
+ * enough. */
+TR_CHECKED tr_status tr_inputs_check_order(const tr_inputs *in);
 
 /* inputs_alignment.c: weigh the files beside the series, say of each whether it is used,
  * and read those that give angles and transforms. Before views are chosen. */

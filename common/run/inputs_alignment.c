@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/file_name.h"
 #include "common/base/angle.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -38,7 +39,7 @@ static tr_status choose(tr_inputs *in, const tr_command *c)
             "%s how; leave out one of them",
             o->transforms);
     in->aligned = o->aligned || tr_is_aligned_name(in->series_path) ||
-                  (in->com.input && tr_is_same_file(in->com.input, in->series_path));
+                  (in->com.input && tr_same_file(in->com.input, in->series_path));
     TR_TRY(tr_sidecars_find(in->series_path, in->aligned, &in->beside));
     const tr_sidecars *beside = &in->beside;
     in->tilts_path = o->tilts ? o->tilts : beside->angles ? beside->angles->path : NULL;
@@ -56,8 +57,8 @@ static tr_status choose(tr_inputs *in, const tr_command *c)
 
 static bool is_used(const tr_inputs *in, const char *path)
 {
-    return (in->tilts_path && tr_is_same_file(path, in->tilts_path)) ||
-           (in->transforms_path && tr_is_same_file(path, in->transforms_path));
+    return (in->tilts_path && tr_same_file(path, in->tilts_path)) ||
+           (in->transforms_path && tr_same_file(path, in->transforms_path));
 }
 
 static void say_of_each(const tr_inputs *in, const tr_command *c)
@@ -102,7 +103,7 @@ static tr_status say_of_com(const tr_inputs *in)
     }
     size_t own[TR_STEMS], its[TR_STEMS];
     tr_series_stems(in->series_path, own);
-    if (com.input && tr_is_same_file(com.input, in->series_path)) {
+    if (com.input && tr_same_file(com.input, in->series_path)) {
         tr_warn("%s is about %s, and is not used, because that was named; to have what "
                 "it says, give --imod-com %s",
                 path, in->series_path, path);
@@ -215,7 +216,7 @@ tr_status tr_inputs_read_alignment(tr_inputs *in, const tr_command *c)
     }
     if (!in->transforms_path)
         return TR_OK;
-    if (in->tilts_path && tr_is_same_file(in->tilts_path, in->transforms_path)) {
+    if (in->tilts_path && tr_same_file(in->tilts_path, in->transforms_path)) {
         if (!in->angles.transforms && c->options.transforms)
             return tr_fail(TR_ERR_DATA, "%s has no alignment, only angles",
                            in->transforms_path);

@@ -79,6 +79,8 @@ tr_status tr_run_files(tr_run *run)
     TR_TRY(tr_inputs_open(&run->inputs, &run->command)); /* may choose the algorithm */
     all->job.algorithm = run->command.algorithm;
     all->job.params = run->command.params;
+    if (all->job.comm->rank == 0)
+        TR_TRY(tr_inputs_check_order(&run->inputs));
     all->command = &run->command;
     all->inputs = &run->inputs;
     run->n_volumes = 1;

@@ -6,6 +6,7 @@
 
 #include "formats/alignment.h"
 #include "formats/format.h"
+#include "common/base/file_name.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/views/discover.h"
@@ -107,7 +108,7 @@ static void free_com(folder_com *found)
 
 static bool com_is_about(const folder_com *found, const char *series)
 {
-    return found->path && found->com.input && tr_is_same_file(found->com.input, series);
+    return found->path && found->com.input && tr_same_file(found->com.input, series);
 }
 
 /* Whether tilt.com gives the series' angles. */

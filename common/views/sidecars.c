@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/base/file_name.h"
 #include "common/base/mem.h"
 #include "common/views/series_name.h"
 
@@ -12,13 +13,6 @@ bool tr_is_file(const char *path)
 {
     struct stat status;
     return stat(path, &status) == 0 && S_ISREG(status.st_mode);
-}
-
-bool tr_is_same_file(const char *a, const char *b)
-{
-    struct stat status_a, status_b;
-    return stat(a, &status_a) == 0 && stat(b, &status_b) == 0 &&
-           status_a.st_dev == status_b.st_dev && status_a.st_ino == status_b.st_ino;
 }
 
 /* ---- all there are ---- */
@@ -32,7 +26,7 @@ static tr_status add(tr_sidecars *found, const tr_alignment_format *format, char
     if (wanted && format->gives == (TR_GIVES_ANGLES | TR_GIVES_TRANSFORMS))
         wanted = format->probe(path, true);
     for (size_t k = 0; wanted && k < found->n; k++)
-        wanted = !tr_is_same_file(path, found->list[k].path);
+        wanted = !tr_same_file(path, found->list[k].path);
     tr_sidecar *list =
         wanted ? realloc(found->list, (found->n + 1) * sizeof *list) : found->list;
     if (!wanted || !list) {

@@ -26,8 +26,6 @@ TR_CHECKED tr_status tr_sidecars_find(const char *series, bool aligned,
                                       tr_sidecars *found);
 void tr_sidecars_free(tr_sidecars *found);
 
-/* Whether two paths are of one file that is there. */
-bool tr_is_same_file(const char *a, const char *b);
 /* Whether it is there, and a regular file. */
 bool tr_is_file(const char *path);
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/log.h"
 #include "common/base/mem.h"
 
 static const tr_view unknown_view = {.transform = {.a11 = 1.0, .a22 = 1.0},
@@ -53,10 +54,23 @@ void tr_views_free(tr_views *views)
 
 /* ---- from files ---- */
 
+static tr_status read_xtilts(const char *path, size_t n_sections, double *angles)
+{
+    size_t column;
+    TR_TRY(tr_refuse_other_source(path, "x-tilts"));
+    TR_TRY(tr_angles_read_column(path, n_sections, angles, &column));
+    if (column > 0)
+        return tr_fail(TR_ERR_DATA,
+                       "%s seems to have tilt angles in its column %zu, and x-tilts in "
+                       "none; give a file of the x-tilts alone",
+                       path, column + 1);
+    return TR_OK;
+}
+
 tr_status tr_views_read_xtilts(const char *path, size_t n_sections, tr_views *views)
 {
     double *angles = tr_calloc("the x-tilts", n_sections, sizeof *angles);
-    tr_status status = angles ? tr_angles_read(path, n_sections, angles) : TR_ERR_MEMORY;
+    tr_status status = angles ? read_xtilts(path, n_sections, angles) : TR_ERR_MEMORY;
     for (size_t k = 0; status == TR_OK && k < views->n; k++) /* no -0 */
         views->view[k].xtilt = 0.0 - angles[views->view[k].section];
     views->has_xtilts = views->has_xtilts || status == TR_OK;

@@ -47,9 +47,34 @@ static void test_plain_angles(void **state)
         "-60,0.5,10",
         "-60 1 0\n0.5 2 999\n10 3 6.5\n", /* angle, order, dose */
         "-60.0,1\n0.5,2\n10.,3\n",
+        "-60,-1\n0.5,2\n10,3\n", /* the sign shows that the comma separates */
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         assert_angles(texts[i], 3, expected);
+}
+
+/* Another column than the first, and lists that are none. */
+static void test_tables(void **state)
+{
+    (void)state;
+    const double expected[] = {-60, -20, 20, 60};
+    double angles[4];
+    size_t column;
+    assert_angles("1,-60\n2,-20\n3,20\n4,60\n", 4, expected);
+    assert_int_equal(tr_angles_read_column(path, 4, angles, &column), TR_OK);
+    assert_int_equal(column, 1);
+    assert_angles("1 5 -60\n2 5 -20\n3 5 20\n4 5 60\n", 4, expected);
+    assert_angles("-60 1\n-20 2\n20 3\n60 4\n", 4, expected);
+    assert_int_equal(tr_angles_read_column(path, 4, angles, &column), TR_OK);
+    assert_int_equal(column, 0);
+    assert_angles("500 -60\n501 -20\n502 20\n503 60\n", 4, expected);
+    assert_no_angles("500 60\n501 60\n502 60\n503 60\n", 4,
+                     "line 1: 500 is not a tilt angle");
+    assert_no_angles("1 -60\n2 -20\n3 400\n4 60\n", 4, "first column numbers the views");
+    assert_no_angles("1 0 0 1 -3 7\n0.99 0.02 -0.02 0.99 4 5\n", 2, "--transforms");
+    assert_no_angles("1 0 0 1 -3 7\n", 2, "has transforms of the views (as an .xf)");
+    assert_no_angles("# IMOD\n$tilt -StandardInput\nTHICKNESS 100\n", 2,
+                     "has commands for IMOD, not angles");
 }
 
 static void test_wrong_counts(void **state)
@@ -174,6 +199,7 @@ static void test_transforms(void **state)
         {"1 0 0 1 0 0\n", "has 1 transforms, but the series has 2 views"},
         {"1 0 0 1 0 0\n1 0 0 1 0 0\n1 0 0 1 0 0\n",
          "has 3 transforms, but the series has 2 views"},
+        {"-60\n60\n", "line 1: a transform needs 6 numbers, not 1; angles are given"},
         {"1 0 0 1 0 0\n1 0 0 1 0\n", "line 2: a transform needs 6 numbers, not 5"},
         {"1 0 0 1 0 0 7\n1 0 0 1 0 0\n", "line 1: a transform needs 6 numbers, not 7"},
         {"1 0 0 1 0 0\n1 0 0 NaN 0 0\n", "line 2: \"NaN\" is not a finite number"},
@@ -238,6 +264,20 @@ static void test_mdoc(void **state)
     tr_mdoc_free(&mdoc);
 }
 
+static void test_mdoc_of_views(void **state)
+{
+    (void)state;
+    tr_mdoc mdoc = read_mdoc("[ZValue = 1]\nMinMaxMean = -3 4e2 56.25\n[ZValue = 0]\n"
+                             "MinMaxMean = 1 2\n[ZValue = 2]\nMinMaxMean = 1 inf 2\n");
+    assert_true(mdoc.statistics[1][0] == -3 && mdoc.statistics[1][1] == 400);
+    assert_true(mdoc.statistics[1][2] == 56.25 && !mdoc.has_frames);
+    assert_true(isnan(mdoc.statistics[0][2]) && isnan(mdoc.statistics[2][1]));
+    tr_mdoc_free(&mdoc);
+    mdoc = read_mdoc("[ZValue = 0]\nSubFramePath = D:\\frames\\a.tif\n");
+    assert_true(mdoc.has_frames && isnan(mdoc.statistics[0][0]));
+    tr_mdoc_free(&mdoc);
+}
+
 static void test_bad_mdoc(void **state)
 {
     (void)state;
@@ -290,6 +330,7 @@ int main(void)
         cmocka_unit_test(test_bad_angles),   cmocka_unit_test(test_not_a_text_file),
         cmocka_unit_test(test_long_files),   cmocka_unit_test(test_german_locale),
         cmocka_unit_test(test_transforms),   cmocka_unit_test(test_mdoc),
+        cmocka_unit_test(test_tables),       cmocka_unit_test(test_mdoc_of_views),
         cmocka_unit_test(test_bad_mdoc),     cmocka_unit_test(test_angles_from_mdoc),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
