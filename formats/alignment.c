@@ -40,7 +40,7 @@ tr_status tr_alignment_read(const char *path, unsigned wanted,
         TR_TRY(tr_refuse_other_kind(
             path, wanted & TR_GIVES_TRANSFORMS ? "an alignment" : "a list of angles"));
     for (size_t i = 0; !format && i < N_FORMATS; i++)
-        if ((formats[i].gives & wanted) == wanted)
+        if (formats[i].gives == wanted)
             format = &formats[i];
     tr_status status = format->read(path, series, alignment);
     if (status != TR_OK)

@@ -71,7 +71,7 @@ const tr_alignment_format *tr_alignment_formats(size_t *n);
 const tr_alignment_format *tr_alignment_format_of(const char *path, unsigned wanted);
 
 /* Read a file for what is wanted of it, TR_GIVES_*; one of unknown contents as the first
- * format that gives that, so that it is said what is wrong with it.
+ * format that gives nothing else, so that it is said what is wrong with it.
  * Errors are TR_ERR_DATA with one sentence that names file, line and value: no such
  * file, a damaged table, another number of views than the series has, shifts in
  * angstroms for a series without a pixel size. Freed by tr_alignment_free. */

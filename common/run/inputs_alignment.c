@@ -227,6 +227,7 @@ tr_status tr_inputs_read_alignment(tr_inputs *in, const tr_command *c)
     TR_TRY(tr_alignment_read(in->transforms_path, TR_GIVES_TRANSFORMS, &series,
                              &in->transforms));
     keep_thickness(&in->transforms, in->transforms_path, in);
+    say_magnification(in->transforms_path, &in->transforms);
     if (in->transforms.transforms)
         return TR_OK;
     if (c->options.transforms)

@@ -295,7 +295,7 @@ def test_transforms(bench):
 def test_command_file(bench):
     bench.refused("--imod-com none.com", DATA, "none.com", "No such file")
     bench.text("tilt.com", "$tilt -StandardInput\nInputProjections none.ali\n$end\n")
-    bench.refused("--imod-com tilt.com", DATA, "none.ali", "No such file")
+    bench.refused("--imod-com tilt.com", DATA, "tilt.com is about none.ali, which is not there")
 
 
 # ---- options ----

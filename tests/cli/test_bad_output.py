@@ -73,7 +73,7 @@ def test_output_is_the_series(bench, how):
 def test_output_is_another_input(bench, option):
     """Also where the input is called as an output could be."""
     text = {"--transforms": "1 0 0 1 0 0\n" * 7, "--imod-com": "$tilt\nTHICKNESS 16\n"}
-    bench.text("x.mrc", text.get(option, "0\n" * 7))
+    bench.text("x.mrc", text.get(option, "-9\n-6\n-3\n0\n3\n6\n9\n"))
     more, name = f"{option} x.mrc", "x.mrc"
     if option == "--initial":
         bench.stack("x.mrc", np.zeros((ROWS, 16, COLUMNS), np.float32))

@@ -115,7 +115,7 @@ DIRECT = {
     "all": (dict(xtilts=3 - 7 * np.cos(np.arange(9)),
                  transforms=rotations(np.linspace(70, 88, 9),
                                       np.random.default_rng(1).normal(size=(9, 2)), 1.03)),
-            ["--xtilts", "s.xtilt", "--transforms", "s.xf"]),
+            ["--xtilts", "s.xtilt", "--transforms", "s.xf", "--size", "14,11"]),
 }
 SMALL = dict(n_u=14, n_v=11, thickness=7)
 

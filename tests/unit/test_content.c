@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -154,6 +155,9 @@ static void test_a_changed_file_is_found(void **state)
     tr_content c;
     fill();
     assert_int_equal(tr_format_mrc.create(path, &spec, &offset), TR_OK);
+    close(fd);
+    fd = open(path, O_RDWR); /* it was made anew */
+    assert_true(fd >= 0);
     assert_int_equal(pwrite(fd, pixels[0], sizeof pixels[0], (off_t)offset[0]),
                      sizeof pixels[0]);
     assert_int_equal(tr_image_open(path, &image), TR_OK);
