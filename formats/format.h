@@ -103,10 +103,14 @@ typedef struct tr_statistics {
 } tr_statistics;
 /* rms is the standard deviation about the mean, as MRC2014 defines it */
 
-/* The formats that can be written; one table row each. */
+/* A format; those there are stand in image_list.h. */
 typedef struct tr_format {
     const char *name;       /* "MRC", "HDF5" */
     const char *extensions; /* ".mrc .rec .st .ali .map", that select it for output */
+
+    /* A library reads and writes it: it has bookkeeping around its sections, and takes
+     * what is behind the end of a file for zeros. */
+    bool by_library;
 
     /* Reading: recognise by the first bytes, then open (fills *info and *state). */
     bool (*probe)(const unsigned char *head, size_t n);
@@ -129,7 +133,9 @@ typedef struct tr_format {
                         const tr_statistics *statistics, int deflate);
 } tr_format;
 
-extern const tr_format tr_format_mrc, tr_format_hdf;
+#define TR_IMAGE_FORMAT(format) extern const tr_format format;
+#include "formats/image_list.h"
+#undef TR_IMAGE_FORMAT
 
 /* The format in which a file of this name is written: by its extension; NULL, with the
  * sentence set (TR_ERR_USAGE semantics) naming the known extensions, for others. */

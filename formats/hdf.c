@@ -503,6 +503,7 @@ static tr_status hdf_read(void *state, const tr_image_info *info, size_t section
 const tr_format tr_format_hdf = {
     .name = "HDF5",
     .extensions = ".hdf .h5 .hdf5",
+    .by_library = true,
     .probe = hdf_probe,
     .extent = hdf_extent,
     .open = hdf_open,

@@ -25,8 +25,11 @@ struct tr_image {
     void *state; /* the format's own */
 };
 
-static const tr_format *const formats[] = {&tr_format_hdf,
-                                           &tr_format_mrc}; /* the surest first */
+#define TR_IMAGE_FORMAT(format) &format,
+static const tr_format *const formats[] = {
+#include "formats/image_list.h"
+};
+#undef TR_IMAGE_FORMAT
 enum { N_FORMATS = sizeof formats / sizeof formats[0], HEAD_BYTES = 1024 };
 
 static tr_status open_regular(const char *path, int *fd, uint64_t *size)
@@ -288,9 +291,8 @@ tr_status tr_image_read(tr_image *image, size_t section, size_t y0, size_t ny, s
     if (nx == 0 || ny == 0)
         return TR_OK;
     TR_TRY(image->format->read(image->state, info, section, y0, ny, x0, nx, out));
-    /* HDF5 takes what is behind the end of a file for zeros. */
     struct stat file;
-    if (image->format == &tr_format_hdf && fstat(image->fd, &file) == 0 &&
+    if (image->format->by_library && fstat(image->fd, &file) == 0 &&
         (uint64_t)file.st_size < image->size)
         return tr_fail(TR_ERR_DATA,
                        "%s ends at byte %llu, but its data should reach byte %llu; "
@@ -320,10 +322,16 @@ const tr_format *tr_format_for_output(const char *path)
     for (size_t i = 0; extension && i < N_FORMATS; i++)
         if (has_word(formats[i]->extensions, extension))
             return formats[i];
+    char known[256] = "";
+    for (size_t i = N_FORMATS; i-- > 0;) {
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s (%s)", used ? " or " : "",
+                 formats[i]->extensions, formats[i]->name);
+    }
     (void)tr_fail(
         TR_ERR_USAGE,
         "the format of the output %s is not known by its name; it should end in "
-        "one of %s (MRC) or %s (HDF5)",
-        path, tr_format_mrc.extensions, tr_format_hdf.extensions);
+        "one of %s",
+        path, known);
     return NULL;
 }

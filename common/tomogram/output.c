@@ -72,10 +72,7 @@ static tr_status create_files(tr_output *o)
 }
 
 /* An MRC file has only its header around the sections, which is written last. */
-static bool frame_counts(const tr_output *o)
-{
-    return !o->raw && o->format == &tr_format_hdf;
-}
+static bool frame_counts(const tr_output *o) { return !o->raw && o->format->by_library; }
 
 static tr_journal_spec journal_spec(const tr_output *o)
 {
