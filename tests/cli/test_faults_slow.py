@@ -65,7 +65,9 @@ def test_disk_that_stays_full(place, output):
     name = arguments[arguments.index("-o") + 1]
     outcomes = place.sweep(SLICES, arguments, "write", "ENOSPC", name, onwards=True,
                            named=[name, "the prepared series"])
-    assert outcomes["failed"] > (10 if EVERY == 1 else 8) and not outcomes["harmless"]
+    # of a series that is binned, the prepared views are in a file without a name
+    fewest = 7 if output == "binned" else 10 if EVERY == 1 else 8
+    assert outcomes["failed"] > fewest and not outcomes["harmless"]
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
