@@ -42,6 +42,7 @@ tr_status tr_alignment_read(const char *path, unsigned wanted,
     for (size_t i = 0; !format && i < N_FORMATS; i++)
         if (formats[i].gives == wanted)
             format = &formats[i];
+    TR_ASSERT(format);
     tr_status status = format->read(path, series, alignment);
     if (status != TR_OK)
         tr_alignment_free(alignment);

@@ -45,8 +45,11 @@ static const char *copy_word(const char *from, char **to)
     for (; *from; from++) {
         if (!quote && (strchr(spaces, *from) || strchr(operators, *from)))
             break;
-        if (quote ? *from == quote : *from == '"' || *from == '\'')
-            quote = quote ? '\0' : *from;
+        bool turns = quote ? *from == quote : *from == '"' || *from == '\'';
+        if (turns && quote)
+            quote = '\0';
+        else if (turns)
+            quote = *from;
         else
             *(*to)++ = *from;
     }

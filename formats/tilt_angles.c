@@ -136,7 +136,7 @@ static tr_status read_table(const char *path, number_table *table, double *angle
         status = read_row(&text, row, table);
     tr_text_free(&text);
     TR_TRY(status);
-    bool all;
+    bool all = false;
     TR_TRY(choose_angles(path, table, &all, column));
     for (size_t k = 0; k < table->n_views; k++)
         angles[k] =

@@ -261,7 +261,8 @@ static tr_status check_launcher(void)
         return TR_OK;
     MPI_Get_library_version(version, &length);
     for (char *c = version; *c; c++) /* of several lines, the first */
-        *c = *c == '\t' ? ' ' : *c;
+        if (*c == '\t')
+            *c = ' ';
     version[strcspn(version, "\n,")] = '\0';
     return tr_fail(
         TR_ERR_UNAVAILABLE,

@@ -135,7 +135,7 @@ static bool is_same(const owner *a, const owner *b, int field)
 static fate judge(int fd, const owner *them, const owner *me)
 {
     if (is_same(them, me, HOST) && is_same(them, me, BOOT) && is_same(them, me, SPACE)) {
-        unsigned long long now = begun(atol(them->field[PROCESS]));
+        unsigned long long now = begun(strtol(them->field[PROCESS], NULL, 10));
         return now == 1 || now == strtoull(them->field[BEGUN], NULL, 10) ? ALIVE : DEAD;
     }
     if (is_same(them, me, BOOT)) {

@@ -155,6 +155,17 @@ static bool is_beside(const run_file *written, const place *p)
            tr_name_is_beside(written->path, tr_name_only(p->path));
 }
 
+static tr_status check_beside(const run_file *written, const run_file *other)
+{
+    if (is_beside(written, &other->own) || is_beside(written, &other->real))
+        return tr_fail(TR_ERR_USAGE,
+                       "the %s %s has a name that is for what belongs to the %s %s while "
+                       "it is written, and would be lost; choose another name with %s",
+                       other->what, other->path, written->what, written->path,
+                       written->option);
+    return TR_OK;
+}
+
 static tr_status compare(const run_file *written, const run_file *other)
 {
     const char *free_one = other->option ? other->option : written->option;
@@ -167,15 +178,8 @@ static tr_status compare(const run_file *written, const run_file *other)
         return tr_fail(TR_ERR_USAGE,
                        "the %s and the %s are both %s; choose another name with %s",
                        written->what, other->what, other->path, free_one);
-    if (is_beside(written, &other->own) || is_beside(written, &other->real))
-        return tr_fail(TR_ERR_USAGE,
-                       "the %s %s has a name that is for what belongs to the %s %s while "
-                       "it is written, and would be lost; choose another name with %s",
-                       other->what, other->path, written->what, written->path,
-                       written->option);
-    if (other->option && is_beside(other, &written->own))
-        return compare(other, written);
-    return TR_OK;
+    TR_TRY(check_beside(written, other));
+    return other->option ? check_beside(other, written) : TR_OK;
 }
 
 static tr_status collect(run_files *t, const tr_reconstruction *volumes, size_t n,

@@ -31,6 +31,7 @@ static tr_status common_instructions(const tr_backend *backend, tr_comm *comm,
     tr_status status =
         comm->ops->agree(comm, all ? backend->widest(&mine) : TR_ERR_MEMORY);
     if (status == TR_OK) {
+        TR_ASSERT(all);
         all[comm->rank] = mine;
         status = comm->ops->sum(comm, all, n);
     }

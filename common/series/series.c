@@ -91,7 +91,7 @@ static tr_status copy_part(const tr_series *whole, const size_t *part, size_t n,
         memcpy(s->content.hash + k * s->content.n_rows,
                whole->content.hash + part[k] * s->content.n_rows,
                s->content.n_rows * sizeof *s->content.hash);
-        if (s->transforms)
+        if (s->transforms && whole->transforms)
             s->transforms[k] = whole->transforms[part[k]];
     }
     if (whole->prepared < 0)

@@ -168,6 +168,7 @@ static tr_status compare_data(const tr_journal_spec *spec, const header *h,
     int i = spec->data[1] ? 1 : 0;
     header now = {.frame = h->frame};
     struct stat file;
+    TR_ASSERT(spec->data[i]);
     if (stat(spec->data[i], &file) != 0)
         return cannot_be_opened(spec, i);
     uint64_t bytes = (uint64_t)file.st_size;

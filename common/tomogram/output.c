@@ -100,6 +100,7 @@ static void watch(tr_output *o)
 tr_status tr_output_know_files(tr_output *o)
 {
     const char *const files[TR_OUTPUT_FILES] = {o->partial, o->raw, o->journal_path};
+    TR_ASSERT(o->partial);
     for (int i = 0; i < TR_OUTPUT_FILES; i++) {
         o->id[i] = files[i] ? tr_file_id_named(files[i]) : (tr_file_id){.known = false};
         if (files[i] && !o->id[i].known)

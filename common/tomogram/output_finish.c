@@ -160,6 +160,7 @@ static tr_status check_conversion(tr_output *o, const conversion *c)
     TR_TRY(tr_verify_compare(o->comm, o->path, c->read, o->sums, n));
     if (!o->spec.verify)
         return TR_OK;
+    TR_ASSERT(c->made);
     TR_TRY(o->comm->ops->sum(o->comm, c->made, n));
     for (size_t k = 0; k < n; k++)
         o->sums[k].check = c->made[k];

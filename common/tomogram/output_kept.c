@@ -148,6 +148,7 @@ static tr_status read_share(reader *r)
 static tr_status judge(tr_output *o, const double *found, bool packed)
 {
     size_t wrong = 0, written = 0, first = 0;
+    TR_ASSERT(found);
     for (size_t k = 0; k < o->spec.n_slices; k++) {
         double check;
         if (!was_written(o, k, &check))

@@ -126,9 +126,10 @@ tr_status tr_compare_angles(const double *a, const double *b, size_t n,
                             tr_angle_order *order)
 {
     *order = TR_OTHER_ANGLES;
-    double *x = tr_calloc("angles", 2 * n, sizeof *x), *y = x + n;
+    double *x = tr_calloc("angles", 2 * n, sizeof *x);
     if (!x)
         return TR_ERR_MEMORY;
+    double *y = x + n;
     size_t known = 0;
     for (size_t k = 0; k < n; k++)
         if (!isnan(a[k]) && !isnan(b[k])) {
