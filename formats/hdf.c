@@ -255,6 +255,8 @@ static tr_status open_exchange(hdf_state *hdf, uint64_t file_bytes, tr_image_inf
                    &info->chunk_bytes));
     info->nx = size[0], info->ny = size[1], info->nz = size[2];
     info->min = info->max = info->mean = info->rms = NAN;
+    info->has_flats = H5Lexists(hdf->file, "/exchange/data_white", H5P_DEFAULT) > 0 ||
+                      H5Lexists(hdf->file, "/exchange/data_dark", H5P_DEFAULT) > 0;
     TR_TRY(alloc_scaling(hdf, 1));
     hdf->scale[0] = 1;
     return tr_hdf_read_theta(hdf->path, hdf->file, file_bytes, info);

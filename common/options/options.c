@@ -80,7 +80,7 @@ const tr_option tr_common_options[] = {
         .letter = 'T',
         .help = "Thickness of the tomogram along the beam, in unbinned pixels; unless "
                 "given, what the alignment says (.aln, tomograms.star), or a quarter of "
-                "the images' width",
+                "the images' width; all of it where the tilts go over 170 degrees",
         .brief = "Thickness of the tomogram, in unbinned pixels"),
     INT(width, "width", "PIXELS", NULL, 1, 65536, .letter = 'w',
         .help = "Width of the tomogram across the tilt axis, in unbinned pixels; unless "

@@ -122,6 +122,17 @@ static tr_status find_size(tr_inputs *in, const tr_command *c)
     return TR_OK;
 }
 
+/* From the first to the last of the views used, degrees. */
+static double span_of_tilts(const tr_views *views)
+{
+    double low = INFINITY, high = -INFINITY;
+    for (size_t k = 0; k < views->n; k++) {
+        low = fmin(low, views->view[k].tilt);
+        high = fmax(high, views->view[k].tilt);
+    }
+    return high - low;
+}
+
 /* Where nobody gives a thickness: a measured one and half of that for what is beyond it,
  * or one that was made before; else a guess. */
 static long default_thickness(const tr_inputs *in)
@@ -142,6 +153,15 @@ static long default_thickness(const tr_inputs *in)
             "another with -T",
             thickness, in->thickness, in->thickness_from);
         return thickness;
+    }
+    /* What is seen from all sides is no thin specimen. */
+    enum { ALL_SIDES = 170 };
+    if (span_of_tilts(&in->views) >= ALL_SIDES) {
+        tr_info(
+            "no thickness given: taking the images' width, %zu pixels, as the views go "
+            "round the specimen; set another with -T",
+            in->nx);
+        return (long)in->nx;
     }
     long thickness = (long)(in->nx / 4 / 2 * 2 > 16 ? in->nx / 4 / 2 * 2 : 16);
     tr_warn("no thickness given: taking %ld pixels, a quarter of the image's width; "
@@ -193,6 +213,12 @@ tr_status tr_inputs_open(tr_inputs *in, tr_command *c)
     TR_TRY(tr_inputs_read_alignment(in, c));
     TR_TRY(tr_inputs_check_axis(in));
     TR_TRY(tr_inputs_find_pixel(in, c));
+    if (tr_image_get_info(in->image)->has_flats)
+        tr_warn(
+            "%s has flat or dark fields (/exchange/data_white, data_dark), which are not "
+            "used: unless its views are normalised already, the tomogram has rings and "
+            "wrong densities",
+            in->series_path);
     TR_TRY(find_size(in, c));
     TR_TRY(read_views(in, c));
     return check_sizes(in, c);

@@ -216,3 +216,27 @@ def test_shifts_of_relion_are_in_its_pixels(run, raw, truth, tmp_path, header, s
 def test_shifts_without_a_pixel_size(run, raw):
     _, said = run(raw, {"one.star": AS_STAR}, "-t", "one.star", pixel=1, code=1)
     assert "neither it nor ts.st gives a pixel size; give the one of the series with --pixel" in said
+
+
+# ---- X-ray scans ----
+
+@pytest.mark.parametrize("span, thickness", [(180, N_U), (170, N_U), (160, 16)])
+def test_thickness_of_what_is_seen_from_all_sides(tiltrec, tmp_path, span, thickness):
+    tilts = np.linspace(0, span, 21)
+    write_mrc(tmp_path / "s_ali.mrc", np.random.default_rng(1).normal(size=(21, 8, N_U)))
+    np.savetxt(tmp_path / "s_ali.tlt", tilts)
+    said = tiltrec("s_ali.mrc", "-o", "o.mrc", cwd=tmp_path).stderr
+    assert read_mrc(tmp_path / "o.mrc").shape == (8, thickness, N_U)
+    assert ("taking the images' width" in said) == (span >= 170)
+
+
+@pytest.mark.parametrize("name, warned", [("data_white", True), ("data_dark", True),
+                                          ("other", False)])
+def test_flat_fields_that_are_not_used(tiltrec, tmp_path, name, warned):
+    import h5py
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["exchange/data"] = np.random.default_rng(1).normal(size=(21, 8, N_U))
+        file["exchange/theta"] = TILTS
+        file["exchange/" + name] = np.ones((3, 8, N_U))
+    said = tiltrec("s.h5", "-T", 8, "-o", "o.mrc", cwd=tmp_path).stderr
+    assert ("has flat or dark fields" in said) == warned
