@@ -3,24 +3,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/lines.h"
 #include "common/base/mem.h"
 
 /* The first line that differs, as a failure. */
 static tr_status compare_lines(const tr_comm *comm, const char *what, const char *mine,
                                const char *first)
 {
-    const char *a = mine, *b = first;
-    while (*a || *b) {
-        int n = (int)strcspn(a, "\n"), m = (int)strcspn(b, "\n");
-        if (n != m || strncmp(a, b, (size_t)n) != 0)
-            return tr_fail(TR_ERR_USAGE,
-                           "the processes differ in %s: rank %d has \"%.*s\" and rank 0 "
-                           "\"%.*s\"; start all with the same",
-                           what, comm->rank, n < 300 ? n : 300, a, m < 300 ? m : 300, b);
-        a += a[n] ? n + 1 : n;
-        b += b[m] ? m + 1 : m;
-    }
-    return TR_OK;
+    enum { MOST = 300 };
+    tr_line_pair l;
+    if (!tr_first_difference(mine, first, &l))
+        return TR_OK;
+    return tr_fail(TR_ERR_USAGE,
+                   "the processes differ in %s: rank %d has \"%.*s\" and rank 0 "
+                   "\"%.*s\"; start all with the same",
+                   what, comm->rank, l.a_length < MOST ? l.a_length : MOST, l.a,
+                   l.b_length < MOST ? l.b_length : MOST, l.b);
 }
 
 tr_status tr_comm_same(tr_comm *comm, const char *what, const char *mine)

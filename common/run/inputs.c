@@ -94,7 +94,7 @@ void tr_inputs_subset_shift(const tr_inputs *in, double shift[2])
 static tr_status find_size(tr_inputs *in, const tr_command *c)
 {
     const tr_image_info *info = tr_image_get_info(in->image);
-    const tr_alignment *a = in->transforms.transforms ? &in->transforms : &in->angles;
+    const tr_alignment *a = tr_inputs_aligning(in);
     bool across = in->transforms_path && fabs(sin(a->rotation * TR_RADIANS)) > sqrt(0.5);
     in->nx = across ? info->ny : info->nx;
     in->ny = across ? info->nx : info->ny;

@@ -55,6 +55,11 @@ TR_CHECKED tr_status tr_inputs_check_order(const tr_inputs *in);
 /* inputs_alignment.c: weigh the files beside the series, say of each whether it is used,
  * and read those that give angles and transforms. Before views are chosen. */
 TR_CHECKED tr_status tr_inputs_read_alignment(tr_inputs *in, const tr_command *c);
+/* The one of the two alignments read that has the transforms, if either has. */
+static inline const tr_alignment *tr_inputs_aligning(const tr_inputs *in)
+{
+    return in->transforms.transforms ? &in->transforms : &in->angles;
+}
 /* The transforms of the views chosen, if there are any, in pixels of the file. */
 TR_CHECKED tr_status tr_inputs_take_transforms(tr_inputs *in);
 
@@ -65,6 +70,10 @@ TR_CHECKED tr_status tr_inputs_find_thickness(tr_inputs *in, const tr_command *c
 /* inputs_axis.c: where the mdoc has the tilt axis. A warning where that is not along the
  * images' y and they seem not to be aligned; TR_ERR_USAGE where it is nearer to x. */
 TR_CHECKED tr_status tr_inputs_check_axis(const tr_inputs *in);
+/* The first mdoc beside the series that has this number, a member of tr_mdoc at that
+ * offset, and more than `above`, in *value; NULL: none has. */
+const char *tr_inputs_mdoc_says(const tr_inputs *in, size_t member, double above,
+                                double *value);
 
 /* inputs_pixel.c: what the option, the header and the files beside say of the size of the
  * pixels, in->pixel, with a warning where they contradict each other. */

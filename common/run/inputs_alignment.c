@@ -91,7 +91,7 @@ static tr_status say_of_com(const tr_inputs *in)
 {
     if (in->has_com)
         return TR_OK;
-    const char *name = tr_base_name(in->series_path);
+    const char *name = tr_name_only(in->series_path);
     char *path =
         tr_format_string("%.*stilt.com", (int)(name - in->series_path), in->series_path);
     tr_imod_com com;
@@ -108,7 +108,7 @@ static tr_status say_of_com(const tr_inputs *in)
                 "it says, give --imod-com %s",
                 path, in->series_path, path);
     } else if (com.input && !is_there(com.input)) {
-        const char *input = tr_base_name(com.input);
+        const char *input = tr_name_only(com.input);
         tr_series_stems(com.input, its);
         size_t stem = its[TR_STEMS - 1] - (size_t)(input - com.input);
         if (stem == own[TR_STEMS - 1] - (size_t)(name - in->series_path) &&
@@ -249,7 +249,7 @@ tr_status tr_inputs_take_transforms(tr_inputs *in)
 {
     if (!in->transforms_path)
         return TR_OK;
-    const tr_alignment *a = in->transforms.transforms ? &in->transforms : &in->angles;
+    const tr_alignment *a = tr_inputs_aligning(in);
     for (size_t k = 0; k < in->views.n; k++)
         if (!a->used[in->views.view[k].section])
             return tr_fail(TR_ERR_DATA,

@@ -1,5 +1,6 @@
 /* The tilt axis of raw images, as SerialEM and Tomography 5 write it into an mdoc. */
 #include <math.h>
+#include <stddef.h>
 
 #include "common/base/log.h"
 #include "common/run/inputs.h"
@@ -9,6 +10,22 @@ enum {
                      rarely off by more */
     LYING = 45    /* from here on the axis is nearer to the images' x */
 };
+
+const char *tr_inputs_mdoc_says(const tr_inputs *in, size_t member, double above,
+                                double *value)
+{
+    for (size_t k = 0; k < in->beside.n; k++) {
+        const char *path = in->beside.list[k].path;
+        tr_mdoc mdoc;
+        if (!tr_mdoc_probe(path) || tr_mdoc_read(path, &mdoc) != TR_OK)
+            continue;
+        *value = *(const double *)((const char *)&mdoc + member);
+        tr_mdoc_free(&mdoc);
+        if (*value > above) /* not NaN */
+            return path;
+    }
+    return NULL;
+}
 
 static tr_status judge(const tr_inputs *in, const char *path, double axis)
 {
@@ -43,15 +60,8 @@ tr_status tr_inputs_check_axis(const tr_inputs *in)
 {
     if (!isnan(in->angles.axis) && in->tilts_path)
         return judge(in, in->tilts_path, in->angles.axis);
-    for (size_t k = 0; k < in->beside.n; k++) {
-        const char *path = in->beside.list[k].path;
-        tr_mdoc mdoc;
-        if (!tr_mdoc_probe(path) || tr_mdoc_read(path, &mdoc) != TR_OK)
-            continue;
-        double axis = mdoc.tilt_axis_angle;
-        tr_mdoc_free(&mdoc);
-        if (!isnan(axis))
-            return judge(in, path, axis);
-    }
-    return TR_OK;
+    double axis;
+    const char *path =
+        tr_inputs_mdoc_says(in, offsetof(tr_mdoc, tilt_axis_angle), -INFINITY, &axis);
+    return path ? judge(in, path, axis) : TR_OK;
 }

@@ -1,5 +1,6 @@
 /* How large a pixel of the series is: headers are often filled in by nobody. */
 #include <math.h>
+#include <stddef.h>
 
 #include "common/base/log.h"
 #include "common/run/inputs.h"
@@ -12,17 +13,9 @@ typedef struct opinion {
 /* What the mdoc beside says. */
 static opinion of_mdoc(const tr_inputs *in)
 {
-    for (size_t k = 0; k < in->beside.n; k++) {
-        const char *path = in->beside.list[k].path;
-        tr_mdoc mdoc;
-        if (!tr_mdoc_probe(path) || tr_mdoc_read(path, &mdoc) != TR_OK)
-            continue;
-        double pixel = mdoc.pixel;
-        tr_mdoc_free(&mdoc);
-        if (pixel > 0.0)
-            return (opinion){path, pixel};
-    }
-    return (opinion){NULL, 0.0};
+    double pixel;
+    const char *path = tr_inputs_mdoc_says(in, offsetof(tr_mdoc, pixel), 0.0, &pixel);
+    return path ? (opinion){path, pixel} : (opinion){NULL, 0.0};
 }
 
 /* The images may be binned: by a whole number. */

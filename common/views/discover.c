@@ -62,8 +62,8 @@ typedef struct kind {
 
 static tr_status add_candidate(kind *k, const char *path)
 {
-    char *names = k->names ? tr_format_string("%s, %s", k->names, tr_base_name(path))
-                           : tr_strdup(tr_base_name(path));
+    char *names = k->names ? tr_format_string("%s, %s", k->names, tr_name_only(path))
+                           : tr_strdup(tr_name_only(path));
     char *last = tr_strdup(path);
     free(k->names);
     free(k->last);

@@ -3,13 +3,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/base/file_name.h"
 #include "common/base/mem.h"
-
-const char *tr_base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
 
 static size_t length_without(const char *text, size_t length, const char *ending)
 {
@@ -84,14 +79,14 @@ static size_t aligned_part_of(const char *name)
 
 bool tr_is_aligned_name(const char *series)
 {
-    const char *name = tr_base_name(series);
+    const char *name = tr_name_only(series);
     return aligned_part_of(name) < length_without(name, strlen(name), ".gz");
 }
 
 bool tr_is_derived_name(const char *series)
 {
     static const char *const words[] = {"ali", "aln", "aligned", "tiltaligned", NULL};
-    const char *name = tr_base_name(series);
+    const char *name = tr_name_only(series);
     size_t part = aligned_part_of(name);
     const char *word = name + part + 1;
     return tr_is_aligned_name(series) &&
@@ -101,7 +96,7 @@ bool tr_is_derived_name(const char *series)
 
 void tr_series_stems(const char *series, size_t lengths[TR_STEMS])
 {
-    const char *name = tr_base_name(series);
+    const char *name = tr_name_only(series);
     size_t folder = (size_t)(name - series), stem = stem_length(name);
     size_t aligned = aligned_part_of(name);
     lengths[0] = folder + strlen(name);
@@ -113,7 +108,7 @@ char *tr_default_output(const char *series)
 {
     static const char *const endings[] = {"_ali", "_aln", "_aligned", "_tiltaligned",
                                           "_preali"};
-    const char *name = tr_base_name(series);
+    const char *name = tr_name_only(series);
     size_t stem = stem_length(name), length = stem;
     for (size_t e = 0; e < sizeof endings / sizeof *endings && length == stem; e++)
         length = length_without(name, stem, endings[e]);

@@ -5,9 +5,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Behind the last '/'. */
-const char *tr_base_name(const char *path);
-
 /* Whether the name says that the views are aligned, as the programs that align them write
  * it: TS_ali.mrc, TS.ali, TS_aln.mrc, TS_aligned.mrc, TS_tiltaligned.mrc, TS_preali.mrc,
  * also with what was done after that, TS_ali_bin4.mrc. */
