@@ -1,6 +1,7 @@
 /* The tilt axis of raw images, as SerialEM and Tomography 5 write it into an mdoc. */
 #include <math.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "common/base/log.h"
 #include "common/run/inputs.h"
@@ -19,7 +20,7 @@ const char *tr_inputs_mdoc_says(const tr_inputs *in, size_t member, double above
         tr_mdoc mdoc;
         if (!tr_mdoc_probe(path) || tr_mdoc_read(path, &mdoc) != TR_OK)
             continue;
-        *value = *(const double *)((const char *)&mdoc + member);
+        memcpy(value, (const char *)&mdoc + member, sizeof *value);
         tr_mdoc_free(&mdoc);
         if (*value > above) /* not NaN */
             return path;

@@ -193,9 +193,9 @@ def instead(old, *new):
 
 
 def kept(pattern, change):
-    """Of the files that the killed run left."""
+    """Of the files that the killed run left, but for one that it had only just opened."""
     def apply(folder, options):
-        found = sorted(folder.glob(pattern))
+        found = sorted(p for p in folder.glob(pattern) if p.stat().st_size)
         assert found, pattern
         for path in found:
             change(path)
