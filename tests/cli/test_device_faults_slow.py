@@ -116,6 +116,7 @@ def test_no_memory(device, work, onwards):
     assert failures > (3 if onwards else 0)
 
 
+@pytest.mark.unsanitized
 @WORK
 @pytest.mark.parametrize("rank", [0, 1])
 def test_lost_by_one_process(device, work, rank, sanitized):
@@ -125,6 +126,7 @@ def test_lost_by_one_process(device, work, rank, sanitized):
                         ranks=2, rank=rank) > 1
 
 
+@pytest.mark.unsanitized
 @WORK
 def test_going_on(device, work, sanitized):
     """What was kept before the device was lost counts."""

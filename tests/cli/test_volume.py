@@ -266,6 +266,7 @@ def test_the_geometry_of_each_view_restores_the_object(tiltrecz, tmp_path, maps,
 
 # ---- options ----
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["xzy", "xyz"])
 def test_order_and_initial(tiltrecz, rough, tmp_path, order):
     """What is written in an order is read in that order: 2 iterations and 3 more are 5."""
@@ -280,6 +281,7 @@ def test_order_and_initial(tiltrecz, rough, tmp_path, order):
     assert largest(second, native) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("thickness", [13, 150])
 def test_initial_at_a_pitch(tiltrecz, pitched_blobs, tmp_path, thickness):
     """Of an object without detail near the voxel size, resampling it costs little; and
