@@ -6,6 +6,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/run/plan.h"
+#include "tiltrec/slices.h"
 #include "tiltrecz/volume.h"
 
 typedef struct vector_counts {
@@ -132,6 +133,8 @@ tr_status tr_volume_plan_make(const tr_job *job, void **plan)
 {
     tr_volume_plan p = {0};
     vector_counts n;
+    if (tr_volume_by_slabs(job))
+        return tr_slices.plan(job, plan);
     tr_volume_plan_rows(job, &p);
     if (!p.rows)
         return tr_fail(TR_ERR_USAGE,

@@ -6,6 +6,7 @@
 #include "common/run/outside.h"
 #include "common/run/resample.h"
 #include "common/tomogram/transpose.h"
+#include "tiltrec/slices.h"
 #include "tiltrecz/saver.h"
 #include "tiltrecz/volume.h"
 
@@ -141,17 +142,28 @@ static tr_status write_volume(tr_job *job, const tr_volume_plan *p, const tr_vec
     return status;
 }
 
-static tr_status reconstruct(tr_job *job, const tr_volume_plan *p, const tr_linop *A,
-                             const tr_saver *saver, tr_vec *b, tr_vec *x)
+/* What the algorithm starts from, if it starts from anything. */
+static tr_status begin_volume(tr_job *job, const tr_volume_plan *p, tr_vec *x)
 {
-    tr_status status = read_projections(job, p, b);
-    if (status == TR_OK)
+    double start = tr_now();
+    tr_status status = TR_OK;
+    if (job->algorithm->needs & TR_USES_INITIAL)
         status = job->backend->fill(job->device, x, 0.0f);
     if (status == TR_OK && job->initial)
         status =
             p->pitched ? tr_pitched_load_initial(job, p, x) : load_initial(job, p, x);
     if (status == TR_OK && job->initial)
         status = repeat_edges(job, p, x);
+    tr_job_spent(job, TR_STAGE_ALLOCATE, start);
+    return status;
+}
+
+static tr_status reconstruct(tr_job *job, const tr_volume_plan *p, const tr_linop *A,
+                             const tr_saver *saver, tr_vec *b, tr_vec *x)
+{
+    tr_status status = read_projections(job, p, b);
+    if (status == TR_OK)
+        status = begin_volume(job, p, x);
     /* From here on the processes work in step. */
     TR_TRY(job->comm->ops->agree(job->comm, status));
     tr_context context = {.A = A,
@@ -174,30 +186,56 @@ static tr_status reconstruct(tr_job *job, const tr_volume_plan *p, const tr_lino
     return job->comm->ops->agree(job->comm, TR_OK);
 }
 
-static tr_status volume_run(tr_job *job, const void *plan)
+bool tr_volume_by_slabs(const tr_job *job)
 {
-    const tr_volume_plan *p = plan;
-    tr_volume_operator *op;
-    TR_TRY(tr_volume_operator_new(job, p, &op));
-    const tr_linop *A = tr_volume_linop(op);
-    tr_vec b = {.lines = tr_projection_lines(A->slab), .rows = A->slab->p_rows};
-    tr_vec x = {.lines = tr_volume_lines(A->slab), .rows = A->slab->rows};
+    const tr_algorithm *a = job->algorithm;
+    tr_volume_plan p = {0};
+    tr_volume_plan_rows(job, &p);
+    bool once = !a->applications && !a->workspace && !a->volumes && !a->projections &&
+                !(a->needs & (TR_USES_INITIAL | TR_NEEDS_WHOLE_VOLUME));
+    return once && !p.coupled && !p.pitched;
+}
+
+/* The operator, and vectors for b and x. A device must know of all of them before it
+ * gives memory for the first. Collective. */
+static tr_status allocate(tr_job *job, const tr_volume_plan *p, tr_volume_operator **op,
+                          tr_vec *b, tr_vec *x)
+{
+    double start = tr_now();
     tr_status status = job->backend->reserve(job->device, p->device_bytes);
+    TR_TRY(job->comm->ops->agree(job->comm, status));
+    TR_TRY(tr_volume_operator_new(job, p, op));
+    const tr_slab *slab = tr_volume_linop(*op)->slab;
+    *b = (tr_vec){.lines = tr_projection_lines(slab), .rows = slab->p_rows};
+    *x = (tr_vec){.lines = tr_volume_lines(slab), .rows = slab->rows};
+    status = job->backend->alloc(job->device, b->lines * b->rows, &b->data);
     if (status == TR_OK)
-        status = job->backend->alloc(job->device, b.lines * b.rows, &b.data);
-    if (status == TR_OK)
-        status = job->backend->alloc(job->device, x.lines * x.rows, &x.data);
-    status = job->comm->ops->agree(job->comm, status);
+        status = job->backend->alloc(job->device, x->lines * x->rows, &x->data);
+    tr_job_spent(job, TR_STAGE_ALLOCATE, start);
+    return job->comm->ops->agree(job->comm, status);
+}
+
+static tr_status run_whole(tr_job *job, const tr_volume_plan *p)
+{
+    tr_volume_operator *op = NULL;
     tr_volume_saver *saver = NULL;
+    tr_vec b = {0}, x = {0};
+    tr_status status = allocate(job, p, &op, &b, &x);
     if (status == TR_OK)
         status = tr_volume_saver_new(job, &saver);
     if (status == TR_OK)
-        status = reconstruct(job, p, A, tr_volume_saver_ops(saver), &b, &x);
+        status =
+            reconstruct(job, p, tr_volume_linop(op), tr_volume_saver_ops(saver), &b, &x);
     tr_volume_saver_free(saver);
     job->backend->free(job->device, b.data);
     job->backend->free(job->device, x.data);
     tr_volume_operator_free(op);
     return status;
+}
+
+static tr_status volume_run(tr_job *job, const void *plan)
+{
+    return tr_volume_by_slabs(job) ? tr_slices.run(job, plan) : run_whole(job, plan);
 }
 
 const tr_method tr_whole_volume = {.whole_volume = true,
