@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/algorithms/pieces.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/run/plan.h"
@@ -15,14 +16,18 @@ typedef struct vector_counts {
 
 /* Vectors are in the device's memory; what exceeds it, in the host's. `bytes` so far is
  * all of it. */
-static tr_status count_device(const tr_job *job, tr_volume_plan *p,
-                              const vector_counts *n)
+static tr_status count_device(const tr_job *job, tr_volume_plan *p, vector_counts *n)
 {
     size_t vectors = p->bytes - n->rest, available;
     TR_TRY(job->backend->available(job->device, &available));
     p->device_bytes = vectors + tr_volume_operator_bytes(job, p) + TR_PLAN_DEVICE_FIXED;
     p->excess = p->device_bytes > available ? p->device_bytes - available : 0;
-    /* The projections are read into host memory first. */
+    /* Checkpoints pass through host memory, and the projections are read into it first.
+     */
+    size_t larger =
+        n->volume_bytes > n->projection_bytes ? n->volume_bytes : n->projection_bytes;
+    bool kept = job->output_spec.every > 0.0 && job->algorithm->applications;
+    n->rest += kept ? tr_pieces_bytes(larger / sizeof(float)) : 0;
     p->bytes = n->rest + n->projection_bytes + p->excess;
     return TR_OK;
 }
