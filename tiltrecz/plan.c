@@ -3,9 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/algorithms/pieces.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/run/plan.h"
+#include "tiltrec/slices.h"
 #include "tiltrecz/volume.h"
 
 typedef struct vector_counts {
@@ -14,14 +16,18 @@ typedef struct vector_counts {
 
 /* Vectors are in the device's memory; what exceeds it, in the host's. `bytes` so far is
  * all of it. */
-static tr_status count_device(const tr_job *job, tr_volume_plan *p,
-                              const vector_counts *n)
+static tr_status count_device(const tr_job *job, tr_volume_plan *p, vector_counts *n)
 {
     size_t vectors = p->bytes - n->rest, available;
     TR_TRY(job->backend->available(job->device, &available));
     p->device_bytes = vectors + tr_volume_operator_bytes(job, p) + TR_PLAN_DEVICE_FIXED;
     p->excess = p->device_bytes > available ? p->device_bytes - available : 0;
-    /* The projections are read into host memory first. */
+    /* Checkpoints pass through host memory, and the projections are read into it first.
+     */
+    size_t larger =
+        n->volume_bytes > n->projection_bytes ? n->volume_bytes : n->projection_bytes;
+    bool kept = job->output_spec.every > 0.0 && job->algorithm->applications;
+    n->rest += kept ? tr_pieces_bytes(larger / sizeof(float)) : 0;
     p->bytes = n->rest + n->projection_bytes + p->excess;
     return TR_OK;
 }
@@ -29,9 +35,7 @@ static tr_status count_device(const tr_job *job, tr_volume_plan *p,
 /* Slices on their way to or from a file. */
 static size_t group_bytes(const tr_job *job, const tr_volume_plan *p)
 {
-    const tr_geometry *g = &job->geometry;
-    return p->pitched ? tr_pitched_bytes(job, p)
-                      : 2 * TR_LANES * g->width * g->thickness * sizeof(float);
+    return p->pitched ? tr_pitched_bytes(job, p) : tr_volume_group_bytes(job);
 }
 
 size_t tr_volume_operator_bytes(const tr_job *job, const tr_volume_plan *p)
@@ -132,6 +136,8 @@ tr_status tr_volume_plan_make(const tr_job *job, void **plan)
 {
     tr_volume_plan p = {0};
     vector_counts n;
+    if (tr_volume_by_slabs(job))
+        return tr_slices.plan(job, plan);
     tr_volume_plan_rows(job, &p);
     if (!p.rows)
         return tr_fail(TR_ERR_USAGE,

@@ -61,6 +61,17 @@ TR_CHECKED tr_status tr_pitched_write(tr_job *job, const tr_volume_plan *plan,
                                       const tr_vec *x);
 size_t tr_pitched_bytes(const tr_job *job, const tr_volume_plan *plan);
 
+/* ---- whole_volume.c ---- */
+
+/* Whether the slice method (tiltrec/) makes the same of the job: the algorithm
+ * backprojects once, and rows are slices that are independent of each other. Nothing of
+ * the volume is needed twice then, and slabs of it are written while the next ones are
+ * computed. Needs of the job what tr_volume_plan_rows needs, and the algorithm. */
+bool tr_volume_by_slabs(const tr_job *job);
+
+/* Bytes for slices on their way to or from a file, unless the volume is pitched. */
+size_t tr_volume_group_bytes(const tr_job *job);
+
 /* ---- volume.c ---- */
 
 /* The operator: made once, after the data are read. */

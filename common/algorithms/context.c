@@ -5,6 +5,7 @@
 
 #include "common/base/mem.h"
 #include "common/algorithms/algorithm.h"
+#include "common/algorithms/pieces.h"
 
 /* Room in the lists for one vector more. */
 static tr_status make_room(tr_context *c)
@@ -360,24 +361,33 @@ static tr_status transfer_history(tr_context *c, transfer_bytes *move)
     return move(saver, c->row_active, rows * sizeof *c->row_active);
 }
 
-/* A vector in the memory of a device goes through host memory. */
-static tr_status transfer_vector(tr_context *c, tr_vec *v, bool in)
+static size_t largest(const tr_state *state)
 {
-    const tr_backend *backend = c->A->backend;
-    size_t floats = v->lines * v->rows, bytes = floats * sizeof *v->data;
+    size_t floats = 0;
+    for (size_t k = 0; k < state->n_vectors; k++) {
+        const tr_vec *v = state->vectors[k];
+        floats = v->lines * v->rows > floats ? v->lines * v->rows : floats;
+    }
+    return floats;
+}
+
+static tr_status transfer_vectors(tr_context *c, const tr_state *state, bool in)
+{
     transfer_bytes *move = in ? get_bytes : put_bytes;
-    if (!backend->separate_memory)
-        return move((void *)c->saver, v->data, bytes);
-    float *host;
-    TR_TRY(backend->alloc_host(c->A->device, floats, &host));
-    tr_status status = backend->wait(c->A->device);
-    if (status == TR_OK && !in)
-        status = backend->download(c->A->device, v->data, host, floats);
-    if (status == TR_OK)
-        status = move((void *)c->saver, host, bytes);
-    if (status == TR_OK && in)
-        status = backend->upload(c->A->device, host, v->data, floats);
-    backend->free_host(c->A->device, host);
+    const tr_linop *A = c->A;
+    tr_status status = TR_OK;
+    if (A->backend->separate_memory) {
+        tr_pieces *pieces;
+        TR_TRY(tr_pieces_new(A->backend, A->device, largest(state), &pieces));
+        for (size_t k = 0; k < state->n_vectors && status == TR_OK; k++)
+            status = tr_pieces_move(pieces, c->saver, state->vectors[k], in);
+        tr_pieces_free(pieces);
+        return status;
+    }
+    for (size_t k = 0; k < state->n_vectors && status == TR_OK; k++) {
+        const tr_vec *v = state->vectors[k];
+        status = move((void *)c->saver, v->data, v->lines * v->rows * sizeof *v->data);
+    }
     return status;
 }
 
@@ -388,9 +398,7 @@ static tr_status transfer_state(tr_context *c, const tr_state *state, bool in)
     if (state->n_numbers)
         TR_TRY(move((void *)c->saver, state->numbers,
                     state->n_numbers * sizeof *state->numbers));
-    for (size_t k = 0; k < state->n_vectors; k++)
-        TR_TRY(transfer_vector(c, state->vectors[k], in));
-    return TR_OK;
+    return transfer_vectors(c, state, in);
 }
 
 tr_status tr_resume(tr_context *c, const tr_state *state, long *iteration)

@@ -129,6 +129,34 @@ def test_a_volume_larger_than_the_device(cudaz, series, tmp_path):
     assert done.returncode == 4 and not (tmp_path / "no.mrc").exists()
 
 
+def planned(cudaz, series, folder, memory, *options):
+    return cudaz("--dry-run", *options, "-o", folder / "rec.mrc", series.name,
+                 cwd=series.parent, env={"CUDAEMU_MEMORY": str(memory)}).stderr
+
+
+def test_a_volume_that_just_fits_the_device(cudaz, series, tmp_path):
+    """In ordinary memory, as planned: what the rows of others take is counted once."""
+    options = ["-a", "SIRT", "-i", 1, "-T", 11, "--xtilts", "s.xtilt", "--kernel", "tile"]
+    low, high = 560 * MIB, 600 * MIB
+    while high - low > 1 << 13:  # far less than these rows
+        middle = (low + high) // 2
+        fits = "ordinary" in planned(cudaz, series, tmp_path, middle, *options)
+        low, high = (low, middle) if fits else (middle, high)
+    assert 560 * MIB < low < high < 600 * MIB
+    cudaz(*options, "-o", tmp_path / "rec.mrc", series.name, cwd=series.parent,
+          env={"CUDAEMU_MEMORY": str(high), "CUDAEMU_FAIL": "cudaMallocManaged:1+"})
+
+
+def test_plans_count_what_checkpoints_pass_through(cudaz, tmp_path):
+    """Two pieces of 64 MiB of vectors of 150 MiB; nothing where there are none."""
+    views = np.random.default_rng(4).normal(size=(5, 512, 256)).astype(np.float32)
+    series = write_series(tmp_path, views, [-40, -20, 0, 20, 40])
+    options = ["-a", "SIRT", "-i", 3, "-T", 300, "--outside", "zero", "--checkpoint"]
+    kept, none = (int(re.search(r"plan: memory (\d+) MiB", planned(
+        cudaz, series, tmp_path, 8 << 30, *options, minutes)).group(1)) for minutes in (5, 0))
+    assert 127 <= kept - none <= 129
+
+
 def test_the_timeline_shows_every_stage(cuda, series, tmp_path):
     environment = {"CUDAEMU_MEMORY": str(SMALL)}
     run(cuda, tmp_path, series, "-a", "WBP", "--timeline", tmp_path / "t.json",

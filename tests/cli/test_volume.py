@@ -105,6 +105,28 @@ def test_a_pitch_is_no_coupling(tiltrecz, rough, tmp_path):
     assert "rays cross slices" in said("--pitch", 6, "--xtilts", "s.xtilt")
 
 
+@pytest.mark.parametrize("algorithm", ["BPT", "WBP", "FBP"])
+def test_backprojections_of_independent_slices_are_made_slab_by_slab(
+        tiltrec, tiltrecz, large, tmp_path, algorithm):
+    """They are used once only: no memory for the whole volume, and none to be filled."""
+    options = ["-a", algorithm, "-T", 200, "-o", "rec.mrc", "--memory", "110M"]
+    said = tiltrecz(*options, large, cwd=tmp_path).stderr
+    assert "plan: 8 slabs of 64 rows" in said and "allocating" not in said
+    found = read_mrc(tmp_path / "rec.mrc")
+    tiltrec(*options, large, cwd=tmp_path)
+    assert np.array_equal(read_mrc(tmp_path / "rec.mrc"), found)
+
+
+@pytest.mark.parametrize("geometry", [["--pitch", 6], ["--xtilts", "s.xtilt"]])
+def test_other_volumes_are_held_as_a_whole(tiltrecz, rough, tmp_path, geometry):
+    """What that takes is a stage of its own."""
+    np.savetxt(tmp_path / "s.xtilt", np.arange(9))
+    for options in ["-a", "WBP", *geometry], ["-a", "SIRT", "-i", 1]:
+        said = tiltrecz(*options, "-T", 13, "-o", "rec.mrc", rough, cwd=tmp_path).stderr
+        assert "plan: 37 " in said
+        assert re.search(r"^.*allocating +\d", said, re.MULTILINE)
+
+
 # ---- the direct geometry ----
 
 DIRECT = {
