@@ -218,6 +218,7 @@ static void project(const tr_slab *s, const tr_subset *views, const float *x, fl
         project_bundles(s, order, n, along_x, x, p, threads);
 }
 
+#include "kernels/cpu/filter_body.h"
 #include "kernels/cpu/general_body.h"
 #include "kernels/cpu/outer_body.h"
 #include "kernels/cpu/outer_coupled_body.h"
@@ -231,4 +232,5 @@ const tr_projectors TR_JOIN(tr_projectors_,
                                        .backproject_general = backproject_general,
                                        .project_sums = project_sums,
                                        .project_outer = project_outer,
-                                       .backproject_outer = backproject_outer};
+                                       .backproject_outer = backproject_outer,
+                                       .filter_pair = filter_pair};

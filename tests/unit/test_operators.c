@@ -397,11 +397,11 @@ static double check_row(const tr_filter *filter, size_t n_u, size_t rows, double
 
 /* One row in `every` is compared. With `own`, each view has a response of its own,
  * `apart` values after the end of the one before. */
-static void check_filter_of(const fixture *f, size_t n_views, size_t n_u, size_t rows,
-                            size_t every, bool own, size_t apart)
+static void check_filter_of(const fixture *f, size_t n_views, size_t n_u, size_t length,
+                            size_t rows, size_t every, bool own, size_t apart)
 {
     tr_slab s = {.n_views = n_views, .n_u = n_u, .n_x = 1, .n_z = 1, .p_rows = rows};
-    size_t length = tr_fft_length(n_u + n_u / 3), view = (n_u + TR_GUARDS) * rows;
+    size_t view = (n_u + TR_GUARDS) * rows;
     size_t stride = own ? length / 2 + 1 + apart : 0;
     size_t n_response = length / 2 + 1 + (n_views - 1) * stride;
     float response[n_response], weight[n_views];
@@ -433,9 +433,10 @@ static void check_filter_of(const fixture *f, size_t n_views, size_t n_u, size_t
 static void check_filter(const fixture *f, size_t n_views, size_t n_u, size_t rows,
                          size_t every)
 {
-    check_filter_of(f, n_views, n_u, rows, every, false, 0);
-    check_filter_of(f, n_views, n_u, rows, every, true, 0);
-    check_filter_of(f, n_views, n_u, rows, every, true, 5);
+    size_t length = tr_fft_length(n_u + n_u / 3);
+    check_filter_of(f, n_views, n_u, length, rows, every, false, 0);
+    check_filter_of(f, n_views, n_u, length, rows, every, true, 0);
+    check_filter_of(f, n_views, n_u, length, rows, every, true, 5);
 }
 
 static void test_filter(void **state)
@@ -449,6 +450,29 @@ static void test_filter(void **state)
     check_filter(&f, 5, 40, 1040, 64); /* more rows than are filtered at a time */
     check_filter(&f, 1, 200, 16, 5);
     close_backend(&f);
+}
+
+/* Each prime factor and power of two by itself and together, and lengths no program
+ * chooses, as a caller of the library may; with nothing added to a row, little and much.
+ */
+static void test_filter_lengths(void **state)
+{
+    (void)state;
+    static const size_t lengths[] = {2,  4,  6,  8,  10, 14,  16,  18,  22,
+                                     26, 32, 50, 64, 98, 144, 210, 242, 1080};
+    for (int i = 0; i < N_VARIANTS; i++) {
+        fixture f;
+        if (!open_variant(&f, i, 2))
+            continue;
+        for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++)
+            for (int own = 0; own < 2; own++) {
+                size_t n = lengths[k];
+                check_filter_of(&f, 3, n, n, 32, 1, own, 0);
+                check_filter_of(&f, 2, n - 1, n, 16, 1, own, 0);
+                check_filter_of(&f, 1, (n + 1) / 2, n, 16, 1, own, 0);
+            }
+        close_backend(&f);
+    }
 }
 
 static void test_fft_length(void **state)
@@ -500,8 +524,8 @@ int main(void)
         cmocka_unit_test(test_adjoint),    cmocka_unit_test(test_reference),
         cmocka_unit_test(test_sums),       cmocka_unit_test(test_subset),
         cmocka_unit_test(test_many_views), cmocka_unit_test(test_lanes_and_threads),
-        cmocka_unit_test(test_filter),     cmocka_unit_test(test_fft_length),
-        cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_filter),     cmocka_unit_test(test_filter_lengths),
+        cmocka_unit_test(test_fft_length), cmocka_unit_test(test_unknown),
     };
     int missing = backend_missing();
     return missing ? missing : cmocka_run_group_tests(tests, NULL, NULL);
