@@ -37,8 +37,9 @@ typedef float fvec __attribute__((vector_size(4 * DOUBLES)));
 typedef int jvec __attribute__((vector_size(4 * DOUBLES)));
 
 enum {
-    WIDE = 4,      /* vectors of rows kept in registers */
-    VIEW_GROUP = 8 /* views added to a voxel at a time */
+    WIDE = 4,                             /* vectors of rows kept in registers */
+    PAIR_LEFT = WIDE * VECTOR > TR_LANES, /* whether two may be left over of some rows */
+    VIEW_GROUP = 8                        /* views added to a voxel at a time */
 };
 
 /* Adding and subtracting ROUND rounds a double to a whole number; whole numbers from 0 on
