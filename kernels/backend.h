@@ -118,8 +118,8 @@ typedef struct tr_layout {
     bool on_device; /* in the device's memory, if that is not the host's */
 } tr_layout;
 
-/* How a device projects. AUTO takes the kernel that is faster on the device at hand;
- * backends with one kernel ignore it. */
+/* How a device projects. AUTO is TILE, whatever the device, so that results do not depend
+ * on it; backends with one kernel ignore it. */
 typedef enum tr_kernel { TR_KERNEL_AUTO, TR_KERNEL_TEXTURE, TR_KERNEL_TILE } tr_kernel;
 
 typedef struct tr_backend_settings {

@@ -184,9 +184,7 @@ static tr_status start(tr_cuda *c)
 
 static const char *kernel_name(tr_kernel kernel)
 {
-    return kernel == TR_KERNEL_TILE      ? "tile"
-           : kernel == TR_KERNEL_TEXTURE ? "texture"
-                                         : "auto";
+    return kernel == TR_KERNEL_TEXTURE ? "texture" : "tile";
 }
 
 static tr_status cuda_open(const tr_backend_settings *settings, void **state)
@@ -206,13 +204,12 @@ static tr_status cuda_open(const tr_backend_settings *settings, void **state)
     if (!c)
         return tr_fail(TR_ERR_MEMORY, "not enough memory to start the CUDA backend");
     c->device = device;
-    c->kernel = settings->kernel;
+    c->kernel = settings->kernel == TR_KERNEL_AUTO ? TR_KERNEL_TILE : settings->kernel;
     tr_status status = start(c);
     if (status != TR_OK) {
         cuda_close(c);
         return status;
     }
-    /* Which kernel "auto" becomes is remembered for a device, by its name. */
     snprintf(c->arithmetic, sizeof c->arithmetic,
              "%.100s, compute capability %d.%d, kernel %s, CUDA %d", c->properties.name,
              c->properties.major, c->properties.minor, kernel_name(c->kernel),

@@ -20,8 +20,7 @@ typedef struct tr_cuda {
     int device, left; /* and the calling thread's, between enter and leave */
     cudaDeviceProp properties;
     cudaStream_t compute, up, down;
-    tr_kernel kernel; /* AUTO until the first backprojection has chosen */
-    bool chosen;      /* it has: nobody asked for this kernel */
+    tr_kernel kernel; /* not AUTO */
     bool managed;     /* vectors exceed the device: unified memory */
     void *scratch[TR_N_SCRATCH];
     size_t scratch_bytes[TR_N_SCRATCH];

@@ -10,6 +10,7 @@ struct tr_cuda_texture {
     cudaArray_t array;
     cudaTextureObject_t object;
     size_t p_rows, columns, layers;
+    size_t wanted; /* layers, of which there are fewer where memory was short */
 };
 
 namespace
@@ -185,7 +186,7 @@ tr_status new_texture(tr_cuda *c, const tr_slab *s, size_t n)
     c->texture = t;
     t->p_rows = s->p_rows;
     t->columns = s->n_u + TR_GUARDS;
-    t->layers = n;
+    t->layers = t->wanted = n;
     for (;;) {
         cudaError_t result = make_texture(t);
         if (result == cudaSuccess)
@@ -218,7 +219,7 @@ tr_status ready_texture(tr_cuda *c, const tr_slab *s, size_t n)
     tr_cuda_texture *t = c->texture;
     size_t layers = group_size(c, s, n);
     if (t && t->p_rows == s->p_rows && t->columns == s->n_u + TR_GUARDS &&
-        t->layers >= layers)
+        t->wanted >= layers)
         return TR_OK;
     tr_cuda_texture_free(c);
     return new_texture(c, s, layers);

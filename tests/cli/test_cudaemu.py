@@ -6,9 +6,9 @@ import re
 import numpy as np
 import pytest
 
-from conftest import read_mrc, runner, write_series
+from conftest import runner
 from cuda_programs import (  # noqa: F401: collected here
-    ITERATIONS, check_stages, distance, run, series, test_slices_are_those_of_the_cpu)
+    ITERATIONS, check_stages, run, series, test_slices_are_those_of_the_cpu)
 from emulated import cuda, cudaz  # noqa: F401: fixtures
 
 MIB = 1 << 20
@@ -67,38 +67,30 @@ def test_memory_that_is_never_enough_is_refused(cuda, series, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.fixture(scope="module")
-def wide_series(tmp_path_factory):
-    """Enough work for the choice between the kernels: 1.05e9 updates with -T 400."""
-    views = np.random.default_rng(6).normal(size=(64, 16, 640))
-    return write_series(tmp_path_factory.mktemp("wide"), views.astype(np.float32),
-                        np.linspace(-60, 60, 64))
+def test_auto_is_the_tile_kernel(cuda, series, tmp_path):
+    """Whatever an earlier version measured and kept, and without asking for a texture."""
+    kept = tmp_path / "cache" / "tiltrec" / "kernel-Emulated-device"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("tile 100 texture 200 GUPS\n")
+    wanted, _ = run(cuda, tmp_path, series, "-a", "BPT", kernel="tile")
+    found, said = run(cuda, tmp_path, series, "-a", "BPT", "--verbose", environment={
+        "XDG_CACHE_HOME": str(tmp_path / "cache"), "CUDAEMU_FAIL": "cudaMalloc3DArray:1+"})
+    assert np.array_equal(found, wanted) and "kernel tile" in said
+    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
 
 
-def without_textures(program, folder, series, *options, failures):
-    """BPT of the wide series, where the kernel measured before is the texture kernel, but
-    the first calls that make a texture's array fail."""
-    cache = folder / "cache" / "tiltrec" / "kernel-Emulated-device"
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    cache.write_text("tile 100 texture 200 GUPS\n")
-    fail = ",".join(f"cudaMalloc3DArray:{k + 1}" for k in range(failures))
-    return program("-a", "BPT", "-T", 400, *options, "-o", folder / "rec.mrc", series.name,
-                   cwd=series.parent, check=False,
-                   env={"XDG_CACHE_HOME": str(folder / "cache"), "CUDAEMU_FAIL": fail})
-
-
-def test_a_texture_that_cannot_be_had(tiltrec, cuda, wide_series, tmp_path):
-    """The tile kernel instead, unless the texture kernel was asked for."""
-    # 64 layers, then half as many until it is one
-    done = without_textures(cuda, tmp_path, wide_series, failures=7)
-    assert done.returncode == 0, done.stderr
-    assert "less memory" not in done.stderr
-    found = read_mrc(tmp_path / "rec.mrc")
-    tiltrec("-a", "BPT", "-T", 400, "-o", tmp_path / "rec.mrc", wide_series.name,
-            cwd=wide_series.parent)
-    assert distance(found, read_mrc(tmp_path / "rec.mrc")) < 1e-6
+def test_a_texture_that_cannot_be_had(cuda, series, tmp_path):
+    """As many views at a time as can be had; refused where that is none."""
+    options = ["-a", "SIRT", "-i", 3]
+    wanted, _ = run(cuda, tmp_path, series, *options, kernel="texture")
+    # 9 layers fail, 5 are had, and are kept: the next array would fail.
+    found, _ = run(cuda, tmp_path, series, *options, kernel="texture", environment={
+        "CUDAEMU_FAIL": "cudaMalloc3DArray:1,cudaMalloc3DArray:3+"})
+    assert np.array_equal(found, wanted)
     (tmp_path / "rec.mrc").unlink()
-    done = without_textures(cuda, tmp_path, wide_series, "--kernel", "texture", failures=64)
+    done = cuda(*options, "-T", 11, "--kernel", "texture", "-o", tmp_path / "rec.mrc",
+                series.name, cwd=series.parent, check=False,
+                env={"CUDAEMU_FAIL": "cudaMalloc3DArray:1+"})
     assert done.returncode == 4
     assert "the texture of the projections" in done.stderr.splitlines()[-1]
     assert not (tmp_path / "rec.mrc").exists()
