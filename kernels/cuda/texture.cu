@@ -208,7 +208,7 @@ size_t group_size(const tr_cuda *c, const tr_slab *s, size_t n)
     size_t most = (size_t)c->properties.maxTexture2DLayered[2];
     size_t view = (s->n_u + TR_GUARDS) * s->p_rows * sizeof(float);
     most = most < MOST_LAYERS ? most : (size_t)MOST_LAYERS;
-    size_t room = c->properties.totalGlobalMem / SHARE / view;
+    size_t room = tr_cuda_own_memory(c) / SHARE / view;
     most = most < room ? most : room;
     most = most > 1 ? most : 1;
     return n < most ? n : most;
