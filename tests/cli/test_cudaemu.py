@@ -122,7 +122,7 @@ def test_a_volume_larger_than_the_device(cudaz, series, tmp_path):
 
 
 def test_the_timeline_shows_every_stage(cuda, series, tmp_path):
-    environment = {"CUDAEMU_MEMORY": str(SMALL)}
+    environment = {"CUDAEMU_MEMORY": str(SMALL), "CUDAEMU_DEVICES": "2"}
     run(cuda, tmp_path, series, "-a", "WBP", "--timeline", tmp_path / "t.json",
         kernel="tile", environment=environment, ranks=2)
     check_stages(tmp_path / "t.json", 2)
@@ -134,6 +134,65 @@ def test_the_timeline_spares_the_input(cuda, series, tmp_path):
                     series.name, cwd=series.parent, check=False)
     assert done.returncode == 2 and "is also an input" in done.stderr
     assert series.read_bytes() == before
+
+
+@pytest.mark.parametrize("environment, words", [
+    ({"CUDAEMU_DRIVER": "11040"}, ["CUDA 11.4", "newer driver"]),
+    ({"CUDAEMU_DRIVER": "0"}, ["no CUDA device is present", "no driver"]),
+    ({"CUDAEMU_CAPABILITY": "7.0"}, ["compute capability 7.0", "CMAKE_CUDA_ARCHITECTURES=70"]),
+    ({"CUDAEMU_FAIL": "cudaSetDevice:1=46"}, ["CUDA device 0 cannot be used", "busy", "--device"])])
+def test_a_device_that_is_not_for_this_program(cuda, series, tmp_path, environment, words):
+    done = cuda("-T", 11, "-o", tmp_path / "rec.mrc", series.name, cwd=series.parent,
+                check=False, env=environment)
+    assert done.returncode == 3
+    last = done.stderr.splitlines()[-1]
+    assert all(word in last for word in [*words, "tiltrec-mpi"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("program", ["tiltrec", "tiltrecz"])
+def test_waits_leave_the_processor_to_others(cuda, cudaz, series, tmp_path, program):
+    run(cuda if program == "tiltrec" else cudaz, tmp_path, series, "-a", "SIRT", "-i", 2,
+        kernel="tile", environment={"CUDAEMU_SPIN": "0"})
+
+
+# As batch systems do it that give each process a device of its own.
+OWN_DEVICE = ["sh", "-c", 'CUDAEMU_FIRST="${PMI_RANK:-$OMPI_COMM_WORLD_RANK}" exec "$@"', "sh"]
+
+
+def test_ranks_on_one_device_share_its_memory(cuda, series, tmp_path):
+    """Each plans with half of it, whether or not the others have begun."""
+    options, memory = ["-a", "SIRT", "-i", 2, "--verbose"], 2 * SMALL_WITH_CELLS
+
+    def planned(devices, **how):
+        found, said = run(cuda, tmp_path, series, *options, ranks=2, environment={
+            "CUDAEMU_DEVICES": str(devices), "CUDAEMU_MEMORY": str(memory)}, **how)
+        need = float(re.search(r"plan: GPU memory (\d+) MiB", said)[1]) * MIB
+        return found, "shared by 2 processes" in said, need
+
+    apart, shared, alone = planned(2)
+    assert not shared
+    same, shared, need = planned(1, wrapper=OWN_DEVICE)
+    assert np.array_equal(same, apart) and not shared and need == alone
+    same, shared, need = planned(1)
+    assert np.array_equal(same, apart) and shared
+    assert 2 * (need + 256 * MIB) <= memory + MIB < 2 * (alone + 256 * MIB)
+
+
+def test_what_the_driver_takes_of_the_host_is_planned(tiltrec, cuda, series, tmp_path):
+    """A process that uses CUDA has half a GiB more."""
+    options = ["-T", 11, "--memory", "500M", "-o", tmp_path / "rec.mrc", series.name]
+    tiltrec(*options, cwd=series.parent)
+    done = cuda(*options, cwd=series.parent, check=False)
+    assert done.returncode == 4 and "500 MiB are allowed" in done.stderr
+
+
+def test_the_mpiexec_of_another_mpi(cuda, series, tmp_path):
+    """As for the programs for CPUs, in test_ranks.py."""
+    done = cuda("-T", 11, "-o", tmp_path / "rec.mrc", series.name, cwd=series.parent,
+                check=False, env={"PMI_SIZE": "2"})
+    assert done.returncode == 3 and "PMI_SIZE=2 tells of several" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("devices, reason", [("3", "3"), ("x", "x"), ("0-9", "9"), ("", "--device")])
