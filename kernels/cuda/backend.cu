@@ -232,11 +232,11 @@ static tr_status check_code(const tr_cuda *c)
     (void)cudaGetLastError();
     return tr_fail(
         TR_ERR_UNAVAILABLE,
-        "CUDA device %d (%.100s) has compute capability %d.%d, and this program has "
+        "CUDA device %d (%.100s) has compute capability %.1f, and this program has "
         "code for %s (%s): choose another with --device, build it with "
         "-DCMAKE_CUDA_ARCHITECTURES=%d%d, or use tiltrec-mpi or tiltrecz-mpi, "
         "which need none",
-        c->device, p->name, p->major, p->minor, TR_CUDA_ARCHITECTURES,
+        c->device, p->name, p->major + p->minor / 10.0, TR_CUDA_ARCHITECTURES,
         cudaGetErrorString(result), p->major, p->minor);
 }
 
@@ -256,16 +256,19 @@ static const char *kernel_name(tr_kernel kernel)
     return kernel == TR_KERNEL_TEXTURE ? "texture" : "tile";
 }
 
-/* There is a driver, and it is too old for the program. */
+/* There is a driver, and it is too old for the program. Versions as CUDA has them. */
 static tr_status refuse_driver(int driver)
 {
-    return tr_fail(
-        TR_ERR_UNAVAILABLE,
-        "the driver of this machine's GPUs is for CUDA %d.%d, and this program "
-        "was built with CUDA %d.%d: install a newer driver, build the program "
-        "with an older CUDA, or use tiltrec-mpi or tiltrecz-mpi, which need none",
-        driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000,
-        CUDART_VERSION % 1000 / 10);
+    char theirs[32], ours[32];
+    snprintf(theirs, sizeof theirs, "%d.%d", driver / 1000, driver % 1000 / 10);
+    snprintf(ours, sizeof ours, "%d.%d", CUDART_VERSION / 1000,
+             CUDART_VERSION % 1000 / 10);
+    return tr_fail(TR_ERR_UNAVAILABLE,
+                   "the driver of this machine's GPUs is for CUDA %s, and this program "
+                   "was built with CUDA %s: install a newer driver, build the program "
+                   "with an older CUDA, or use tiltrec-mpi or tiltrecz-mpi, which need "
+                   "none",
+                   theirs, ours);
 }
 
 static tr_status count_devices(int *count)

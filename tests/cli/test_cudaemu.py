@@ -137,7 +137,7 @@ def test_the_timeline_spares_the_input(cuda, series, tmp_path):
 
 
 @pytest.mark.parametrize("environment, words", [
-    ({"CUDAEMU_DRIVER": "11040"}, ["CUDA 11.4", "newer driver"]),
+    ({"CUDAEMU_DRIVER": "11040"}, ["CUDA 11.4, ", "newer driver"]),
     ({"CUDAEMU_DRIVER": "0"}, ["no CUDA device is present", "no driver"]),
     ({"CUDAEMU_CAPABILITY": "7.0"}, ["compute capability 7.0", "CMAKE_CUDA_ARCHITECTURES=70"]),
     ({"CUDAEMU_FAIL": "cudaSetDevice:1=46"}, ["CUDA device 0 cannot be used", "busy", "--device"])])
