@@ -161,22 +161,21 @@ OWN_DEVICE = ["sh", "-c", 'CUDAEMU_FIRST="${PMI_RANK:-$OMPI_COMM_WORLD_RANK}" ex
 
 
 def test_ranks_on_one_device_share_its_memory(cuda, series, tmp_path):
-    """Each plans with half of it, whether or not the others have begun."""
+    """Each plans with half of it, and knows the device whatever number it has."""
     options, memory = ["-a", "SIRT", "-i", 2, "--verbose"], 2 * SMALL_WITH_CELLS
 
     def planned(devices, **how):
         found, said = run(cuda, tmp_path, series, *options, ranks=2, environment={
             "CUDAEMU_DEVICES": str(devices), "CUDAEMU_MEMORY": str(memory)}, **how)
-        need = float(re.search(r"plan: GPU memory (\d+) MiB", said)[1]) * MIB
-        return found, "shared by 2 processes" in said, need
+        rows = int(re.search(r"slabs? of (\d+) rows", said)[1])
+        return found, "shared by 2 processes" in said, rows
 
-    apart, shared, alone = planned(2)
-    assert not shared
-    same, shared, need = planned(1, wrapper=OWN_DEVICE)
-    assert np.array_equal(same, apart) and not shared and need == alone
-    same, shared, need = planned(1)
-    assert np.array_equal(same, apart) and shared
-    assert 2 * (need + 256 * MIB) <= memory + MIB < 2 * (alone + 256 * MIB)
+    apart, shared, rows = planned(2)
+    assert not shared and rows > 16
+    same, shared, own_rows = planned(1, wrapper=OWN_DEVICE)
+    assert np.array_equal(same, apart) and not shared and own_rows == rows
+    same, shared, rows = planned(1)
+    assert np.array_equal(same, apart) and shared and rows == 16
 
 
 def test_what_the_driver_takes_of_the_host_is_planned(tiltrec, cuda, series, tmp_path):
