@@ -25,7 +25,7 @@
 extern "C" {
 #endif
 
-enum { TR_LANES = 16, TR_GUARDS = 3 };
+enum { TR_LANES = 16, TR_GUARDS = 3, TR_DEVICE_ID = 16 };
 
 /* Where one view's rays run: voxel (ix, iz) of lane r is seen at image column
  *   u0 + ux ix + uy r + uz iz   (0-based), in lane   v0 + vx ix + vy r + vz iz
@@ -118,8 +118,8 @@ typedef struct tr_layout {
     bool on_device; /* in the device's memory, if that is not the host's */
 } tr_layout;
 
-/* How a device projects. AUTO takes the kernel that is faster on the device at hand;
- * backends with one kernel ignore it. */
+/* How a device projects. AUTO is TILE, whatever the device, so that results do not depend
+ * on it; backends with one kernel ignore it. */
 typedef enum tr_kernel { TR_KERNEL_AUTO, TR_KERNEL_TEXTURE, TR_KERNEL_TILE } tr_kernel;
 
 typedef struct tr_backend_settings {
@@ -128,6 +128,9 @@ typedef struct tr_backend_settings {
     const char *devices; /* device numbers to share out ("0,2"), NULL for all */
     tr_kernel kernel;
     int widest; /* an instruction set no wider than this, of `widest` below; 0: any */
+    /* Threads that wait for the device leave their processor to others: a setting of the
+     * device for the whole process, hence not for a library. */
+    bool wait_asleep;
 } tr_backend_settings;
 
 /* Every function returns a status; `state` is what open made. Vectors of one call have
@@ -153,6 +156,13 @@ typedef struct tr_backend {
     /* What the last bits of a result depend on besides the operands: the instructions
      * chosen, the device, the version of a library. The same on every call. */
     const char *(*arithmetic)(void *state);
+    /* What tells the device from all others, of any machine. And so many processes use
+     * it, this one among them, none of which has allocated a vector yet: `available` is
+     * from now on what is left of this one's share. Both NULL where `separate_memory` is
+     * false.
+     */
+    tr_status (*identity)(void *state, unsigned char id[TR_DEVICE_ID]);
+    tr_status (*share)(void *state, int processes);
     /* Bytes the device can still give to vectors; SIZE_MAX where `separate_memory` is
      * false.
      */

@@ -91,9 +91,9 @@ static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *p
     (void)add(&b, 1, tr_plan_filter_bytes(job));
     /* Row and column sums, and those that are kept. */
     (void)add(&b, 2, volume / p->lanes + projection / p->lanes);
-    part->rest = b.total - before + TR_PLAN_FIXED;
+    part->rest = b.total - before + tr_plan_fixed(job);
     if (b.overflow || device.overflow ||
-        __builtin_add_overflow(b.total, TR_PLAN_FIXED, &b.total))
+        __builtin_add_overflow(b.total, tr_plan_fixed(job), &b.total))
         return tr_plan_uncountable();
     p->bytes = b.total;
     return TR_OK;

@@ -187,7 +187,7 @@ const tr_option tr_device_option_rows[] = {
                   "auto texture tile",
                   .help = "How to backproject: with the texture hardware, whose "
                           "interpolation has 8 bits, or with tiles in shared memory, in "
-                          "single precision; auto takes the faster on the GPU at hand"),
+                          "single precision, which auto takes"),
 };
 const size_t tr_n_device_options =
     sizeof tr_device_option_rows / sizeof *tr_device_option_rows;

@@ -188,7 +188,8 @@ struct sum_memory {
     double parts[THREADS];
 };
 
-/* The sum of `mine` over a block, in thread 0. */
+/* The sum of `mine` over a block in thread 0, and 0 in the others: no barrier follows its
+ * last addition. */
 __device__ double block_sum(double mine, sum_memory *memory)
 {
     memory->parts[threadIdx.x] = mine;
@@ -197,7 +198,7 @@ __device__ double block_sum(double mine, sum_memory *memory)
         if (threadIdx.x < half)
             memory->parts[threadIdx.x] += memory->parts[threadIdx.x + half];
     }
-    return memory->parts[0];
+    return threadIdx.x == 0 ? memory->parts[0] : 0.0;
 }
 
 __global__ void sum_absolute(const float *__restrict__ x, size_t n,

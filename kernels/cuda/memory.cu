@@ -49,16 +49,44 @@ void tr_cuda_memory_free(tr_cuda *c)
         (void)cudaFree(c->scratch[slot]);
 }
 
+size_t tr_cuda_own_memory(const tr_cuda *c)
+{
+    return c->properties.totalGlobalMem / (size_t)c->processes;
+}
+
+static tr_status find_unused(tr_cuda *c, size_t *unused)
+{
+    size_t total;
+    TR_CUDA("tell its free memory", cudaSetDevice(c->device));
+    return tr_cuda_check(cudaMemGetInfo(unused, &total), "tell its free memory");
+}
+
+tr_status tr_cuda_share(void *state, int processes)
+{
+    tr_cuda *c = (tr_cuda *)state;
+    size_t unused;
+    TR_ASSERT(processes > 0 && !c->pool);
+    TR_TRY(find_unused(c, &unused));
+    c->processes = processes;
+    c->share = unused / (size_t)processes;
+    return TR_OK;
+}
+
+/* What is free now may be what other processes have yet to take. */
 tr_status tr_cuda_available(void *state, size_t *bytes)
 {
     tr_cuda *c = (tr_cuda *)state;
-    size_t unused, total, least = (size_t)256 << 20;
-    TR_CUDA("tell its free memory", cudaSetDevice(c->device));
-    TR_CUDA("tell its free memory", cudaMemGetInfo(&unused, &total));
+    size_t unused, used = 0, least = (size_t)256 << 20;
+    TR_TRY(find_unused(c, &unused));
     for (size_t i = 0; c->pool && i < c->pool->n; i++)
-        unused += c->pool->blocks[i].used ? 0 : c->pool->blocks[i].bytes;
+        *(c->pool->blocks[i].used ? &used : &unused) += c->pool->blocks[i].bytes;
+    if (c->processes > 1) {
+        size_t share = c->share > used ? c->share - used : 0;
+        unused = unused < share ? unused : share;
+    }
     /* Some for scratch, textures and the plans of cuFFT. */
-    size_t margin = total / 20 > least ? total / 20 : least;
+    size_t margin = tr_cuda_own_memory(c) / 20;
+    margin = margin > least ? margin : least;
     *bytes = unused > margin ? unused - margin : 0;
     return TR_OK;
 }
@@ -76,12 +104,17 @@ tr_status tr_cuda_reserve(void *state, size_t bytes)
                        "and this GPU cannot share memory with the host",
                        (double)bytes / gib, (double)available / gib);
     c->managed = true;
+    c->room = available;
     return TR_OK;
 }
 
-/* The device is where managed memory is to be, as far as it fits: hints only. */
-static void prefer_device(const tr_cuda *c, void *memory, size_t bytes)
+/* The device is where managed memory is to be, as far as it fits: what comes later would
+ * only push that out again. Hints only. */
+static void prefer_device(tr_cuda *c, void *memory, size_t bytes)
 {
+    if (bytes > c->room)
+        return;
+    c->room -= bytes;
 #if CUDART_VERSION >= 13000
     cudaMemLocation place = {};
     place.type = cudaMemLocationTypeDevice;

@@ -1,10 +1,4 @@
 /* Which projector of the CUDA backend a slab gets; row and column sums. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "kernels/cuda/project.h"
 
 tr_status tr_cuda_grid(size_t blocks, dim3 *grid)
@@ -41,71 +35,7 @@ static tr_status get_rays(tr_cuda *c, const tr_slab *s, const tr_subset *views,
     return tr_cuda_views(c, s, views, &rays->rays, &rays->numbers, &rays->n);
 }
 
-/* ---- the choice between the tile and the texture kernel ---- */
-
-/* For fewer updates a measurement tells nothing, and it matters less. */
-static const double least_updates = 1e9, timed_updates = 2e10;
-
-/* "cache folder/kernel-device", or false where there is no such folder. */
-static bool choice_path(const tr_cuda *c, bool make, char *path, size_t room)
-{
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    bool own = cache && *cache == '/';
-    if (!own && !(home && *home == '/'))
-        return false;
-    int n =
-        own ? snprintf(path, room, "%s", cache) : snprintf(path, room, "%s/.cache", home);
-    size_t name = sizeof "/tiltrec/kernel-" + strlen(c->properties.name);
-    if (n < 0 || (size_t)n + name >= room)
-        return false;
-    if (make)
-        (void)mkdir(path, 0755);
-    strcat(path, "/tiltrec");
-    if (make)
-        (void)mkdir(path, 0755);
-    strcat(path, "/kernel-");
-    char *to = path + strlen(path);
-    for (const char *from = c->properties.name; *from; from++)
-        *to++ = strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789",
-                       *from)
-                    ? *from
-                    : '-';
-    *to = '\0';
-    return true;
-}
-
-static bool read_choice(const tr_cuda *c, double *tile, double *texture)
-{
-    char path[4096];
-    if (!choice_path(c, false, path, sizeof path))
-        return false;
-    FILE *file = fopen(path, "r");
-    if (!file)
-        return false;
-    bool read = fscanf(file, "tile %lf texture %lf GUPS", tile, texture) == 2 &&
-                *tile > 0.0 && *texture > 0.0;
-    (void)fclose(file);
-    return read;
-}
-
-/* Several processes may write it at once: each a file of its own, then renamed. What
- * fails is measured again another time. */
-static void write_choice(const tr_cuda *c, double tile, double texture)
-{
-    char path[4096], own[4128];
-    if (!choice_path(c, true, path, sizeof path))
-        return;
-    snprintf(own, sizeof own, "%s.%ld", path, (long)getpid());
-    FILE *file = fopen(own, "w");
-    if (!file)
-        return;
-    bool written = fprintf(file, "tile %.5g texture %.5g GUPS\n", tile, texture) > 0;
-    written = fclose(file) == 0 && written;
-    if (!written || rename(own, path) != 0)
-        (void)remove(own);
-}
-
-typedef struct call { /* of backproject, for independent rows */
+typedef struct call { /* of an operation */
     tr_cuda *c;
     const tr_slab *slab;
     const tr_subset *views;
@@ -113,74 +43,6 @@ typedef struct call { /* of backproject, for independent rows */
     const float *p;
     float *x;
 } call;
-
-static tr_status run_kernel(const call *k, tr_kernel kernel, const tr_slab *slab)
-{
-    if (kernel == TR_KERNEL_TEXTURE)
-        return tr_cuda_texture_backproject(k->c, slab, k->views, k->rays, false, k->p,
-                                           k->x);
-    return tr_cuda_tile_backproject(k->c, slab, k->rays, k->p, k->x);
-}
-
-static tr_status time_kernel(const call *k, tr_kernel kernel, const tr_slab *slab,
-                             cudaEvent_t *events, double *gups)
-{
-    float milliseconds = 0.0f;
-    TR_TRY(run_kernel(k, kernel, slab)); /* the first time it allocates as well */
-    TR_CUDA("measure the time", cudaEventRecord(events[0], k->c->compute));
-    TR_TRY(run_kernel(k, kernel, slab));
-    TR_CUDA("measure the time", cudaEventRecord(events[1], k->c->compute));
-    TR_CUDA("measure the time", cudaEventSynchronize(events[1]));
-    TR_CUDA("measure the time",
-            cudaEventElapsedTime(&milliseconds, events[0], events[1]));
-    double updates = (double)tr_core_lines(slab) * (double)slab->rows * k->rays->n;
-    *gups = updates / (milliseconds > 1e-3 ? milliseconds : 1e-3) * 1e-6;
-    return TR_OK;
-}
-
-/* Both kernels on some planes of the call, whose results the call replaces. */
-static tr_status time_both(const call *k, double *tile, double *texture)
-{
-    tr_slab part = *k->slab;
-    double per_plane = (double)part.n_x * (double)part.rows * k->rays->n;
-    size_t planes = ((size_t)(timed_updates / per_plane) / 16 + 1) * 16;
-    part.n_z = part.n_z < planes ? part.n_z : planes;
-    cudaEvent_t events[2] = {};
-    TR_CUDA("measure the time", cudaEventCreate(&events[0]));
-    tr_status status = tr_cuda_check(cudaEventCreate(&events[1]), "measure the time");
-    if (status == TR_OK)
-        status = time_kernel(k, TR_KERNEL_TILE, &part, events, tile);
-    if (status == TR_OK)
-        status = time_kernel(k, TR_KERNEL_TEXTURE, &part, events, texture);
-    for (cudaEvent_t event : events)
-        if (event)
-            (void)cudaEventDestroy(event);
-    return status;
-}
-
-/* The faster one; the tile kernel, which is more exact, unless the other gains 10 %. */
-static tr_status choose_kernel(const call *k)
-{
-    tr_cuda *c = k->c;
-    double tile = 0.0, texture = 0.0;
-    double updates = (double)tr_core_lines(k->slab) * (double)k->slab->rows * k->rays->n;
-    c->kernel = TR_KERNEL_TILE;
-    c->chosen = true;
-    if (updates < least_updates || !tr_cuda_texture_fits(c, k->slab))
-        return TR_OK;
-    if (!read_choice(c, &tile, &texture)) {
-        tr_status status = time_both(k, &tile, &texture);
-        if (status == TR_ERR_MEMORY) /* for the texture: then without it */
-            return TR_OK;
-        TR_TRY(status);
-        write_choice(c, tile, texture);
-    }
-    if (texture > 1.1 * tile)
-        c->kernel = TR_KERNEL_TEXTURE;
-    else
-        tr_cuda_texture_free(c);
-    return TR_OK;
-}
 
 /* ---- operations ---- */
 
@@ -195,37 +57,22 @@ static tr_status check_texture(const tr_cuda *c, const tr_slab *s)
                    c->properties.maxTexture2DLayered[0], s->n_u, s->p_rows);
 }
 
-/* False: with the other kernels. A texture that nobody asked for, and that cannot be had,
- * is not tried again; only describe() tells. */
-static bool with_texture(const call *k, bool general, tr_status *status)
+static tr_status texture_core(const call *k, bool general)
 {
-    tr_cuda *c = k->c;
-    if (c->kernel != TR_KERNEL_TEXTURE)
-        return false;
-    if (!tr_cuda_texture_fits(c, k->slab) && c->chosen)
-        return false;
-    *status = check_texture(c, k->slab);
-    if (*status == TR_OK)
-        *status = tr_cuda_texture_backproject(c, k->slab, k->views, k->rays, general,
-                                              k->p, k->x);
-    if (*status != TR_ERR_MEMORY || !c->chosen)
-        return true;
-    c->kernel = TR_KERNEL_TILE;
-    return false;
+    TR_TRY(check_texture(k->c, k->slab));
+    return tr_cuda_texture_backproject(k->c, k->slab, k->views, k->rays, general, k->p,
+                                       k->x);
 }
 
+/* Without what lies outside the field. */
 static tr_status backproject_core(const call *k)
 {
     tr_cuda *c = k->c;
     ray_kind kind = find_kind(k->slab, k->views);
-    bool tile = kind == INDEPENDENT && tr_cuda_tile_fits(k->slab, k->views);
-    if (tile && c->kernel == TR_KERNEL_AUTO)
-        TR_TRY(choose_kernel(k));
-    tr_status status = TR_OK;
-    if (kind != SHIFTED && with_texture(k, kind == GENERAL, &status))
-        return status;
-    if (tile)
-        return run_kernel(k, TR_KERNEL_TILE, k->slab);
+    if (kind != SHIFTED && c->kernel == TR_KERNEL_TEXTURE)
+        return texture_core(k, kind == GENERAL);
+    if (kind == INDEPENDENT && tr_cuda_tile_fits(k->slab, k->views))
+        return tr_cuda_tile_backproject(c, k->slab, k->rays, k->p, k->x);
     return tr_cuda_general_backproject(c, k->slab, k->rays, kind == SHIFTED, k->p, k->x);
 }
 
@@ -246,16 +93,28 @@ tr_status tr_cuda_backproject(void *state, const tr_slab *slab, const tr_subset 
                 : tr_cuda_outer_coupled_backproject)(c, slab, &rays, p->data, x->data);
 }
 
-/* Without what lies outside the field. */
+/* Views of the subset become 0, neighbours at once. */
+static tr_status clear_views(const call *k, float *p)
+{
+    const size_t view = (k->slab->n_u + TR_GUARDS) * k->slab->rows, n = k->rays->n;
+    for (size_t i = 0, together; i < n; i += together) {
+        size_t first = tr_cuda_view_at(k->views, i);
+        for (together = 1; i + together < n; together++)
+            if (tr_cuda_view_at(k->views, i + together) != first + together)
+                break;
+        TR_CUDA("clear views",
+                cudaMemsetAsync(p + first * view, 0, together * view * sizeof *p,
+                                k->c->compute));
+    }
+    return TR_OK;
+}
+
 static tr_status project_core(const call *k, ray_kind kind, const float *x, float *p)
 {
     tr_cuda *c = k->c;
-    const size_t view = (k->slab->n_u + TR_GUARDS) * k->slab->rows;
     if (kind == GENERAL)
         return tr_cuda_general_project(c, k->slab, k->views, k->rays, x, p);
-    for (size_t i = 0; i < k->rays->n; i++)
-        TR_CUDA("clear a view", cudaMemsetAsync(p + tr_cuda_view_at(k->views, i) * view,
-                                                0, view * sizeof *p, c->compute));
+    TR_TRY(clear_views(k, p));
     return tr_cuda_tile_project(c, k->slab, k->rays, kind == SHIFTED, x, p);
 }
 

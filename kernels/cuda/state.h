@@ -20,9 +20,11 @@ typedef struct tr_cuda {
     int device, left; /* and the calling thread's, between enter and leave */
     cudaDeviceProp properties;
     cudaStream_t compute, up, down;
-    tr_kernel kernel; /* AUTO until the first backprojection has chosen */
-    bool chosen;      /* it has: nobody asked for this kernel */
-    bool managed;     /* vectors exceed the device: unified memory */
+    tr_kernel kernel; /* not AUTO */
+    int processes;    /* that use the device */
+    size_t share;     /* of the memory that was free before any of them took some */
+    bool managed;     /* vectors exceed the device: unified memory, */
+    size_t room;      /* of which so much can still be on the device */
     void *scratch[TR_N_SCRATCH];
     size_t scratch_bytes[TR_N_SCRATCH];
     struct tr_cuda_pool *pool;           /* freed vectors, kept for the next slab */
@@ -34,13 +36,16 @@ typedef struct tr_cuda {
 } tr_cuda;
 
 /* Turn a failed call into a status and a sentence: "the GPU could not WHAT: out of
- * memory". Running out of memory is TR_ERR_MEMORY and is not sticky; other failures
- * TR_ERR_DATA. */
+ * memory". Running out of memory is TR_ERR_MEMORY and is not sticky; a device that others
+ * have, or that there is no code for, TR_ERR_UNAVAILABLE; other failures TR_ERR_DATA. */
 tr_status tr_cuda_check(cudaError_t result, const char *what);
 #define TR_CUDA(what, call) TR_TRY(tr_cuda_check((call), (what)))
 
 /* After a launch: was it accepted? */
 tr_status tr_cuda_launched(const char *kernel);
+
+/* The device's memory, or this process's part of it: the same for all who share it. */
+size_t tr_cuda_own_memory(const tr_cuda *c);
 
 /* At least `bytes` of device memory, contents undefined, valid until the next call with
  * this slot (which waits for the compute stream when it must grow) or close. */
@@ -74,6 +79,7 @@ typedef struct tr_cuda_shape {
 tr_cuda_shape tr_cuda_lines(const tr_cuda *c, size_t lines, size_t values);
 
 /* Operations of the backend table, by file: memory.cu, */
+tr_status tr_cuda_share(void *state, int processes);
 tr_status tr_cuda_available(void *state, size_t *bytes);
 tr_status tr_cuda_reserve(void *state, size_t bytes);
 tr_status tr_cuda_alloc(void *state, size_t floats, float **data);

@@ -30,7 +30,6 @@ ON_RANK = ('if [ "${PMI_RANK:-$OMPI_COMM_WORLD_RANK}" != %d ]; then unset CUDAEM
 class Device:
     def __init__(self, folder, build_dir):
         self.folder, self.build_dir = folder / "series", build_dir
-        self.cache = folder / "cache"
         self.folder.mkdir()
         data = np.random.default_rng(1).normal(10, 1, (7, 40, 16)).astype(np.float32)
         write_series(self.folder, data, 20.0 * np.arange(7) - 60, name="s.mrc")
@@ -54,8 +53,7 @@ class Device:
             wrapper=() if rank is None else ["sh", "-c", ON_RANK % rank, "sh"],
             program=f"tests/cudaemu/{program}-cudaemu")
         environment = {**os.environ, **MPI_ENVIRONMENT, "CUDAEMU_DEVICES": "2",
-                       "CUDAEMU_FAIL": fail, "CUDAEMU_MEMORY": memory,
-                       "XDG_CACHE_HOME": str(self.cache)}
+                       "CUDAEMU_FAIL": fail, "CUDAEMU_MEMORY": memory}
         process = subprocess.Popen(command, cwd=self.folder, env=environment, text=True,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                    stderr=subprocess.PIPE, start_new_session=True)

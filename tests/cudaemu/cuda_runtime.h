@@ -81,13 +81,21 @@ enum cudaError_t {
     cudaErrorInvalidPitchValue = 12,
     cudaErrorInvalidMemcpyDirection = 21,
     cudaErrorInsufficientDriver = 35,
+    cudaErrorDevicesUnavailable = 46,
+    cudaErrorInvalidDeviceFunction = 98,
     cudaErrorNoDevice = 100,
     cudaErrorInvalidDevice = 101,
+    cudaErrorNoKernelImageForDevice = 209,
+    cudaErrorUnsupportedPtxVersion = 222,
     cudaErrorInvalidResourceHandle = 400,
     cudaErrorNotReady = 600,
     cudaErrorIllegalAddress = 700,
     cudaErrorLaunchFailure = 719,
+    cudaErrorNotPermitted = 800,
     cudaErrorNotSupported = 801,
+    cudaErrorSystemNotReady = 802,
+    cudaErrorSystemDriverMismatch = 803,
+    cudaErrorCompatNotSupportedOnDevice = 804,
     cudaErrorUnknown = 999
 };
 
@@ -110,6 +118,10 @@ enum {
     cudaEventDefault = 0,
     cudaEventBlockingSync = 1,
     cudaEventDisableTiming = 2,
+    cudaDeviceScheduleAuto = 0,
+    cudaDeviceScheduleSpin = 1,
+    cudaDeviceScheduleYield = 2,
+    cudaDeviceScheduleBlockingSync = 4,
     cudaMemAttachGlobal = 1,
     cudaArrayDefault = 0,
     cudaArrayLayered = 1
@@ -131,8 +143,17 @@ enum cudaDeviceAttr {
     cudaDevAttrMaxSharedMemoryPerBlockOptin = 97
 };
 
+typedef struct CUuuid_st {
+    char bytes[16];
+} cudaUUID_t;
+
+struct cudaFuncAttributes {
+    int numRegs;
+};
+
 struct cudaDeviceProp {
     char name[256];
+    cudaUUID_t uuid;
     size_t totalGlobalMem, sharedMemPerBlock, sharedMemPerBlockOptin,
         sharedMemPerMultiprocessor;
     int major, minor, multiProcessorCount, warpSize, maxThreadsPerBlock,
@@ -241,6 +262,8 @@ cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDevice(int *device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device);
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int device);
+cudaError_t cudaSetDeviceFlags(unsigned flags);
+cudaError_t cudaGetDeviceFlags(unsigned *flags);
 cudaError_t cudaDeviceSynchronize();
 cudaError_t cudaGetLastError();
 cudaError_t cudaPeekAtLastError();
@@ -320,6 +343,12 @@ namespace cudaemu
 {
 cudaError_t set_function_attribute(const void *kernel, cudaFuncAttribute attribute,
                                    int value);
+cudaError_t get_function_attributes(cudaFuncAttributes *attributes);
+} // namespace cudaemu
+template <typename... P>
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *attributes, void (*)(P...))
+{
+    return cudaemu::get_function_attributes(attributes);
 }
 template <typename... P>
 cudaError_t cudaFuncSetAttribute(void (*kernel)(P...), cudaFuncAttribute attribute,
@@ -375,6 +404,12 @@ void restart();
 
 /* Bytes allocated with cudaMalloc and cudaMalloc3DArray on all devices. */
 size_t allocated();
+
+/* Bytes of managed memory that were prefetched to a device and not freed. */
+size_t prefetched();
+
+/* How often this function was called, or "launch", since the start. */
+long calls(const char *name);
 
 void launch_erased(const char *name, dim3 grid, dim3 block, size_t shared,
                    cudaStream_t stream, const void *kernel, std::function<void()> thread);

@@ -26,8 +26,10 @@ namespace cudaemu
 
 struct settings {
     int devices;
-    size_t memory; /* of each device */
-    bool lazy, reverse;
+    int first;              /* number of the first one among those of the machine */
+    int capability, driver; /* 90 for 9.0, 13000 for a driver for CUDA 13.0 */
+    size_t memory;          /* of each device */
+    bool lazy, reverse, spin;
 };
 const settings &set();
 
@@ -42,6 +44,9 @@ bool injected(const char *name);
 void lose_device();
 bool device_lost();
 int current_device();
+
+/* A wait of the host: may it spin? */
+void check_wait();
 
 /* An error in the tested program that no status could express. */
 [[noreturn]] void fatal(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -14,6 +14,7 @@ struct allocation {
     cudaemu::memory_kind kind;
     size_t bytes;
     int device;
+    size_t prefetched = 0;
 };
 
 /* By the complement of the address: so the leak sanitizer, which looks for pointers, does
@@ -89,6 +90,14 @@ size_t allocated()
     return sum;
 }
 
+size_t prefetched()
+{
+    size_t sum = 0;
+    for (auto &a : allocations)
+        sum += a.second.prefetched;
+    return sum;
+}
+
 cudaError_t allocate(memory_kind kind, size_t bytes, void **memory)
 {
     *memory = nullptr;
@@ -104,7 +113,7 @@ cudaError_t allocate(memory_kind kind, size_t bytes, void **memory)
         return cudaErrorMemoryAllocation;
     }
     memset(*memory, 0xff, bytes); /* NaN */
-    auto a = allocations.emplace(key(*memory), allocation{kind, bytes, device}).first;
+    auto a = allocations.emplace(key(*memory), allocation{kind, bytes, device, 0}).first;
     if (kind == DEVICE && !is_open(device))
         poison(a->first, a->second, true);
     return cudaSuccess;
@@ -327,8 +336,12 @@ cudaError_t cudaMemPrefetchAsync(const void *memory, size_t bytes,
                                  cudaMemLocation location, unsigned, cudaStream_t stream)
 {
     return call(__func__, [&] {
-        return find_stream(stream) ? placement(memory, bytes, location)
-                                   : cudaErrorInvalidResourceHandle;
+        if (!find_stream(stream))
+            return cudaErrorInvalidResourceHandle;
+        cudaError_t error = placement(memory, bytes, location);
+        if (error == cudaSuccess && location.type == cudaMemLocationTypeDevice)
+            containing(memory)->second.prefetched = bytes;
+        return error;
     });
 }
 
