@@ -1,37 +1,56 @@
-/* The projector for independent rows, the adjoint of tile.cu, gathered. */
+/* The projector for independent rows, the adjoint of tile.cu: a warp sums what falls on
+ * eight neighbouring columns, a strip, of one view. It goes through the voxels that the
+ * strip sees, plane after plane, and keeps the sums of the even and the odd one of the
+ * two columns that a voxel falls on in registers; when it leaves a column, that sum goes
+ * to shared memory, and the next column's comes from there. One launch goes through some
+ * planes of the volume; its blocks take a part of x each, and of a group of views the
+ * strips that see that part, so that the views read the same voxels from the cache. */
 #include "kernels/cuda/tile.h"
 
 namespace
 {
-enum { THREADS = 512, WARPS = THREADS / WARP };
-
-/* The adjoint, gathered: a warp sums what falls on four neighbouring columns, a quad, of
- * one view. One launch goes through some planes of the volume; its blocks take a part of
- * x each, and of a group of views the quads that see that part, so that the views read
- * the same voxels from the cache. */
 enum {
-    QUAD = 4,
-    GROUP = 16,      /* views */
-    GROUP_X = 256,   /* voxels in x of a block, divided by its views */
-    FEW_PLANES = 16, /* of a launch; more where there are few views, that share little */
-    MANY_PLANES = WARP
+    THREADS = 256,
+    WARPS = THREADS / WARP,
+    STRIP = 8,
+    SLOTS = STRIP + 2, /* the strip's columns, and one at each side for what is not its */
+    BATCH = 4,         /* voxels that are read at a time */
+    GROUP = 16,        /* views */
+    GROUP_X = 256,     /* voxels in x of a block, divided by its views */
+    PLANES = WARP      /* of a launch: a lane each */
 };
 
-struct walk { /* one quad's way through one plane */
-    int first, n;
-    float at, up; /* column of the first voxel, the quad's first being 0 */
-    int shift;    /* rows, with `up` as fraction */
+struct part_view {                /* of a block */
+    double base, ux, uz, inverse; /* columns: of the launch's first plane; 1 / ux */
+    int first, n;                 /* strips that the block takes */
+    int walk;                     /* voxels of a plane that a strip sees */
 };
 
-struct task {
-    int view, quad;
+/* What one voxel adds to: the weight of the even column, that of the odd one being what
+ * is missing to 1; both columns' slots, times WARP; and which line of the planes it is.
+ */
+struct code {
+    float even;
+    int even_slot, odd_slot;
+    unsigned line;
+};
+
+struct shift_rows {
+    int whole;
+    float up; /* fraction */
+};
+
+struct warp_memory {
+    float4 slots[SLOTS * WARP];
+    code codes[WARP];
+    shift_rows shifts[WARP];
 };
 
 struct gather_memory {
-    walk walks[2][WARPS * MANY_PLANES];
-    task tasks[2][WARPS];
-    int2 quads[GROUP]; /* first, number */
+    warp_memory warps[WARPS];
+    part_view views[GROUP];
 };
+static_assert(sizeof(gather_memory) <= 48 << 10, "more has to be asked for");
 
 struct gather_shape {
     tr_cuda_slab s;
@@ -64,169 +83,254 @@ __device__ inline int clamp_int(double value, int low, int high)
     return value < low ? low : value > high ? high : (int)value;
 }
 
-/* Quads q of columns 4q + 1 ... 4q + 4 of one view that this block takes: those in the
+/* Strips q of columns 8q + 1 ... 8q + 8 of one view that this block takes: those in the
  * shadow of the planes whose middle lies over its part of x. */
-__device__ int2 find_quads(const gather_shape *g, const part *t, const tr_ray *ray)
+__device__ void find_strips(const gather_shape *g, const part *t, part_view *v)
 {
-    double near = tr_ray_base(ray->u0, ray->uz, (double)g->z);
-    double far = tr_ray_base(ray->u0, ray->uz, (double)(g->z + g->n_z - 1));
-    double across = ray->ux * (double)(g->s.n_x - 1);
-    double low = (near < far ? near : far) + (across < 0.0 ? across : 0.0);
-    double high = (near < far ? far : near) + (across > 0.0 ? across : 0.0);
-    int all = (int)tr_cuda_parts(g->s.n_u, QUAD);
-    int begin = clamp_int(floor((low - 6.0) / QUAD), 0, all);
-    int end = clamp_int(floor((high + 2.0) / QUAD) + 1.0, begin, all), edge[2];
+    double near = v->base, far = near + v->uz * (double)(g->n_z - 1);
+    double across = v->ux * (double)(g->s.n_x - 1);
+    double low = fmin(near, far) + fmin(across, 0.0);
+    double high = fmax(near, far) + fmax(across, 0.0);
+    int all = (int)tr_cuda_parts(g->s.n_u, STRIP);
+    int begin = clamp_int(floor((low - 10.0) / STRIP), 0, all);
+    int end = clamp_int(floor((high + 2.0) / STRIP) + 1.0, begin, all), edge[2];
 #pragma unroll 1
     for (int i = 0; i < 2; i++) { /* one text for both, as the neighbour has the other */
         double x = (double)(t->x + (unsigned)i) * g->width;
-        double middle = 0.5 * (near + far) + ray->ux * x;
-        edge[i] = clamp_int(ceil((middle - 2.5) / QUAD), begin, end);
+        double middle = 0.5 * (near + far) + v->ux * x;
+        edge[i] = clamp_int(ceil((middle - 4.5) / STRIP), begin, end);
     }
-    bool back = ray->ux < 0.0;
+    bool back = v->ux < 0.0;
     bool first = t->x == (back ? g->across - 1 : 0);
     bool final = t->x == (back ? 0 : g->across - 1);
-    int from = first ? begin : edge[back], to = final ? end : edge[!back];
-    return make_int2(from, to - from);
+    v->first = first ? begin : back ? edge[1] : edge[0];
+    v->n = (final ? end : back ? edge[0] : edge[1]) - v->first;
 }
 
-/* The voxels of plane iz within less than a column of the quad. */
-__device__ walk find_walk(const gather_shape *g, const tr_ray *ray, int quad, double iz)
+__device__ void find_view(const gather_shape *g, const part *t, const tr_ray *ray,
+                          part_view *v)
 {
-    int n_x = (int)g->s.n_x;
-    double column = QUAD * (double)quad + 1.0;
-    double base = tr_ray_base(ray->u0, ray->uz, iz) - column;
-    walk w = {0, n_x, 0.0f, 0.0f, 0};
-    if (fabs(ray->ux) > 1e-9) {
-        double a = (-1.0 - base) / ray->ux, b = (QUAD - base) / ray->ux;
-        w.first = clamp_int(ceil(a < b ? a : b), 0, n_x);
-        w.n = clamp_int(floor(a < b ? b : a) + 1.0, w.first, n_x) - w.first;
+    const int n_x = (int)g->s.n_x;
+    v->base = tr_ray_base(ray->u0, ray->uz, (double)g->z);
+    v->ux = ray->ux;
+    v->uz = ray->uz;
+    v->inverse = 0.0;
+    v->walk = n_x;
+    if (fabs(v->ux) > 1e-9) {
+        v->inverse = 1.0 / v->ux;
+        v->walk = clamp_int((STRIP + 1) * fabs(v->inverse) + 1.0, 1, n_x);
     }
-    w.at = (float)(base + ray->ux * w.first);
-    double v = ray->v0 + ray->vz * iz, whole = floor(v);
-    w.shift = clamp_int(whole, -0x40000000, 0x40000000);
-    w.up = (float)(v - whole);
+    find_strips(g, t, v);
+}
+
+/* The way of a strip through one plane: its first voxel, which may be outside the volume,
+ * and where that is seen, the strip's first column being 0. */
+struct way {
+    int first;
+    float at;
+};
+
+__device__ inline way find_way(const gather_shape *g, const part_view *v, int strip,
+                               int plane)
+{
+    const int n_x = (int)g->s.n_x;
+    double base = v->base + v->uz * plane - (STRIP * strip + 1);
+    way w = {0, 0.0f};
+    if (v->walk < n_x) {
+        double from = ((v->ux < 0.0 ? STRIP : -1) - base) * v->inverse;
+        w.first = clamp_int(ceil(from), -v->walk, n_x);
+    }
+    w.at = (float)(base + v->ux * w.first);
     return w;
 }
 
-/* The block's task number k, for each of its warps another one. */
-__device__ task find_task(const gather_memory *memory, const part *t, int k)
+__device__ inline shift_rows find_shift(const gather_shape *g, const tr_ray *ray,
+                                        int plane)
+{
+    double v = ray->v0 + ray->vz * ((double)g->z + plane), whole = floor(v);
+    shift_rows s = {clamp_int(whole, -0x40000000, 0x40000000), (float)(v - whole)};
+    return s;
+}
+
+/* The block's task number k: a view, and one of its strips. */
+struct task {
+    int view, strip;
+};
+
+__device__ task find_task(const part_view *views, int n_views, int k)
 {
     task found = {-1, 0};
-    for (int view = 0; view < (int)t->n_views; view++) {
-        int2 quads = memory->quads[view];
-        if (k < quads.y) {
-            found.view = (int)t->group + view;
-            found.quad = quads.x + k;
+    for (int view = 0; view < n_views; view++) {
+        if (k < views[view].n) {
+            found.view = view;
+            found.strip = views[view].first + k;
             break;
         }
-        k -= quads.y;
+        k -= views[view].n;
     }
     return found;
 }
 
-/* Each lane finds the way through one plane. */
-__device__ void find_walks(const gather_shape *g, const part *t, int round,
-                           gather_memory *memory)
+/* A voxel seen at `at`; one that is none adds to no column of the strip. */
+__device__ inline code find_code(float at, bool valid, unsigned line)
 {
-    int warp = (int)threadIdx.x / WARP, lane = (int)threadIdx.x % WARP;
-    task found = find_task(memory, t, round * WARPS + warp);
-    if (lane == 0)
-        memory->tasks[round % 2][warp] = found;
-    if (found.view >= 0 && lane < (int)g->n_z)
-        memory->walks[round % 2][warp * MANY_PLANES + lane] =
-            find_walk(g, &g->rays.rays[found.view], found.quad, (double)g->z + lane);
+    at = valid ? fminf(fmaxf(at, -1.0f), (float)STRIP) : -1.0f;
+    int column = (int)floorf(at);
+    column = column < STRIP - 1 ? column : STRIP - 1;
+    float fraction = at - (float)column;
+    code c;
+    c.even = column & 1 ? fraction : 1.0f - fraction;
+    c.even_slot = (((column + 1) & ~1) + 1) * WARP;
+    c.odd_slot = ((column | 1) + 1) * WARP;
+    c.line = valid ? line : 0;
+    return c;
 }
 
 /* Four rows of a voxel, seen by a view that shifts them. Rows outside the slab do not
  * contribute. */
 __device__ inline float4 load_shifted(const float *voxel, size_t row, size_t rows,
-                                      int shift, float up)
+                                      shift_rows s)
 {
     float v[LANE_ROWS + 1];
-    long long from = (long long)row - shift - 1, n = (long long)rows;
+    long long from = (long long)row - s.whole - 1, n = (long long)rows;
 #pragma unroll
     for (int i = 0; i <= LANE_ROWS; i++)
         v[i] = from + i >= 0 && from + i < n ? __ldg(voxel + from + i) : 0.0f;
-    float down = 1.0f - up;
+    float up = s.up, down = 1.0f - up;
     return make_float4(down * v[1] + up * v[0], down * v[2] + up * v[1],
                        down * v[3] + up * v[2], down * v[4] + up * v[3]);
 }
 
-/* The least of 1 does nothing, but makes it one instruction. */
-__device__ inline float hat(float distance)
+/* The sum of the column that the warp is at, and that column's slot. */
+struct running_sum {
+    int slot;
+    float4 sum;
+};
+
+__device__ inline void add_to(running_sum *r, float4 *slots, int slot, float weight,
+                              float4 v)
 {
-    return fminf(fmaxf(1.0f - fabsf(distance), 0.0f), 1.0f);
+    if (slot != r->slot) { /* the same in all lanes */
+        slots[r->slot] = r->sum;
+        r->sum = slots[slot];
+    }
+    r->slot = slot;
+    add4(&r->sum, weight, v);
 }
 
+/* This lane's four rows of the launch's planes. Lanes without rows compute those of the
+ * first ones, which nobody writes. */
+struct planes {
+    const char *first;
+    size_t row, rows, line_bytes;
+};
+
 template <bool SHIFTED>
-__device__ inline void run_walk(const gather_shape *g, const float *plane, size_t row,
-                                const walk *w, float ux, float4 *sums)
+__device__ inline void add_codes(const planes *p, const warp_memory *memory, int n,
+                                 float4 *slots, running_sum *even, running_sum *odd)
 {
-    const size_t rows = g->s.rows;
-    const float *voxel = plane + (size_t)w->first * rows;
-    const float start = w->at;
-    const int n = w->n;
-    float step = 0.0f;
-#pragma unroll 4
-    for (int i = 0; i < n; i++, voxel += rows, step += 1.0f) {
-        float4 v = SHIFTED ? load_shifted(voxel, row, rows, w->shift, w->up)
-                           : __ldg(reinterpret_cast<const float4 *>(voxel + row));
-        float at = start + ux * step;
+    for (int from = 0; from < n; from += BATCH) {
+        code c[BATCH];
+        float4 v[BATCH];
 #pragma unroll
-        for (int k = 0; k < QUAD; k++)
-            add4(&sums[k], hat(at - (float)k), v);
+        for (int i = 0; i < BATCH; i++) {
+            c[i] = memory->codes[from + i];
+            const float *line = reinterpret_cast<const float *>(
+                p->first + c[i].line * (unsigned long long)(unsigned)p->line_bytes);
+            v[i] = SHIFTED ? load_shifted(line, p->row, p->rows, memory->shifts[from + i])
+                           : __ldg(reinterpret_cast<const float4 *>(line));
+        }
+#pragma unroll
+        for (int i = 0; i < BATCH; i++) {
+            add_to(even, slots, c[i].even_slot, c[i].even, v[i]);
+            add_to(odd, slots, c[i].odd_slot, 1.0f - c[i].even, v[i]);
+        }
     }
 }
 
+/* All voxels that a strip sees, a lane's each worked out at a time. */
 template <bool SHIFTED>
-__device__ void run_task(const gather_shape *g, const part *t, task found,
-                         const walk *walks, const float *x, float *p)
+__device__ void run_walk(const gather_shape *g, const part_view *v, const tr_ray *ray,
+                         int strip, const planes *p, warp_memory *memory)
 {
-    float4 sums[QUAD];
+    const int lane = (int)threadIdx.x % WARP, n_x = (int)g->s.n_x, n = v->walk;
+    const int n_z = (int)g->n_z, total = n * n_z, planes_on = WARP / n, on = WARP % n;
+    const float ux = (float)v->ux;
+    const way own = find_way(g, v, strip, lane);
+    const shift_rows own_shift = SHIFTED ? find_shift(g, ray, lane) : shift_rows{0, 0.0f};
+    float4 *slots = memory->slots + lane;
+    running_sum even = {(STRIP + 1) * WARP, zero4()}, odd = {0, zero4()};
+    int z = lane / n, i = lane % n;
+    for (int done = 0; done < total; done += WARP) {
+        int first = __shfl_sync(all_lanes, own.first, z);
+        float at = fmaf(ux, (float)i, __shfl_sync(all_lanes, own.at, z));
+        bool valid = z < n_z && first + i >= 0 && first + i < n_x;
+        __syncwarp();
+        memory->codes[lane] = find_code(at, valid, (unsigned)(z * n_x + first + i));
+        if (SHIFTED) {
+            memory->shifts[lane].whole = __shfl_sync(all_lanes, own_shift.whole, z);
+            memory->shifts[lane].up = __shfl_sync(all_lanes, own_shift.up, z);
+        }
+        __syncwarp();
+        add_codes<SHIFTED>(p, memory, total - done < WARP ? total - done : (int)WARP,
+                           slots, &even, &odd);
+        z += planes_on;
+        i += on;
+        if (i >= n) {
+            i -= n;
+            z++;
+        }
+    }
+    slots[even.slot] = even.sum;
+    slots[odd.slot] = odd.sum;
+}
+
+template <bool SHIFTED>
+__device__ void run_task(const gather_shape *g, const part *t, const part_view *v,
+                         task found, const planes *in, warp_memory *memory, float *p)
+{
+    float4 *slots = memory->slots + threadIdx.x % WARP;
 #pragma unroll
-    for (int k = 0; k < QUAD; k++)
-        sums[k] = zero4();
-    float ux = (float)g->rays.rays[found.view].ux;
-    const float *plane = x + (size_t)g->z * g->s.n_x * g->s.rows;
-    for (unsigned z = 0; z < g->n_z; z++, plane += g->s.n_x * g->s.rows)
-        run_walk<SHIFTED>(g, plane, t->row, &walks[z], ux, sums);
-    size_t column = (size_t)found.quad * QUAD + 1;
-    float *to = p + g->rays.numbers[found.view] * tr_cuda_view_floats(&g->s) +
+    for (int k = 0; k < SLOTS; k++)
+        slots[k * WARP] = zero4();
+    const unsigned view = t->group + (unsigned)found.view;
+    run_walk<SHIFTED>(g, v, &g->rays.rays[view], found.strip, in, memory);
+    if (!t->rows)
+        return;
+    const size_t column = (size_t)found.strip * STRIP + 1;
+    float *to = p + g->rays.numbers[view] * tr_cuda_view_floats(&g->s) +
                 column * g->s.rows + t->row;
 #pragma unroll
-    for (int k = 0; k < QUAD; k++)
+    for (int k = 0; k < STRIP; k++)
         if (column + (size_t)k <= g->s.n_u) {
             float4 *line = reinterpret_cast<float4 *>(to + (size_t)k * g->s.rows);
             float4 sum = *line;
-            add4(&sum, 1.0f, sums[k]);
+            add4(&sum, 1.0f, slots[(k + 1) * WARP]);
             *line = sum;
         }
 }
 
 template <bool SHIFTED>
-__global__ void __launch_bounds__(THREADS, SHIFTED ? 1 : 2)
+__global__ void __launch_bounds__(THREADS, SHIFTED ? 2 : 4)
     project_planes(gather_shape g, const float *__restrict__ x, float *__restrict__ p)
 {
     TR_SHARED(gather_memory, memory);
     const part t = find_part(&g);
-    const int warp = (int)threadIdx.x / WARP;
+    const size_t first = (size_t)g.z * g.s.n_x * g.s.rows;
+    const planes in = {
+        reinterpret_cast<const char *>(x + first + (SHIFTED || !t.rows ? 0 : t.row)),
+        t.row, g.s.rows, g.s.rows * sizeof *x};
     if (threadIdx.x < t.n_views)
-        memory->quads[threadIdx.x] =
-            find_quads(&g, &t, &g.rays.rays[t.group + threadIdx.x]);
+        find_view(&g, &t, &g.rays.rays[t.group + threadIdx.x],
+                  &memory->views[threadIdx.x]);
     __syncthreads();
-    int n = 0;
-    for (unsigned view = 0; view < t.n_views; view++)
-        n += memory->quads[view].y;
-    int rounds = (n + WARPS - 1) / WARPS;
-    /* Step k computes round k - 1 and prepares round k. */
-    for (int k = 0; k <= rounds; k++) {
-        if (k < rounds)
-            find_walks(&g, &t, k, memory);
-        int now = (k + 1) % 2;
-        if (k > 0 && t.rows && memory->tasks[now][warp].view >= 0)
-            run_task<SHIFTED>(&g, &t, memory->tasks[now][warp],
-                              memory->walks[now] + warp * MANY_PLANES, x, p);
-        __syncthreads();
+    const int warp = (int)threadIdx.x / WARP;
+    for (int k = warp;; k += WARPS) {
+        const task found = find_task(memory->views, (int)t.n_views, k);
+        if (found.view < 0)
+            return;
+        run_task<SHIFTED>(&g, &t, &memory->views[found.view], found, &in,
+                          &memory->warps[warp], p);
     }
 }
 } // namespace
@@ -235,21 +339,18 @@ tr_status tr_cuda_tile_project(tr_cuda *c, const tr_slab *s, const tr_cuda_rays 
                                bool shifted, const float *x, float *p)
 {
     auto *kernel = shifted ? project_planes<true> : project_planes<false>;
-    unsigned together = tr_cuda_at_most(rays->n, GROUP), planes = FEW_PLANES;
-    if (together < GROUP / 2)
-        planes = MANY_PLANES;
     gather_shape g = {};
     g.s = tr_cuda_slab_of(s);
     g.rays = *rays;
     g.groups = (unsigned)tr_cuda_parts(rays->n, GROUP);
-    g.width = GROUP_X / together;
+    g.width = GROUP_X / tr_cuda_at_most(rays->n, GROUP);
     g.across = (unsigned)tr_cuda_parts(s->n_x, g.width);
     dim3 grid;
     TR_TRY(tr_cuda_grid((size_t)g.across * g.groups * tr_cuda_parts(s->rows, WARP_ROWS),
                         &grid));
-    for (size_t z = 0; z < s->n_z; z += planes) {
+    for (size_t z = 0; z < s->n_z; z += PLANES) {
         g.z = (unsigned)z;
-        g.n_z = tr_cuda_at_most((unsigned)(s->n_z - z), planes);
+        g.n_z = tr_cuda_at_most((unsigned)(s->n_z - z), PLANES);
         TR_LAUNCH(kernel, grid, dim3(THREADS), sizeof(gather_memory), c->compute, g, x,
                   p);
         TR_TRY(tr_cuda_launched("project_planes"));
