@@ -44,6 +44,8 @@ struct warp_memory {
     float4 slots[SLOTS * WARP];
     code codes[WARP];
     shift_rows shifts[WARP];
+    int view, strip; /* of the block's views; what the warp works on */
+    int task;        /* of the block, the warp's next */
 };
 
 struct gather_memory {
@@ -61,8 +63,8 @@ struct gather_shape {
 
 struct part { /* what a block does */
     unsigned x, group, n_views;
-    size_t row;
-    bool rows;
+    unsigned row; /* of this thread's first */
+    bool rows;    /* are there any for this thread? */
 };
 
 __device__ part find_part(const gather_shape *g)
@@ -73,7 +75,7 @@ __device__ part find_part(const gather_shape *g)
     b /= g->groups;
     t.x = b % g->across;
     t.n_views = tr_cuda_at_most(g->rays.n - t.group, GROUP);
-    t.row = (size_t)(b / g->across) * WARP_ROWS + threadIdx.x % WARP * LANE_ROWS;
+    t.row = b / g->across * WARP_ROWS + threadIdx.x % WARP * LANE_ROWS;
     t.rows = t.row < g->s.rows;
     return t;
 }
@@ -152,23 +154,23 @@ __device__ inline shift_rows find_shift(const gather_shape *g, const tr_ray *ray
     return s;
 }
 
-/* The block's task number k: a view, and one of its strips. */
-struct task {
-    int view, strip;
-};
-
-__device__ task find_task(const part_view *views, int n_views, int k)
+/* The warp's next task, a view and one of its strips, or false. In shared memory, as
+ * registers are short. */
+__device__ bool find_task(const gather_memory *memory, const part *t, warp_memory *mine)
 {
-    task found = {-1, 0};
-    for (int view = 0; view < n_views; view++) {
-        if (k < views[view].n) {
-            found.view = view;
-            found.strip = views[view].first + k;
-            break;
-        }
-        k -= views[view].n;
+    int view = 0, n_views = (int)t->n_views, k = mine->task;
+    for (; view < n_views && k >= memory->views[view].n; view++)
+        k -= memory->views[view].n;
+    if (view == n_views)
+        return false;
+    __syncwarp();
+    if (threadIdx.x % WARP == 0) {
+        mine->task += WARPS;
+        mine->view = view;
+        mine->strip = memory->views[view].first + k;
     }
-    return found;
+    __syncwarp();
+    return true;
 }
 
 /* A voxel seen at `at`; one that is none adds to no column of the strip. */
@@ -201,18 +203,17 @@ __device__ inline float4 load_shifted(const float *voxel, size_t row, size_t row
                        down * v[3] + up * v[2], down * v[4] + up * v[3]);
 }
 
-/* The sum of the column that the warp is at, and that column's slot. */
+/* The sum of the column that the warp is at, and where it is kept. */
 struct running_sum {
-    int slot;
+    float4 *slot;
     float4 sum;
 };
 
-__device__ inline void add_to(running_sum *r, float4 *slots, int slot, float weight,
-                              float4 v)
+__device__ inline void add_to(running_sum *r, float4 *slot, float weight, float4 v)
 {
     if (slot != r->slot) { /* the same in all lanes */
-        slots[r->slot] = r->sum;
-        r->sum = slots[slot];
+        *r->slot = r->sum;
+        r->sum = *slot;
     }
     r->slot = slot;
     add4(&r->sum, weight, v);
@@ -222,7 +223,8 @@ __device__ inline void add_to(running_sum *r, float4 *slots, int slot, float wei
  * first ones, which nobody writes. */
 struct planes {
     const char *first;
-    size_t row, rows, line_bytes;
+    unsigned row, line_bytes;
+    size_t rows;
 };
 
 template <bool SHIFTED>
@@ -236,14 +238,14 @@ __device__ inline void add_codes(const planes *p, const warp_memory *memory, int
         for (int i = 0; i < BATCH; i++) {
             c[i] = memory->codes[from + i];
             const float *line = reinterpret_cast<const float *>(
-                p->first + c[i].line * (unsigned long long)(unsigned)p->line_bytes);
+                p->first + (unsigned long long)c[i].line * p->line_bytes);
             v[i] = SHIFTED ? load_shifted(line, p->row, p->rows, memory->shifts[from + i])
                            : __ldg(reinterpret_cast<const float4 *>(line));
         }
 #pragma unroll
         for (int i = 0; i < BATCH; i++) {
-            add_to(even, slots, c[i].even_slot, c[i].even, v[i]);
-            add_to(odd, slots, c[i].odd_slot, 1.0f - c[i].even, v[i]);
+            add_to(even, slots + c[i].even_slot, c[i].even, v[i]);
+            add_to(odd, slots + c[i].odd_slot, 1.0f - c[i].even, v[i]);
         }
     }
 }
@@ -251,20 +253,19 @@ __device__ inline void add_codes(const planes *p, const warp_memory *memory, int
 /* All voxels that a strip sees, a lane's each worked out at a time. */
 template <bool SHIFTED>
 __device__ void run_walk(const gather_shape *g, const part_view *v, const tr_ray *ray,
-                         int strip, const planes *p, warp_memory *memory)
+                         const planes *p, warp_memory *memory)
 {
     const int lane = (int)threadIdx.x % WARP, n_x = (int)g->s.n_x, n = v->walk;
-    const int n_z = (int)g->n_z, total = n * n_z, planes_on = WARP / n, on = WARP % n;
     const float ux = (float)v->ux;
-    const way own = find_way(g, v, strip, lane);
+    const way own = find_way(g, v, memory->strip, lane);
     const shift_rows own_shift = SHIFTED ? find_shift(g, ray, lane) : shift_rows{0, 0.0f};
     float4 *slots = memory->slots + lane;
-    running_sum even = {(STRIP + 1) * WARP, zero4()}, odd = {0, zero4()};
+    running_sum even = {slots + (STRIP + 1) * WARP, zero4()}, odd = {slots, zero4()};
     int z = lane / n, i = lane % n;
-    for (int done = 0; done < total; done += WARP) {
+    for (int left = n * (int)g->n_z; left > 0; left -= WARP) {
         int first = __shfl_sync(all_lanes, own.first, z);
         float at = fmaf(ux, (float)i, __shfl_sync(all_lanes, own.at, z));
-        bool valid = z < n_z && first + i >= 0 && first + i < n_x;
+        bool valid = lane < left && first + i >= 0 && first + i < n_x;
         __syncwarp();
         memory->codes[lane] = find_code(at, valid, (unsigned)(z * n_x + first + i));
         if (SHIFTED) {
@@ -272,34 +273,29 @@ __device__ void run_walk(const gather_shape *g, const part_view *v, const tr_ray
             memory->shifts[lane].up = __shfl_sync(all_lanes, own_shift.up, z);
         }
         __syncwarp();
-        add_codes<SHIFTED>(p, memory, total - done < WARP ? total - done : (int)WARP,
-                           slots, &even, &odd);
-        z += planes_on;
-        i += on;
-        if (i >= n) {
-            i -= n;
+        add_codes<SHIFTED>(p, memory, left < WARP ? left : (int)WARP, slots, &even, &odd);
+        for (i += WARP; i >= n; i -= n)
             z++;
-        }
     }
-    slots[even.slot] = even.sum;
-    slots[odd.slot] = odd.sum;
+    *even.slot = even.sum;
+    *odd.slot = odd.sum;
 }
 
 template <bool SHIFTED>
-__device__ void run_task(const gather_shape *g, const part *t, const part_view *v,
-                         task found, const planes *in, warp_memory *memory, float *p)
+__device__ void run_task(const gather_shape *g, const part *t, const part_view *views,
+                         const planes *in, warp_memory *memory, float *p)
 {
     float4 *slots = memory->slots + threadIdx.x % WARP;
 #pragma unroll
     for (int k = 0; k < SLOTS; k++)
         slots[k * WARP] = zero4();
-    const unsigned view = t->group + (unsigned)found.view;
-    run_walk<SHIFTED>(g, v, &g->rays.rays[view], found.strip, in, memory);
+    run_walk<SHIFTED>(g, &views[memory->view],
+                      &g->rays.rays[t->group + (unsigned)memory->view], in, memory);
     if (!t->rows)
         return;
-    const size_t column = (size_t)found.strip * STRIP + 1;
-    float *to = p + g->rays.numbers[view] * tr_cuda_view_floats(&g->s) +
-                column * g->s.rows + t->row;
+    const unsigned view = g->rays.numbers[t->group + (unsigned)memory->view];
+    const size_t column = (size_t)memory->strip * STRIP + 1;
+    float *to = p + view * tr_cuda_view_floats(&g->s) + column * g->s.rows + t->row;
 #pragma unroll
     for (int k = 0; k < STRIP; k++)
         if (column + (size_t)k <= g->s.n_u) {
@@ -319,19 +315,16 @@ __global__ void __launch_bounds__(THREADS, SHIFTED ? 2 : 4)
     const size_t first = (size_t)g.z * g.s.n_x * g.s.rows;
     const planes in = {
         reinterpret_cast<const char *>(x + first + (SHIFTED || !t.rows ? 0 : t.row)),
-        t.row, g.s.rows, g.s.rows * sizeof *x};
+        t.row, (unsigned)(g.s.rows * sizeof *x), g.s.rows};
+    warp_memory *mine = &memory->warps[threadIdx.x / WARP];
+    if (threadIdx.x % WARP == 0)
+        mine->task = (int)threadIdx.x / WARP;
     if (threadIdx.x < t.n_views)
         find_view(&g, &t, &g.rays.rays[t.group + threadIdx.x],
                   &memory->views[threadIdx.x]);
     __syncthreads();
-    const int warp = (int)threadIdx.x / WARP;
-    for (int k = warp;; k += WARPS) {
-        const task found = find_task(memory->views, (int)t.n_views, k);
-        if (found.view < 0)
-            return;
-        run_task<SHIFTED>(&g, &t, &memory->views[found.view], found, &in,
-                          &memory->warps[warp], p);
-    }
+    while (find_task(memory, &t, mine))
+        run_task<SHIFTED>(&g, &t, memory->views, &in, mine, p);
 }
 } // namespace
 
