@@ -9,23 +9,7 @@
 
 namespace
 {
-enum {
-    THREADS = 512,
-    WARPS = THREADS / WARP,
-    SIDE = 16,
-    COLUMNS = 28, /* under a tile; unit steps in x and z need 25 */
-    SHADOWS = 256 /* views whose columns are worked out at a time */
-};
-
-/* A view of the tile. Columns count from the first one under the tile; that difference is
- * taken in double, what remains is small enough for float. */
-struct shadow {
-    size_t at;           /* the first column under the tile, in P */
-    int low, n;          /* columns under the tile */
-    float start, ux, uz; /* where the tile's first voxel is seen; per voxel */
-    float most;          /* where a ray is held that passes the image */
-    int forth;           /* to the next even or odd column along z */
-};
+enum { THREADS = 512, WARPS = THREADS / WARP };
 
 struct walk {       /* of one x through a view: along z */
     int first;      /* column */
@@ -43,52 +27,11 @@ struct tile_memory {
     shadow shadows[SHADOWS];
 };
 
-struct tile {
-    int x, z;
-    size_t row; /* of this thread's first */
-    bool rows;  /* are there any for this thread? */
-};
-
-__device__ tile find_tile(const tr_cuda_slab *s)
-{
-    unsigned down = (unsigned)tr_cuda_parts(s->n_z, SIDE);
-    unsigned across = (unsigned)tr_cuda_parts(s->n_x, SIDE), b = blockIdx.x;
-    tile t;
-    t.z = (int)(b % down) * SIDE;
-    b /= down;
-    t.x = (int)(b % across) * SIDE;
-    t.row = (size_t)(b / across) * WARP_ROWS + threadIdx.x % WARP * LANE_ROWS;
-    t.rows = t.row < s->rows;
-    return t;
-}
-
-__device__ shadow find_shadow(const tr_cuda_slab *s, const tr_ray *ray, unsigned number,
-                              const tile *t)
-{
-    const double last = tr_ray_last((double)s->n_u);
-    const double start = tr_ray_base(ray->u0, ray->uz, t->z) + ray->ux * t->x;
-    const double across = (SIDE - 1) * ray->ux, down = (SIDE - 1) * ray->uz;
-    double low = start + fmin(across, 0.0) + fmin(down, 0.0);
-    double high = start + fmax(across, 0.0) + fmax(down, 0.0);
-    shadow v;
-    v.low = (int)fmin(fmax(low, 0.0), last);
-    v.n = (int)fmin(fmax(high, 0.0), last) - v.low + 2;
-    v.n = v.n < COLUMNS ? v.n : COLUMNS;
-    v.at = number * tr_cuda_view_floats(s) + (size_t)v.low * s->rows;
-    v.start = (float)(start - v.low);
-    v.ux = (float)ray->ux;
-    v.uz = (float)ray->uz;
-    v.forth = ray->uz < 0.0 ? -2 * WARP : 2 * WARP;
-    v.most = (float)fmin(last - v.low, (double)(v.n - 1));
-    return v;
-}
-
-/* Where voxel (x, z) of the tile is seen: the first of its two columns and the weight of
- * the second. Held within the columns that there are, also where rounding leads out. */
+/* The first of the two columns that a voxel of the tile is seen in, and the weight of the
+ * second. */
 __device__ inline int find_column(const shadow *v, int x, int z, float *fraction)
 {
-    float at = fmaf(v->uz, (float)z, fmaf(v->ux, (float)x, v->start));
-    at = fminf(fmaxf(at, 0.0f), v->most);
+    const float at = find_position(v, x, z);
     int column = (int)at;
     column = column < v->n - 2 ? column : v->n - 2;
     *fraction = at - (float)column;
