@@ -365,7 +365,10 @@ extern uint3 threadIdx, blockIdx;
 extern dim3 blockDim, gridDim;
 
 void __syncthreads();
+void __syncwarp(unsigned lanes = 0xffffffff); /* always of all lanes, as those below */
+unsigned __ballot_sync(unsigned lanes, int mine);
 template <typename T> static inline T __ldg(const T *p) { return *p; }
+template <typename T> static inline void __stcs(T *p, T v) { *p = v; }
 static inline unsigned long long atomicAdd(unsigned long long *p, unsigned long long v)
 {
     unsigned long long old = *p;
@@ -377,7 +380,19 @@ namespace cudaemu
 {
 float fetch_layered(cudaTextureObject_t texture, float x, float y, int layer);
 float fetch_volume(cudaTextureObject_t texture, float x, float y, float z);
+void shuffle(const void *mine, size_t bytes, int lane, void *result);
+void copy_later(void *to, const void *from, size_t bytes, size_t zeros);
+void commit_copies();
+void wait_for_copies(size_t except);
 } // namespace cudaemu
+
+template <typename T> static inline T __shfl_sync(unsigned, T mine, int lane)
+{
+    static_assert(sizeof(T) <= 8, "shuffles of numbers only");
+    T result;
+    cudaemu::shuffle(&mine, sizeof mine, lane, &result);
+    return result;
+}
 
 template <typename T>
 static inline T tex2DLayered(cudaTextureObject_t texture, float x, float y, int layer)

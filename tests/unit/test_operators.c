@@ -298,6 +298,24 @@ static void test_many_views(void **state)
     }
 }
 
+/* At column 4000 a position in float would have 12 bits of fraction left. */
+static void test_far_columns(void **state)
+{
+    (void)state;
+    static const geometry_case far = {"far columns", 4000, 4000, 3,     16, 0.4, 0,
+                                      3.3,           0,    0,    false, 60, NAN, 0};
+    for (int i = 0; i < N_VARIANTS; i++) {
+        fixture f;
+        test_slab t;
+        if (!open_variant(&f, i, 2))
+            continue;
+        make_slab(&far, &t);
+        check_reference(&f, &t.slab, f.name);
+        tr_geometry_free(&t.geometry);
+        close_backend(&f);
+    }
+}
+
 /* ---- what must not show in a result ---- */
 
 /* 16 rows are the same bytes computed alone with one thread and as the first or last of
@@ -526,11 +544,12 @@ static void test_unknown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_adjoint),    cmocka_unit_test(test_reference),
-        cmocka_unit_test(test_sums),       cmocka_unit_test(test_subset),
-        cmocka_unit_test(test_many_views), cmocka_unit_test(test_lanes_and_threads),
-        cmocka_unit_test(test_filter),     cmocka_unit_test(test_filter_lengths),
-        cmocka_unit_test(test_fft_length), cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_adjoint),        cmocka_unit_test(test_reference),
+        cmocka_unit_test(test_sums),           cmocka_unit_test(test_subset),
+        cmocka_unit_test(test_many_views),     cmocka_unit_test(test_lanes_and_threads),
+        cmocka_unit_test(test_far_columns),    cmocka_unit_test(test_filter),
+        cmocka_unit_test(test_fft_length),     cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_filter_lengths),
     };
     int missing = backend_missing();
     return missing ? missing : cmocka_run_group_tests(tests, NULL, NULL);
