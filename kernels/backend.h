@@ -127,7 +127,9 @@ typedef struct tr_backend_settings {
     int local_rank;      /* of this process among those of this machine */
     const char *devices; /* device numbers to share out ("0,2"), NULL for all */
     tr_kernel kernel;
-    int widest; /* an instruction set no wider than this, of `widest` below; 0: any */
+    int widest;   /* an instruction set no wider than this, of `widest` below; 0: any */
+    bool managed; /* volumes larger than the device in memory that it shares with the
+                     host, not by planes */
 } tr_backend_settings;
 
 /* Every function returns a status; `state` is what open made. Vectors of one call have
@@ -160,8 +162,19 @@ typedef struct tr_backend {
     /* Vectors of so many bytes in all are to come. Where they exceed what the device has,
      * alloc gives memory that the device and the host share from now on. */
     tr_status (*reserve)(void *state, size_t bytes);
+    /* Volumes of a slab that are larger than the device: they can lie in host memory,
+     * while the device holds some planes of them at a time. The bytes of device memory
+     * for these, `least` where this is to work at all, `most` if no time is to be lost;
+     * `coupled`: rays leave their row. False where the settings say otherwise. And so it
+     * is from now on, with `bytes` for planes, for what alloc_volume gives: results are
+     * the same. Both NULL where `separate_memory` is false. */
+    bool (*plane_bytes)(void *state, const tr_slab *slab, bool coupled, size_t *least,
+                        size_t *most);
+    tr_status (*keep_on_host)(void *state, size_t bytes);
     /* 64-byte aligned or better, contents undefined (NaN in debug builds). */
     tr_status (*alloc)(void *state, size_t floats, float **data);
+    /* The same for a volume, or what has its size: see keep_on_host. */
+    tr_status (*alloc_volume)(void *state, size_t floats, float **data);
     void (*free)(void *state, float *data);
     /* Host memory that is copied to and from the device fastest. */
     tr_status (*alloc_host)(void *state, size_t floats, float **data);

@@ -182,11 +182,13 @@ static tr_status volume_run(tr_job *job, const void *plan)
     const tr_linop *A = tr_volume_linop(op);
     tr_vec b = {.lines = tr_projection_lines(A->slab), .rows = A->slab->p_rows};
     tr_vec x = {.lines = tr_volume_lines(A->slab), .rows = A->slab->rows};
-    tr_status status = job->backend->reserve(job->device, p->device_bytes);
+    tr_status status = p->plane_bytes
+                           ? job->backend->keep_on_host(job->device, p->plane_bytes)
+                           : job->backend->reserve(job->device, p->device_bytes);
     if (status == TR_OK)
         status = job->backend->alloc(job->device, b.lines * b.rows, &b.data);
     if (status == TR_OK)
-        status = job->backend->alloc(job->device, x.lines * x.rows, &x.data);
+        status = job->backend->alloc_volume(job->device, x.lines * x.rows, &x.data);
     status = job->comm->ops->agree(job->comm, status);
     tr_volume_saver *saver = NULL;
     if (status == TR_OK)

@@ -70,7 +70,9 @@ tr_status tr_run_backend(tr_run *run)
                                           .local_rank = comm->local_rank,
                                           .widest = widest,
                                           .devices = c->device_options.devices,
-                                          .kernel = (tr_kernel)c->device_options.kernel};
+                                          .kernel = (tr_kernel)c->device_options.kernel,
+                                          .managed = c->device_options.memory ==
+                                                     TR_DEVICE_MANAGED};
     return job->backend->open(&settings, &job->device);
 }
 

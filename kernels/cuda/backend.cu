@@ -164,11 +164,13 @@ static void cuda_close(void *state)
             (void)cudaStreamSynchronize(*stream);
     tr_cuda_transform_free(c);
     tr_cuda_texture_free(c);
+    tr_cuda_planes_free(c);
     tr_cuda_memory_free(c);
     for (cudaStream_t *stream : streams)
         if (*stream)
             (void)cudaStreamDestroy(*stream);
     (void)cudaGetLastError();
+    free(c->rays);
     free(c);
 }
 
@@ -207,6 +209,7 @@ static tr_status cuda_open(const tr_backend_settings *settings, void **state)
         return tr_fail(TR_ERR_MEMORY, "not enough memory to start the CUDA backend");
     c->device = device;
     c->kernel = settings->kernel;
+    c->prefer_managed = settings->managed;
     tr_status status = start(c);
     if (status != TR_OK) {
         cuda_close(c);
@@ -228,7 +231,9 @@ static const char *cuda_describe(void *state)
              "%.100s, %.1f GiB, compute capability %d.%d, kernel %s%s",
              c->properties.name, (double)c->properties.totalGlobalMem / (1 << 30),
              c->properties.major, c->properties.minor, kernel_name(c->kernel),
-             c->managed ? ", unified memory" : "");
+             c->managed  ? ", unified memory"
+             : c->planes ? ", volumes in host memory"
+                         : "");
     size_t used = strlen(c->description);
     if (c->blocks)
         snprintf(c->description + used, sizeof c->description - used,
@@ -250,7 +255,10 @@ static constexpr tr_backend make_table()
     table.arithmetic = cuda_arithmetic;
     table.available = tr_cuda_available;
     table.reserve = tr_cuda_reserve;
+    table.plane_bytes = tr_cuda_plane_bytes;
+    table.keep_on_host = tr_cuda_keep_on_host;
     table.alloc = tr_cuda_alloc;
+    table.alloc_volume = tr_cuda_alloc_volume;
     table.free = tr_cuda_free;
     table.alloc_host = tr_cuda_alloc_host;
     table.free_host = tr_cuda_free_host;
