@@ -1,68 +1,58 @@
 """tiltrecz-cuda with volumes larger than the device, on the emulation of tests/cudaemu: they
-lie in host memory and go through the device by slabs of planes. The rest of the combinations
-is in test_planes_slow.py."""
-import re
-
-import numpy as np
+lie in host memory and go through the device by slabs of planes. More algorithms and
+geometries are in test_planes_slow.py."""
 import pytest
 
+from cuda_programs import distance, series  # noqa: F401: collected here
 from conftest import read_mrc
-from cuda_programs import ITERATIONS, VOLUME, distance, series  # noqa: F401: collected here
 from emulated import cudaz  # noqa: F401: fixtures
-
-MIB = 1 << 20
-# Three slabs of 32 planes and a rest; with rays that leave their row, their sums take more.
-THICK = ["-T", 107]
-GEOMETRIES = {"plain": [], "shifted": ["--axis-shift", 2.5, "--z-shift", -1.5, "--width", 30],
-              "pitch": ["--pitch", 7], "x-tilts": ["--xtilts", "s.xtilt"],
-              "turned": ["--transforms", "s.xf"]}
-IN_CORE = "ordinary allocations"
-BY_PLANES = "volumes in host memory, some planes at a time on the GPU"
-UNIFIED = "unified memory, because the GPU has less free"
+from plane_programs import (BY_PLANES, MIB, NO_UNIFIED, UNIFIED, check, content,
+                            little_memory, volume)
 
 
-def volume(program, folder, series, *options, memory=None, fail="", **how):
-    environment = {"CUDAEMU_FAIL": fail}
-    if memory:
-        environment["CUDAEMU_MEMORY"] = str(memory)
-    done = program(*THICK, "-o", folder / "rec.mrc", *options, series.name,
-                   cwd=series.parent, env=environment, **how)
-    return done.stderr
-
-
-def least_memory(program, folder, series, options, wanted, low, high):
-    """The least memory of the device, to 1 KiB, with which the plan says what is wanted."""
-    while high - low > 1024:
-        middle = (low + high) // 2
-        said = volume(program, folder, series, *options, "--dry-run", memory=middle,
-                      check=False)
-        low, high = (low, middle) if wanted in said else (middle, high)
-    return high
-
-
-def little_memory(program, folder, series, options):
-    """As little as volumes by planes take: with less, unified memory would be taken."""
-    most = least_memory(program, folder, series, options, IN_CORE, 0, 1 << 32)
-    return least_memory(program, folder, series, options, BY_PLANES, 0, most - 1024)
-
-
-def check(program, folder, series, *options, **how):
-    """The same bytes as in core, and nothing of the volume in managed memory."""
-    options = ["--kernel", "tile", *options]
-    said = volume(program, folder, series, *options, **how)
-    assert IN_CORE in said
-    wanted = (folder / "rec.mrc").read_bytes()[1024:]
-    memory = little_memory(program, folder, series, options)
-    said = volume(program, folder, series, *options, memory=memory,
-                  fail="cudaMallocManaged:1+", **how)
-    assert BY_PLANES in said
-    assert (folder / "rec.mrc").read_bytes()[1024:] == wanted
-    return read_mrc(folder / "rec.mrc")
-
-
-@pytest.mark.parametrize("algorithm", VOLUME)
-def test_the_same_bytes_as_in_core(tiltrecz, cudaz, series, tmp_path, algorithm):
-    options = ["-a", algorithm, *ITERATIONS.get(algorithm, [])]
+@pytest.mark.parametrize("options", [["-a", "SIRT", "-i", 3], ["-a", "ADMM", "-i", 2],
+                                     ["-a", "WBP", "--xtilts", "s.xtilt"]],
+                         ids=lambda options: options[1])
+def test_the_same_bytes_as_in_core(tiltrecz, cudaz, series, tmp_path, options):
     found = check(cudaz, tmp_path, series, *options)
     volume(tiltrecz, tmp_path, series, *options)
     assert distance(found, read_mrc(tmp_path / "rec.mrc")) < 1e-5
+
+
+def test_unified_memory(cudaz, series, tmp_path):
+    """Where it is asked for, and where not even some planes fit."""
+    options = ["-a", "SIRT", "-i", 2, "--kernel", "tile"]
+    volume(cudaz, tmp_path, series, *options)
+    wanted = content(tmp_path)
+    memory = little_memory(cudaz, tmp_path, series, *options)
+    for more, where in (([], BY_PLANES), (["--device-memory", "planes"], BY_PLANES),
+                        (["--device-memory", "managed"], UNIFIED)):
+        assert where in volume(cudaz, tmp_path, series, *options, *more, memory=memory)
+        assert content(tmp_path) == wanted
+    assert UNIFIED in volume(cudaz, tmp_path, series, *options, memory=memory - MIB)
+    assert content(tmp_path) == wanted
+
+
+def test_host_memory_that_is_not_allowed(cudaz, series, tmp_path):
+    """The volumes count: the same device does with more."""
+    options = ["-a", "SIRT", "-i", 2, "--kernel", "tile"]
+    memory = little_memory(cudaz, tmp_path, series, *options)
+    said = volume(cudaz, tmp_path, series, *options, "--memory", "65M", memory=memory,
+                  check=False)
+    assert "and 65 MiB are allowed" in said.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+    volume(cudaz, tmp_path, series, *options, "--memory", "80M", memory=memory)
+
+
+def test_a_device_that_is_lost(cudaz, series, tmp_path):
+    """One sentence, no output, no hang."""
+    options = ["-a", "SIRT", "-i", 2, "--kernel", "tile"]
+    memory = little_memory(cudaz, tmp_path, series, *options)
+    for call in ("cudaMemcpyAsync:9", "cudaEventRecord:7", "kernel:20",
+                 "cudaStreamWaitEvent:30", "cudaEventCreateWithFlags:3",
+                 "cudaMallocHost:2,cudaMallocHost:3"):
+        said = volume(cudaz, tmp_path, series, *options, memory=memory, check=False,
+                      environment={"CUDAEMU_FAIL": f"{NO_UNIFIED},{call}"})
+        assert "error: " in said.splitlines()[-1] and "GPU" in said.splitlines()[-1], call
+        assert said.count("error: ") == 1, call
+        assert not list(tmp_path.iterdir())
