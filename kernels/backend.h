@@ -266,6 +266,12 @@ typedef struct tr_backend {
                          const tr_vec *x, tr_vec *p);
     tr_status (*backproject)(void *state, const tr_slab *slab, const tr_subset *views,
                              const tr_vec *p, tr_vec *x);
+    /* x = max(x + a w A^T p, low), w as for axpy_lines; low = -INFINITY changes nothing.
+     * The same bytes as with an operation for each, in one pass over a volume that lies
+     * in host memory, and only of such. NULL where keep_on_host is. */
+    tr_status (*backproject_add)(void *state, const tr_slab *slab, const tr_subset *views,
+                                 float a, const tr_vec *w, float low, const tr_vec *p,
+                                 tr_vec *x);
     /* A x as sums that do not depend on their order, for rows that are shared out:
      * sums[k][n_u + TR_GUARDS][p_rows] is the projection of the subset's k-th view
      * (guards 0), every addend rounded to a multiple of quantum[k]. That is a power of

@@ -295,6 +295,7 @@ static constexpr tr_backend make_table()
     table.filter = tr_cuda_filter;
     table.project = tr_cuda_project;
     table.backproject = tr_cuda_backproject;
+    table.backproject_add = tr_cuda_backproject_add;
     table.row_sums = tr_cuda_row_sums;
     table.col_sums = tr_cuda_col_sums;
     return table;

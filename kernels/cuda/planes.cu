@@ -8,6 +8,7 @@
  * point: so no result depends on the slabs. */
 #include "kernels/cuda/planes.h"
 
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -237,12 +238,17 @@ template <class F> tr_status go_over(tr_cuda *c, const sweep *w, const F &work)
     return TR_OK;
 }
 
-/* All cells outside the field on the device, at *x where a volume would have them. */
-tr_status copy_cells(tr_cuda *c, const tr_slab *s, bool up, float *host, float **x)
+/* The volume of which only the cells outside the field are there, in this memory. */
+float *without_core(const tr_slab *s, void *cells)
+{
+    return (float *)((uintptr_t)cells - tr_core_lines(s) * s->rows * sizeof(float));
+}
+
+/* All cells outside the field, to the memory for planes or from there. */
+tr_status copy_cells(tr_cuda *c, const tr_slab *s, bool up, float *host)
 {
     const size_t core = tr_core_lines(s) * s->rows;
     char *memory = c->planes->memory;
-    *x = (float *)((uintptr_t)memory - core * sizeof(float)); /* no core is there */
     TR_ASSERT(cell_bytes(s) <= c->planes->bytes);
     return tr_cuda_check(up ? cudaMemcpyAsync(memory, host + core, cell_bytes(s),
                                               cudaMemcpyHostToDevice, c->compute)
@@ -258,17 +264,63 @@ tr_status tr_cuda_planes_backproject(tr_cuda *c, const tr_slab *s, const tr_subs
                                      const float *p, float *x)
 {
     const sweep w = {s, {{x, false, true}}, 1, STEP, 0, false, 0};
-    float *cells;
     const auto work = [&](const tr_slab *part, const range *, float *const *at) {
         return tr_cuda_core_backproject(c, part, views, p, at[0]);
     };
     TR_TRY(go_over(c, &w, work));
     if (!s->outer)
         return TR_OK;
-    cells = (float *)((uintptr_t)c->planes->memory -
-                      tr_core_lines(s) * s->rows * sizeof(float));
-    TR_TRY(tr_cuda_cells_backproject(c, s, views, p, cells));
-    return copy_cells(c, s, false, x, &cells);
+    TR_TRY(tr_cuda_cells_backproject(c, s, views, p, without_core(s, c->planes->memory)));
+    return copy_cells(c, s, false, x);
+}
+
+namespace
+{
+/* y = max(y + a w x, low) on some lines of a volume, from `line` on. */
+struct update {
+    tr_cuda *c;
+    float a, low;
+    const tr_vec *w;
+
+    tr_status operator()(size_t line, const tr_vec *x, tr_vec *y) const
+    {
+        const tr_vec factors = {w->data + line * w->rows, y->lines, w->rows};
+        TR_TRY(tr_cuda_axpy_lines(c, a, &factors, x, y));
+        return low > -INFINITY ? tr_cuda_clamp(c, low, y) : TR_OK;
+    }
+};
+} // namespace
+
+/* The weights, which are used once, may be in host memory, and so are the cells of x. */
+tr_status tr_cuda_backproject_add(void *state, const tr_slab *slab,
+                                  const tr_subset *views, float a, const tr_vec *w,
+                                  float low, const tr_vec *p, tr_vec *x)
+{
+    tr_cuda *c = (tr_cuda *)state;
+    const update add = {c, a, low, w};
+    tr_slab s;
+    TR_ASSERT(tr_cuda_on_host(c, x->data));
+    if (tr_cuda_view_count(slab, views) == 0)
+        return low > -INFINITY ? tr_cuda_clamp(c, low, x) : TR_OK;
+    TR_TRY(tr_cuda_exact(c, slab, &s));
+    const sweep over = {
+        &s, {{x->data, true, true}, {NULL, false, false}}, 2, STEP / 2, 0, false, 0};
+    const auto work = [&](const tr_slab *part, const range *r, float *const *at) {
+        const size_t lines = tr_core_lines(part);
+        const tr_vec sums = {at[1], lines, s.rows};
+        tr_vec own = {at[0], lines, s.rows};
+        TR_TRY(tr_cuda_core_backproject(c, part, views, p->data, at[1]));
+        return add(r->begin * s.n_x, &sums, &own);
+    };
+    TR_TRY(go_over(c, &over, work));
+    if (!s.outer)
+        return TR_OK;
+    const size_t core = tr_core_lines(&s), lines = s.n_z * 2 * s.outer;
+    const tr_vec sums = {(float *)c->planes->memory, lines, s.rows};
+    tr_vec own = {x->data + core * s.rows, lines, s.rows};
+    TR_TRY(tr_cuda_cells_backproject(c, &s, views, p->data,
+                                     without_core(&s, c->planes->memory)));
+    return add(core, &sums, &own);
 }
 
 /* Sums in fixed point of as many views at a time as there is room for. */
@@ -311,7 +363,7 @@ static tr_status project_general(tr_cuda *c, const tr_slab *s, const tr_subset *
 tr_status tr_cuda_planes_project(tr_cuda *c, const tr_slab *s, const tr_subset *views,
                                  const float *x, float *p)
 {
-    float *from = const_cast<float *>(x), *cells;
+    float *from = const_cast<float *>(x);
     if (tr_cuda_is_general(s, views)) {
         TR_TRY(project_general(c, s, views, from, p));
     } else {
@@ -324,8 +376,8 @@ tr_status tr_cuda_planes_project(tr_cuda *c, const tr_slab *s, const tr_subset *
     }
     if (!s->outer)
         return TR_OK;
-    TR_TRY(copy_cells(c, s, true, from, &cells));
-    return tr_cuda_cells_project(c, s, views, cells, p);
+    TR_TRY(copy_cells(c, s, true, from));
+    return tr_cuda_cells_project(c, s, views, without_core(s, c->planes->memory), p);
 }
 
 /* ---- regularizers ---- */

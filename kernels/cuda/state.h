@@ -100,6 +100,9 @@ bool tr_cuda_plane_bytes(void *state, const tr_slab *slab, bool coupled, size_t 
                          size_t *most);
 tr_status tr_cuda_keep_on_host(void *state, size_t bytes);
 void tr_cuda_planes_free(tr_cuda *c);
+tr_status tr_cuda_backproject_add(void *state, const tr_slab *slab,
+                                  const tr_subset *views, float a, const tr_vec *w,
+                                  float low, const tr_vec *p, tr_vec *x);
 /* project.cu, */
 tr_status tr_cuda_project(void *state, const tr_slab *slab, const tr_subset *views,
                           const tr_vec *x, tr_vec *p);

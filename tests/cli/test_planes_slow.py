@@ -66,7 +66,7 @@ def test_going_on(cudaz, series, tmp_path, algorithm):
     volume(cudaz, tmp_path, series, *options)
     wanted, kept = content(tmp_path), 0
     memory = little_memory(cudaz, tmp_path, series, *options)
-    for k in range(40, 1000, 170):
+    for k in range(40, 1000, 60):
         (tmp_path / "rec.mrc").unlink(missing_ok=True)
         said = volume(cudaz, tmp_path, series, *options, "--checkpoint", 1e-9, check=False,
                       memory=memory, environment={"CUDAEMU_FAIL": f"kernel:{k}"})
