@@ -131,6 +131,8 @@ typedef struct tr_backend_settings {
     /* Threads that wait for the device leave their processor to others: a setting of the
      * device for the whole process, hence not for a library. */
     bool wait_asleep;
+    bool managed; /* volumes larger than the device in memory that it shares with the
+                     host, not by planes */
 } tr_backend_settings;
 
 /* Every function returns a status; `state` is what open made. Vectors of one call have
@@ -170,8 +172,19 @@ typedef struct tr_backend {
     /* Vectors of so many bytes in all are to come. Where they exceed what the device has,
      * alloc gives memory that the device and the host share from now on. */
     tr_status (*reserve)(void *state, size_t bytes);
+    /* Volumes of a slab that are larger than the device: they can lie in host memory,
+     * while the device holds some planes of them at a time. The bytes of device memory
+     * for these, `least` where this is to work at all, `most` if no time is to be lost;
+     * `coupled`: rays leave their row. False where the settings say otherwise. And so it
+     * is from now on, with `bytes` for planes, for what alloc_volume gives: results are
+     * the same. Both NULL where `separate_memory` is false. */
+    bool (*plane_bytes)(void *state, const tr_slab *slab, bool coupled, size_t *least,
+                        size_t *most);
+    tr_status (*keep_on_host)(void *state, size_t bytes);
     /* 64-byte aligned or better, contents undefined (NaN in debug builds). */
     tr_status (*alloc)(void *state, size_t floats, float **data);
+    /* The same for a volume, or what has its size: see keep_on_host. */
+    tr_status (*alloc_volume)(void *state, size_t floats, float **data);
     void (*free)(void *state, float *data);
     /* Host memory that is copied to and from the device fastest. */
     tr_status (*alloc_host)(void *state, size_t floats, float **data);
@@ -263,6 +276,12 @@ typedef struct tr_backend {
                          const tr_vec *x, tr_vec *p);
     tr_status (*backproject)(void *state, const tr_slab *slab, const tr_subset *views,
                              const tr_vec *p, tr_vec *x);
+    /* x = max(x + a w A^T p, low), w as for axpy_lines; low = -INFINITY changes nothing.
+     * The same bytes as with an operation for each, in one pass over a volume that lies
+     * in host memory, and only of such. NULL where keep_on_host is. */
+    tr_status (*backproject_add)(void *state, const tr_slab *slab, const tr_subset *views,
+                                 float a, const tr_vec *w, float low, const tr_vec *p,
+                                 tr_vec *x);
     /* A x as sums that do not depend on their order, for rows that are shared out:
      * sums[k][n_u + TR_GUARDS][p_rows] is the projection of the subset's k-th view
      * (guards 0), every addend rounded to a multiple of quantum[k]. That is a power of

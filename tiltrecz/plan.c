@@ -14,6 +14,32 @@ typedef struct vector_counts {
     size_t volumes, projections, volume_bytes, projection_bytes, rest;
 } vector_counts;
 
+/* Volumes in host memory, of which the device has some planes at a time: whether that
+ * fits. Where rays leave their row, one more volume lies there while sums are made. */
+static bool count_planes(const tr_job *job, tr_volume_plan *p, const vector_counts *n,
+                         size_t available)
+{
+    const tr_geometry *g = &job->geometry;
+    const tr_slab slab = {.n_views = g->n_views,
+                          .n_u = g->n_u,
+                          .n_x = g->width,
+                          .n_z = p->planes,
+                          .rows = p->lanes,
+                          .p_rows = p->window_lanes,
+                          .outer = g->outer};
+    size_t least, most, ones = p->coupled ? n->volume_bytes : 0;
+    size_t rest = n->projections * n->projection_bytes +
+                  tr_volume_operator_bytes(job, p) - ones + TR_PLAN_DEVICE_FIXED;
+    if (!job->backend->plane_bytes ||
+        !job->backend->plane_bytes(job->device, &slab, p->coupled, &least, &most) ||
+        rest > available || least > available - rest)
+        return false;
+    p->plane_bytes = most < available - rest ? most : available - rest;
+    p->device_bytes = rest + p->plane_bytes;
+    p->bytes = n->rest + n->projection_bytes + n->volumes * n->volume_bytes;
+    return true;
+}
+
 /* Vectors are in the device's memory; what exceeds it, in the host's. `bytes` so far is
  * all of it. */
 static tr_status count_device(const tr_job *job, tr_volume_plan *p, vector_counts *n)
@@ -28,6 +54,8 @@ static tr_status count_device(const tr_job *job, tr_volume_plan *p, vector_count
         n->volume_bytes > n->projection_bytes ? n->volume_bytes : n->projection_bytes;
     bool kept = job->output_spec.every > 0.0 && job->algorithm->applications;
     n->rest += kept ? tr_pieces_bytes(larger / sizeof(float)) : 0;
+    if (p->excess && count_planes(job, p, n, available))
+        return TR_OK;
     p->bytes = n->rest + n->projection_bytes + p->excess;
     return TR_OK;
 }
@@ -74,8 +102,8 @@ static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts
                            (size_t[]){n->volumes, n->volume_bytes}));
     TR_TRY(tr_size_product("the projections", &projections, 2,
                            (size_t[]){n->projections, n->projection_bytes}));
-    n->rest = tr_plan_fixed(job) + tr_volume_operator_bytes(job, p) + group_bytes(job, p) +
-              tr_output_bytes(&job->output_spec) +
+    n->rest = tr_plan_fixed(job) + tr_volume_operator_bytes(job, p) +
+              group_bytes(job, p) + tr_output_bytes(&job->output_spec) +
               tr_series_read_bytes(job->series, p->rows) +
               (n->volume_bytes + n->projection_bytes) / (p->lanes ? p->lanes : 1) * 2 +
               tr_plan_filter_bytes(job);
@@ -126,10 +154,15 @@ static void print_memory(const tr_job *job, const tr_volume_plan *p,
         return;
     }
     tr_info("plan: GPU memory %.0f MiB: %s; %s", tr_mib(p->device_bytes), vectors,
-            p->excess ? "unified memory, because the GPU has less free"
-                      : "ordinary allocations");
+            p->plane_bytes ? "volumes in host memory, some planes at a time on the GPU, "
+                             "because it has less free"
+            : p->excess    ? "unified memory, because the GPU has less free"
+                           : "ordinary allocations");
     tr_info("plan: memory %.0f MiB of %.0f MiB allowed per process%s", tr_mib(p->bytes),
-            tr_mib(job->memory), p->excess ? ", with what the GPU does not hold" : "");
+            tr_mib(job->memory),
+            p->plane_bytes ? ", with the volumes"
+            : p->excess    ? ", with what the GPU does not hold"
+                           : "");
 }
 
 tr_status tr_volume_plan_make(const tr_job *job, void **plan)

@@ -196,6 +196,23 @@ static tr_status volume_adjoint(const tr_linop *A, const tr_subset *views,
     return finish_pass(A, views, start, clear_spare(A, plan->rows, x));
 }
 
+static tr_status volume_add_adjoint(const tr_linop *A, const tr_subset *views, float a,
+                                    const tr_vec *w, float low, const tr_vec *p,
+                                    tr_vec *x)
+{
+    tr_volume_operator *op = self(A);
+    const tr_volume_plan *plan = op->plan;
+    const tr_backend *backend = A->backend;
+    double start = tr_now();
+    tr_vec window = window_of(op);
+    if (plan->coupled)
+        TR_TRY(for_views(A, views, p, gather_view));
+    TR_TRY(backend->backproject_add(A->device, &op->slab, views, a, w, low,
+                                    plan->coupled ? &window : p, x));
+    return finish_pass(A, views, start,
+                       plan->coupled ? clear_spare(A, plan->rows, x) : TR_OK);
+}
+
 static tr_status volume_row_sums(const tr_linop *A, const tr_subset *views, tr_vec *p)
 {
     tr_volume_operator *op = self(A);
@@ -366,7 +383,9 @@ static tr_status build(tr_volume_operator *op)
         op->slab.first = p->first;
         op->slab.p_first = p->window_first;
     }
-    op->A = (tr_linop){.ops = &volume_ops,
+    op->ops = volume_ops;
+    op->ops.add_adjoint = p->plane_bytes ? volume_add_adjoint : NULL;
+    op->A = (tr_linop){.ops = &op->ops,
                        .self = op,
                        .backend = job->backend,
                        .device = job->device,

@@ -26,6 +26,8 @@ typedef struct tr_volume_plan {
     size_t bytes;        /* in host memory, */
     size_t device_bytes; /* and of vectors in that of a device with its own */
     size_t excess;       /* of these, more than the device has */
+    size_t plane_bytes; /* of device_bytes, for planes of volumes that lie in host memory;
+                           0: they lie on the device */
 } tr_volume_plan;
 
 /* ---- share.c ---- */

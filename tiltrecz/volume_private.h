@@ -13,6 +13,7 @@ struct tr_volume_operator {
     tr_job *job;
     const tr_volume_plan *plan;
     tr_linop A;
+    tr_linop_ops ops;
     tr_slab shape; /* what algorithms see: the own rows */
     tr_slab slab;  /* what the kernels see: own slices, window rows */
     tr_ray *rays;

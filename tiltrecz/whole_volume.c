@@ -245,7 +245,9 @@ static tr_status allocate(tr_job *job, const tr_volume_plan *p, tr_volume_operat
                           tr_vec *b, tr_vec *x)
 {
     double start = tr_now();
-    tr_status status = job->backend->reserve(job->device, p->device_bytes);
+    tr_status status = p->plane_bytes
+                           ? job->backend->keep_on_host(job->device, p->plane_bytes)
+                           : job->backend->reserve(job->device, p->device_bytes);
     TR_TRY(job->comm->ops->agree(job->comm, status));
     TR_TRY(tr_volume_operator_new(job, p, op));
     const tr_slab *slab = tr_volume_linop(*op)->slab;
@@ -253,7 +255,7 @@ static tr_status allocate(tr_job *job, const tr_volume_plan *p, tr_volume_operat
     *x = (tr_vec){.lines = tr_volume_lines(slab), .rows = slab->rows};
     status = job->backend->alloc(job->device, b->lines * b->rows, &b->data);
     if (status == TR_OK)
-        status = job->backend->alloc(job->device, x->lines * x->rows, &x->data);
+        status = job->backend->alloc_volume(job->device, x->lines * x->rows, &x->data);
     tr_job_spent(job, TR_STAGE_ALLOCATE, start);
     return job->comm->ops->agree(job->comm, status);
 }

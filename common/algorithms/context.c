@@ -24,8 +24,10 @@ static tr_status make_room(tr_context *c)
     return TR_OK;
 }
 
-static tr_status new_vector(tr_context *c, size_t lines, size_t rows, tr_vec *v)
+static tr_status new_vector(tr_context *c, bool volume, size_t lines, size_t rows,
+                            tr_vec *v)
 {
+    const tr_backend *backend = c->A->backend;
     size_t k = c->n_owned;
     TR_TRY(make_room(c));
     *v = (tr_vec){.lines = lines, .rows = rows};
@@ -35,9 +37,10 @@ static tr_status new_vector(tr_context *c, size_t lines, size_t rows, tr_vec *v)
         TR_TRY(TR_VECTOR(c, fill, v, NAN)); /* as new ones are */
 #endif
     } else {
-        TR_TRY(c->A->backend->alloc(c->A->device, lines * rows, &v->data));
+        TR_TRY((volume ? backend->alloc_volume : backend->alloc)(c->A->device,
+                                                                 lines * rows, &v->data));
         if (k < c->n_kept)
-            c->A->backend->free(c->A->device, c->owned[k]);
+            backend->free(c->A->device, c->owned[k]);
         c->owned[k] = v->data;
         c->floats[k] = lines * rows;
     }
@@ -48,25 +51,25 @@ static tr_status new_vector(tr_context *c, size_t lines, size_t rows, tr_vec *v)
 tr_status tr_new_volume(tr_context *c, tr_vec *v)
 {
     c->n_volumes++;
-    return new_vector(c, tr_volume_lines(c->A->slab), c->A->slab->rows, v);
+    return new_vector(c, true, tr_volume_lines(c->A->slab), c->A->slab->rows, v);
 }
 
 tr_status tr_new_projections(tr_context *c, tr_vec *v)
 {
     c->n_projections++;
-    TR_TRY(new_vector(c, tr_projection_lines(c->A->slab), c->A->slab->p_rows, v));
+    TR_TRY(new_vector(c, false, tr_projection_lines(c->A->slab), c->A->slab->p_rows, v));
     return TR_VECTOR(c, fill, v, 0.0f); /* guards are 0 */
 }
 
 tr_status tr_new_volume_weights(tr_context *c, tr_vec *v)
 {
-    return new_vector(c, tr_volume_lines(c->A->slab),
+    return new_vector(c, c->A->coupled, tr_volume_lines(c->A->slab),
                       c->A->coupled ? c->A->slab->rows : 1, v);
 }
 
 tr_status tr_new_projection_weights(tr_context *c, tr_vec *v)
 {
-    return new_vector(c, tr_projection_lines(c->A->slab),
+    return new_vector(c, false, tr_projection_lines(c->A->slab),
                       c->A->coupled ? c->A->slab->p_rows : 1, v);
 }
 

@@ -188,6 +188,12 @@ const tr_option tr_device_option_rows[] = {
                   .help = "How to backproject: with the texture hardware, whose "
                           "interpolation has 8 bits, or with tiles in shared memory, in "
                           "single precision, which auto takes"),
+    TR_CHOICE_ROW(tr_device_options, memory, "device-memory", "HOW", "planes",
+                  "planes managed", .aside = true,
+                  .help =
+                      "Where a volume as a whole exceeds the GPU's memory: it lies in "
+                      "host memory and goes through the GPU by slabs of planes, or in "
+                      "unified memory that the driver moves. The results are the same"),
 };
 const size_t tr_n_device_options =
     sizeof tr_device_option_rows / sizeof *tr_device_option_rows;

@@ -108,7 +108,9 @@ tr_status tr_run_backend(tr_run *run)
                                           .widest = widest,
                                           .wait_asleep = true,
                                           .devices = c->device_options.devices,
-                                          .kernel = (tr_kernel)c->device_options.kernel};
+                                          .kernel = (tr_kernel)c->device_options.kernel,
+                                          .managed = c->device_options.memory ==
+                                                     TR_DEVICE_MANAGED};
     TR_TRY(comm->ops->agree(comm, job->backend->open(&settings, &job->device)));
     return share_device(job);
 }

@@ -495,6 +495,7 @@ const tr_backend tr_backend_cpu = {
     .available = cpu_available,
     .reserve = cpu_reserve,
     .alloc = cpu_alloc,
+    .alloc_volume = cpu_alloc,
     .free = cpu_free,
     .alloc_host = cpu_alloc,
     .free_host = cpu_free,

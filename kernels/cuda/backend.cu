@@ -195,11 +195,13 @@ static void cuda_close(void *state)
             (void)cudaStreamSynchronize(*stream);
     tr_cuda_transform_free(c);
     tr_cuda_texture_free(c);
+    tr_cuda_planes_free(c);
     tr_cuda_memory_free(c);
     for (cudaStream_t *stream : streams)
         if (*stream)
             (void)cudaStreamDestroy(*stream);
     (void)cudaGetLastError();
+    free(c->rays);
     free(c);
 }
 
@@ -301,6 +303,7 @@ static tr_status cuda_open(const tr_backend_settings *settings, void **state)
     c->device = device;
     c->processes = 1;
     c->kernel = settings->kernel == TR_KERNEL_AUTO ? TR_KERNEL_TILE : settings->kernel;
+    c->prefer_managed = settings->managed;
     tr_status status = start(c, settings->wait_asleep);
     if (status != TR_OK) {
         cuda_close(c);
@@ -330,7 +333,9 @@ static const char *cuda_describe(void *state)
              "%.100s, %.1f GiB, compute capability %d.%d, kernel %s%s",
              c->properties.name, (double)c->properties.totalGlobalMem / (1 << 30),
              c->properties.major, c->properties.minor, kernel_name(c->kernel),
-             c->managed ? ", unified memory" : "");
+             c->managed  ? ", unified memory"
+             : c->planes ? ", volumes in host memory"
+                         : "");
     size_t used = strlen(c->description);
     if (c->processes > 1) {
         snprintf(c->description + used, sizeof c->description - used,
@@ -359,7 +364,10 @@ static constexpr tr_backend make_table()
     table.share = tr_cuda_share;
     table.available = tr_cuda_available;
     table.reserve = tr_cuda_reserve;
+    table.plane_bytes = tr_cuda_plane_bytes;
+    table.keep_on_host = tr_cuda_keep_on_host;
     table.alloc = tr_cuda_alloc;
+    table.alloc_volume = tr_cuda_alloc_volume;
     table.free = tr_cuda_free;
     table.alloc_host = tr_cuda_alloc_host;
     table.free_host = tr_cuda_free_host;
@@ -396,6 +404,7 @@ static constexpr tr_backend make_table()
     table.filter = tr_cuda_filter;
     table.project = tr_cuda_project;
     table.backproject = tr_cuda_backproject;
+    table.backproject_add = tr_cuda_backproject_add;
     table.row_sums = tr_cuda_row_sums;
     table.col_sums = tr_cuda_col_sums;
     return table;

@@ -1,4 +1,5 @@
 /* Which projector of the CUDA backend a slab gets; row and column sums. */
+#include "kernels/cuda/planes.h"
 #include "kernels/cuda/project.h"
 
 tr_status tr_cuda_grid(size_t blocks, dim3 *grid)
@@ -12,6 +13,32 @@ tr_status tr_cuda_grid(size_t blocks, dim3 *grid)
 }
 
 /* ---- what the rays need ---- */
+
+/* To a multiple of 2^-37. */
+static double rounded(double value)
+{
+    const double scale = 137438953472.0;
+    return rint(value * scale) / scale;
+}
+
+tr_status tr_cuda_exact(tr_cuda *c, const tr_slab *s, tr_slab *exact)
+{
+    if (c->rays_room < 2 * s->n_views) { /* and others, that planes.cu makes of them */
+        tr_ray *more = (tr_ray *)realloc(c->rays, 2 * s->n_views * sizeof *more);
+        if (!more)
+            return tr_fail(TR_ERR_MEMORY, "not enough memory for %zu rays", s->n_views);
+        c->rays = more;
+        c->rays_room = 2 * s->n_views;
+    }
+    for (size_t k = 0; k < s->n_views; k++) {
+        const tr_ray *r = &s->rays[k];
+        c->rays[k] = {rounded(r->u0), rounded(r->ux), rounded(r->uy), rounded(r->uz),
+                      rounded(r->v0), rounded(r->vx), rounded(r->vy), rounded(r->vz)};
+    }
+    *exact = *s;
+    exact->rays = c->rays;
+    return TR_OK;
+}
 
 typedef enum ray_kind { INDEPENDENT, SHIFTED, GENERAL } ray_kind;
 
@@ -76,46 +103,79 @@ static tr_status backproject_core(const call *k)
     return tr_cuda_general_backproject(c, k->slab, k->rays, kind == SHIFTED, k->p, k->x);
 }
 
+tr_status tr_cuda_core_backproject(tr_cuda *c, const tr_slab *s, const tr_subset *views,
+                                   const float *p, float *x)
+{
+    tr_cuda_rays rays;
+    TR_TRY(get_rays(c, s, views, &rays));
+    const call k = {c, s, views, &rays, p, x};
+    return backproject_core(&k);
+}
+
+tr_status tr_cuda_cells_backproject(tr_cuda *c, const tr_slab *s, const tr_subset *views,
+                                    const float *p, float *x)
+{
+    tr_cuda_rays rays;
+    if (!s->outer)
+        return TR_OK;
+    TR_TRY(get_rays(c, s, views, &rays));
+    return (find_kind(s, views) == INDEPENDENT
+                ? tr_cuda_outer_backproject
+                : tr_cuda_outer_coupled_backproject)(c, s, &rays, p, x);
+}
+
 tr_status tr_cuda_backproject(void *state, const tr_slab *slab, const tr_subset *views,
                               const tr_vec *p, tr_vec *x)
 {
     tr_cuda *c = (tr_cuda *)state;
-    tr_cuda_rays rays;
+    tr_slab s;
     if (tr_cuda_view_count(slab, views) == 0)
         return tr_cuda_fill(c, x, 0.0f);
-    TR_TRY(get_rays(c, slab, views, &rays));
-    const call k = {c, slab, views, &rays, p->data, x->data};
-    TR_TRY(backproject_core(&k));
-    if (!slab->outer)
-        return TR_OK;
-    return (find_kind(slab, views) == INDEPENDENT
-                ? tr_cuda_outer_backproject
-                : tr_cuda_outer_coupled_backproject)(c, slab, &rays, p->data, x->data);
+    TR_TRY(tr_cuda_exact(c, slab, &s));
+    if (tr_cuda_on_host(c, x->data))
+        return tr_cuda_planes_backproject(c, &s, views, p->data, x->data);
+    TR_TRY(tr_cuda_core_backproject(c, &s, views, p->data, x->data));
+    return tr_cuda_cells_backproject(c, &s, views, p->data, x->data);
 }
 
-/* Views of the subset become 0, neighbours at once. */
-static tr_status clear_views(const call *k, float *p)
+bool tr_cuda_is_general(const tr_slab *s, const tr_subset *views)
 {
-    const size_t view = (k->slab->n_u + TR_GUARDS) * k->slab->rows, n = k->rays->n;
+    return find_kind(s, views) == GENERAL;
+}
+
+tr_status tr_cuda_clear_views(tr_cuda *c, const tr_slab *s, const tr_subset *views,
+                              float *p)
+{
+    const size_t view = (s->n_u + TR_GUARDS) * s->rows, n = tr_cuda_view_count(s, views);
     for (size_t i = 0, together; i < n; i += together) {
-        size_t first = tr_cuda_view_at(k->views, i);
+        size_t first = tr_cuda_view_at(views, i);
         for (together = 1; i + together < n; together++)
-            if (tr_cuda_view_at(k->views, i + together) != first + together)
+            if (tr_cuda_view_at(views, i + together) != first + together)
                 break;
-        TR_CUDA("clear views",
-                cudaMemsetAsync(p + first * view, 0, together * view * sizeof *p,
-                                k->c->compute));
+        TR_CUDA("clear views", cudaMemsetAsync(p + first * view, 0,
+                                               together * view * sizeof *p, c->compute));
     }
     return TR_OK;
 }
 
-static tr_status project_core(const call *k, ray_kind kind, const float *x, float *p)
+tr_status tr_cuda_core_project(tr_cuda *c, const tr_slab *s, const tr_subset *views,
+                               const float *x, float *p)
 {
-    tr_cuda *c = k->c;
-    if (kind == GENERAL)
-        return tr_cuda_general_project(c, k->slab, k->views, k->rays, x, p);
-    TR_TRY(clear_views(k, p));
-    return tr_cuda_tile_project(c, k->slab, k->rays, kind == SHIFTED, x, p);
+    tr_cuda_rays rays;
+    TR_TRY(get_rays(c, s, views, &rays));
+    return tr_cuda_tile_project(c, s, &rays, find_kind(s, views) == SHIFTED, x, p);
+}
+
+tr_status tr_cuda_cells_project(tr_cuda *c, const tr_slab *s, const tr_subset *views,
+                                const float *x, float *p)
+{
+    tr_cuda_rays rays;
+    if (!s->outer)
+        return TR_OK;
+    TR_TRY(get_rays(c, s, views, &rays));
+    return (find_kind(s, views) == INDEPENDENT
+                ? tr_cuda_outer_project
+                : tr_cuda_outer_coupled_project)(c, s, &rays, x, p);
 }
 
 tr_status tr_cuda_project(void *state, const tr_slab *slab, const tr_subset *views,
@@ -123,16 +183,20 @@ tr_status tr_cuda_project(void *state, const tr_slab *slab, const tr_subset *vie
 {
     tr_cuda *c = (tr_cuda *)state;
     tr_cuda_rays rays;
+    tr_slab s;
     if (tr_cuda_view_count(slab, views) == 0)
         return TR_OK;
-    TR_TRY(get_rays(c, slab, views, &rays));
-    const ray_kind kind = find_kind(slab, views);
-    const call k = {c, slab, views, &rays, nullptr, nullptr};
-    TR_TRY(project_core(&k, kind, x->data, p->data));
-    if (!slab->outer)
-        return TR_OK;
-    return (kind == INDEPENDENT ? tr_cuda_outer_project : tr_cuda_outer_coupled_project)(
-        c, slab, &rays, x->data, p->data);
+    TR_TRY(tr_cuda_exact(c, slab, &s));
+    if (tr_cuda_on_host(c, x->data))
+        return tr_cuda_planes_project(c, &s, views, x->data, p->data);
+    if (tr_cuda_is_general(&s, views)) {
+        TR_TRY(get_rays(c, &s, views, &rays));
+        TR_TRY(tr_cuda_general_project(c, &s, views, &rays, x->data, p->data));
+    } else {
+        TR_TRY(tr_cuda_clear_views(c, &s, views, p->data));
+        TR_TRY(tr_cuda_core_project(c, &s, views, x->data, p->data));
+    }
+    return tr_cuda_cells_project(c, &s, views, x->data, p->data);
 }
 
 /* ---- sums: of the geometry only, in double, each by one thread ---- */
@@ -215,13 +279,15 @@ tr_status tr_cuda_row_sums(void *state, const tr_slab *slab, const tr_subset *vi
     tr_cuda *c = (tr_cuda *)state;
     size_t lines = tr_cuda_view_count(slab, views) * (slab->n_u + TR_GUARDS);
     tr_cuda_rays rays;
+    tr_slab s;
     if (lines == 0)
         return TR_OK;
-    TR_TRY(get_rays(c, slab, views, &rays));
+    TR_TRY(tr_cuda_exact(c, slab, &s));
+    TR_TRY(get_rays(c, &s, views, &rays));
     TR_LAUNCH(sum_rows, dim3(tr_cuda_blocks(c, lines, SUM_THREADS)), dim3(SUM_THREADS), 0,
-              c->compute, tr_cuda_slab_of(slab), rays, p->data);
+              c->compute, tr_cuda_slab_of(&s), rays, p->data);
     TR_TRY(tr_cuda_launched("sum_rows"));
-    return slab->outer ? tr_cuda_outer_row_sums(c, slab, &rays, p->data) : TR_OK;
+    return s.outer ? tr_cuda_outer_row_sums(c, &s, &rays, p->data) : TR_OK;
 }
 
 tr_status tr_cuda_col_sums(void *state, const tr_slab *slab, const tr_subset *views,
@@ -230,11 +296,13 @@ tr_status tr_cuda_col_sums(void *state, const tr_slab *slab, const tr_subset *vi
     tr_cuda *c = (tr_cuda *)state;
     size_t lines = tr_core_lines(slab);
     tr_cuda_rays rays;
+    tr_slab s;
     if (tr_cuda_view_count(slab, views) == 0)
         return tr_cuda_fill(c, x, 0.0f);
-    TR_TRY(get_rays(c, slab, views, &rays));
+    TR_TRY(tr_cuda_exact(c, slab, &s));
+    TR_TRY(get_rays(c, &s, views, &rays));
     TR_LAUNCH(sum_columns, dim3(tr_cuda_blocks(c, lines, SUM_THREADS)), dim3(SUM_THREADS),
-              0, c->compute, tr_cuda_slab_of(slab), rays, x->data);
+              0, c->compute, tr_cuda_slab_of(&s), rays, x->data);
     TR_TRY(tr_cuda_launched("sum_columns"));
-    return slab->outer ? tr_cuda_outer_col_sums(c, slab, &rays, x->data) : TR_OK;
+    return s.outer ? tr_cuda_outer_col_sums(c, &s, &rays, x->data) : TR_OK;
 }

@@ -20,11 +20,15 @@ typedef struct tr_cuda {
     int device, left; /* and the calling thread's, between enter and leave */
     cudaDeviceProp properties;
     cudaStream_t compute, up, down;
-    tr_kernel kernel; /* not AUTO */
-    int processes;    /* that use the device */
-    size_t share;     /* of the memory that was free before any of them took some */
-    bool managed;     /* vectors exceed the device: unified memory, */
-    size_t room;      /* of which so much can still be on the device */
+    tr_kernel kernel;    /* not AUTO */
+    int processes;       /* that use the device */
+    size_t share;        /* of the memory that was free before any of them took some */
+    size_t room;         /* of managed memory, so much can still be on the device */
+    bool managed;        /* vectors exceed the device: unified memory, */
+    bool prefer_managed; /* which is wanted then, */
+    struct tr_cuda_planes *planes; /* or volumes lie in host memory; else NULL */
+    tr_ray *rays;                  /* of the latest slab: see tr_cuda_exact */
+    size_t rays_room;
     void *scratch[TR_N_SCRATCH];
     size_t scratch_bytes[TR_N_SCRATCH];
     struct tr_cuda_pool *pool;           /* freed vectors, kept for the next slab */
@@ -62,6 +66,10 @@ tr_status tr_cuda_put(tr_cuda *c, tr_cuda_slot slot, const void *host, size_t by
                       void **memory);
 tr_status tr_cuda_get(tr_cuda *c, const void *memory, void *host, size_t bytes);
 
+/* Whether a vector lies in host memory (tr_cuda_alloc_volume). Kernels may read and write
+ * it there, through the bus: what does so more than once goes by planes. */
+bool tr_cuda_on_host(const tr_cuda *c, const float *data);
+
 /* The rays of the subset's views in its order, and these views' numbers, both in device
  * memory until the next call: `n` of each. With rays NULL only the numbers. */
 tr_status tr_cuda_views(tr_cuda *c, const tr_slab *slab, const tr_subset *views,
@@ -83,6 +91,7 @@ tr_status tr_cuda_share(void *state, int processes);
 tr_status tr_cuda_available(void *state, size_t *bytes);
 tr_status tr_cuda_reserve(void *state, size_t bytes);
 tr_status tr_cuda_alloc(void *state, size_t floats, float **data);
+tr_status tr_cuda_alloc_volume(void *state, size_t floats, float **data);
 void tr_cuda_free(void *state, float *data);
 tr_status tr_cuda_alloc_host(void *state, size_t floats, float **data);
 void tr_cuda_free_host(void *state, float *data);
@@ -92,6 +101,14 @@ tr_status tr_cuda_wait(void *state);
 tr_status tr_cuda_enter(void *state, bool foreign);
 void tr_cuda_leave(void *state);
 void tr_cuda_memory_free(tr_cuda *c);
+/* planes.cu, */
+bool tr_cuda_plane_bytes(void *state, const tr_slab *slab, bool coupled, size_t *least,
+                         size_t *most);
+tr_status tr_cuda_keep_on_host(void *state, size_t bytes);
+void tr_cuda_planes_free(tr_cuda *c);
+tr_status tr_cuda_backproject_add(void *state, const tr_slab *slab,
+                                  const tr_subset *views, float a, const tr_vec *w,
+                                  float low, const tr_vec *p, tr_vec *x);
 /* project.cu, */
 tr_status tr_cuda_project(void *state, const tr_slab *slab, const tr_subset *views,
                           const tr_vec *x, tr_vec *p);
