@@ -107,6 +107,15 @@ typedef struct tr_rows {
     size_t line, n_lines, row, n_rows;
 } tr_rows;
 
+/* Where rows [row, ...) of some views of projections are: lines of `rows` floats from
+ * `data` on, those of a view together. `packed`: the views follow each other in the order
+ * of a subset; otherwise each has its own place, as in a vector. */
+typedef struct tr_view_rows {
+    float *data;
+    size_t rows, row;
+    bool packed;
+} tr_view_rows;
+
 /* Where a caller of the library has the values of a vector: `n` images of n_rows rows of
  * n_columns values. Neighbouring images lie `image` values apart, which may be negative,
  * rows `row`; the values of a row are neighbours. Column c of image k is line
@@ -191,6 +200,12 @@ typedef struct tr_backend {
     /* Each of the rows becomes a copy of row *from of its line; 0 where from is NULL. */
     tr_status (*set_rows)(void *state, const tr_rows *rows, const size_t *from,
                           tr_vec *v);
+
+    /* n_rows rows of each of the views from one place to another, both in the memory of
+     * vectors and apart; in the place of what is there, or added to it. */
+    tr_status (*copy_views)(void *state, const tr_slab *slab, const tr_subset *views,
+                            size_t n_rows, const tr_view_rows *from, bool add,
+                            const tr_view_rows *to);
 
     tr_status (*fill)(void *state, tr_vec *y, float value);              /* y = value */
     tr_status (*copy)(void *state, const tr_vec *x, tr_vec *y);          /* y = x */

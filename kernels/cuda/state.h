@@ -128,6 +128,10 @@ tr_status tr_cuda_put_rows(void *state, const tr_rows *rows, const float *host, 
                            tr_vec *v);
 tr_status tr_cuda_set_rows(void *state, const tr_rows *rows, const size_t *from,
                            tr_vec *v);
+/* peers.cu, */
+tr_status tr_cuda_copy_views(void *state, const tr_slab *slab, const tr_subset *views,
+                             size_t n_rows, const tr_view_rows *from, bool add,
+                             const tr_view_rows *to);
 /* layout.cu, */
 tr_status tr_cuda_lines_from(void *state, const tr_layout *layout, const float *images,
                              tr_vec *v);
