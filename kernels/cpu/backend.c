@@ -205,12 +205,13 @@ static tr_status cpu_copy_views(void *state, const tr_slab *slab, const tr_subse
 #pragma omp parallel for schedule(static) num_threads(threads_of(state))
     for (size_t l = 0; l < n * lines; l++) {
         size_t own = (views ? views->views[l / lines] : l / lines) * lines + l % lines;
-        const float *source = from->data + (from->packed ? l : own) * from->rows;
-        float *target = to->data + (to->packed ? l : own) * to->rows;
-        for (size_t r = 0; r < n_rows; r++) {
-            float value = source[from->row + r];
-            target[to->row + r] = add ? target[to->row + r] + value : value;
-        }
+        const float *source =
+            from->data + (from->packed ? l : own) * from->rows + from->row;
+        float *target = to->data + (to->packed ? l : own) * to->rows + to->row;
+        if (!add)
+            memcpy(target, source, n_rows * sizeof *target);
+        for (size_t r = 0; r < n_rows && add; r++)
+            target[r] += source[r];
     }
     return TR_OK;
 }
