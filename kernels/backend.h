@@ -116,6 +116,13 @@ typedef struct tr_view_rows {
     bool packed;
 } tr_view_rows;
 
+/* How other processes of the machine find memory of this one: bytes to be sent to them.
+ */
+typedef struct tr_handle {
+    char memory[64], device[32];
+    char obstacle[96]; /* a sentence: why none can have it; else empty */
+} tr_handle;
+
 /* Where a caller of the library has the values of a vector: `n` images of n_rows rows of
  * n_columns values. Neighbouring images lie `image` values apart, which may be negative,
  * rows `row`; the values of a row are neighbours. Column c of image k is line
@@ -206,6 +213,16 @@ typedef struct tr_backend {
     tr_status (*copy_views)(void *state, const tr_slab *slab, const tr_subset *views,
                             size_t n_rows, const tr_view_rows *from, bool add,
                             const tr_view_rows *to);
+
+    /* Memory of vectors, contents undefined, into which operations of other processes of
+     * this machine may write. Where none can reach it, it is there all the same and the
+     * handle says why. All four are NULL where vectors are in the host's memory. */
+    tr_status (*share)(void *state, size_t floats, float **data, tr_handle *handle);
+    void (*unshare)(void *state, float *data); /* once they have detached; NULL is fine */
+    /* That of another process, for writing. TR_ERR_UNAVAILABLE where it cannot be
+     * reached, after which all goes on without. */
+    tr_status (*attach)(void *state, const tr_handle *handle, float **data);
+    void (*detach)(void *state, float *data);
 
     tr_status (*fill)(void *state, tr_vec *y, float value);              /* y = value */
     tr_status (*copy)(void *state, const tr_vec *x, tr_vec *y);          /* y = x */

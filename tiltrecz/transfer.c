@@ -1,48 +1,16 @@
-#include "tiltrecz/transfer.h"
+#include "tiltrecz/transfer_private.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-#include "common/base/log.h"
 #include "common/base/mem.h"
 
 enum { MOST_BYTES = 32 << 20 }; /* of messages, one way, unless one view has more */
 
-typedef struct rank_state {
-    size_t at[2]; /* where its block of either set of rows begins */
-} rank_state;
-
-typedef struct passage {
-    tr_way way;
-    const tr_subset *views;
-    tr_vec from;
-    long row0;
-} passage;
-
-struct tr_transfer {
-    tr_job *job;
-    const tr_slab *slab;
-    int n_ranks, me;
-    /* [TR_TO_WINDOWS] own rows, which that way sends and the other one receives;
-     * [TR_TO_OWNERS] those of others. */
-    const tr_row_range *rows[2];
-    size_t word;   /* floats for a value */
-    size_t most;   /* views */
-    size_t floats; /* of all blocks */
-    rank_state *ranks;
-    float *send, *recv;      /* blocks in host memory; */
-    float *packed, *arrived; /* and of vectors: the same, unless the device has its own */
-    passage now;             /* what is on its way */
-    float **sends, **recvs;  /* per rank: what the processes exchange */
-    size_t *send_counts, *recv_counts;
-};
-
-static size_t rows_of(tr_row_range r) { return (size_t)(r.end - r.first); }
 static size_t columns(const tr_transfer *t) { return t->slab->n_u + TR_GUARDS; }
 
 static size_t count(const tr_transfer *t, int set, int rank, size_t n_views)
 {
-    return n_views * columns(t) * rows_of(t->rows[set][rank]);
+    return n_views * columns(t) * tr_transfer_rows(t->rows[set][rank]);
 }
 
 size_t tr_transfer_most(const tr_transfer *t) { return t->most; }
@@ -51,7 +19,7 @@ size_t tr_transfer_bytes(size_t n_views, size_t view, bool doubles)
 {
     size_t one = doubles ? 2 * view : view, all = n_views * one;
     size_t most = all < MOST_BYTES ? all : MOST_BYTES;
-    return 2 * (most > one ? most : one);
+    return 3 * (most > one ? most : one);
 }
 
 /* ---- sending ---- */
@@ -64,37 +32,47 @@ static tr_view_rows in_vector(const tr_vec *v, tr_row_range rows, long row0)
 
 static tr_view_rows in_block(float *block, tr_row_range rows)
 {
-    return (tr_view_rows){block, rows_of(rows), 0, true};
+    return (tr_view_rows){block, tr_transfer_rows(rows), 0, true};
 }
 
 static tr_status copy(const tr_transfer *t, tr_row_range rows, const tr_view_rows *from,
                       bool add, const tr_view_rows *to)
 {
     return t->job->backend->copy_views(t->job->device, t->slab, t->now.views,
-                                       rows_of(rows), from, add, to);
+                                       tr_transfer_rows(rows), from, add, to);
+}
+
+/* Where rows for another rank go: into its memory, or to be sent. */
+static float *destination(const tr_transfer *t, int rank)
+{
+    const tr_transfer_rank *r = &t->ranks[rank];
+    return r->peer ? r->peer + r->peer_at[!t->now.way] + t->round % 2 * r->peer_turn
+                   : t->packed + r->at[t->now.way];
 }
 
 static tr_status pack(tr_transfer *t)
 {
     for (int k = 0; k < t->n_ranks; k++) {
         tr_row_range rows = t->rows[t->now.way][k];
-        if (k == t->me || !rows_of(rows))
+        if (k == t->me || !tr_transfer_rows(rows))
             continue;
         tr_view_rows from = in_vector(&t->now.from, rows, t->now.row0);
-        tr_view_rows to = in_block(t->packed + t->ranks[k].at[t->now.way], rows);
+        tr_view_rows to = in_block(destination(t, k), rows);
         TR_TRY(copy(t, rows, &from, false, &to));
     }
     return TR_OK;
 }
 
-/* All to the host in one copy. */
+/* All that others get from the host, in one copy. We wait in any case: where peers hear
+ * of us, what was written into their memory is there, and what was read of ours is read.
+ */
 static tr_status fetch(tr_transfer *t)
 {
     tr_way way = t->now.way;
     size_t first = t->floats, end = 0;
     for (int k = 0; k < t->n_ranks; k++) {
         size_t at = t->ranks[k].at[way], floats = count(t, way, k, t->now.views->n);
-        if (k == t->me || !floats)
+        if (k == t->me || t->ranks[k].peer || !floats)
             continue;
         first = at < first ? at : first;
         end = at + floats;
@@ -105,16 +83,19 @@ static tr_status fetch(tr_transfer *t)
                : TR_OK;
 }
 
+/* A peer gets one value instead of rows, and we one from it. Whoever has heard from a
+ * peer in this round knows that it has read what came in the round before last, in the
+ * place where the next one goes. */
 static tr_status begin(tr_transfer *t, tr_way way, size_t n, size_t word)
 {
     tr_comm *comm = t->job->comm;
     for (int k = 0; k < t->n_ranks; k++) {
-        const rank_state *r = &t->ranks[k];
+        tr_transfer_rank *r = &t->ranks[k];
         bool other = k != t->me;
-        t->sends[k] = t->send + r->at[way];
-        t->recvs[k] = t->recv + r->at[!way];
-        t->send_counts[k] = other ? word * count(t, way, k, n) : 0;
-        t->recv_counts[k] = other ? word * count(t, !way, k, n) : 0;
+        t->sends[k] = r->peer ? &r->told : t->send + r->at[way];
+        t->recvs[k] = r->peer ? &r->heard : t->recv + r->at[!way];
+        t->send_counts[k] = r->peer ? 1 : other ? word * count(t, way, k, n) : 0;
+        t->recv_counts[k] = r->peer ? 1 : other ? word * count(t, !way, k, n) : 0;
     }
     return comm->ops->begin_exchange(comm, t->sends, t->send_counts, t->recvs,
                                      t->recv_counts);
@@ -124,7 +105,7 @@ tr_status tr_transfer_begin(tr_transfer *t, tr_way way, const tr_subset *views,
                             const tr_vec *from, long row0)
 {
     TR_ASSERT(views->n <= t->most);
-    t->now = (passage){way, views, *from, row0};
+    t->now = (tr_passage){way, views, *from, row0};
     TR_TRY(pack(t));
     if (t->n_ranks > 1 && t->job->backend->separate_memory)
         TR_TRY(fetch(t));
@@ -137,15 +118,15 @@ static tr_status unpack(const tr_transfer *t, int rank, bool add, const tr_vec *
 {
     const tr_backend *b = t->job->backend;
     const int set = !t->now.way;
-    size_t at = t->ranks[rank].at[set];
+    size_t at = t->ranks[rank].at[set], there = t->round % 2 * t->turn + at;
     tr_row_range rows = t->rows[set][rank];
     tr_view_rows target = in_vector(to, rows, row0);
     tr_view_rows source = rank == t->me ? in_vector(&t->now.from, rows, t->now.row0)
-                                        : in_block(t->arrived + at, rows);
-    if (!rows_of(rows))
+                                        : in_block(t->arrived + there, rows);
+    if (!tr_transfer_rows(rows))
         return TR_OK;
-    if (rank != t->me && b->separate_memory)
-        TR_TRY(b->upload(t->job->device, t->recv + at, t->arrived + at,
+    if (rank != t->me && b->separate_memory && !t->ranks[rank].peer)
+        TR_TRY(b->upload(t->job->device, t->recv + at, t->arrived + there,
                          count(t, set, rank, t->now.views->n)));
     return copy(t, rows, &source, add, &target);
 }
@@ -155,6 +136,7 @@ tr_status tr_transfer_finish(tr_transfer *t, bool add, tr_vec *to, long row0)
     TR_TRY(t->job->comm->ops->end_exchange(t->job->comm));
     for (int k = 0; k < t->n_ranks; k++)
         TR_TRY(unpack(t, k, add, to, row0));
+    t->round++;
     return TR_OK;
 }
 
@@ -189,7 +171,7 @@ static size_t rows_in(const tr_transfer *t, int set)
 {
     size_t rows = 0;
     for (int k = 0; k < t->n_ranks; k++)
-        rows += k == t->me ? 0 : rows_of(t->rows[set][k]);
+        rows += k == t->me ? 0 : tr_transfer_rows(t->rows[set][k]);
     return rows;
 }
 
@@ -237,8 +219,9 @@ static tr_status new_buffers(tr_transfer *t)
     if (!b->separate_memory)
         return TR_OK;
     t->packed = t->arrived = NULL;
+    t->turn = t->floats;
     TR_TRY(b->alloc(device, t->floats, &t->packed));
-    return b->alloc(device, t->floats, &t->arrived);
+    return b->share(device, 2 * t->floats, &t->arrived, &t->handle);
 }
 
 tr_status tr_transfer_new(tr_job *job, const tr_slab *slab, const tr_row_range *mine,
@@ -270,6 +253,8 @@ tr_status tr_transfer_new(tr_job *job, const tr_slab *slab, const tr_row_range *
         place_blocks(t);
         status = comm->ops->agree(comm, new_buffers(t));
     }
+    if (status == TR_OK && t && job->backend->share && comm->size > 1)
+        status = tr_transfer_reach_peers(t);
     if (status != TR_OK)
         tr_transfer_free(t);
     else
@@ -277,15 +262,27 @@ tr_status tr_transfer_new(tr_job *job, const tr_slab *slab, const tr_row_range *
     return status;
 }
 
+tr_status tr_transfer_end(tr_transfer *t)
+{
+    if (!t)
+        return TR_OK;
+    tr_transfer_leave_peers(t);
+    return t->job->comm->ops->agree(t->job->comm, TR_OK);
+}
+
 void tr_transfer_free(tr_transfer *t)
 {
     if (!t)
         return;
     const tr_backend *b = t->job->backend;
-    if (b->separate_memory) {
+    /* Without tr_transfer_end a process has failed, and others may still write there
+     * until they hear of it; what is left ends with the process. */
+    bool others = t->peers && !t->job->comm->agreed_failure;
+    tr_transfer_leave_peers(t);
+    if (b->separate_memory)
         b->free(t->job->device, t->packed);
-        b->free(t->job->device, t->arrived);
-    }
+    if (b->separate_memory && !others)
+        b->unshare(t->job->device, t->arrived);
     b->free_host(t->job->device, t->send);
     b->free_host(t->job->device, t->recv);
     free(t->ranks);

@@ -25,6 +25,9 @@ typedef enum tr_way { TR_TO_WINDOWS, TR_TO_OWNERS } tr_way;
 TR_CHECKED tr_status tr_transfer_new(tr_job *job, const tr_slab *slab,
                                      const tr_row_range *mine, const tr_row_range *theirs,
                                      bool doubles, tr_transfer **transfer);
+/* No process writes into another one's memory from here on, so that it may be freed.
+ * Collective; not after a failure, which the processes end of. */
+TR_CHECKED tr_status tr_transfer_end(tr_transfer *t);
 void tr_transfer_free(tr_transfer *t); /* NULL is fine */
 
 /* The most bytes that one has, in host memory or in that of a device with its own.

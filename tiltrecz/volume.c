@@ -384,6 +384,11 @@ tr_status tr_volume_operator_new(tr_job *job, const tr_volume_plan *plan,
 
 const tr_linop *tr_volume_linop(const tr_volume_operator *op) { return &op->A; }
 
+tr_status tr_volume_operator_end(tr_volume_operator *op)
+{
+    return tr_transfer_end(op->transfer);
+}
+
 void tr_volume_operator_free(tr_volume_operator *op)
 {
     if (!op)

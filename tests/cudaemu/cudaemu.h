@@ -28,6 +28,8 @@ struct settings {
     int devices;
     size_t memory; /* of each device */
     bool lazy, reverse;
+    /* What of getting at another process's memory fails, first. */
+    enum { NOTHING, HANDLE, ACCESS, OPEN } ipc;
 };
 const settings &set();
 
