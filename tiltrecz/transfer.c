@@ -84,8 +84,8 @@ static tr_status fetch(tr_transfer *t)
 }
 
 /* A peer gets one value instead of rows, and we one from it. Whoever has heard from a
- * peer in this round knows that it has read what came in the round before last, in the
- * place where the next one goes. */
+ * peer in one round knows that it has read what came in the round before, in the place
+ * where the next round's rows go. */
 static tr_status begin(tr_transfer *t, tr_way way, size_t n, size_t word)
 {
     tr_comm *comm = t->job->comm;
