@@ -107,6 +107,22 @@ typedef struct tr_rows {
     size_t line, n_lines, row, n_rows;
 } tr_rows;
 
+/* Where rows [row, ...) of some views of projections are: lines of `rows` floats from
+ * `data` on, those of a view together. `packed`: the views follow each other in the order
+ * of a subset; otherwise each has its own place, as in a vector. */
+typedef struct tr_view_rows {
+    float *data;
+    size_t rows, row;
+    bool packed;
+} tr_view_rows;
+
+/* How other processes of the machine find memory of this one: bytes to be sent to them.
+ */
+typedef struct tr_handle {
+    char memory[64], device[32];
+    char obstacle[96]; /* a sentence: why none can have it; else empty */
+} tr_handle;
+
 /* Where a caller of the library has the values of a vector: `n` images of n_rows rows of
  * n_columns values. Neighbouring images lie `image` values apart, which may be negative,
  * rows `row`; the values of a row are neighbours. Column c of image k is line
@@ -214,6 +230,22 @@ typedef struct tr_backend {
     /* Each of the rows becomes a copy of row *from of its line; 0 where from is NULL. */
     tr_status (*set_rows)(void *state, const tr_rows *rows, const size_t *from,
                           tr_vec *v);
+
+    /* n_rows rows of each of the views from one place to another, both in the memory of
+     * vectors and apart; in the place of what is there, or added to it. */
+    tr_status (*copy_views)(void *state, const tr_slab *slab, const tr_subset *views,
+                            size_t n_rows, const tr_view_rows *from, bool add,
+                            const tr_view_rows *to);
+
+    /* Memory of vectors, contents undefined, into which operations of other processes of
+     * this machine may write. Where none can reach it, it is there all the same and the
+     * handle says why. All four are NULL where vectors are in the host's memory. */
+    tr_status (*share)(void *state, size_t floats, float **data, tr_handle *handle);
+    void (*unshare)(void *state, float *data); /* once they have detached; NULL is fine */
+    /* That of another process, for writing. TR_ERR_UNAVAILABLE where it cannot be
+     * reached, after which all goes on without. */
+    tr_status (*attach)(void *state, const tr_handle *handle, float **data);
+    void (*detach)(void *state, float *data);
 
     tr_status (*fill)(void *state, tr_vec *y, float value);              /* y = value */
     tr_status (*copy)(void *state, const tr_vec *x, tr_vec *y);          /* y = x */

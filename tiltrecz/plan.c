@@ -8,6 +8,7 @@
 #include "common/base/mem.h"
 #include "common/run/plan.h"
 #include "tiltrec/slices.h"
+#include "tiltrecz/transfer.h"
 #include "tiltrecz/volume.h"
 
 typedef struct vector_counts {
@@ -75,12 +76,13 @@ size_t tr_volume_operator_bytes(const tr_job *job, const tr_volume_plan *p)
         return 2 * row;
     size_t view = (g->n_u + TR_GUARDS) * p->window_lanes * sizeof(float);
     size_t volume = p->lanes * row; /* ones, while the sums are made */
-    size_t spare = 4;               /* views on their way */
+    size_t spare = 0;               /* views */
     if (job->backend->project_sums) {
         size_t threads = (size_t)job->threads;
-        spare = 2 * 4 + 3 + 2 * (threads < g->n_views ? threads : g->n_views);
+        spare = 3 + 2 * (threads < g->n_views ? threads : g->n_views);
     }
-    return 2 * row + volume + (g->n_views + spare) * view;
+    return 2 * row + volume + (g->n_views + spare) * view +
+           tr_transfer_bytes(g->n_views, view, job->backend->project_sums);
 }
 
 static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts *n)

@@ -81,6 +81,8 @@ typedef struct tr_volume_operator tr_volume_operator;
 TR_CHECKED tr_status tr_volume_operator_new(tr_job *job, const tr_volume_plan *plan,
                                             tr_volume_operator **op);
 const tr_linop *tr_volume_linop(const tr_volume_operator *op);
+/* Before that, where no process has failed; collective. */
+TR_CHECKED tr_status tr_volume_operator_end(tr_volume_operator *op);
 void tr_volume_operator_free(tr_volume_operator *op); /* NULL is fine */
 
 #endif

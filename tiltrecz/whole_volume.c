@@ -274,6 +274,10 @@ static tr_status run_whole(tr_job *job, const tr_volume_plan *p)
     tr_volume_saver_free(saver);
     job->backend->free(job->device, b.data);
     job->backend->free(job->device, x.data);
+    if (status == TR_OK)
+        status = tr_volume_operator_end(op);
+    else if (status == TR_ERR_STOPPED) /* by all; keeps its sentence */
+        (void)!tr_volume_operator_end(op);
     tr_volume_operator_free(op);
     return status;
 }

@@ -381,6 +381,11 @@ static constexpr tr_backend make_table()
     table.get_rows = tr_cuda_get_rows;
     table.put_rows = tr_cuda_put_rows;
     table.set_rows = tr_cuda_set_rows;
+    table.copy_views = tr_cuda_copy_views;
+    table.share = tr_cuda_share;
+    table.unshare = tr_cuda_unshare;
+    table.attach = tr_cuda_attach;
+    table.detach = tr_cuda_detach;
     table.fill = tr_cuda_fill;
     table.copy = tr_cuda_copy;
     table.axpy = tr_cuda_axpy;

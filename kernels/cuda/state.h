@@ -151,6 +151,14 @@ tr_status tr_cuda_put_rows(void *state, const tr_rows *rows, const float *host, 
                            tr_vec *v);
 tr_status tr_cuda_set_rows(void *state, const tr_rows *rows, const size_t *from,
                            tr_vec *v);
+/* peers.cu, */
+tr_status tr_cuda_copy_views(void *state, const tr_slab *slab, const tr_subset *views,
+                             size_t n_rows, const tr_view_rows *from, bool add,
+                             const tr_view_rows *to);
+tr_status tr_cuda_share(void *state, size_t floats, float **data, tr_handle *handle);
+void tr_cuda_unshare(void *state, float *data);
+tr_status tr_cuda_attach(void *state, const tr_handle *handle, float **data);
+void tr_cuda_detach(void *state, float *data);
 /* layout.cu, */
 tr_status tr_cuda_lines_from(void *state, const tr_layout *layout, const float *images,
                              tr_vec *v);

@@ -83,6 +83,7 @@ enum cudaError_t {
     cudaErrorInsufficientDriver = 35,
     cudaErrorDevicesUnavailable = 46,
     cudaErrorInvalidDeviceFunction = 98,
+    cudaErrorMapBufferObjectFailed = 205,
     cudaErrorNoDevice = 100,
     cudaErrorInvalidDevice = 101,
     cudaErrorNoKernelImageForDevice = 209,
@@ -123,6 +124,7 @@ enum {
     cudaDeviceScheduleYield = 2,
     cudaDeviceScheduleBlockingSync = 4,
     cudaMemAttachGlobal = 1,
+    cudaIpcMemLazyEnablePeerAccess = 1,
     cudaArrayDefault = 0,
     cudaArrayLayered = 1
 };
@@ -255,6 +257,10 @@ struct cudaTextureDesc {
 };
 struct cudaResourceViewDesc;
 
+struct cudaIpcMemHandle_t {
+    char reserved[64];
+};
+
 /* ---- Functions ---- */
 
 cudaError_t cudaGetDeviceCount(int *count);
@@ -264,6 +270,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device);
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int device);
 cudaError_t cudaSetDeviceFlags(unsigned flags);
 cudaError_t cudaGetDeviceFlags(unsigned *flags);
+cudaError_t cudaDeviceGetByPCIBusId(int *device, const char *id);
+cudaError_t cudaDeviceCanAccessPeer(int *can, int device, int peer);
 cudaError_t cudaDeviceSynchronize();
 cudaError_t cudaGetLastError();
 cudaError_t cudaPeekAtLastError();
@@ -290,6 +298,10 @@ cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from,
 cudaError_t cudaMemset(void *memory, int value, size_t bytes);
 cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes,
                             cudaStream_t stream = nullptr);
+cudaError_t cudaIpcGetMemHandle(cudaIpcMemHandle_t *handle, void *memory);
+cudaError_t cudaIpcOpenMemHandle(void **memory, cudaIpcMemHandle_t handle,
+                                 unsigned flags);
+cudaError_t cudaIpcCloseMemHandle(void *memory);
 cudaError_t cudaMemPrefetchAsync(const void *memory, size_t bytes,
                                  cudaMemLocation location, unsigned flags,
                                  cudaStream_t stream = nullptr);

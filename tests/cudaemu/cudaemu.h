@@ -30,6 +30,8 @@ struct settings {
     int capability, driver; /* 90 for 9.0, 13000 for a driver for CUDA 13.0 */
     size_t memory;          /* of each device */
     bool lazy, reverse, spin;
+    /* What of getting at another process's memory fails, first. */
+    enum { NOTHING, HANDLE, ACCESS, OPEN } ipc;
 };
 const settings &set();
 

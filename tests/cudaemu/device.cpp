@@ -72,6 +72,17 @@ void read_failures(const char *text)
     }
 }
 
+void read_ipc(const char *text)
+{
+    const char *const names[] = {"", "handle", "access", "open"};
+    int found = -1;
+    for (int i = 0; i < 4; i++)
+        found = strcmp(text ? text : "", names[i]) == 0 ? i : found;
+    if (found < 0)
+        cudaemu::fatal("CUDAEMU_IPC=%s: handle, access or open is wanted", text);
+    emu().settings.ipc = static_cast<decltype(emu().settings.ipc)>(found);
+}
+
 void read_settings()
 {
     emulator &e = emu();
@@ -87,6 +98,7 @@ void read_settings()
     e.settings.reverse = order && strcmp(order, "reverse") == 0;
     if (order && *order && !e.settings.reverse && strcmp(order, "forward") != 0)
         cudaemu::fatal("CUDAEMU_ORDER=%s: forward or reverse is wanted", order);
+    read_ipc(getenv("CUDAEMU_IPC"));
     read_failures(getenv("CUDAEMU_FAIL"));
 }
 
@@ -110,6 +122,7 @@ const error_text error_texts[] = {
     TEXT(cudaErrorDevicesUnavailable,
          "CUDA-capable device(s) is/are busy or unavailable"),
     TEXT(cudaErrorInvalidDeviceFunction, "invalid device function"),
+    TEXT(cudaErrorMapBufferObjectFailed, "mapping of buffer object failed"),
     TEXT(cudaErrorNoDevice, "no CUDA-capable device is detected"),
     TEXT(cudaErrorInvalidDevice, "invalid device ordinal"),
     TEXT(cudaErrorNoKernelImageForDevice, "no kernel image is available for execution"),
@@ -373,6 +386,28 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int dev
         describe(&properties, device);
         *value = attribute_value(properties, attribute);
         return *value < 0 ? cudaErrorInvalidValue : cudaSuccess;
+    });
+}
+
+cudaError_t cudaDeviceGetByPCIBusId(int *device, const char *id)
+{
+    return call(__func__, [&] {
+        unsigned domain, bus, number;
+        if (sscanf(id, "%x:%x:%x", &domain, &bus, &number) != 3 || !is_device((int)bus) ||
+            domain || number)
+            return cudaErrorInvalidValue;
+        *device = (int)bus;
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaDeviceCanAccessPeer(int *can, int device, int peer)
+{
+    return call(__func__, [&] {
+        if (!is_device(device) || !is_device(peer))
+            return cudaErrorInvalidDevice;
+        *can = device != peer && set().ipc != settings::ACCESS;
+        return cudaSuccess;
     });
 }
 

@@ -4,16 +4,23 @@
 #include <cstring>
 #include <map>
 #include <vector>
+#include <fcntl.h>
 #include <sanitizer/asan_interface.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "cudaemu.h"
 
 namespace
 {
+const size_t SHARED_BLOCK = (size_t)2 << 20; /* of which shared memory is made */
+
 struct allocation {
     cudaemu::memory_kind kind;
     size_t bytes;
     int device;
+    int file;     /* of memory that other processes may open; -1: none */
+    bool foreign; /* it is another process's */
     size_t prefetched = 0;
 };
 
@@ -43,6 +50,15 @@ void poison(uintptr_t k, const allocation &a, bool closed)
         ASAN_POISON_MEMORY_REGION(address(k), a.bytes);
     else
         ASAN_UNPOISON_MEMORY_REGION(address(k), a.bytes);
+}
+
+/* Pages of the heap's again, as it expects them. */
+void map_own(void *memory, const allocation &a)
+{
+    if (mmap(memory, a.bytes, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+        cudaemu::fatal("memory cannot be mapped");
+    close(a.file);
 }
 
 /* Of the devices that nothing else holds open. */
@@ -86,7 +102,7 @@ size_t allocated()
 {
     size_t sum = 0;
     for (auto &a : allocations)
-        sum += a.second.kind == DEVICE ? a.second.bytes : 0;
+        sum += a.second.kind == DEVICE && !a.second.foreign ? a.second.bytes : 0;
     return sum;
 }
 
@@ -106,14 +122,16 @@ cudaError_t allocate(memory_kind kind, size_t bytes, void **memory)
         return cudaSuccess;
     if (kind == DEVICE && !reserve(device, bytes))
         return cudaErrorMemoryAllocation;
-    if (posix_memalign(memory, 256, bytes) != 0) {
+    size_t block = kind == DEVICE && bytes % SHARED_BLOCK == 0 ? 4096 : 256;
+    if (posix_memalign(memory, block, bytes) != 0) {
         *memory = nullptr;
         if (kind == DEVICE)
             unreserve(device, bytes);
         return cudaErrorMemoryAllocation;
     }
     memset(*memory, 0xff, bytes); /* NaN */
-    auto a = allocations.emplace(key(*memory), allocation{kind, bytes, device, 0}).first;
+    auto a = allocations.emplace(key(*memory), allocation{kind, bytes, device, -1, false})
+                 .first;
     if (kind == DEVICE && !is_open(device))
         poison(a->first, a->second, true);
     return cudaSuccess;
@@ -124,12 +142,15 @@ bool release(memory_kind kind, void *memory)
     auto a = allocations.find(key(memory));
     bool device = kind == DEVICE || kind == MANAGED;
     if (a == allocations.end() ||
-        (device ? a->second.kind == PINNED : a->second.kind != PINNED))
+        (device ? a->second.kind == PINNED : a->second.kind != PINNED) ||
+        a->second.foreign)
         return false;
     if (a->second.kind == DEVICE) {
         unreserve(a->second.device, a->second.bytes);
         poison(a->first, a->second, false);
     }
+    if (a->second.file >= 0)
+        map_own(memory, a->second);
     allocations.erase(a);
     free(memory);
     return true;
@@ -187,6 +208,97 @@ static cudaError_t free_memory(const char *name, memory_kind kind, void *memory)
 
 cudaError_t cudaFree(void *memory) { return free_memory(__func__, DEVICE, memory); }
 cudaError_t cudaFreeHost(void *memory) { return free_memory(__func__, PINNED, memory); }
+
+/* ---- Memory of other processes ---- */
+
+namespace
+{
+/* What a cudaIpcMemHandle_t has in it. */
+struct ipc_handle {
+    pid_t process;
+    int file;
+    size_t bytes;
+};
+
+/* The same memory at the same place, now in a file that others can map. */
+bool map_shared(void *memory, allocation *a)
+{
+    device_access access(a->device);
+    int file = memfd_create("cudaemu", MFD_CLOEXEC);
+    if (file < 0)
+        return false;
+    if (pwrite(file, memory, a->bytes, 0) != (ssize_t)a->bytes ||
+        mmap(memory, a->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0) ==
+            MAP_FAILED) {
+        close(file);
+        return false;
+    }
+    a->file = file;
+    return true;
+}
+} // namespace
+
+/* Only whole blocks: CUDA would share what else is in a block as well. */
+cudaError_t cudaIpcGetMemHandle(cudaIpcMemHandle_t *handle, void *memory)
+{
+    return call(__func__, [&] {
+        auto a = allocations.find(key(memory));
+        if (set().ipc == settings::HANDLE)
+            return cudaErrorNotSupported;
+        if (a == allocations.end() || a->second.kind != DEVICE || a->second.foreign ||
+            a->second.bytes % SHARED_BLOCK != 0)
+            return cudaErrorInvalidValue;
+        if (a->second.file < 0 && !map_shared(memory, &a->second))
+            return cudaErrorMemoryAllocation;
+        const ipc_handle found = {getpid(), a->second.file, a->second.bytes};
+        static_assert(sizeof found <= sizeof *handle, "a handle is too small");
+        memset(handle, 0, sizeof *handle);
+        memcpy(handle, &found, sizeof found);
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaIpcOpenMemHandle(void **memory, cudaIpcMemHandle_t handle, unsigned flags)
+{
+    return call(__func__, [&] {
+        ipc_handle wanted;
+        memcpy(&wanted, &handle, sizeof wanted);
+        if (flags != cudaIpcMemLazyEnablePeerAccess || wanted.process == getpid())
+            return cudaErrorInvalidValue;
+        std::string path = "/proc/" + std::to_string(wanted.process) + "/fd/" +
+                           std::to_string(wanted.file);
+        int file = set().ipc == settings::OPEN ? -1 : open(path.c_str(), O_RDWR);
+        if (file < 0)
+            return cudaErrorMapBufferObjectFailed;
+        void *mapped =
+            mmap(nullptr, wanted.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+        close(file);
+        if (mapped == MAP_FAILED)
+            return cudaErrorMapBufferObjectFailed;
+        allocation mine = {DEVICE, wanted.bytes, current_device(), -1, true};
+        auto a = allocations.emplace(key(mapped), mine).first;
+        poison(a->first, a->second, !is_open(mine.device));
+        *memory = mapped;
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaIpcCloseMemHandle(void *memory)
+{
+    return call(
+        __func__,
+        [&] {
+            flush_all();
+            auto a = allocations.find(key(memory));
+            if (a == allocations.end() || !a->second.foreign)
+                return cudaErrorInvalidValue;
+            poison(a->first, a->second, false);
+            munmap(memory, a->second.bytes);
+            allocations.erase(a);
+            return cudaSuccess;
+        },
+        RELEASE);
+}
 
 /* ---- Copies ---- */
 
