@@ -197,7 +197,7 @@ __device__ double block_sum(double mine, sum_memory *memory)
         if (threadIdx.x < half)
             memory->parts[threadIdx.x] += memory->parts[threadIdx.x + half];
     }
-    return memory->parts[0];
+    return threadIdx.x == 0 ? memory->parts[0] : 0.0;
 }
 
 __global__ void sum_absolute(const float *__restrict__ x, size_t n,

@@ -476,7 +476,8 @@ __global__ void unpack(size_t lines, size_t n_rows, size_t v_rows, const float *
         }
 }
 
-/* v: row 0 of the first line; those from `row` are set. */
+/* v: row 0 of the first line; those from `row` are set, but for the one that the others
+ * are read from. */
 __global__ void set_rows(size_t lines, size_t row, size_t n_rows, size_t v_rows,
                          bool zero, size_t from, float *v)
 {
@@ -484,7 +485,8 @@ __global__ void set_rows(size_t lines, size_t row, size_t n_rows, size_t v_rows,
     for (size_t l = (size_t)blockIdx.x * blockDim.y + threadIdx.y; l < lines; l += step) {
         float value = zero ? 0.0f : v[l * v_rows + from];
         for (size_t r = threadIdx.x; r < n_rows; r += blockDim.x)
-            v[l * v_rows + row + r] = value;
+            if (zero || row + r != from)
+                v[l * v_rows + row + r] = value;
     }
 }
 } // namespace

@@ -97,6 +97,17 @@ void drop_all();
 
 /* ---- launch.cpp ---- */
 
+/* What runs at the moment, for the race detector of race/. A barrier ends an interval. */
+struct moment {
+    const char *kernel; /* nullptr: none */
+    uint32_t launch, block, interval;
+    const char *shared;
+    size_t shared_bytes;
+    const char *stack; /* of the thread */
+    size_t stack_bytes;
+};
+extern moment present;
+
 /* `n` threads, one after another where they meet no barrier. */
 void run_grid(const char *name, dim3 grid, dim3 block, size_t shared,
               const std::function<void()> &thread);

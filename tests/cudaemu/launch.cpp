@@ -23,6 +23,7 @@
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
+cudaemu::moment cudaemu::present;
 
 namespace
 {
@@ -123,6 +124,7 @@ fiber *new_fiber()
 UNCHECKED void resume(fiber *f)
 {
     now.current = f;
+    cudaemu::present.stack = f->stack;
 #if CUDAEMU_ASAN
     void *fake_stack;
     __sanitizer_start_switch_fiber(&fake_stack, f->stack, stack_bytes);
@@ -175,6 +177,7 @@ void run_block()
 {
     std::vector<fiber *> waiting, before;
     now.started = now.ended = 0;
+    cudaemu::present.interval = 0;
     while (now.started < now.threads) {
         if (idle.empty())
             idle.push_back(new_fiber());
@@ -193,6 +196,7 @@ void run_block()
                            waiting.size());
         before.swap(waiting);
         waiting.clear();
+        cudaemu::present.interval++;
         for (fiber *f : before) {
             f->waiting = false;
             threadIdx = f->thread;
@@ -235,15 +239,20 @@ void run_grid(const char *name, dim3 grid, dim3 block, size_t shared,
         fatal("no memory for the shared memory of kernel %s", name);
     gridDim = grid;
     blockDim = block;
+    present = moment{
+        name,    present.launch + 1, 0, 0, static_cast<const char *>(now.shared), shared,
+        nullptr, stack_bytes};
     for (size_t i = 0; i < blocks; i++) {
         size_t b = now.reverse ? blocks - 1 - i : i;
         blockIdx.x = (unsigned)(b % grid.x);
         blockIdx.y = (unsigned)(b / grid.x % grid.y);
         blockIdx.z = (unsigned)(b / grid.x / grid.y);
+        present.block = (uint32_t)b;
         if (shared)
             memset(now.shared, 0xff, shared); /* NaN */
         run_block();
     }
+    present.kernel = nullptr;
     free(now.shared);
     now.shared = nullptr;
 }
