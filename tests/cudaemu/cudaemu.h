@@ -28,6 +28,9 @@ struct settings {
     int devices;
     size_t memory; /* of each device */
     bool lazy, reverse;
+    bool sparse;   /* memory is 0, and large pieces of it take up what is written only */
+    size_t blocks; /* so many of a launch with far more run, 0: all */
+    bool concurrent_managed;
 };
 const settings &set();
 

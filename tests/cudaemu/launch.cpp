@@ -1,4 +1,5 @@
 /* Kernel launches: the threads of a block are fibers where they wait for each other. */
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -207,6 +208,31 @@ void run_block()
 }
 } // namespace
 
+namespace
+{
+/* Of a launch with far more blocks than CUDAEMU_BLOCKS so many: the first and the last
+ * ones and, between, the same for every launch with as many blocks. */
+std::vector<size_t> choose_blocks(size_t blocks)
+{
+    size_t most = cudaemu::set().blocks;
+    std::vector<size_t> chosen;
+    if (most == 0 || blocks <= 16 * most) {
+        for (size_t b = 0; b < blocks; b++)
+            chosen.push_back(b);
+        return chosen;
+    }
+    uint64_t random = blocks;
+    for (size_t i = 0; i < most; i++) {
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        size_t part = (blocks - 2) / most;
+        chosen.push_back(i == 0          ? 0
+                         : i == most - 1 ? blocks - 1
+                                         : 1 + i * part + (size_t)(random >> 33) % part);
+    }
+    return chosen;
+}
+} // namespace
+
 void __syncthreads()
 {
     fiber *f = now.current;
@@ -229,7 +255,7 @@ void *shared_memory()
 void run_grid(const char *name, dim3 grid, dim3 block, size_t shared,
               const std::function<void()> &thread)
 {
-    size_t blocks = (size_t)grid.x * grid.y * grid.z;
+    std::vector<size_t> blocks = choose_blocks((size_t)grid.x * grid.y * grid.z);
     now.kernel = name;
     now.body = &thread;
     now.threads = block.x * block.y * block.z;
@@ -242,8 +268,9 @@ void run_grid(const char *name, dim3 grid, dim3 block, size_t shared,
     present = moment{
         name,    present.launch + 1, 0, 0, static_cast<const char *>(now.shared), shared,
         nullptr, stack_bytes};
-    for (size_t i = 0; i < blocks; i++) {
-        size_t b = now.reverse ? blocks - 1 - i : i;
+    if (now.reverse)
+        std::reverse(blocks.begin(), blocks.end());
+    for (size_t b : blocks) {
         blockIdx.x = (unsigned)(b % grid.x);
         blockIdx.y = (unsigned)(b / grid.x % grid.y);
         blockIdx.z = (unsigned)(b / grid.x / grid.y);
