@@ -149,6 +149,30 @@ def test_plans_count_what_checkpoints_pass_through(cudaz, tmp_path):
     assert 127 <= kept - none <= 129
 
 
+@pytest.mark.parametrize("algorithm", ["WBP", "CGLS"])
+def test_a_device_that_shares_no_memory_with_the_host(cuda, cudaz, series, tmp_path,
+                                                      algorithm):
+    """Nothing changes where all fits. A volume that does not fit: either the same bytes all
+    the same, or a sentence and no output."""
+    options = ["-a", algorithm, *ITERATIONS.get(algorithm, [])]
+    alone = {"CUDAEMU_CONCURRENT_MANAGED": "0"}
+    for program in (cuda, cudaz):
+        wanted, _ = run(program, tmp_path, series, *options, kernel="tile")
+        found, _ = run(program, tmp_path, series, *options, kernel="tile",
+                       environment=alone)
+        assert np.array_equal(found, wanted)
+    output = tmp_path / "short.mrc"
+    done = cudaz(*options, "-T", 11, "--kernel", "tile", "-o", output, series.name,
+                 cwd=series.parent, check=False,
+                 env={**alone, "CUDAEMU_MEMORY": str(300 * MIB)})
+    if done.returncode == 0:
+        assert "unified" not in done.stderr
+        assert np.array_equal(read_mrc(output), wanted)
+    else:
+        assert done.returncode == 4 and not output.exists()
+        assert "GPU" in done.stderr.splitlines()[-1]
+
+
 def test_the_timeline_shows_every_stage(cuda, series, tmp_path):
     environment = {"CUDAEMU_MEMORY": str(SMALL), "CUDAEMU_DEVICES": "2"}
     run(cuda, tmp_path, series, "-a", "WBP", "--timeline", tmp_path / "t.json",

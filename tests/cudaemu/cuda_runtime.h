@@ -383,9 +383,7 @@ template <typename T> static inline T __ldg(const T *p) { return *p; }
 template <typename T> static inline void __stcs(T *p, T v) { *p = v; }
 static inline unsigned long long atomicAdd(unsigned long long *p, unsigned long long v)
 {
-    unsigned long long old = *p;
-    *p = old + v;
-    return old;
+    return __atomic_fetch_add(p, v, __ATOMIC_RELAXED); /* race/ tells it from others */
 }
 
 namespace cudaemu

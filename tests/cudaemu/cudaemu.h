@@ -30,6 +30,9 @@ struct settings {
     int capability, driver; /* 90 for 9.0, 13000 for a driver for CUDA 13.0 */
     size_t memory;          /* of each device */
     bool lazy, reverse, spin;
+    bool sparse;   /* memory is 0, and large pieces of it take up what is written only */
+    size_t blocks; /* so many of a launch with far more run, 0: all */
+    bool concurrent_managed;
     /* What of getting at another process's memory fails, first. */
     enum { NOTHING, HANDLE, ACCESS, OPEN } ipc;
 };
@@ -103,6 +106,17 @@ void flush_all();
 void drop_all();
 
 /* ---- launch.cpp ---- */
+
+/* What runs at the moment, for the race detector of race/. A barrier ends an interval. */
+struct moment {
+    const char *kernel; /* nullptr: none */
+    uint32_t launch, block, interval;
+    const char *shared;
+    size_t shared_bytes;
+    const char *stack; /* of the thread */
+    size_t stack_bytes;
+};
+extern moment present;
 
 /* `n` threads, one after another where they meet no barrier. */
 void run_grid(const char *name, dim3 grid, dim3 block, size_t shared,

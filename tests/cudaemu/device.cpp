@@ -95,6 +95,9 @@ void read_settings()
     e.settings.spin = number("CUDAEMU_SPIN", 1) != 0;
     e.settings.memory = number("CUDAEMU_MEMORY", 8ull << 30);
     e.settings.lazy = number("CUDAEMU_LAZY", 1) != 0;
+    e.settings.sparse = number("CUDAEMU_SPARSE", 0) != 0;
+    e.settings.blocks = number("CUDAEMU_BLOCKS", 0);
+    e.settings.concurrent_managed = number("CUDAEMU_CONCURRENT_MANAGED", 1) != 0;
     e.settings.reverse = order && strcmp(order, "reverse") == 0;
     if (order && *order && !e.settings.reverse && strcmp(order, "forward") != 0)
         cudaemu::fatal("CUDAEMU_ORDER=%s: forward or reverse is wanted", order);
@@ -332,7 +335,8 @@ static void describe(cudaDeviceProp *p, int device)
         p->maxTexture3D[i] = 16384;
         p->maxTexture2DLayered[i] = i < 2 ? 32768 : 2048;
     }
-    p->managedMemory = p->concurrentManagedAccess = p->unifiedAddressing = 1;
+    p->managedMemory = p->unifiedAddressing = 1;
+    p->concurrentManagedAccess = set().concurrent_managed;
     p->asyncEngineCount = 2;
     p->concurrentKernels = 1;
     p->pciBusID = device;

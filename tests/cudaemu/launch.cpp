@@ -1,4 +1,5 @@
 /* Kernel launches: the threads of a block are fibers where they wait for each other. */
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -23,6 +24,7 @@
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
+cudaemu::moment cudaemu::present;
 
 namespace
 {
@@ -143,6 +145,7 @@ fiber *new_fiber()
 UNCHECKED void resume(fiber *f)
 {
     now.current = f;
+    cudaemu::present.stack = f->stack;
 #if CUDAEMU_ASAN
     void *fake_stack;
     __sanitizer_start_switch_fiber(&fake_stack, f->stack, stack_bytes);
@@ -244,6 +247,7 @@ void run_block()
     now.started = now.ended = 0;
     states.assign(now.threads, private_state());
     slots.resize((now.threads + warp_size - 1) / warp_size);
+    cudaemu::present.interval = 0;
     while (now.started < now.threads) {
         if (idle.empty())
             idle.push_back(new_fiber());
@@ -255,8 +259,10 @@ void run_block()
         (f->waiting != RUNS ? waiting : idle).push_back(f);
     }
     while (!waiting.empty()) {
-        if (!free_warps(waiting))
+        if (!free_warps(waiting)) {
             free_block(waiting);
+            cudaemu::present.interval++;
+        }
         before.swap(waiting);
         waiting.clear();
         for (fiber *f : before) {
@@ -269,6 +275,27 @@ void run_block()
     }
 }
 
+/* Of a launch with far more blocks than CUDAEMU_BLOCKS so many: the first and the last
+ * ones and, between, the same for every launch with as many blocks. */
+std::vector<size_t> choose_blocks(size_t blocks)
+{
+    size_t most = cudaemu::set().blocks;
+    std::vector<size_t> chosen;
+    if (most == 0 || blocks <= 16 * most) {
+        for (size_t b = 0; b < blocks; b++)
+            chosen.push_back(b);
+        return chosen;
+    }
+    uint64_t random = blocks;
+    for (size_t i = 0; i < most; i++) {
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        size_t part = (blocks - 2) / most;
+        chosen.push_back(i == 0          ? 0
+                         : i == most - 1 ? blocks - 1
+                                         : 1 + i * part + (size_t)(random >> 33) % part);
+    }
+    return chosen;
+}
 void wait_for(wait_kind others, const char *function)
 {
     fiber *f = now.current;
@@ -368,7 +395,7 @@ void *shared_memory()
 void run_grid(const char *name, dim3 grid, dim3 block, size_t shared,
               const std::function<void()> &thread)
 {
-    size_t blocks = (size_t)grid.x * grid.y * grid.z;
+    std::vector<size_t> blocks = choose_blocks((size_t)grid.x * grid.y * grid.z);
     now.kernel = name;
     now.body = &thread;
     now.threads = block.x * block.y * block.z;
@@ -378,15 +405,21 @@ void run_grid(const char *name, dim3 grid, dim3 block, size_t shared,
         fatal("no memory for the shared memory of kernel %s", name);
     gridDim = grid;
     blockDim = block;
-    for (size_t i = 0; i < blocks; i++) {
-        size_t b = now.reverse ? blocks - 1 - i : i;
+    present = moment{
+        name,    present.launch + 1, 0, 0, static_cast<const char *>(now.shared), shared,
+        nullptr, stack_bytes};
+    if (now.reverse)
+        std::reverse(blocks.begin(), blocks.end());
+    for (size_t b : blocks) {
         blockIdx.x = (unsigned)(b % grid.x);
         blockIdx.y = (unsigned)(b / grid.x % grid.y);
         blockIdx.z = (unsigned)(b / grid.x / grid.y);
+        present.block = (uint32_t)b;
         if (shared)
             memset(now.shared, 0xff, shared); /* NaN */
         run_block();
     }
+    present.kernel = nullptr;
     free(now.shared);
     now.shared = nullptr;
 }

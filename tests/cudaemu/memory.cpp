@@ -14,6 +14,8 @@
 namespace
 {
 const size_t SHARED_BLOCK = (size_t)2 << 20; /* of which shared memory is made */
+/* From here on, with CUDAEMU_SPARSE. */
+const size_t large = (size_t)1 << 30;
 
 struct allocation {
     cudaemu::memory_kind kind;
@@ -72,6 +74,47 @@ void poison_all(int device, bool closed)
             poison(a.first, a.second, closed);
     }
 }
+
+bool is_sparse(size_t bytes) { return cudaemu::set().sparse && bytes >= large; }
+
+/* Not in memory before it is written; then in pages of 4 KiB, not 2 MiB. */
+void *map_sparse(size_t bytes)
+{
+    void *memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return nullptr;
+    (void)madvise(memory, bytes, MADV_NOHUGEPAGE);
+    return memory;
+}
+
+void *get_memory(size_t bytes, size_t block)
+{
+    void *memory;
+    if (is_sparse(bytes))
+        return map_sparse(bytes);
+    if (posix_memalign(&memory, block, bytes) != 0)
+        return nullptr;
+    memset(memory, cudaemu::set().sparse ? 0 : 0xff, bytes); /* else NaN */
+    return memory;
+}
+
+void put_back(void *memory, size_t bytes)
+{
+    if (is_sparse(bytes))
+        munmap(memory, bytes);
+    else
+        free(memory);
+}
+
+/* All of a sparse piece becomes 0 whatever the value, which for others fills memory. */
+void fill(void *memory, int value, size_t bytes)
+{
+    if (is_sparse(bytes) && containing(memory)->second.bytes == bytes)
+        (void)madvise(memory, bytes, MADV_DONTNEED);
+    else
+        memset(memory, value, bytes);
+}
 } // namespace
 
 namespace cudaemu
@@ -123,13 +166,12 @@ cudaError_t allocate(memory_kind kind, size_t bytes, void **memory)
     if (kind == DEVICE && !reserve(device, bytes))
         return cudaErrorMemoryAllocation;
     size_t block = kind == DEVICE && bytes % SHARED_BLOCK == 0 ? 4096 : 256;
-    if (posix_memalign(memory, block, bytes) != 0) {
-        *memory = nullptr;
+    *memory = get_memory(bytes, block);
+    if (!*memory) {
         if (kind == DEVICE)
             unreserve(device, bytes);
         return cudaErrorMemoryAllocation;
     }
-    memset(*memory, 0xff, bytes); /* NaN */
     auto a = allocations.emplace(key(*memory), allocation{kind, bytes, device, -1, false})
                  .first;
     if (kind == DEVICE && !is_open(device))
@@ -151,8 +193,8 @@ bool release(memory_kind kind, void *memory)
     }
     if (a->second.file >= 0)
         map_own(memory, a->second);
+    put_back(memory, a->second.bytes);
     allocations.erase(a);
-    free(memory);
     return true;
 }
 
@@ -417,7 +459,7 @@ static cudaError_t set_bytes(void *memory, int value, size_t bytes, cudaStream_t
         return cudaSuccess;
     if (!in_bounds(memory, bytes, &kind) || !on_device(kind))
         return cudaErrorInvalidValue;
-    enqueue(found, -1, false, [=] { memset(memory, value, bytes); });
+    enqueue(found, -1, false, [=] { fill(memory, value, bytes); });
     return cudaSuccess;
 }
 
@@ -438,6 +480,8 @@ static cudaError_t placement(const void *memory, size_t bytes, cudaMemLocation l
     memory_kind kind;
     if (bytes == 0 || !in_bounds(memory, bytes, &kind) || kind != MANAGED)
         return cudaErrorInvalidValue;
+    if (!set().concurrent_managed)
+        return cudaErrorInvalidDevice;
     if (location.type == cudaMemLocationTypeDevice)
         return location.id >= 0 && location.id < set().devices ? cudaSuccess
                                                                : cudaErrorInvalidDevice;

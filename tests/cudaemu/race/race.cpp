@@ -1,0 +1,178 @@
+/* A detector of races between the threads of a launch. Kernels compiled with
+ * -fsanitize=thread call the functions below before each access to memory; they remember
+ * who touched each 4 bytes last, and in which interval between barriers. Two accesses,
+ * one of them a write and not both atomic, race if threads of two blocks make them, or
+ * two threads of one block in the same interval. Not linked with the compiler's own
+ * detector. */
+#include <cstdio>
+#include <cstdlib>
+#include <execinfo.h>
+#include <unistd.h>
+#include <unordered_map>
+
+#include "../cudaemu.h"
+#include "race.h"
+
+namespace
+{
+struct who {
+    uint32_t block, interval;
+    uint16_t thread;
+    bool any, atomic;
+};
+
+/* Of two reads that are not ordered both are kept: a write by the thread of one of them
+ * races with the other. */
+struct cell {
+    uint32_t launch; /* of what follows: older ones do not count */
+    who write, reads[2];
+};
+
+enum { PAGE_BITS = 12, CELLS = (1 << PAGE_BITS) / 4 };
+struct page {
+    cell cells[CELLS];
+};
+
+struct detector {
+    std::unordered_map<uintptr_t, page> pages;
+    uintptr_t last_number = 0; /* of the page that was used last */
+    page *last = nullptr;
+    uint64_t accesses = 0;
+    std::map<std::string, uint64_t> found;
+
+    ~detector();
+};
+
+detector &all()
+{
+    static detector d;
+    return d;
+}
+
+detector::~detector()
+{
+    fprintf(stderr, "race detector: %llu accesses, %zu kinds of race\n",
+            (unsigned long long)accesses, found.size());
+    for (auto &f : found)
+        fprintf(stderr, "RACE: %s: %llu times\n", f.first.c_str(),
+                (unsigned long long)f.second);
+    if (!found.empty())
+        _exit(66);
+}
+
+cell &cell_of(detector &d, uintptr_t address)
+{
+    uintptr_t number = address >> PAGE_BITS;
+    if (!d.last || d.last_number != number) {
+        d.last = &d.pages[number];
+        d.last_number = number;
+    }
+    cell &c = d.last->cells[(address & ((1 << PAGE_BITS) - 1)) / 4];
+    if (c.launch != cudaemu::present.launch)
+        c = cell{cudaemu::present.launch, {}, {}};
+    return c;
+}
+
+/* Another block's shared memory is other memory. */
+bool ordered(const who &a, const who &b, bool shared)
+{
+    if (!a.any || (a.atomic && b.atomic))
+        return true;
+    if (a.block != b.block)
+        return shared;
+    return a.thread == b.thread || a.interval != b.interval;
+}
+
+void report(detector &d, const char *what, bool shared, void *place)
+{
+    char **names = backtrace_symbols(&place, 1), text[512];
+    snprintf(text, sizeof text, "%s in %s memory, kernel %s, at %s", what,
+             shared ? "shared" : "global", cudaemu::present.kernel,
+             names ? names[0] : "?");
+    free(names);
+    d.found[text]++;
+}
+
+void touch_cell(detector &d, cell &c, const who &me, bool write, bool shared, void *place)
+{
+    if (!ordered(c.write, me, shared))
+        report(d, write ? "write after write" : "read after write", shared, place);
+    if (write) {
+        if (!ordered(c.reads[0], me, shared) || !ordered(c.reads[1], me, shared))
+            report(d, "write after read", shared, place);
+        c.write = me;
+    } else {
+        c.reads[ordered(c.reads[0], me, shared) ? 0 : 1] = me;
+    }
+}
+
+void touch(const void *memory, size_t bytes, bool write, bool atomic, void *place)
+{
+    const cudaemu::moment &at = cudaemu::present;
+    uintptr_t first = reinterpret_cast<uintptr_t>(memory);
+    if (!at.kernel || bytes == 0 ||
+        first - reinterpret_cast<uintptr_t>(at.stack) < at.stack_bytes)
+        return; /* the host's, or a thread's own variables */
+    detector &d = all();
+    bool shared =
+        first - reinterpret_cast<uintptr_t>(at.shared) < at.shared_bytes && at.shared;
+    unsigned thread = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
+    who me = {at.block, at.interval, (uint16_t)thread, true, atomic};
+    d.accesses++;
+    for (uintptr_t a = first & ~(uintptr_t)3; a < first + bytes; a += 4)
+        touch_cell(d, cell_of(d, a), me, write, shared, place);
+}
+} // namespace
+
+namespace cudaemu
+{
+const std::map<std::string, uint64_t> &races() { return all().found; }
+void forget_races() { all().found.clear(); }
+} // namespace cudaemu
+
+/* ---- the compiler's calls ---- */
+
+#define HERE __builtin_return_address(0)
+#define PLAIN(name, bytes, write)                                                        \
+    void __tsan_##name(void *p) { touch(p, bytes, write, false, HERE); }
+#define SIZE(n)                                                                          \
+    PLAIN(read##n, n, false)                                                             \
+    PLAIN(write##n, n, true)                                                             \
+    PLAIN(unaligned_read##n, n, false)                                                   \
+    PLAIN(unaligned_write##n, n, true)                                                   \
+    PLAIN(volatile_read##n, n, false)                                                    \
+    PLAIN(volatile_write##n, n, true)
+#define ATOMIC(bits, type)                                                               \
+    type __tsan_atomic##bits##_fetch_add(volatile type *p, type v, int order)            \
+    {                                                                                    \
+        touch(const_cast<type *>(p), sizeof *p, true, true, HERE);                       \
+        return __atomic_fetch_add(p, v, order);                                          \
+    }                                                                                    \
+    type __tsan_atomic##bits##_load(const volatile type *p, int order)                   \
+    {                                                                                    \
+        touch(const_cast<type *>(p), sizeof *p, false, true, HERE);                      \
+        return __atomic_load_n(p, order);                                                \
+    }                                                                                    \
+    int __tsan_atomic##bits##_compare_exchange_strong(volatile type *p, type *expected,  \
+                                                      type v, int order, int otherwise)  \
+    {                                                                                    \
+        touch(const_cast<type *>(p), sizeof *p, true, true, HERE);                       \
+        return __atomic_compare_exchange_n(p, expected, v, false, order, otherwise);     \
+    }
+
+extern "C" {
+SIZE(1)
+SIZE(2)
+SIZE(4)
+SIZE(8)
+SIZE(16)
+ATOMIC(32, uint32_t)
+ATOMIC(64, uint64_t)
+void __tsan_read_range(void *p, size_t n) { touch(p, n, false, false, HERE); }
+void __tsan_write_range(void *p, size_t n) { touch(p, n, true, false, HERE); }
+void __tsan_init() {}
+void __tsan_func_entry(void *) {}
+void __tsan_func_exit() {}
+void __tsan_vptr_update(void **, void *) {}
+void __tsan_vptr_read(void **) {}
+}
