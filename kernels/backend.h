@@ -180,7 +180,7 @@ typedef struct tr_backend {
      * false.
      */
     tr_status (*identity)(void *state, unsigned char id[TR_DEVICE_ID]);
-    tr_status (*share)(void *state, int processes);
+    tr_status (*divide)(void *state, int processes);
     /* Bytes the device can still give to vectors; SIZE_MAX where `separate_memory` is
      * false.
      */

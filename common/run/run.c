@@ -66,7 +66,7 @@ static int count_sharers(const double *ids, int ranks, int rank)
 static tr_status share_device(const tr_job *job)
 {
     tr_comm *comm = job->comm;
-    if (comm->size == 1 || !job->backend->share)
+    if (comm->size == 1 || !job->backend->divide)
         return TR_OK;
     size_t n = (size_t)comm->size * TR_DEVICE_ID;
     double *ids = tr_calloc("the processes' devices", n, sizeof *ids);
@@ -81,7 +81,7 @@ static tr_status share_device(const tr_job *job)
     }
     if (status == TR_OK)
         status =
-            job->backend->share(job->device, count_sharers(ids, comm->size, comm->rank));
+            job->backend->divide(job->device, count_sharers(ids, comm->size, comm->rank));
     free(ids);
     return status;
 }

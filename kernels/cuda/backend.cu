@@ -361,7 +361,7 @@ static constexpr tr_backend make_table()
     table.describe = cuda_describe;
     table.arithmetic = cuda_arithmetic;
     table.identity = cuda_identity;
-    table.share = tr_cuda_share;
+    table.divide = tr_cuda_divide;
     table.available = tr_cuda_available;
     table.reserve = tr_cuda_reserve;
     table.plane_bytes = tr_cuda_plane_bytes;

@@ -63,7 +63,7 @@ static tr_status find_unused(tr_cuda *c, size_t *unused)
     return tr_cuda_check(cudaMemGetInfo(unused, &total), "tell its free memory");
 }
 
-tr_status tr_cuda_share(void *state, int processes)
+tr_status tr_cuda_divide(void *state, int processes)
 {
     tr_cuda *c = (tr_cuda *)state;
     size_t unused;

@@ -87,7 +87,7 @@ typedef struct tr_cuda_shape {
 tr_cuda_shape tr_cuda_lines(const tr_cuda *c, size_t lines, size_t values);
 
 /* Operations of the backend table, by file: memory.cu, */
-tr_status tr_cuda_share(void *state, int processes);
+tr_status tr_cuda_divide(void *state, int processes);
 tr_status tr_cuda_available(void *state, size_t *bytes);
 tr_status tr_cuda_reserve(void *state, size_t bytes);
 tr_status tr_cuda_alloc(void *state, size_t floats, float **data);

@@ -154,7 +154,7 @@ void test_share(void **)
     assert_int_equal(available(&o), total - margin);
     float *held = nullptr;
     OK(cudaMalloc(&held, 400 * mib)); /* by someone else, from the beginning */
-    assert_int_equal(o.backend->share(o.device, 4), TR_OK);
+    assert_int_equal(o.backend->divide(o.device, 4), TR_OK);
     const size_t share = (total - 400 * mib) / 4 - margin;
     assert_non_null(strstr(o.backend->describe(o.device), "shared by 4 processes"));
     assert_int_equal(available(&o), share);
