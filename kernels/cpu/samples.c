@@ -4,6 +4,8 @@
  * aligned, and the inner loops have no branches, so the compiler can vectorise them. */
 #include "kernels/samples.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 #if defined(__SSE__)
@@ -220,6 +222,36 @@ static bool all_finite(const float *values, size_t n)
     return !bad;
 }
 
+/* By the bits: those of numbers, without the sign, are below those of infinity. */
+static size_t limits(const float *values, size_t n, float *low, float *high)
+{
+    vec lows = (vec){0} + FLT_MAX, highs = -lows;
+    ivec numbers = {0};
+    size_t i = 0, count = 0;
+    *low = FLT_MAX;
+    *high = -FLT_MAX;
+    for (; i + VECTOR <= n; i += VECTOR) {
+        const vec v = *(const vec *)(values + i);
+        const ivec number = ((ivec)v & 0x7fffffff) < 0x7f800000; /* -1 or 0 */
+        const vec none = (vec){0} + FLT_MAX;
+        numbers -= number;
+        lows = LOWER((vec)(((ivec)v & number) | ((ivec)none & ~number)), lows);
+        highs = HIGHER((vec)(((ivec)v & number) | ((ivec)-none & ~number)), highs);
+    }
+    for (size_t j = 0; j < VECTOR; j++) {
+        count += (size_t)numbers[j];
+        *low = lows[j] < *low ? lows[j] : *low;
+        *high = highs[j] > *high ? highs[j] : *high;
+    }
+    for (; i < n; i++)
+        if (fabsf(values[i]) <= FLT_MAX) {
+            count++;
+            *low = values[i] < *low ? values[i] : *low;
+            *high = values[i] > *high ? values[i] : *high;
+        }
+    return count;
+}
+
 static uint64_t hash(const float *values, size_t n, uint64_t seed)
 {
     return XXH3_64bits_withSeed(values, n * sizeof *values, seed);
@@ -357,6 +389,7 @@ const tr_samples TR_JOIN(tr_samples_, TR_ISA) = {
     .measure = measure,
     .scale = scale,
     .finite = all_finite,
+    .limits = limits,
     .hash = hash,
     .from_float = {int8_from_float, uint8_from_float, int16_from_float, uint16_from_float,
                    NULL, float16_from_float},

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,6 +166,29 @@ static void converts_alike(void **state)
         for (size_t k = 1, n = find_sets(sets); k < n; k++)
             check_conversions(sets[0], sets[k], values, N);
     }
+}
+
+static void finds_limits_of_numbers(void **state)
+{
+    const tr_samples *sets[3];
+    (void)state;
+    for (size_t k = 0, n_sets = find_sets(sets); k < n_sets; k++)
+        for (size_t n = 0; n < 100; n++) {
+            float *values = random_values(n, (uint32_t)n), low, high;
+            double least = FLT_MAX, most = -FLT_MAX;
+            size_t count = 0;
+            for (size_t i = 0; i < n; i += 7)
+                values[i] = i % 3 == 0 ? NAN : i % 3 == 1 ? INFINITY : -INFINITY;
+            for (size_t i = 0; i < n; i++)
+                if (isfinite(values[i])) {
+                    count++;
+                    least = fmin(least, values[i]);
+                    most = fmax(most, values[i]);
+                }
+            assert_int_equal(sets[k]->limits(values, n, &low, &high), count);
+            assert_true(low == least && high == most);
+            free(values);
+        }
 }
 
 static void scales_hashes_and_looks_for_numbers(void **state)
@@ -365,6 +389,7 @@ int main(void)
         cmocka_unit_test(transposes_any_size),
         cmocka_unit_test(measures_alike_in_any_pieces),
         cmocka_unit_test(converts_alike),
+        cmocka_unit_test(finds_limits_of_numbers),
         cmocka_unit_test(scales_hashes_and_looks_for_numbers),
         cmocka_unit_test(writes_every_type_and_order),
         cmocka_unit_test(writes_any_size),
