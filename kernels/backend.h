@@ -120,7 +120,12 @@ typedef struct tr_layout {
 
 /* How a device projects. AUTO takes the kernel that is faster on the device at hand;
  * backends with one kernel ignore it. */
-typedef enum tr_kernel { TR_KERNEL_AUTO, TR_KERNEL_TEXTURE, TR_KERNEL_TILE } tr_kernel;
+typedef enum tr_kernel {
+    TR_KERNEL_AUTO,
+    TR_KERNEL_TEXTURE,
+    TR_KERNEL_TILE,
+    TR_KERNEL_TENSOR
+} tr_kernel;
 
 typedef struct tr_backend_settings {
     int threads;

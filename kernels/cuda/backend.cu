@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/cuda/state.h"
+#include "kernels/cuda/project.h"
 
 tr_status tr_cuda_check(cudaError_t result, const char *what)
 {
@@ -176,6 +176,8 @@ static tr_status start(tr_cuda *c)
 {
     TR_CUDA("start", cudaSetDevice(c->device));
     TR_CUDA("tell its properties", cudaGetDeviceProperties(&c->properties, c->device));
+    if (c->kernel == TR_KERNEL_TENSOR)
+        TR_TRY(tr_cuda_tensor_check(c));
     TR_CUDA("start", cudaStreamCreateWithFlags(&c->compute, cudaStreamNonBlocking));
     TR_CUDA("start", cudaStreamCreateWithFlags(&c->up, cudaStreamNonBlocking));
     TR_CUDA("start", cudaStreamCreateWithFlags(&c->down, cudaStreamNonBlocking));
@@ -186,6 +188,7 @@ static const char *kernel_name(tr_kernel kernel)
 {
     return kernel == TR_KERNEL_TILE      ? "tile"
            : kernel == TR_KERNEL_TEXTURE ? "texture"
+           : kernel == TR_KERNEL_TENSOR  ? "tensor"
                                          : "auto";
 }
 

@@ -233,6 +233,8 @@ static void describe(cudaDeviceProp *p, int device)
     p->sharedMemPerBlockOptin = 232448;
     p->sharedMemPerMultiprocessor = 233472;
     p->major = 9;
+    if (const char *capability = getenv("CUDAEMU_CAPABILITY"))
+        sscanf(capability, "%d.%d", &p->major, &p->minor);
     p->multiProcessorCount = 4;
     p->warpSize = 32;
     p->maxThreadsPerBlock = 1024;
