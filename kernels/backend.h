@@ -136,7 +136,12 @@ typedef struct tr_layout {
 
 /* How a device projects. AUTO is TILE, whatever the device, so that results do not depend
  * on it; backends with one kernel ignore it. */
-typedef enum tr_kernel { TR_KERNEL_AUTO, TR_KERNEL_TEXTURE, TR_KERNEL_TILE } tr_kernel;
+typedef enum tr_kernel {
+    TR_KERNEL_AUTO,
+    TR_KERNEL_TEXTURE,
+    TR_KERNEL_TILE,
+    TR_KERNEL_TENSOR
+} tr_kernel;
 
 typedef struct tr_backend_settings {
     int threads;

@@ -193,7 +193,7 @@ static tr_status volume_add_adjoint(const tr_linop *A, const tr_subset *views, f
     double start = tr_now();
     tr_vec window = window_of(op);
     if (plan->coupled)
-        TR_TRY(for_views(A, views, p, gather_view));
+        TR_TRY(gather(op, views, p));
     TR_TRY(backend->backproject_add(A->device, &op->slab, views, a, w, low,
                                     plan->coupled ? &window : p, x));
     return finish_pass(A, views, start,

@@ -184,10 +184,11 @@ const tr_option tr_device_option_rows[] = {
                           "all. The processes on a machine share them out",
                   .brief = "Numbers of the GPUs to use, such as 0,2 or 1-3"),
     TR_CHOICE_ROW(tr_device_options, kernel, "kernel", "NAME", "auto",
-                  "auto texture tile",
+                  "auto texture tile tensor",
                   .help = "How to backproject: with the texture hardware, whose "
-                          "interpolation has 8 bits, or with tiles in shared memory, in "
-                          "single precision, which auto takes"),
+                          "interpolation has 8 bits, with tiles in shared memory, in "
+                          "single precision, which auto takes, or with tensor cores, in "
+                          "pairs of halves"),
     TR_CHOICE_ROW(tr_device_options, memory, "device-memory", "HOW", "planes",
                   "planes managed", .aside = true,
                   .help =

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/cuda/state.h"
+#include "kernels/cuda/project.h"
 
 #ifndef TR_CUDA_ARCHITECTURES
 #define TR_CUDA_ARCHITECTURES "other GPUs"
@@ -247,6 +247,8 @@ static tr_status start(tr_cuda *c, bool wait_asleep)
     TR_TRY(take_device(c, wait_asleep));
     TR_CUDA("tell its properties", cudaGetDeviceProperties(&c->properties, c->device));
     TR_TRY(check_code(c));
+    if (c->kernel == TR_KERNEL_TENSOR)
+        TR_TRY(tr_cuda_tensor_check(c));
     TR_CUDA("start", cudaStreamCreateWithFlags(&c->compute, cudaStreamNonBlocking));
     TR_CUDA("start", cudaStreamCreateWithFlags(&c->up, cudaStreamNonBlocking));
     TR_CUDA("start", cudaStreamCreateWithFlags(&c->down, cudaStreamNonBlocking));
@@ -255,7 +257,9 @@ static tr_status start(tr_cuda *c, bool wait_asleep)
 
 static const char *kernel_name(tr_kernel kernel)
 {
-    return kernel == TR_KERNEL_TEXTURE ? "texture" : "tile";
+    return kernel == TR_KERNEL_TEXTURE  ? "texture"
+           : kernel == TR_KERNEL_TENSOR ? "tensor"
+                                        : "tile";
 }
 
 /* There is a driver, and it is too old for the program. Versions as CUDA has them. */

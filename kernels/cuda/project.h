@@ -79,7 +79,11 @@ tr_status tr_cuda_grid(size_t blocks, dim3 *grid);
 bool tr_cuda_tile_fits(const tr_slab *s, const tr_subset *views);
 tr_status tr_cuda_tile_backproject(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
                                    const float *p, float *x);
-/* Forward, all independent rows; adds to views of P that are 0. */
+/* tensor.cu: the same slabs, where the device has what it takes; else the sentence. */
+tr_status tr_cuda_tensor_check(const tr_cuda *c);
+tr_status tr_cuda_tensor_backproject(tr_cuda *c, const tr_slab *s,
+                                     const tr_cuda_rays *rays, const float *p, float *x);
+/* gather.cu: forward, all independent rows; adds to views of P that are 0. */
 tr_status tr_cuda_tile_project(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
                                bool shifted, const float *x, float *p);
 /* texture.cu: all rays but those of shifted, independent rows. */

@@ -172,6 +172,8 @@ tr_status tr_cuda_tile_backproject(tr_cuda *c, const tr_slab *s, const tr_cuda_r
                                    const float *p, float *x)
 {
     dim3 grid;
+    if (c->kernel == TR_KERNEL_TENSOR)
+        return tr_cuda_tensor_backproject(c, s, rays, p, x);
     TR_TRY(tr_cuda_grid(tr_cuda_parts(s->n_x, SIDE) * tr_cuda_parts(s->n_z, SIDE) *
                             tr_cuda_parts(s->rows, WARP_ROWS),
                         &grid));

@@ -380,6 +380,10 @@ void __syncthreads();
 void __syncwarp(unsigned lanes = 0xffffffff); /* always of all lanes, as those below */
 unsigned __ballot_sync(unsigned lanes, int mine);
 template <typename T> static inline T __ldg(const T *p) { return *p; }
+static inline float __saturatef(float x)
+{
+    return x > 0.0f ? (x < 1.0f ? x : 1.0f) : 0.0f;
+}
 template <typename T> static inline void __stcs(T *p, T v) { *p = v; }
 static inline unsigned long long atomicAdd(unsigned long long *p, unsigned long long v)
 {
@@ -393,6 +397,8 @@ float fetch_volume(cudaTextureObject_t texture, float x, float y, float z);
 void shuffle(const void *mine, size_t bytes, int lane, void *result);
 void copy_later(void *to, const void *from, size_t bytes, size_t zeros);
 void commit_copies();
+void multiply_add(float *d, const unsigned *a, const unsigned *b);
+void load_matrices(unsigned *to, const unsigned *row);
 void wait_for_copies(size_t except);
 } // namespace cudaemu
 

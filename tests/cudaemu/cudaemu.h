@@ -122,6 +122,11 @@ extern moment present;
 void run_grid(const char *name, dim3 grid, dim3 block, size_t shared,
               const std::function<void()> &thread);
 
+/* Inside a kernel: show `bytes` to the other lanes of the warp; what all of them show, to
+ * be read before the next but one such call; this lane's number. */
+typedef char slot[64];
+unsigned show_warp(const void *mine, size_t bytes, const slot **all);
+
 } // namespace cudaemu
 
 #endif

@@ -55,12 +55,11 @@ struct private_state {
 };
 
 const unsigned warp_size = 32;
-const size_t slot_bytes = 64;
 
 /* What the lanes of a warp show each other; two, as some have come to the next function
  * while others still read. */
 struct warp_slots {
-    char bytes[2][warp_size][slot_bytes];
+    cudaemu::slot bytes[2][warp_size];
 };
 
 /* The one block that runs. */
@@ -308,17 +307,6 @@ void wait_for(wait_kind others, const char *function)
 
 private_state &state_here() { return states[number_of(threadIdx)]; }
 
-/* Show `mine` to the other lanes, and see what each of them shows: at most slot_bytes. */
-template <typename T> T *exchange(const T &mine, const char *function)
-{
-    static_assert(sizeof(T) == slot_bytes, "a slot holds one");
-    const unsigned number = number_of(threadIdx), lane = number % warp_size;
-    warp_slots *warp = &slots[number / warp_size];
-    char(*here)[slot_bytes] = warp->bytes[state_here().exchanges++ % 2];
-    memcpy(here[lane], &mine, sizeof mine);
-    wait_for(AT_WARP, function);
-    return reinterpret_cast<T *>(here);
-}
 } // namespace
 
 void __syncthreads() { wait_for(AT_BLOCK, "__syncthreads"); }
@@ -326,26 +314,36 @@ void __syncwarp(unsigned) { wait_for(AT_WARP, "__syncwarp"); }
 
 unsigned __ballot_sync(unsigned, int mine)
 {
-    struct shown {
-        int yes[slot_bytes / sizeof(int)];
-    };
-    const shown *all = exchange(shown{{mine}}, "__ballot_sync");
+    const cudaemu::slot *all;
     unsigned bits = 0;
-    for (unsigned lane = 0; lane < warp_size; lane++)
-        bits |= (unsigned)(all[lane].yes[0] != 0) << lane;
+    cudaemu::show_warp(&mine, sizeof mine, &all);
+    for (unsigned lane = 0; lane < warp_size; lane++) {
+        int theirs;
+        memcpy(&theirs, all[lane], sizeof theirs);
+        bits |= (unsigned)(theirs != 0) << lane;
+    }
     return bits;
 }
 
 namespace cudaemu
 {
+unsigned show_warp(const void *mine, size_t bytes, const slot **all)
+{
+    const unsigned number = number_of(threadIdx), lane = number % warp_size;
+    slot *here = slots[number / warp_size].bytes[state_here().exchanges++ % 2];
+    if (bytes > sizeof(slot))
+        fatal("a warp function that shows %zu bytes", bytes);
+    memcpy(here[lane], mine, bytes);
+    wait_for(AT_WARP, "a warp function");
+    *all = here;
+    return lane;
+}
+
 void shuffle(const void *mine, size_t bytes, int lane, void *result)
 {
-    struct shown {
-        char value[slot_bytes];
-    } own = {};
-    memcpy(own.value, mine, bytes);
-    const shown *all = exchange(own, "__shfl_sync");
-    memcpy(result, all[(unsigned)lane % warp_size].value, bytes);
+    const slot *all;
+    show_warp(mine, bytes, &all);
+    memcpy(result, all[(unsigned)lane % warp_size], bytes);
 }
 
 void copy_later(void *to, const void *from, size_t bytes, size_t zeros)

@@ -316,6 +316,47 @@ static void test_far_columns(void **state)
     }
 }
 
+/* Each row is as exact as if it were alone, whatever the others' size. */
+static void check_rows(const fixture *f, const tr_slab *s)
+{
+    vec x = new_vec(f, tr_volume_lines(s), s->rows);
+    vec p = new_vec(f, tr_projection_lines(s), s->p_rows);
+    double *wanted = calloc(x.n, sizeof *wanted), row[x.on.lines];
+    float got[x.on.lines];
+    randomize_projections(f, s, &p, 11);
+    for (size_t i = 0; i < p.n; i++)
+        p.host[i] *= powf(10.0f, 2.0f * (float)(i % s->rows) - 16.0f);
+    to_device(f, &p);
+    reference_pairs(s, reference_adjoint_pair, &(reference_vectors){p.host, wanted});
+    assert_int_equal(f->backend->backproject(f->device, s, NULL, &p.on, &x.on), TR_OK);
+    to_host(f, &x);
+    for (size_t r = 0; r < s->rows; r++) {
+        for (size_t l = 0; l < x.on.lines; l++) {
+            got[l] = x.host[l * s->rows + r];
+            row[l] = wanted[l * s->rows + r];
+        }
+        compare(f->name, "a row", got, row, x.on.lines, back_tolerance(f, 2e-6));
+    }
+    free(wanted);
+    free_vec(f, &x);
+    free_vec(f, &p);
+}
+
+static void test_rows_of_different_size(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_VARIANTS; i++) {
+        fixture f;
+        test_slab t;
+        if (!open_variant(&f, i, 2))
+            continue;
+        make_slab(&cases[0], &t);
+        check_rows(&f, &t.slab);
+        tr_geometry_free(&t.geometry);
+        close_backend(&f);
+    }
+}
+
 /* ---- what must not show in a result ---- */
 
 /* 16 rows are the same bytes computed alone with one thread and as the first or last of
@@ -544,12 +585,12 @@ static void test_unknown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_adjoint),        cmocka_unit_test(test_reference),
-        cmocka_unit_test(test_sums),           cmocka_unit_test(test_subset),
-        cmocka_unit_test(test_many_views),     cmocka_unit_test(test_lanes_and_threads),
-        cmocka_unit_test(test_far_columns),    cmocka_unit_test(test_filter),
-        cmocka_unit_test(test_fft_length),     cmocka_unit_test(test_unknown),
-        cmocka_unit_test(test_filter_lengths),
+        cmocka_unit_test(test_adjoint),     cmocka_unit_test(test_reference),
+        cmocka_unit_test(test_sums),        cmocka_unit_test(test_subset),
+        cmocka_unit_test(test_many_views),  cmocka_unit_test(test_lanes_and_threads),
+        cmocka_unit_test(test_far_columns), cmocka_unit_test(test_rows_of_different_size),
+        cmocka_unit_test(test_filter),      cmocka_unit_test(test_fft_length),
+        cmocka_unit_test(test_unknown),     cmocka_unit_test(test_filter_lengths),
     };
     int missing = backend_missing();
     return missing ? missing : cmocka_run_group_tests(tests, NULL, NULL);
