@@ -90,6 +90,15 @@ def test_no_gpu(first_day, bundle, tmp_path, monkeypatch):
     assert "FAILED" not in summary and summary.count("passed") == 3 + len(TESTS)
 
 
+def test_libraries_that_are_missing(first_day, bundle, tmp_path, monkeypatch):
+    about = json.loads((bundle / "about.json").read_text())
+    (bundle / "about.json").write_text(json.dumps({**about, "wanted": ["libnone.so.7"]}))
+    script(bundle / "tiltrec-cuda", "echo cannot open libnone.so.7; exit 127")
+    status, summary = run(first_day, bundle, tmp_path / "out", monkeypatch)
+    assert status == 1 and "no GPU" not in summary
+    assert "FAILED: find libnone.so.7, tiltrec-cuda runs" in summary.splitlines()[-1]
+
+
 def test_all_steps(first_day, bundle, tmp_path, monkeypatch):
     out = tmp_path / "out"
     status, summary = run(first_day, bundle, out, monkeypatch)
