@@ -23,9 +23,9 @@ def content(folder):
 
 
 def little_memory(program, folder, series, *options, **how):
-    """The least memory of the device, to 32 KiB, with which volumes go by planes."""
-    low, high = 256 * MIB, 2048 * MIB
-    while high - low > 32 << 10:
+    """The least memory of the device, to 1/8 MiB, with which volumes go by planes."""
+    low, high = 256 * MIB, 1280 * MIB
+    while high - low > MIB // 8:
         middle = (low + high) // 2
         said = volume(program, folder, series, *options, "--dry-run", memory=middle, **how)
         low, high = (middle, high) if UNIFIED in said else (low, middle)

@@ -6,11 +6,17 @@ from cuda_programs import (GEOMETRIES, ITERATIONS, VOLUME, distance,  # noqa: F4
                            series)
 from conftest import read_mrc
 from emulated import cudaz  # noqa: F401: fixtures
-from plane_programs import BY_PLANES, check, content, little_memory, volume
+from plane_programs import BY_PLANES, NO_UNIFIED, check, content, little_memory, volume
+
+# Only in one process; the other one would wait for it for ever.
+ON_RANK = ('if [ "${PMI_RANK:-$OMPI_COMM_WORLD_RANK}" != %d ]; then unset CUDAEMU_FAIL; fi; '
+           'exec "$@"')
 
 
-@pytest.mark.parametrize("geometry", GEOMETRIES)
-@pytest.mark.parametrize("algorithm", VOLUME)
+@pytest.mark.parametrize("algorithm, geometry", [
+    *((algorithm, geometry) for algorithm in VOLUME for geometry in ("plain", "x-tilts")),
+    ("SIRT", "shifted"), ("WBP", "pitch"), ("CGLS", "pitch"), ("SIRT", "turned"),
+    ("ADMM", "turned")])
 def test_the_same_bytes_as_in_core(tiltrecz, cudaz, series, tmp_path, algorithm, geometry):
     options = ["-a", algorithm, *ITERATIONS.get(algorithm, []), *GEOMETRIES[geometry]]
     found = check(cudaz, tmp_path, series, *options)
@@ -57,6 +63,45 @@ def test_an_initial_volume(cudaz, series, tmp_path):
     volume(cudaz, tmp_path, series, "-a", "BPT")
     (tmp_path / "rec.mrc").rename(tmp_path / "first.mrc")
     check(cudaz, tmp_path, series, "-a", "SIRT", "-i", 2, "--initial", tmp_path / "first.mrc")
+
+
+def failures(program, folder, series, options, memory, calls, step, **how):
+    """Let each call fail, and a later one, until a run makes no more of them: how many runs
+    failed. Each said so in one sentence, and left no file."""
+    found = 0
+    for call in calls:
+        for k in range(1, 2000, step):
+            said = volume(program, folder, series, *options, memory=memory, check=False,
+                          environment={"CUDAEMU_FAIL": f"{NO_UNIFIED},{call}:{k}",
+                                       "CUDAEMU_DEVICES": "2"}, **how)
+            if (folder / "rec.mrc").exists():
+                (folder / "rec.mrc").unlink()
+                break
+            errors = [line for line in said.splitlines() if "error: " in line]
+            assert len(errors) == 1 and "GPU" in errors[0], (call, k, said)
+            assert not list(folder.iterdir()), (call, k)
+            found += 1
+    return found
+
+
+@pytest.mark.parametrize("options", [["-a", "SIRT", "-i", 2],
+                                     ["-a", "ADMM", "-i", 1, "--cg", 1]],
+                         ids=lambda options: options[1])
+def test_lost(cudaz, series, tmp_path, options, sanitized):
+    options = [*options, "--kernel", "tile"]
+    memory = little_memory(cudaz, tmp_path, series, *options)
+    calls = ["kernel", "launch", "cudaMemcpyAsync", "cudaEventRecord", "cudaStreamWaitEvent",
+             "cudaEventCreateWithFlags", "cudaMalloc"]
+    step = 131 if sanitized else 61 if "ADMM" in options else 23
+    assert failures(cudaz, tmp_path, series, options, memory, calls, step) > 8
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_lost_by_one_process(cudaz, series, tmp_path, rank):
+    options = ["-a", "SIRT", "-i", 2, "--kernel", "tile", "--xtilts", "s.xtilt"]
+    memory = little_memory(cudaz, tmp_path, series, *options, ranks=2)
+    assert failures(cudaz, tmp_path, series, options, memory, ["kernel", "cudaMallocHost"], 101,
+                    ranks=2, wrapper=["sh", "-c", ON_RANK % rank, "sh"]) > 2
 
 
 @pytest.mark.parametrize("algorithm", ["SIRT", "CGLS", "ADMM"])
