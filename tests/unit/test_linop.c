@@ -117,8 +117,11 @@ static tr_status m_adjoint(const tr_linop *A, const tr_subset *views, const tr_v
     return on_host(A, true, views, p, x, m_host);
 }
 
-static const tr_linop_ops a_ops = {project,      backproject, row_sums, col_sums,
-                                   count_filter, NULL,        NULL},
+static const tr_linop_ops a_ops = {.forward = project,
+                                   .adjoint = backproject,
+                                   .row_sums = row_sums,
+                                   .col_sums = col_sums,
+                                   .filter = count_filter},
                           b_ops = {.forward = b_forward, .adjoint = b_adjoint},
                           m_ops = {.forward = m_forward, .adjoint = m_adjoint};
 
