@@ -25,7 +25,7 @@
 extern "C" {
 #endif
 
-enum { TR_LANES = 16, TR_GUARDS = 3 };
+enum { TR_LANES = 16, TR_GUARDS = 3, TR_DEVICE_ID = 16 };
 
 /* Where one view's rays run: voxel (ix, iz) of lane r is seen at image column
  *   u0 + ux ix + uy r + uz iz   (0-based), in lane   v0 + vx ix + vy r + vz iz
@@ -107,6 +107,22 @@ typedef struct tr_rows {
     size_t line, n_lines, row, n_rows;
 } tr_rows;
 
+/* Where rows [row, ...) of some views of projections are: lines of `rows` floats from
+ * `data` on, those of a view together. `packed`: the views follow each other in the order
+ * of a subset; otherwise each has its own place, as in a vector. */
+typedef struct tr_view_rows {
+    float *data;
+    size_t rows, row;
+    bool packed;
+} tr_view_rows;
+
+/* How other processes of the machine find memory of this one: bytes to be sent to them.
+ */
+typedef struct tr_handle {
+    char memory[64], device[32];
+    char obstacle[96]; /* a sentence: why none can have it; else empty */
+} tr_handle;
+
 /* Where a caller of the library has the values of a vector: `n` images of n_rows rows of
  * n_columns values. Neighbouring images lie `image` values apart, which may be negative,
  * rows `row`; the values of a row are neighbours. Column c of image k is line
@@ -118,9 +134,14 @@ typedef struct tr_layout {
     bool on_device; /* in the device's memory, if that is not the host's */
 } tr_layout;
 
-/* How a device projects. AUTO takes the kernel that is faster on the device at hand;
- * backends with one kernel ignore it. */
-typedef enum tr_kernel { TR_KERNEL_AUTO, TR_KERNEL_TEXTURE, TR_KERNEL_TILE } tr_kernel;
+/* How a device projects. AUTO is TILE, whatever the device, so that results do not depend
+ * on it; backends with one kernel ignore it. */
+typedef enum tr_kernel {
+    TR_KERNEL_AUTO,
+    TR_KERNEL_TEXTURE,
+    TR_KERNEL_TILE,
+    TR_KERNEL_TENSOR
+} tr_kernel;
 
 typedef struct tr_backend_settings {
     int threads;
@@ -128,6 +149,11 @@ typedef struct tr_backend_settings {
     const char *devices; /* device numbers to share out ("0,2"), NULL for all */
     tr_kernel kernel;
     int widest; /* an instruction set no wider than this, of `widest` below; 0: any */
+    /* Threads that wait for the device leave their processor to others: a setting of the
+     * device for the whole process, hence not for a library. */
+    bool wait_asleep;
+    bool managed; /* volumes larger than the device in memory that it shares with the
+                     host, not by planes */
 } tr_backend_settings;
 
 /* Every function returns a status; `state` is what open made. Vectors of one call have
@@ -153,6 +179,13 @@ typedef struct tr_backend {
     /* What the last bits of a result depend on besides the operands: the instructions
      * chosen, the device, the version of a library. The same on every call. */
     const char *(*arithmetic)(void *state);
+    /* What tells the device from all others, of any machine. And so many processes use
+     * it, this one among them, none of which has allocated a vector yet: `available` is
+     * from now on what is left of this one's share. Both NULL where `separate_memory` is
+     * false.
+     */
+    tr_status (*identity)(void *state, unsigned char id[TR_DEVICE_ID]);
+    tr_status (*divide)(void *state, int processes);
     /* Bytes the device can still give to vectors; SIZE_MAX where `separate_memory` is
      * false.
      */
@@ -160,8 +193,19 @@ typedef struct tr_backend {
     /* Vectors of so many bytes in all are to come. Where they exceed what the device has,
      * alloc gives memory that the device and the host share from now on. */
     tr_status (*reserve)(void *state, size_t bytes);
+    /* Volumes of a slab that are larger than the device: they can lie in host memory,
+     * while the device holds some planes of them at a time. The bytes of device memory
+     * for these, `least` where this is to work at all, `most` if no time is to be lost;
+     * `coupled`: rays leave their row. False where the settings say otherwise. And so it
+     * is from now on, with `bytes` for planes, for what alloc_volume gives: results are
+     * the same. Both NULL where `separate_memory` is false. */
+    bool (*plane_bytes)(void *state, const tr_slab *slab, bool coupled, size_t *least,
+                        size_t *most);
+    tr_status (*keep_on_host)(void *state, size_t bytes);
     /* 64-byte aligned or better, contents undefined (NaN in debug builds). */
     tr_status (*alloc)(void *state, size_t floats, float **data);
+    /* The same for a volume, or what has its size: see keep_on_host. */
+    tr_status (*alloc_volume)(void *state, size_t floats, float **data);
     void (*free)(void *state, float *data);
     /* Host memory that is copied to and from the device fastest. */
     tr_status (*alloc_host)(void *state, size_t floats, float **data);
@@ -191,6 +235,22 @@ typedef struct tr_backend {
     /* Each of the rows becomes a copy of row *from of its line; 0 where from is NULL. */
     tr_status (*set_rows)(void *state, const tr_rows *rows, const size_t *from,
                           tr_vec *v);
+
+    /* n_rows rows of each of the views from one place to another, both in the memory of
+     * vectors and apart; in the place of what is there, or added to it. */
+    tr_status (*copy_views)(void *state, const tr_slab *slab, const tr_subset *views,
+                            size_t n_rows, const tr_view_rows *from, bool add,
+                            const tr_view_rows *to);
+
+    /* Memory of vectors, contents undefined, into which operations of other processes of
+     * this machine may write. Where none can reach it, it is there all the same and the
+     * handle says why. All four are NULL where vectors are in the host's memory. */
+    tr_status (*share)(void *state, size_t floats, float **data, tr_handle *handle);
+    void (*unshare)(void *state, float *data); /* once they have detached; NULL is fine */
+    /* That of another process, for writing. TR_ERR_UNAVAILABLE where it cannot be
+     * reached, after which all goes on without. */
+    tr_status (*attach)(void *state, const tr_handle *handle, float **data);
+    void (*detach)(void *state, float *data);
 
     tr_status (*fill)(void *state, tr_vec *y, float value);              /* y = value */
     tr_status (*copy)(void *state, const tr_vec *x, tr_vec *y);          /* y = x */
@@ -253,6 +313,12 @@ typedef struct tr_backend {
                          const tr_vec *x, tr_vec *p);
     tr_status (*backproject)(void *state, const tr_slab *slab, const tr_subset *views,
                              const tr_vec *p, tr_vec *x);
+    /* x = max(x + a w A^T p, low), w as for axpy_lines; low = -INFINITY changes nothing.
+     * The same bytes as with an operation for each, in one pass over a volume that lies
+     * in host memory, and only of such. NULL where keep_on_host is. */
+    tr_status (*backproject_add)(void *state, const tr_slab *slab, const tr_subset *views,
+                                 float a, const tr_vec *w, float low, const tr_vec *p,
+                                 tr_vec *x);
     /* A x as sums that do not depend on their order, for rows that are shared out:
      * sums[k][n_u + TR_GUARDS][p_rows] is the projection of the subset's k-th view
      * (guards 0), every addend rounded to a multiple of quantum[k]. That is a power of

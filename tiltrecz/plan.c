@@ -3,25 +3,60 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/algorithms/pieces.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/run/plan.h"
+#include "tiltrec/slices.h"
+#include "tiltrecz/transfer.h"
 #include "tiltrecz/volume.h"
 
 typedef struct vector_counts {
     size_t volumes, projections, volume_bytes, projection_bytes, rest;
 } vector_counts;
 
+/* Volumes in host memory, of which the device has some planes at a time: whether that
+ * fits. Where rays leave their row, one more volume lies there while sums are made. */
+static bool count_planes(const tr_job *job, tr_volume_plan *p, const vector_counts *n,
+                         size_t available)
+{
+    const tr_geometry *g = &job->geometry;
+    const tr_slab slab = {.n_views = g->n_views,
+                          .n_u = g->n_u,
+                          .n_x = g->width,
+                          .n_z = p->planes,
+                          .rows = p->lanes,
+                          .p_rows = p->window_lanes,
+                          .outer = g->outer};
+    size_t least, most, ones = p->coupled ? n->volume_bytes : 0;
+    size_t rest = n->projections * n->projection_bytes +
+                  tr_volume_operator_bytes(job, p) - ones + TR_PLAN_DEVICE_FIXED;
+    if (!job->backend->plane_bytes ||
+        !job->backend->plane_bytes(job->device, &slab, p->coupled, &least, &most) ||
+        rest > available || least > available - rest)
+        return false;
+    p->plane_bytes = most < available - rest ? most : available - rest;
+    p->device_bytes = rest + p->plane_bytes;
+    p->bytes = n->rest + n->projection_bytes + n->volumes * n->volume_bytes;
+    return true;
+}
+
 /* Vectors are in the device's memory; what exceeds it, in the host's. `bytes` so far is
  * all of it. */
-static tr_status count_device(const tr_job *job, tr_volume_plan *p,
-                              const vector_counts *n)
+static tr_status count_device(const tr_job *job, tr_volume_plan *p, vector_counts *n)
 {
     size_t vectors = p->bytes - n->rest, available;
     TR_TRY(job->backend->available(job->device, &available));
     p->device_bytes = vectors + tr_volume_operator_bytes(job, p) + TR_PLAN_DEVICE_FIXED;
     p->excess = p->device_bytes > available ? p->device_bytes - available : 0;
-    /* The projections are read into host memory first. */
+    /* Checkpoints pass through host memory, and the projections are read into it first.
+     */
+    size_t larger =
+        n->volume_bytes > n->projection_bytes ? n->volume_bytes : n->projection_bytes;
+    bool kept = job->output_spec.every > 0.0 && job->algorithm->applications;
+    n->rest += kept ? tr_pieces_bytes(larger / sizeof(float)) : 0;
+    if (p->excess && count_planes(job, p, n, available))
+        return TR_OK;
     p->bytes = n->rest + n->projection_bytes + p->excess;
     return TR_OK;
 }
@@ -29,9 +64,7 @@ static tr_status count_device(const tr_job *job, tr_volume_plan *p,
 /* Slices on their way to or from a file. */
 static size_t group_bytes(const tr_job *job, const tr_volume_plan *p)
 {
-    const tr_geometry *g = &job->geometry;
-    return p->pitched ? tr_pitched_bytes(job, p)
-                      : 2 * TR_LANES * g->width * g->thickness * sizeof(float);
+    return p->pitched ? tr_pitched_bytes(job, p) : tr_volume_group_bytes(job);
 }
 
 size_t tr_volume_operator_bytes(const tr_job *job, const tr_volume_plan *p)
@@ -43,12 +76,13 @@ size_t tr_volume_operator_bytes(const tr_job *job, const tr_volume_plan *p)
         return 2 * row;
     size_t view = (g->n_u + TR_GUARDS) * p->window_lanes * sizeof(float);
     size_t volume = p->lanes * row; /* ones, while the sums are made */
-    size_t spare = 4;               /* views on their way */
+    size_t spare = 0;               /* views */
     if (job->backend->project_sums) {
         size_t threads = (size_t)job->threads;
-        spare = 2 * 4 + 3 + 2 * (threads < g->n_views ? threads : g->n_views);
+        spare = 3 + 2 * (threads < g->n_views ? threads : g->n_views);
     }
-    return 2 * row + volume + (g->n_views + spare) * view;
+    return 2 * row + volume + (g->n_views + spare) * view +
+           tr_transfer_bytes(g->n_views, view, job->backend->project_sums);
 }
 
 static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts *n)
@@ -70,8 +104,8 @@ static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts
                            (size_t[]){n->volumes, n->volume_bytes}));
     TR_TRY(tr_size_product("the projections", &projections, 2,
                            (size_t[]){n->projections, n->projection_bytes}));
-    n->rest = TR_PLAN_FIXED + tr_volume_operator_bytes(job, p) + group_bytes(job, p) +
-              tr_output_bytes(&job->output_spec, TR_LANES) +
+    n->rest = tr_plan_fixed(job) + tr_volume_operator_bytes(job, p) +
+              group_bytes(job, p) + tr_output_bytes(&job->output_spec) +
               tr_series_read_bytes(job->series, p->rows) +
               (n->volume_bytes + n->projection_bytes) / (p->lanes ? p->lanes : 1) * 2 +
               tr_plan_filter_bytes(job);
@@ -122,16 +156,23 @@ static void print_memory(const tr_job *job, const tr_volume_plan *p,
         return;
     }
     tr_info("plan: GPU memory %.0f MiB: %s; %s", tr_mib(p->device_bytes), vectors,
-            p->excess ? "unified memory, because the GPU has less free"
-                      : "ordinary allocations");
+            p->plane_bytes ? "volumes in host memory, some planes at a time on the GPU, "
+                             "because it has less free"
+            : p->excess    ? "unified memory, because the GPU has less free"
+                           : "ordinary allocations");
     tr_info("plan: memory %.0f MiB of %.0f MiB allowed per process%s", tr_mib(p->bytes),
-            tr_mib(job->memory), p->excess ? ", with what the GPU does not hold" : "");
+            tr_mib(job->memory),
+            p->plane_bytes ? ", with the volumes"
+            : p->excess    ? ", with what the GPU does not hold"
+                           : "");
 }
 
 tr_status tr_volume_plan_make(const tr_job *job, void **plan)
 {
     tr_volume_plan p = {0};
     vector_counts n;
+    if (tr_volume_by_slabs(job))
+        return tr_slices.plan(job, plan);
     tr_volume_plan_rows(job, &p);
     if (!p.rows)
         return tr_fail(TR_ERR_USAGE,

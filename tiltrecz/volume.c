@@ -13,76 +13,62 @@
 
 static tr_volume_operator *self(const tr_linop *A) { return A->self; }
 
-static row_range overlap(long a0, long a1, long b0, long b1)
+static tr_row_range overlap(long a0, long a1, long b0, long b1)
 {
-    row_range r = {a0 > b0 ? a0 : b0, a1 < b1 ? a1 : b1};
+    tr_row_range r = {a0 > b0 ? a0 : b0, a1 < b1 ? a1 : b1};
     r.end = r.end > r.first ? r.end : r.first;
     return r;
 }
 
-/* ---- the exchange of one view's rows ---- */
+/* ---- the exchange of rows ---- */
 
-/* Image rows of one view within a vector whose lane 0 is image row `row0`. */
-static tr_rows rows_of_view(const tr_volume_operator *op, size_t view, row_range rows,
-                            long row0)
+static size_t count_views(const tr_linop *A, const tr_subset *views)
 {
-    return (tr_rows){.line = view * tr_volume_columns(op),
-                     .n_lines = tr_volume_columns(op),
-                     .row = (size_t)(rows.first - row0),
-                     .n_rows = (size_t)(rows.end - rows.first)};
+    return views ? views->n : A->slab->n_views;
 }
 
-static size_t count_floats(const tr_volume_operator *op, row_range rows)
+/* As many of the views from `first` on as follow each other in a vector. */
+static size_t count_run(const tr_subset *views, size_t first)
 {
-    return tr_volume_columns(op) * (size_t)(rows.end - rows.first);
+    size_t n = 1;
+    while (first + n < views->n && views->views[first + n] == views->views[first] + n)
+        n++;
+    return n;
 }
 
-/* The rows for each rank, one rank after the other, from a vector to a buffer; or back,
- * added to what is there. */
-static tr_status get_all(const tr_volume_operator *op, size_t view, const tr_vec *v,
-                         long row0, const row_range *rows, float *buffer, size_t *counts)
+/* Rows [first, end) of some views of a vector whose lane 0 is row row0 become 0, or a
+ * copy of lane *from. */
+static tr_status set_rows(const tr_volume_operator *op, const tr_subset *views,
+                          tr_row_range range, long row0, const size_t *from, tr_vec *v)
 {
     const tr_linop *A = &op->A;
-    for (int k = 0; k < op->job->comm->size; k++) {
-        tr_rows part = rows_of_view(op, view, rows[k], row0);
-        counts[k] = count_floats(op, rows[k]);
-        if (counts[k])
-            TR_TRY(A->backend->get_rows(A->device, v, &part, buffer));
-        buffer += counts[k];
-    }
-    return TR_OK;
-}
-
-static tr_status put_all(const tr_volume_operator *op, size_t view, tr_vec *v, long row0,
-                         const row_range *rows, const float *buffer, bool add)
-{
-    const tr_linop *A = &op->A;
-    for (int k = 0; k < op->job->comm->size; k++) {
-        tr_rows part = rows_of_view(op, view, rows[k], row0);
-        if (part.n_rows)
-            TR_TRY(A->backend->put_rows(A->device, &part, buffer, add, v));
-        buffer += count_floats(op, rows[k]);
+    size_t columns = tr_volume_columns(op), n;
+    for (size_t k = 0; k < views->n && range.end > range.first; k += n) {
+        n = count_run(views, k);
+        const tr_rows rows = {.line = views->views[k] * columns,
+                              .n_lines = n * columns,
+                              .row = (size_t)(range.first - row0),
+                              .n_rows = (size_t)(range.end - range.first)};
+        TR_TRY(A->backend->set_rows(A->device, &rows, from, v));
     }
     return TR_OK;
 }
 
 /* Rows of the window that no process owns, because they lie outside the image: 0, or as
  * the image's edge. */
-static tr_status fill_outside(const tr_volume_operator *op, size_t view, tr_vec *window)
+static tr_status fill_outside(const tr_volume_operator *op, const tr_subset *views,
+                              tr_vec *window)
 {
     const tr_volume_plan *p = op->plan;
-    const tr_linop *A = &op->A;
     long first = p->window_first, n_v = (long)op->job->geometry.n_v;
     long end = first + (long)p->window_lanes;
-    const row_range outside[] = {{first, first < 0 ? 0 : first},
-                                 {end > n_v ? n_v : end, end}};
+    const tr_row_range outside[] = {{first, first < 0 ? 0 : first},
+                                    {end > n_v ? n_v : end, end}};
     const long edges[] = {0, n_v - 1};
     for (int side = 0; side < 2; side++) {
         size_t edge = (size_t)(edges[side] - first);
         bool known = op->fill_edges && edges[side] >= first && edges[side] < end;
-        tr_rows rows = rows_of_view(op, view, outside[side], first);
-        if (rows.n_rows)
-            TR_TRY(A->backend->set_rows(A->device, &rows, known ? &edge : NULL, window));
+        TR_TRY(set_rows(op, views, outside[side], first, known ? &edge : NULL, window));
     }
     return TR_OK;
 }
@@ -92,51 +78,54 @@ static tr_vec window_of(const tr_volume_operator *op)
     return (tr_vec){op->window, tr_projection_lines(&op->slab), op->slab.p_rows};
 }
 
+static tr_subset all_views(const tr_volume_operator *op, const tr_subset *views)
+{
+    return views ? *views : (tr_subset){op->slab.n_views, op->list};
+}
+
+static tr_subset some_of(const tr_subset *views, size_t first, size_t most)
+{
+    size_t left = views->n - first;
+    return (tr_subset){left < most ? left : most, views->views + first};
+}
+
 /* Own rows of p to all windows that need them. */
-static tr_status gather_view(tr_volume_operator *op, size_t view, tr_vec *p)
+static tr_status gather(tr_volume_operator *op, const tr_subset *views, const tr_vec *p)
 {
     const tr_volume_plan *plan = op->plan;
-    tr_comm *comm = op->job->comm;
     tr_vec window = window_of(op);
-    TR_TRY(get_all(op, view, p, (long)plan->first, op->mine, op->send, op->send_counts));
-    for (int k = 0; k < comm->size; k++)
-        op->recv_counts[k] = count_floats(op, op->theirs[k]);
-    TR_TRY(
-        comm->ops->exchange(comm, op->send, op->send_counts, op->recv, op->recv_counts));
-    TR_TRY(put_all(op, view, &window, plan->window_first, op->theirs, op->recv, false));
-    return fill_outside(op, view, &window);
+    tr_subset all = all_views(op, views), some;
+    for (size_t k = 0; k < all.n; k += some.n) {
+        some = some_of(&all, k, tr_transfer_most(op->transfer));
+        TR_TRY(
+            tr_transfer_begin(op->transfer, TR_TO_WINDOWS, &some, p, (long)plan->first));
+        TR_TRY(tr_transfer_finish(op->transfer, false, &window, plan->window_first));
+    }
+    return fill_outside(op, &all, &window);
 }
 
-/* What all windows hold of my own rows, added up in the order of the ranks. */
-static tr_status scatter_view(tr_volume_operator *op, size_t view, tr_vec *p)
+/* A x of the views' windows; what all windows hold of my own rows is added up in the
+ * order of the ranks. While rows of some views travel, the next ones are projected. */
+static tr_status project_windows(tr_volume_operator *op, const tr_subset *views,
+                                 const tr_vec *x, tr_vec *p)
 {
+    enum { PARTS = 4 };
     const tr_volume_plan *plan = op->plan;
-    tr_comm *comm = op->job->comm;
+    const tr_linop *A = &op->A;
     tr_vec window = window_of(op);
-    const tr_rows all = {view * tr_volume_columns(op), tr_volume_columns(op), 0,
-                         plan->lanes};
-    TR_TRY(get_all(op, view, &window, plan->window_first, op->theirs, op->recv,
-                   op->recv_counts));
-    for (int k = 0; k < comm->size; k++)
-        op->send_counts[k] = count_floats(op, op->mine[k]);
-    TR_TRY(
-        comm->ops->exchange(comm, op->recv, op->recv_counts, op->send, op->send_counts));
-    TR_TRY(op->A.backend->set_rows(op->A.device, &all, NULL, p));
-    return put_all(op, view, p, (long)plan->first, op->mine, op->send, true);
-}
-
-static size_t count_views(const tr_linop *A, const tr_subset *views)
-{
-    return views ? views->n : A->slab->n_views;
-}
-
-static tr_status for_views(const tr_linop *A, const tr_subset *views, const tr_vec *p,
-                           tr_status (*step)(tr_volume_operator *, size_t, tr_vec *))
-{
-    tr_vec copy = *p;
-    for (size_t k = 0; k < count_views(A, views); k++)
-        TR_TRY(step(self(A), views ? views->views[k] : k, &copy));
-    return TR_OK;
+    tr_subset all = all_views(op, views), now[2];
+    size_t most = tr_transfer_most(op->transfer), part = (all.n + PARTS - 1) / PARTS;
+    const tr_row_range own = {0, (long)plan->lanes};
+    TR_TRY(set_rows(op, &all, own, 0, NULL, p));
+    for (size_t k = 0, i = 0; k < all.n; k += now[i].n, i = !i) {
+        now[i] = some_of(&all, k, part < most ? part : most);
+        TR_TRY(A->backend->project(A->device, &op->slab, &now[i], x, &window));
+        if (k)
+            TR_TRY(tr_transfer_finish(op->transfer, true, p, (long)plan->first));
+        TR_TRY(tr_transfer_begin(op->transfer, TR_TO_OWNERS, &now[i], &window,
+                                 plan->window_first));
+    }
+    return all.n ? tr_transfer_finish(op->transfer, true, p, (long)plan->first) : TR_OK;
 }
 
 /* ---- the operator ---- */
@@ -175,9 +164,7 @@ static tr_status volume_forward(const tr_linop *A, const tr_subset *views,
                            A->backend->project(A->device, &op->slab, views, x, p));
     if (op->sums)
         return finish_pass(A, views, start, tr_volume_project_sums(op, views, x, p));
-    tr_vec window = window_of(op);
-    TR_TRY(A->backend->project(A->device, &op->slab, views, x, &window));
-    return finish_pass(A, views, start, for_views(A, views, p, scatter_view));
+    return finish_pass(A, views, start, project_windows(op, views, x, p));
 }
 
 static tr_status volume_adjoint(const tr_linop *A, const tr_subset *views,
@@ -190,10 +177,27 @@ static tr_status volume_adjoint(const tr_linop *A, const tr_subset *views,
         return finish_pass(A, views, start,
                            A->backend->backproject(A->device, &op->slab, views, p, x));
     tr_vec window = window_of(op);
-    TR_TRY(for_views(A, views, p, gather_view));
+    TR_TRY(gather(op, views, p));
     TR_TRY(A->backend->backproject(A->device, &op->slab, views, &window, x));
     /* Lanes beyond the own slices got values too, but are not part of the volume. */
     return finish_pass(A, views, start, clear_spare(A, plan->rows, x));
+}
+
+static tr_status volume_add_adjoint(const tr_linop *A, const tr_subset *views, float a,
+                                    const tr_vec *w, float low, const tr_vec *p,
+                                    tr_vec *x)
+{
+    tr_volume_operator *op = self(A);
+    const tr_volume_plan *plan = op->plan;
+    const tr_backend *backend = A->backend;
+    double start = tr_now();
+    tr_vec window = window_of(op);
+    if (plan->coupled)
+        TR_TRY(gather(op, views, p));
+    TR_TRY(backend->backproject_add(A->device, &op->slab, views, a, w, low,
+                                    plan->coupled ? &window : p, x));
+    return finish_pass(A, views, start,
+                       plan->coupled ? clear_spare(A, plan->rows, x) : TR_OK);
 }
 
 static tr_status volume_row_sums(const tr_linop *A, const tr_subset *views, tr_vec *p)
@@ -277,21 +281,25 @@ static const tr_linop_ops volume_ops = {
 
 /* ---- making it ---- */
 
-/* Every rank's window, as all ranks must know them. */
+/* Every rank's window, and how many views at a time are projected as sums, as all ranks
+ * must know them. */
 static tr_status share_windows(tr_volume_operator *op)
 {
     const tr_volume_plan *p = op->plan;
     tr_comm *comm = op->job->comm;
     size_t n = (size_t)comm->size;
-    double *window = tr_calloc("windows", 2 * n, sizeof *window);
+    double *window = tr_calloc("windows", 3 * n, sizeof *window);
     tr_status ready = comm->ops->agree(comm, window ? TR_OK : TR_ERR_MEMORY);
     if (ready != TR_OK || !window) {
         free(window);
         return ready;
     }
-    window[2 * comm->rank] = (double)p->window_first;
-    window[2 * comm->rank + 1] = (double)p->window_first + (double)p->window_rows;
-    tr_status status = tr_comm_gather(comm, window, 2 * n);
+    double *own = window + 3 * comm->rank;
+    own[0] = (double)p->window_first;
+    own[1] = (double)p->window_first + (double)p->window_rows;
+    own[2] = (double)op->job->threads;
+    tr_status status = tr_comm_gather(comm, window, 3 * n);
+    op->group = op->slab.n_views;
     long first = (long)p->first, end = first + (long)p->rows;
     for (size_t k = 0; k < n; k++) {
         size_t their_first, their_rows;
@@ -299,18 +307,11 @@ static tr_status share_windows(tr_volume_operator *op)
         long from = (long)their_first;
         op->theirs[k] = overlap(from, from + (long)their_rows, p->window_first,
                                 p->window_first + (long)p->window_rows);
-        op->mine[k] = overlap(first, end, (long)window[2 * k], (long)window[2 * k + 1]);
+        op->mine[k] = overlap(first, end, (long)window[3 * k], (long)window[3 * k + 1]);
+        op->group = (size_t)fmin((double)op->group, window[3 * k + 2]);
     }
     free(window);
     return status;
-}
-
-static size_t rows_in(const row_range *r, int n)
-{
-    size_t rows = 0;
-    for (int k = 0; k < n; k++)
-        rows += (size_t)(r[k].end - r[k].first);
-    return rows;
 }
 
 static tr_status make_window(tr_volume_operator *op)
@@ -321,12 +322,6 @@ static tr_status make_window(tr_volume_operator *op)
     TR_TRY(op->job->backend->alloc(op->job->device, floats, &op->window));
     tr_vec window = window_of(op);
     TR_TRY(op->job->backend->fill(op->job->device, &window, 0.0f));
-    /* Room for doubles. */
-    size_t line = tr_volume_columns(op), size = sizeof(double);
-    op->send = tr_calloc("rows to exchange", line * rows_in(op->mine, comm->size), size);
-    op->recv =
-        tr_calloc("rows to exchange", line * rows_in(op->theirs, comm->size), size);
-    TR_TRY(op->send && op->recv ? TR_OK : TR_ERR_MEMORY);
     return op->job->backend->project_sums ? tr_volume_sums_new(op) : TR_OK;
 }
 
@@ -337,14 +332,17 @@ static tr_status build(tr_volume_operator *op)
     const tr_volume_plan *p = op->plan;
     size_t n = (size_t)job->comm->size;
     op->rays = tr_calloc("rays", g->n_views, sizeof *op->rays);
+    op->list = tr_calloc("views", g->n_views, sizeof *op->list);
     op->theirs = tr_calloc("ranks", n, sizeof *op->theirs);
     op->mine = tr_calloc("ranks", n, sizeof *op->mine);
     op->totals = tr_calloc("row sums", TR_MOST_TOTALS * p->all_rows, sizeof *op->totals);
     op->send_counts = tr_calloc("ranks", n, sizeof *op->send_counts);
     op->recv_counts = tr_calloc("ranks", n, sizeof *op->recv_counts);
-    bool complete = op->rays && op->theirs && op->mine && op->totals && op->send_counts &&
-                    op->recv_counts;
+    bool complete = op->rays && op->list && op->theirs && op->mine && op->totals &&
+                    op->send_counts && op->recv_counts;
     TR_TRY(job->comm->ops->agree(job->comm, complete ? TR_OK : TR_ERR_MEMORY));
+    for (size_t i = 0; i < g->n_views; i++)
+        op->list[i] = i;
     if (p->pitched)
         tr_geometry_rays_from(g, p->z0, op->rays);
     bool shared = p->coupled && job->backend->project_sums;
@@ -366,7 +364,9 @@ static tr_status build(tr_volume_operator *op)
         op->slab.first = p->first;
         op->slab.p_first = p->window_first;
     }
-    op->A = (tr_linop){.ops = &volume_ops,
+    op->ops = volume_ops;
+    op->ops.add_adjoint = p->plane_bytes ? volume_add_adjoint : NULL;
+    op->A = (tr_linop){.ops = &op->ops,
                        .self = op,
                        .backend = job->backend,
                        .device = job->device,
@@ -379,7 +379,11 @@ static tr_status build(tr_volume_operator *op)
                         : 1.0;
     op->total_updates =
         passes * (double)g->n_views * (double)tr_core_lines(&op->shape) * (double)p->rows;
-    return p->coupled ? job->comm->ops->agree(job->comm, make_window(op)) : TR_OK;
+    if (!p->coupled)
+        return TR_OK;
+    TR_TRY(job->comm->ops->agree(job->comm, make_window(op)));
+    return tr_transfer_new(op->job, &op->slab, op->mine, op->theirs,
+                           job->backend->project_sums, &op->transfer);
 }
 
 tr_status tr_volume_operator_new(tr_job *job, const tr_volume_plan *plan,
@@ -399,19 +403,24 @@ tr_status tr_volume_operator_new(tr_job *job, const tr_volume_plan *plan,
 
 const tr_linop *tr_volume_linop(const tr_volume_operator *op) { return &op->A; }
 
+tr_status tr_volume_operator_end(tr_volume_operator *op)
+{
+    return tr_transfer_end(op->transfer);
+}
+
 void tr_volume_operator_free(tr_volume_operator *op)
 {
     if (!op)
         return;
     if (op->window)
         op->job->backend->free(op->job->device, op->window);
+    tr_transfer_free(op->transfer);
     tr_volume_sums_free(op);
     free(op->totals);
     free(op->rays);
     free(op->theirs);
     free(op->mine);
-    free(op->send);
-    free(op->recv);
+    free(op->list);
     free(op->send_counts);
     free(op->recv_counts);
     free(op);

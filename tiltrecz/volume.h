@@ -26,6 +26,8 @@ typedef struct tr_volume_plan {
     size_t bytes;        /* in host memory, */
     size_t device_bytes; /* and of vectors in that of a device with its own */
     size_t excess;       /* of these, more than the device has */
+    size_t plane_bytes; /* of device_bytes, for planes of volumes that lie in host memory;
+                           0: they lie on the device */
 } tr_volume_plan;
 
 /* ---- share.c ---- */
@@ -61,6 +63,17 @@ TR_CHECKED tr_status tr_pitched_write(tr_job *job, const tr_volume_plan *plan,
                                       const tr_vec *x);
 size_t tr_pitched_bytes(const tr_job *job, const tr_volume_plan *plan);
 
+/* ---- whole_volume.c ---- */
+
+/* Whether the slice method (tiltrec/) makes the same of the job: the algorithm
+ * backprojects once, and rows are slices that are independent of each other. Nothing of
+ * the volume is needed twice then, and slabs of it are written while the next ones are
+ * computed. Needs of the job what tr_volume_plan_rows needs, and the algorithm. */
+bool tr_volume_by_slabs(const tr_job *job);
+
+/* Bytes for slices on their way to or from a file, unless the volume is pitched. */
+size_t tr_volume_group_bytes(const tr_job *job);
+
 /* ---- volume.c ---- */
 
 /* The operator: made once, after the data are read. */
@@ -68,6 +81,8 @@ typedef struct tr_volume_operator tr_volume_operator;
 TR_CHECKED tr_status tr_volume_operator_new(tr_job *job, const tr_volume_plan *plan,
                                             tr_volume_operator **op);
 const tr_linop *tr_volume_linop(const tr_volume_operator *op);
+/* Before that, where no process has failed; collective. */
+TR_CHECKED tr_status tr_volume_operator_end(tr_volume_operator *op);
 void tr_volume_operator_free(tr_volume_operator *op); /* NULL is fine */
 
 #endif

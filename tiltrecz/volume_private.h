@@ -2,32 +2,29 @@
 #ifndef TR_VOLUME_PRIVATE_H
 #define TR_VOLUME_PRIVATE_H
 
+#include "tiltrecz/transfer.h"
 #include "tiltrecz/volume.h"
-
-/* Rows [first, end) of an image. */
-typedef struct row_range {
-    long first, end;
-} row_range;
 
 struct tr_volume_operator {
     tr_job *job;
     const tr_volume_plan *plan;
     tr_linop A;
+    tr_linop_ops ops;
     tr_slab shape; /* what algorithms see: the own rows */
     tr_slab slab;  /* what the kernels see: own slices, window rows */
     tr_ray *rays;
-    double *totals;     /* of the rows of all processes */
-    float *window;      /* projections of the window, when coupled */
-    bool fill_edges;    /* filtered projections go on beyond the image */
-    row_range *theirs;  /* per rank: its own image rows that are in my window */
-    row_range *mine;    /* per rank: my own image rows that are in its window */
-    float *send, *recv; /* one view's rows for and from all ranks; room for doubles */
+    double *totals;        /* of the rows of all processes */
+    float *window;         /* projections of the window, when coupled */
+    bool fill_edges;       /* filtered projections go on beyond the image */
+    tr_row_range *theirs;  /* per rank: its own image rows that are in my window */
+    tr_row_range *mine;    /* per rank: my own image rows that are in its window */
+    tr_transfer *transfer; /* of these, NULL unless coupled */
+    size_t *list;          /* all views, in order */
     size_t *send_counts, *recv_counts;
     double total_updates;
     /* Of projections as sums (volume_sums.c); sums is NULL where there are none. */
     size_t group;     /* views at a time, */
     double *sums;     /* their windows */
-    size_t *list;     /* all views, in order */
     double *quantum;  /* of each view of a subset */
     double *own;      /* one view's own rows, */
     float *rounded;   /* and as floats */

@@ -75,7 +75,7 @@ static void find_quanta(tr_volume_operator *op, const tr_subset *views, double l
 /* ---- one view ---- */
 
 /* Rows of a window of sums, column after column. */
-static double *pack(const tr_volume_operator *op, const double *window, row_range rows,
+static double *pack(const tr_volume_operator *op, const double *window, tr_row_range rows,
                     double *to)
 {
     size_t n = (size_t)(rows.end - rows.first);
@@ -86,7 +86,7 @@ static double *pack(const tr_volume_operator *op, const double *window, row_rang
 }
 
 static void add_own(tr_volume_operator *op, const double *from, size_t stride,
-                    row_range rows)
+                    tr_row_range rows)
 {
     size_t lanes = op->plan->lanes, at = (size_t)(rows.first - (long)op->plan->first);
     for (size_t c = 0; c < tr_volume_columns(op); c++)
@@ -94,37 +94,37 @@ static void add_own(tr_volume_operator *op, const double *from, size_t stride,
             op->own[c * lanes + at + (size_t)r] += from[c * stride + (size_t)r];
 }
 
-/* What all windows hold of my own rows, to op->own. */
-static tr_status collect_view(tr_volume_operator *op, const double *window)
+/* What others own of n windows, to them, and what they have of my own rows. */
+static tr_status exchange_views(tr_volume_operator *op, const double *windows, size_t n)
 {
-    tr_comm *comm = op->job->comm;
-    size_t columns = tr_volume_columns(op);
-    double *to = (double *)op->recv;
-    for (int k = 0; k < comm->size; k++) {
-        bool other = k != comm->rank;
-        row_range rows = op->theirs[k], mine = op->mine[k];
-        if (other)
-            to = pack(op, window, rows, to);
-        /* A double travels as two floats, of which nobody looks at the values. */
-        op->recv_counts[k] = other ? 2 * columns * (size_t)(rows.end - rows.first) : 0;
-        op->send_counts[k] = other ? 2 * columns * (size_t)(mine.end - mine.first) : 0;
+    size_t window = tr_volume_columns(op) * op->slab.p_rows;
+    for (int k = 0; k < op->job->comm->size; k++) {
+        double *to = k == op->job->comm->rank
+                         ? NULL
+                         : tr_transfer_outgoing(op->transfer, TR_TO_OWNERS, k);
+        for (size_t i = 0; i < n && to; i++)
+            to = pack(op, windows + i * window, op->theirs[k], to);
     }
-    if (comm->size > 1)
-        TR_TRY(comm->ops->exchange(comm, op->recv, op->recv_counts, op->send,
-                                   op->send_counts));
+    TR_TRY(tr_transfer_send(op->transfer, TR_TO_OWNERS, n));
+    return tr_transfer_receive(op->transfer);
+}
+
+/* What all windows hold of my own rows of view i of those exchanged, to op->own. */
+static void collect_view(tr_volume_operator *op, const double *window, size_t i)
+{
+    size_t columns = tr_volume_columns(op);
     memset(op->own, 0, columns * op->plan->lanes * sizeof *op->own);
-    const double *from = (const double *)op->send;
-    for (int k = 0; k < comm->size; k++) {
-        row_range rows = op->mine[k];
+    for (int k = 0; k < op->job->comm->size; k++) {
+        tr_row_range rows = op->mine[k];
         size_t n = (size_t)(rows.end - rows.first);
-        if (k == comm->rank)
+        if (k == op->job->comm->rank)
             add_own(op, window + (rows.first - op->plan->window_first), op->slab.p_rows,
                     rows);
-        else
-            add_own(op, from, n, rows);
-        from += k == comm->rank ? 0 : columns * n;
+        else if (n)
+            add_own(op,
+                    tr_transfer_incoming(op->transfer, TR_TO_OWNERS, k) + i * columns * n,
+                    n, rows);
     }
-    return TR_OK;
 }
 
 static tr_status put_view(const tr_volume_operator *op, size_t view, tr_vec *p)
@@ -142,6 +142,7 @@ tr_status tr_volume_project_sums(tr_volume_operator *op, const tr_subset *views,
     const tr_subset all = {op->slab.n_views, op->list};
     const tr_linop *A = &op->A;
     size_t window = tr_volume_columns(op) * op->slab.p_rows;
+    size_t most = tr_transfer_most(op->transfer);
     double largest;
     views = views ? views : &all;
     TR_TRY(find_largest(op, x, &largest));
@@ -152,7 +153,10 @@ tr_status tr_volume_project_sums(tr_volume_operator *op, const tr_subset *views,
         TR_TRY(A->backend->project_sums(A->device, &op->slab, &some, x, op->quantum,
                                         op->sums));
         for (size_t i = 0; i < n; i++) {
-            TR_TRY(collect_view(op, op->sums + i * window));
+            if (i % most == 0)
+                TR_TRY(exchange_views(op, op->sums + i * window,
+                                      n - i < most ? n - i : most));
+            collect_view(op, op->sums + i * window, i % most);
             TR_TRY(put_view(op, some.views[i], p));
         }
     }
@@ -164,26 +168,20 @@ tr_status tr_volume_project_sums(tr_volume_operator *op, const tr_subset *views,
 tr_status tr_volume_sums_new(tr_volume_operator *op)
 {
     size_t columns = tr_volume_columns(op), lanes = op->plan->lanes;
-    size_t n_views = op->slab.n_views, threads = (size_t)op->job->threads;
-    op->group = threads < n_views ? threads : n_views;
-    op->list = tr_calloc("views", n_views, sizeof *op->list);
+    size_t n_views = op->slab.n_views;
     op->quantum = tr_calloc("views", n_views, sizeof *op->quantum);
     op->own = tr_calloc("a view", columns * lanes, sizeof *op->own);
     op->rounded = tr_calloc("a view", columns * lanes, sizeof *op->rounded);
     op->of_ranks = tr_calloc("ranks", (size_t)op->job->comm->size, sizeof *op->of_ranks);
     op->sums =
         tr_calloc("views", op->group * columns * op->slab.p_rows, sizeof *op->sums);
-    if (!op->list || !op->quantum || !op->own || !op->rounded || !op->of_ranks ||
-        !op->sums)
+    if (!op->quantum || !op->own || !op->rounded || !op->of_ranks || !op->sums)
         return TR_ERR_MEMORY;
-    for (size_t k = 0; k < n_views; k++)
-        op->list[k] = k;
     return TR_OK;
 }
 
 void tr_volume_sums_free(tr_volume_operator *op)
 {
-    free(op->list);
     free(op->quantum);
     free(op->own);
     free(op->rounded);

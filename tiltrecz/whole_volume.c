@@ -6,6 +6,7 @@
 #include "common/run/outside.h"
 #include "common/run/resample.h"
 #include "common/tomogram/transpose.h"
+#include "tiltrec/slices.h"
 #include "tiltrecz/saver.h"
 #include "tiltrecz/volume.h"
 
@@ -44,18 +45,38 @@ static tr_status read_slice(const tr_job *job, size_t k, float *plane)
     return TR_OK;
 }
 
-/* A group of slices on its way between the vectors and a file. */
+/* A group of slices on its way between the vectors and a file: as lines of n rows, and as
+ * planes where these are made, of half as many at a time. */
 typedef struct slice_group {
     size_t plane; /* voxels */
+    size_t n;
     float *slices, *lines;
 } slice_group;
 
-static tr_status new_group(const tr_job *job, slice_group *g)
+enum { GROUP_PLANES = 2 * TR_LANES }; /* of both */
+
+static tr_status new_group(const tr_job *job, bool planes, slice_group *g)
 {
-    g->plane = job->geometry.width * job->geometry.thickness;
-    g->slices = tr_calloc("slices", TR_LANES * g->plane, sizeof *g->slices);
-    g->lines = tr_calloc("slices", TR_LANES * g->plane, sizeof *g->lines);
-    return g->slices && g->lines ? TR_OK : TR_ERR_MEMORY;
+    *g = (slice_group){.plane = job->geometry.width * job->geometry.thickness,
+                       .n = planes ? GROUP_PLANES / 2 : GROUP_PLANES};
+    g->lines = tr_calloc("slices", g->n * g->plane, sizeof *g->lines);
+    if (planes)
+        g->slices = tr_calloc("slices", g->n * g->plane, sizeof *g->slices);
+    return g->lines && (g->slices || !planes) ? TR_OK : TR_ERR_MEMORY;
+}
+
+/* The rows of the host's own memory are written from where they are. */
+static bool writes_groups(const tr_job *job)
+{
+    return job->backend->separate_memory || job->output_spec.sink;
+}
+
+size_t tr_volume_group_bytes(const tr_job *job)
+{
+    bool needed = writes_groups(job) || job->initial;
+    return needed ? GROUP_PLANES * job->geometry.width * job->geometry.thickness *
+                        sizeof(float)
+                  : 0;
 }
 
 static void free_group(slice_group *g)
@@ -79,9 +100,9 @@ static tr_status load_initial(const tr_job *job, const tr_volume_plan *p, tr_vec
     slice_group g;
     size_t first, end;
     own_slices(job, p, &first, &end);
-    tr_status status = new_group(job, &g);
-    for (size_t y = first; y < end && status == TR_OK; y += TR_LANES) {
-        size_t n = end - y < TR_LANES ? end - y : TR_LANES;
+    tr_status status = new_group(job, true, &g);
+    for (size_t y = first; y < end && status == TR_OK; y += g.n) {
+        size_t n = end - y < g.n ? end - y : g.n;
         for (size_t k = 0; k < n && status == TR_OK; k++)
             status = read_slice(job, y + k - job->first_slice, g.slices + k * g.plane);
         if (status != TR_OK)
@@ -117,14 +138,22 @@ static tr_status repeat_edges(const tr_job *job, const tr_volume_plan *p, tr_vec
     return status;
 }
 
-static tr_status write_volume(tr_job *job, const tr_volume_plan *p, const tr_vec *x)
+static tr_status write_group(tr_job *job, const slice_group *g, size_t slice, size_t n)
+{
+    if (!g->slices)
+        return tr_output_write_lines(job->output, slice, n, g->lines, n);
+    tr_lines_to_slices(g->lines, n, n, g->plane, g->slices);
+    return tr_output_write(job->output, slice, n, g->slices);
+}
+
+static tr_status write_groups(tr_job *job, const tr_volume_plan *p, const tr_vec *x)
 {
     slice_group g;
     size_t first, end;
     own_slices(job, p, &first, &end);
-    tr_status status = new_group(job, &g);
-    for (size_t y = first; y < end && status == TR_OK; y += TR_LANES) {
-        size_t n = end - y < TR_LANES ? end - y : TR_LANES;
+    tr_status status = new_group(job, job->output_spec.sink, &g);
+    for (size_t y = first; y < end && status == TR_OK; y += g.n) {
+        size_t n = end - y < g.n ? end - y : g.n;
         const tr_rows rows = {0, g.plane, y - p->first, n};
         double start = tr_now();
         status = job->backend->get_rows(job->device, x, &rows, g.lines);
@@ -133,11 +162,42 @@ static tr_status write_volume(tr_job *job, const tr_volume_plan *p, const tr_vec
         if (status != TR_OK)
             break;
         start = tr_now();
-        tr_lines_to_slices(g.lines, n, n, g.plane, g.slices);
-        status = tr_output_write(job->output, y - job->first_slice, n, g.slices);
+        status = write_group(job, &g, y - job->first_slice, n);
         tr_job_spent(job, TR_STAGE_WRITE, start);
     }
     free_group(&g);
+    return status;
+}
+
+static tr_status write_volume(tr_job *job, const tr_volume_plan *p, const tr_vec *x)
+{
+    size_t first, end;
+    if (writes_groups(job))
+        return write_groups(job, p, x);
+    own_slices(job, p, &first, &end);
+    if (first >= end)
+        return TR_OK;
+    double start = tr_now();
+    tr_status status =
+        tr_output_write_lines(job->output, first - job->first_slice, end - first,
+                              x->data + (first - p->first), x->rows);
+    tr_job_spent(job, TR_STAGE_WRITE, start);
+    return status;
+}
+
+/* What the algorithm starts from, if it starts from anything. */
+static tr_status begin_volume(tr_job *job, const tr_volume_plan *p, tr_vec *x)
+{
+    double start = tr_now();
+    tr_status status = TR_OK;
+    if (job->algorithm->needs & TR_USES_INITIAL)
+        status = job->backend->fill(job->device, x, 0.0f);
+    if (status == TR_OK && job->initial)
+        status =
+            p->pitched ? tr_pitched_load_initial(job, p, x) : load_initial(job, p, x);
+    if (status == TR_OK && job->initial)
+        status = repeat_edges(job, p, x);
+    tr_job_spent(job, TR_STAGE_ALLOCATE, start);
     return status;
 }
 
@@ -146,12 +206,7 @@ static tr_status reconstruct(tr_job *job, const tr_volume_plan *p, const tr_lino
 {
     tr_status status = read_projections(job, p, b);
     if (status == TR_OK)
-        status = job->backend->fill(job->device, x, 0.0f);
-    if (status == TR_OK && job->initial)
-        status =
-            p->pitched ? tr_pitched_load_initial(job, p, x) : load_initial(job, p, x);
-    if (status == TR_OK && job->initial)
-        status = repeat_edges(job, p, x);
+        status = begin_volume(job, p, x);
     /* From here on the processes work in step. */
     TR_TRY(job->comm->ops->agree(job->comm, status));
     tr_context context = {.A = A,
@@ -174,30 +229,62 @@ static tr_status reconstruct(tr_job *job, const tr_volume_plan *p, const tr_lino
     return job->comm->ops->agree(job->comm, TR_OK);
 }
 
-static tr_status volume_run(tr_job *job, const void *plan)
+bool tr_volume_by_slabs(const tr_job *job)
 {
-    const tr_volume_plan *p = plan;
-    tr_volume_operator *op;
-    TR_TRY(tr_volume_operator_new(job, p, &op));
-    const tr_linop *A = tr_volume_linop(op);
-    tr_vec b = {.lines = tr_projection_lines(A->slab), .rows = A->slab->p_rows};
-    tr_vec x = {.lines = tr_volume_lines(A->slab), .rows = A->slab->rows};
-    tr_status status = job->backend->reserve(job->device, p->device_bytes);
+    const tr_algorithm *a = job->algorithm;
+    tr_volume_plan p = {0};
+    tr_volume_plan_rows(job, &p);
+    bool once = !a->applications && !a->workspace && !a->volumes && !a->projections &&
+                !(a->needs & (TR_USES_INITIAL | TR_NEEDS_WHOLE_VOLUME));
+    return once && !p.coupled && !p.pitched;
+}
+
+/* The operator, and vectors for b and x. A device must know of all of them before it
+ * gives memory for the first. Collective. */
+static tr_status allocate(tr_job *job, const tr_volume_plan *p, tr_volume_operator **op,
+                          tr_vec *b, tr_vec *x)
+{
+    double start = tr_now();
+    tr_status status = p->plane_bytes
+                           ? job->backend->keep_on_host(job->device, p->plane_bytes)
+                           : job->backend->reserve(job->device, p->device_bytes);
+    TR_TRY(job->comm->ops->agree(job->comm, status));
+    TR_TRY(tr_volume_operator_new(job, p, op));
+    const tr_slab *slab = tr_volume_linop(*op)->slab;
+    *b = (tr_vec){.lines = tr_projection_lines(slab), .rows = slab->p_rows};
+    *x = (tr_vec){.lines = tr_volume_lines(slab), .rows = slab->rows};
+    status = job->backend->alloc(job->device, b->lines * b->rows, &b->data);
     if (status == TR_OK)
-        status = job->backend->alloc(job->device, b.lines * b.rows, &b.data);
-    if (status == TR_OK)
-        status = job->backend->alloc(job->device, x.lines * x.rows, &x.data);
-    status = job->comm->ops->agree(job->comm, status);
+        status = job->backend->alloc_volume(job->device, x->lines * x->rows, &x->data);
+    tr_job_spent(job, TR_STAGE_ALLOCATE, start);
+    return job->comm->ops->agree(job->comm, status);
+}
+
+static tr_status run_whole(tr_job *job, const tr_volume_plan *p)
+{
+    tr_volume_operator *op = NULL;
     tr_volume_saver *saver = NULL;
+    tr_vec b = {0}, x = {0};
+    tr_status status = allocate(job, p, &op, &b, &x);
     if (status == TR_OK)
         status = tr_volume_saver_new(job, &saver);
     if (status == TR_OK)
-        status = reconstruct(job, p, A, tr_volume_saver_ops(saver), &b, &x);
+        status =
+            reconstruct(job, p, tr_volume_linop(op), tr_volume_saver_ops(saver), &b, &x);
     tr_volume_saver_free(saver);
     job->backend->free(job->device, b.data);
     job->backend->free(job->device, x.data);
+    if (status == TR_OK)
+        status = tr_volume_operator_end(op);
+    else if (status == TR_ERR_STOPPED) /* by all; keeps its sentence */
+        (void)!tr_volume_operator_end(op);
     tr_volume_operator_free(op);
     return status;
+}
+
+static tr_status volume_run(tr_job *job, const void *plan)
+{
+    return tr_volume_by_slabs(job) ? tr_slices.run(job, plan) : run_whole(job, plan);
 }
 
 const tr_method tr_whole_volume = {.whole_volume = true,

@@ -5,6 +5,7 @@
 
 #include "common/base/mem.h"
 #include "common/algorithms/algorithm.h"
+#include "common/algorithms/pieces.h"
 
 /* Room in the lists for one vector more. */
 static tr_status make_room(tr_context *c)
@@ -23,8 +24,10 @@ static tr_status make_room(tr_context *c)
     return TR_OK;
 }
 
-static tr_status new_vector(tr_context *c, size_t lines, size_t rows, tr_vec *v)
+static tr_status new_vector(tr_context *c, bool volume, size_t lines, size_t rows,
+                            tr_vec *v)
 {
+    const tr_backend *backend = c->A->backend;
     size_t k = c->n_owned;
     TR_TRY(make_room(c));
     *v = (tr_vec){.lines = lines, .rows = rows};
@@ -34,9 +37,10 @@ static tr_status new_vector(tr_context *c, size_t lines, size_t rows, tr_vec *v)
         TR_TRY(TR_VECTOR(c, fill, v, NAN)); /* as new ones are */
 #endif
     } else {
-        TR_TRY(c->A->backend->alloc(c->A->device, lines * rows, &v->data));
+        TR_TRY((volume ? backend->alloc_volume : backend->alloc)(c->A->device,
+                                                                 lines * rows, &v->data));
         if (k < c->n_kept)
-            c->A->backend->free(c->A->device, c->owned[k]);
+            backend->free(c->A->device, c->owned[k]);
         c->owned[k] = v->data;
         c->floats[k] = lines * rows;
     }
@@ -47,25 +51,25 @@ static tr_status new_vector(tr_context *c, size_t lines, size_t rows, tr_vec *v)
 tr_status tr_new_volume(tr_context *c, tr_vec *v)
 {
     c->n_volumes++;
-    return new_vector(c, tr_volume_lines(c->A->slab), c->A->slab->rows, v);
+    return new_vector(c, true, tr_volume_lines(c->A->slab), c->A->slab->rows, v);
 }
 
 tr_status tr_new_projections(tr_context *c, tr_vec *v)
 {
     c->n_projections++;
-    TR_TRY(new_vector(c, tr_projection_lines(c->A->slab), c->A->slab->p_rows, v));
+    TR_TRY(new_vector(c, false, tr_projection_lines(c->A->slab), c->A->slab->p_rows, v));
     return TR_VECTOR(c, fill, v, 0.0f); /* guards are 0 */
 }
 
 tr_status tr_new_volume_weights(tr_context *c, tr_vec *v)
 {
-    return new_vector(c, tr_volume_lines(c->A->slab),
+    return new_vector(c, c->A->coupled, tr_volume_lines(c->A->slab),
                       c->A->coupled ? c->A->slab->rows : 1, v);
 }
 
 tr_status tr_new_projection_weights(tr_context *c, tr_vec *v)
 {
-    return new_vector(c, tr_projection_lines(c->A->slab),
+    return new_vector(c, false, tr_projection_lines(c->A->slab),
                       c->A->coupled ? c->A->slab->p_rows : 1, v);
 }
 
@@ -360,24 +364,33 @@ static tr_status transfer_history(tr_context *c, transfer_bytes *move)
     return move(saver, c->row_active, rows * sizeof *c->row_active);
 }
 
-/* A vector in the memory of a device goes through host memory. */
-static tr_status transfer_vector(tr_context *c, tr_vec *v, bool in)
+static size_t largest(const tr_state *state)
 {
-    const tr_backend *backend = c->A->backend;
-    size_t floats = v->lines * v->rows, bytes = floats * sizeof *v->data;
+    size_t floats = 0;
+    for (size_t k = 0; k < state->n_vectors; k++) {
+        const tr_vec *v = state->vectors[k];
+        floats = v->lines * v->rows > floats ? v->lines * v->rows : floats;
+    }
+    return floats;
+}
+
+static tr_status transfer_vectors(tr_context *c, const tr_state *state, bool in)
+{
     transfer_bytes *move = in ? get_bytes : put_bytes;
-    if (!backend->separate_memory)
-        return move((void *)c->saver, v->data, bytes);
-    float *host;
-    TR_TRY(backend->alloc_host(c->A->device, floats, &host));
-    tr_status status = backend->wait(c->A->device);
-    if (status == TR_OK && !in)
-        status = backend->download(c->A->device, v->data, host, floats);
-    if (status == TR_OK)
-        status = move((void *)c->saver, host, bytes);
-    if (status == TR_OK && in)
-        status = backend->upload(c->A->device, host, v->data, floats);
-    backend->free_host(c->A->device, host);
+    const tr_linop *A = c->A;
+    tr_status status = TR_OK;
+    if (A->backend->separate_memory) {
+        tr_pieces *pieces;
+        TR_TRY(tr_pieces_new(A->backend, A->device, largest(state), &pieces));
+        for (size_t k = 0; k < state->n_vectors && status == TR_OK; k++)
+            status = tr_pieces_move(pieces, c->saver, state->vectors[k], in);
+        tr_pieces_free(pieces);
+        return status;
+    }
+    for (size_t k = 0; k < state->n_vectors && status == TR_OK; k++) {
+        const tr_vec *v = state->vectors[k];
+        status = move((void *)c->saver, v->data, v->lines * v->rows * sizeof *v->data);
+    }
     return status;
 }
 
@@ -388,9 +401,7 @@ static tr_status transfer_state(tr_context *c, const tr_state *state, bool in)
     if (state->n_numbers)
         TR_TRY(move((void *)c->saver, state->numbers,
                     state->n_numbers * sizeof *state->numbers));
-    for (size_t k = 0; k < state->n_vectors; k++)
-        TR_TRY(transfer_vector(c, state->vectors[k], in));
-    return TR_OK;
+    return transfer_vectors(c, state, in);
 }
 
 tr_status tr_resume(tr_context *c, const tr_state *state, long *iteration)

@@ -49,7 +49,8 @@ static tr_status new_vector(const tr_linop *A, bool images, bool per_line, tr_ve
                   .rows = per_line ? 1
                           : images ? s->p_rows
                                    : s->rows};
-    TR_TRY(A->backend->alloc(A->device, v->lines * v->rows, &v->data));
+    TR_TRY((images || per_line ? A->backend->alloc : A->backend->alloc_volume)(
+        A->device, v->lines * v->rows, &v->data));
     tr_status status = A->backend->fill(A->device, v, 0.0f);
     if (status != TR_OK)
         A->backend->free(A->device, v->data);

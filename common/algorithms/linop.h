@@ -22,6 +22,10 @@ typedef struct tr_linop_ops {
     /* Filter the projections in place along u. An adjoint after it fills the edges: rays
      * that leave the image read what the filter put there. */
     tr_status (*filter)(const tr_linop *A, const tr_filter *filter, tr_vec *p);
+    /* x = max(x + a w A^T p, low), w one factor per line or per value, in one pass over
+     * the volume: see tr_backend's backproject_add. NULL where that saves nothing. */
+    tr_status (*add_adjoint)(const tr_linop *A, const tr_subset *views, float a,
+                             const tr_vec *w, float low, const tr_vec *p, tr_vec *x);
     /* Of the whole volume only; NULL for a slab of independent rows. values[k], k < n <=
      * TR_MOST_TOTALS, becomes the sum of rows[k n_rows ...], one value for each row in
      * use, over the rows of all processes, in their order: it does not depend on who has

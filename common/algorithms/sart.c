@@ -75,10 +75,9 @@ static tr_status step(tr_context *c, const tr_stationary *p, size_t view, bool f
     }
     TR_TRY(tr_residual_add(c, b, &one, r));
     TR_TRY(TR_VECTOR(c, mul_lines, &Rv, &rv));
-    TR_TRY(TR_ADJOINT(c, &one, r, gradient));
     TR_TRY(tr_inverse_col_sums(c, &one, C));
-    TR_TRY(TR_VECTOR(c, axpy_lines, (float)p->relaxation, C, gradient, x));
-    return p->positive ? TR_VECTOR(c, clamp, 0.0f, x) : TR_OK;
+    return tr_add_backprojection(c, &one, (float)p->relaxation, C,
+                                 p->positive ? 0.0f : -INFINITY, r, gradient, x);
 }
 
 static tr_status iterate(tr_context *c, const tr_stationary *p, const size_t *order,
@@ -86,7 +85,7 @@ static tr_status iterate(tr_context *c, const tr_stationary *p, const size_t *or
 {
     tr_vec r, gradient, R, C;
     TR_TRY(tr_new_projections(c, &r));
-    TR_TRY(tr_new_volume(c, &gradient));
+    TR_TRY(tr_new_gradient(c, &gradient));
     TR_TRY(tr_new_projection_weights(c, &R));
     TR_TRY(tr_new_volume_weights(c, &C));
     TR_TRY(tr_inverse_row_sums(c, NULL, &R));

@@ -1,5 +1,6 @@
 /* SIRT: x += relaxation * C A^T R (b - A x), with R and C one over the row and column
  * sums of A (Gilbert 1972; the form of Gregor & Benson 2008). */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -72,7 +73,7 @@ static tr_status run_plain(tr_context *c, const tr_stationary *p, tr_vec *b, tr_
 {
     tr_vec r, gradient, R, C;
     TR_TRY(tr_new_projections(c, &r));
-    TR_TRY(tr_new_volume(c, &gradient));
+    TR_TRY(tr_new_gradient(c, &gradient));
     TR_TRY(tr_new_projection_weights(c, &R));
     TR_TRY(tr_new_volume_weights(c, &C));
     TR_TRY(tr_inverse_row_sums(c, NULL, &R));
@@ -98,10 +99,8 @@ static tr_status run_plain(tr_context *c, const tr_stationary *p, tr_vec *b, tr_
         if (done)
             break;
         TR_TRY(TR_VECTOR(c, mul_lines, &R, &r));
-        TR_TRY(TR_ADJOINT(c, NULL, &r, &gradient));
-        TR_TRY(TR_VECTOR(c, axpy_lines, (float)p->relaxation, &C, &gradient, x));
-        if (p->positive)
-            TR_TRY(TR_VECTOR(c, clamp, 0.0f, x));
+        TR_TRY(tr_add_backprojection(c, NULL, (float)p->relaxation, &C,
+                                     p->positive ? 0.0f : -INFINITY, &r, &gradient, x));
         TR_TRY(tr_residual_end(c, &done));
     }
     return TR_OK;

@@ -51,11 +51,11 @@ typedef struct chebyshev {
     tr_vec r, R, C, d, gradient, sums[2];
 } chebyshev;
 
-/* gradient = A^T R r */
-static tr_status backproject(chebyshev *s)
+/* y += a C A^T R r */
+static tr_status backproject(chebyshev *s, float a, tr_vec *y)
 {
     TR_TRY(TR_VECTOR(s->c, mul_lines, &s->R, &s->r));
-    return TR_ADJOINT(s->c, NULL, &s->r, &s->gradient);
+    return tr_add_backprojection(s->c, NULL, a, &s->C, -INFINITY, &s->r, &s->gradient, y);
 }
 
 /* d, and the one residual there is. */
@@ -70,9 +70,8 @@ static tr_status begin(chebyshev *s, double relaxation, const tr_vec *b, const t
     }
     TR_TRY(tr_residual_add(s->c, b, NULL, &s->r));
     TR_TRY(tr_residual_end(s->c, &unused));
-    TR_TRY(backproject(s));
     TR_TRY(TR_VECTOR(s->c, fill, &s->d, 0.0f));
-    return TR_VECTOR(s->c, axpy_lines, (float)relaxation, &s->C, &s->gradient, &s->d);
+    return backproject(s, (float)relaxation, &s->d);
 }
 
 /* `two_before` becomes coefficient d + times T before - two_before, all with the signs
@@ -83,11 +82,9 @@ static tr_status step(chebyshev *s, size_t k, double coefficient, double times,
 {
     double sign = k / 2 % 2 ? -1.0 : 1.0, turn = k % 2 ? -times : times;
     TR_TRY(TR_FORWARD(s->c, NULL, before, &s->r));
-    TR_TRY(backproject(s));
     TR_TRY(TR_VECTOR(s->c, axpy, (float)(sign * coefficient), &s->d, two_before));
     TR_TRY(TR_VECTOR(s->c, axpy, (float)-turn, before, two_before));
-    return TR_VECTOR(s->c, axpy_lines, (float)(2.0 * turn), &s->C, &s->gradient,
-                     two_before);
+    return backproject(s, (float)(2.0 * turn), two_before);
 }
 
 static tr_status sum_up(chebyshev *s, const double *coefficients, size_t terms, tr_vec *x)
@@ -127,10 +124,10 @@ tr_status tr_sirt_chebyshev(tr_context *c, const tr_stationary *p, tr_vec *b, tr
     TR_TRY(tr_new_projections(c, &s.r));
     TR_TRY(tr_new_projection_weights(c, &s.R));
     TR_TRY(tr_new_volume_weights(c, &s.C));
-    tr_vec *const volumes[TR_CHEBYSHEV_VOLUMES] = {&s.d, &s.gradient, &s.sums[0],
-                                                   &s.sums[1]};
-    for (size_t k = 0; k < TR_CHEBYSHEV_VOLUMES; k++)
+    tr_vec *const volumes[] = {&s.d, &s.sums[0], &s.sums[1]};
+    for (size_t k = 0; k < sizeof volumes / sizeof *volumes; k++)
         TR_TRY(tr_new_volume(c, volumes[k]));
+    TR_TRY(tr_new_gradient(c, &s.gradient));
     TR_TRY(tr_inverse_row_sums(c, NULL, &s.R));
     TR_TRY(tr_inverse_col_sums(c, NULL, &s.C));
     double *coefficients =

@@ -27,4 +27,11 @@ TR_CHECKED tr_status tr_inverse_row_sums(tr_context *c, const tr_subset *views,
 TR_CHECKED tr_status tr_inverse_col_sums(tr_context *c, const tr_subset *views,
                                          tr_vec *C);
 
+/* y = max(y + a C A^T r, low); low = -INFINITY changes nothing. `gradient` becomes A^T r
+ * where that is made by itself: a volume of tr_new_gradient, which else makes none. */
+TR_CHECKED tr_status tr_new_gradient(tr_context *c, tr_vec *gradient);
+TR_CHECKED tr_status tr_add_backprojection(tr_context *c, const tr_subset *views, float a,
+                                           const tr_vec *C, float low, const tr_vec *r,
+                                           tr_vec *gradient, tr_vec *y);
+
 #endif

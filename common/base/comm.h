@@ -22,6 +22,14 @@ typedef struct tr_comm_ops {
      * it. Collective. */
     tr_status (*exchange)(tr_comm *comm, const float *send, const size_t *send_counts,
                           float *recv, const size_t *recv_counts);
+    /* Without waiting: send_counts[k] floats from send[k] go to rank k, and
+     * recv_counts[k] from it to recv[k], for each k but the own rank. Nobody touches any
+     * of them until end_exchange, which comes before the next begin_exchange. Not
+     * collective, but a rank must receive what another one sends to it. */
+    tr_status (*begin_exchange)(tr_comm *comm, float *const *send,
+                                const size_t *send_counts, float *const *recv,
+                                const size_t *recv_counts);
+    tr_status (*end_exchange)(tr_comm *comm);
     /* A file that all ranks read and write at offsets of their own. open and close are
      * collective; open needs an existing file. read and write are not, and may be
      * called from one thread at a time. Errors name the path and the reason. */
@@ -39,7 +47,8 @@ typedef struct tr_comm_ops {
 struct tr_comm {
     const tr_comm_ops *ops;
     int rank, size;             /* of all processes */
-    int local_rank, local_size; /* of those on this machine */
+    int local_rank, local_size; /* of those on this machine, */
+    int machine;                /* which is that of this rank, and of no lower one */
     bool agreed_failure;        /* agree has failed: every rank knows and ends */
 };
 

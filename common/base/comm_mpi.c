@@ -113,6 +113,76 @@ static tr_status mpi_exchange(tr_comm *comm, const float *send, const size_t *se
     return status;
 }
 
+/* What begin_exchange has begun. */
+static struct {
+    MPI_Request *requests;
+    int n, room;
+} begun;
+
+static tr_status make_room(size_t messages)
+{
+    if (messages <= (size_t)begun.room)
+        return TR_OK;
+    MPI_Request *more = realloc(begun.requests, messages * sizeof *more);
+    if (!more)
+        return tr_fail(TR_ERR_MEMORY, "not enough memory for an exchange");
+    begun.requests = more;
+    begun.room = (int)messages;
+    return TR_OK;
+}
+
+/* Receive or send, in as many messages as MPI needs. */
+static tr_status begin_block(float *data, size_t count, int rank, bool receive)
+{
+    for (size_t done = 0; done < count; done += MAX_COUNT) {
+        int n = (int)(count - done < MAX_COUNT ? count - done : MAX_COUNT);
+        MPI_Request *request = &begun.requests[begun.n];
+        int code =
+            receive
+                ? MPI_Irecv(data + done, n, MPI_FLOAT, rank, 0, MPI_COMM_WORLD, request)
+                : MPI_Isend(data + done, n, MPI_FLOAT, rank, 0, MPI_COMM_WORLD, request);
+        TR_TRY(check(code, "exchanging rows", NULL));
+        begun.n++;
+    }
+    return TR_OK;
+}
+
+static size_t count_messages(const tr_comm *comm, const size_t *counts)
+{
+    size_t messages = 0;
+    for (int k = 0; k < comm->size; k++)
+        messages += (counts[k] + MAX_COUNT - 1) / MAX_COUNT;
+    return messages;
+}
+
+static tr_status mpi_begin_exchange(tr_comm *comm, float *const *send,
+                                    const size_t *send_counts, float *const *recv,
+                                    const size_t *recv_counts)
+{
+    TR_ASSERT(begun.n == 0);
+    TR_TRY(
+        make_room(count_messages(comm, send_counts) + count_messages(comm, recv_counts)));
+    for (int k = 0; k < comm->size; k++)
+        if (k != comm->rank)
+            TR_TRY(begin_block(recv[k], recv_counts[k], k, true));
+    /* Each rank begins with the one after it, so that not all send to the same. */
+    for (int i = 1; i < comm->size; i++) {
+        int k = (comm->rank + i) % comm->size;
+        TR_TRY(begin_block(send[k], send_counts[k], k, false));
+    }
+    return TR_OK;
+}
+
+static tr_status mpi_end_exchange(tr_comm *comm)
+{
+    (void)comm;
+    int code = MPI_SUCCESS;
+    for (int i = 0; i < begun.n && code == MPI_SUCCESS; i++)
+        code = MPI_Wait(&begun.requests[i], MPI_STATUS_IGNORE);
+    begun.n = 0;
+    return check(code, "exchanging rows", NULL);
+}
+
 /* The path as MPI takes it, to be freed. A colon makes ROMIO, which is MPICH's, look for
  * the kind of file system before the first one, wherever that is: so we say which. */
 static char *name_for_mpi(const char *path)
@@ -210,6 +280,9 @@ static void mpi_abort(tr_comm *comm, int exit_status)
 static void mpi_finish(tr_comm *comm)
 {
     (void)comm;
+    free(begun.requests);
+    begun.requests = NULL;
+    begun.room = 0;
     MPI_Finalize();
 }
 
@@ -295,6 +368,8 @@ tr_status tr_comm_mpi(int *argc, char ***argv, tr_comm **comm)
         .broadcast = mpi_broadcast,
         .agree = mpi_agree,
         .exchange = mpi_exchange,
+        .begin_exchange = mpi_begin_exchange,
+        .end_exchange = mpi_end_exchange,
         .open = mpi_open,
         .read = mpi_read,
         .write = mpi_write,
@@ -321,6 +396,9 @@ tr_status tr_comm_mpi(int *argc, char ***argv, tr_comm **comm)
     MPI_Comm_size(MPI_COMM_WORLD, &world.size);
     MPI_Comm_rank(local, &world.local_rank);
     MPI_Comm_size(local, &world.local_size);
+    world.machine = world.rank;
+    TR_TRY(check(MPI_Bcast(&world.machine, 1, MPI_INT, 0, local),
+                 "finding the ranks of this machine", NULL));
     MPI_Comm_free(&local);
     tr_status status = world.size == 1 ? check_launcher() : TR_OK;
     if (status != TR_OK)

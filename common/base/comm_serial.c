@@ -36,6 +36,20 @@ static tr_status serial_exchange(tr_comm *comm, const float *send,
     return TR_OK;
 }
 
+static tr_status serial_begin_exchange(tr_comm *comm, float *const *send,
+                                       const size_t *send_counts, float *const *recv,
+                                       const size_t *recv_counts)
+{
+    (void)comm, (void)send, (void)send_counts, (void)recv, (void)recv_counts;
+    return TR_OK;
+}
+
+static tr_status serial_end_exchange(tr_comm *comm)
+{
+    (void)comm;
+    return TR_OK;
+}
+
 static tr_status serial_open(tr_comm *comm, const char *path, tr_shared_file **file)
 {
     (void)comm;
@@ -110,6 +124,8 @@ tr_comm *tr_comm_serial(void)
         .broadcast = serial_sum, /* nothing to do either */
         .agree = serial_agree,
         .exchange = serial_exchange,
+        .begin_exchange = serial_begin_exchange,
+        .end_exchange = serial_end_exchange,
         .open = serial_open,
         .read = serial_read,
         .write = serial_write,

@@ -38,8 +38,6 @@ static const struct {
     {"TR_ISA", "baseline, avx2 or avx512 (on ARM: neon): the instruction set to use "
                "instead of the best "
                "one, for the same bytes on machines of different age"},
-    {"XDG_CACHE_HOME", "folder for what programs for GPUs have found to be the faster "
-                       "kernel, instead of ~/.cache"},
 };
 
 #define COUNT(table) (sizeof(table) / sizeof *(table))

@@ -184,10 +184,17 @@ const tr_option tr_device_option_rows[] = {
                           "all. The processes on a machine share them out",
                   .brief = "Numbers of the GPUs to use, such as 0,2 or 1-3"),
     TR_CHOICE_ROW(tr_device_options, kernel, "kernel", "NAME", "auto",
-                  "auto texture tile",
+                  "auto texture tile tensor",
                   .help = "How to backproject: with the texture hardware, whose "
-                          "interpolation has 8 bits, or with tiles in shared memory, in "
-                          "single precision; auto takes the faster on the GPU at hand"),
+                          "interpolation has 8 bits, with tiles in shared memory, in "
+                          "single precision, which auto takes, or with tensor cores, in "
+                          "pairs of halves"),
+    TR_CHOICE_ROW(tr_device_options, memory, "device-memory", "HOW", "planes",
+                  "planes managed", .aside = true,
+                  .help =
+                      "Where a volume as a whole exceeds the GPU's memory: it lies in "
+                      "host memory and goes through the GPU by slabs of planes, or in "
+                      "unified memory that the driver moves. The results are the same"),
 };
 const size_t tr_n_device_options =
     sizeof tr_device_option_rows / sizeof *tr_device_option_rows;

@@ -58,10 +58,14 @@ typedef struct tr_options {
 extern const tr_option tr_common_options[];
 extern const size_t tr_n_common_options;
 
+/* Where volumes are that exceed a device's memory. */
+typedef enum tr_device_memory { TR_DEVICE_PLANES, TR_DEVICE_MANAGED } tr_device_memory;
+
 /* Of programs that compute on a device. */
 typedef struct tr_device_options {
     const char *devices; /* --device */
     int kernel;          /* a tr_kernel */
+    int memory;          /* --device-memory: a tr_device_memory */
 } tr_device_options;
 
 extern const tr_option tr_device_option_rows[];

@@ -140,7 +140,9 @@ static void print_times(const tr_job *job, const tr_result *r)
     const char *whose = job->comm->size > 1 ? " (rank 0)" : "";
     tr_info("%-12s%9s%12s", "stage", "seconds", "of the run");
     for (int k = 0; k < TR_N_STAGES; k++) {
-        if (job->seconds[k] == 0.0 && (k == TR_STAGE_UPLOAD || k == TR_STAGE_DOWNLOAD))
+        bool rare =
+            k == TR_STAGE_ALLOCATE || k == TR_STAGE_UPLOAD || k == TR_STAGE_DOWNLOAD;
+        if (job->seconds[k] == 0.0 && rare)
             continue;
         sum += job->seconds[k];
         tr_info("%-12s%9.2f%11.0f%%%s", tr_stage_names[k], job->seconds[k],

@@ -1,7 +1,8 @@
 #include "common/run/job.h"
 
-const char *const tr_stage_names[TR_N_STAGES] = {"reading",    "uploading",   "filtering",
-                                                 "projecting", "downloading", "writing"};
+const char *const tr_stage_names[TR_N_STAGES] = {
+    "allocating", "reading",     "uploading", "filtering",
+    "projecting", "downloading", "writing"};
 
 void tr_job_spent(tr_job *job, tr_stage stage, double start)
 {

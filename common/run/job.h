@@ -15,6 +15,7 @@
 /* Where the time goes. Seconds of this process, added up per stage; stages run at the
  * same time, so they may add up to more than the wall clock. */
 typedef enum tr_stage {
+    TR_STAGE_ALLOCATE, /* memory for the whole volume, and what it starts from */
     TR_STAGE_READ,
     TR_STAGE_UPLOAD, /* to a device with memory of its own */
     TR_STAGE_FILTER,

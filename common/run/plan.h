@@ -5,8 +5,13 @@
 #include "common/algorithms/filter_design.h"
 #include "common/run/job.h"
 
-#define TR_PLAN_FIXED ((size_t)64 << 20)         /* libraries, stacks, tables */
 #define TR_PLAN_DEVICE_FIXED ((size_t)320 << 20) /* of a filter, sums, tables */
+
+/* Libraries, stacks, tables; with a GPU, what its driver and cuFFT take of the host. */
+static inline size_t tr_plan_fixed(const tr_job *job)
+{
+    return (size_t)(job->backend->separate_memory ? 512 : 64) << 20;
+}
 
 /* What the threads filter rows in. */
 static inline size_t tr_plan_filter_bytes(const tr_job *job)

@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/base/log.h"
@@ -49,6 +50,42 @@ static tr_status common_instructions(const tr_backend *backend, tr_comm *comm,
     return status;
 }
 
+/* How many processes have the same device as this one; all 1 or more. */
+static int count_sharers(const double *ids, int ranks, int rank)
+{
+    int sharers = 0;
+    for (int k = 0; k < ranks; k++)
+        sharers +=
+            memcmp(ids + (size_t)k * TR_DEVICE_ID, ids + (size_t)rank * TR_DEVICE_ID,
+                   TR_DEVICE_ID * sizeof *ids) == 0;
+    return sharers;
+}
+
+/* Processes that were given the same device share its memory out, whatever number each
+ * of them knows it by. Collective, after all have opened theirs. */
+static tr_status share_device(const tr_job *job)
+{
+    tr_comm *comm = job->comm;
+    if (comm->size == 1 || !job->backend->divide)
+        return TR_OK;
+    size_t n = (size_t)comm->size * TR_DEVICE_ID;
+    double *ids = tr_calloc("the processes' devices", n, sizeof *ids);
+    unsigned char own[TR_DEVICE_ID];
+    tr_status status = comm->ops->agree(
+        comm, ids ? job->backend->identity(job->device, own) : TR_ERR_MEMORY);
+    if (status == TR_OK) {
+        TR_ASSERT(ids);
+        for (size_t i = 0; i < TR_DEVICE_ID; i++)
+            ids[(size_t)comm->rank * TR_DEVICE_ID + i] = own[i];
+        status = tr_comm_gather(comm, ids, n);
+    }
+    if (status == TR_OK)
+        status =
+            job->backend->divide(job->device, count_sharers(ids, comm->size, comm->rank));
+    free(ids);
+    return status;
+}
+
 tr_status tr_run_backend(tr_run *run)
 {
     const tr_command *c = &run->command;
@@ -69,9 +106,13 @@ tr_status tr_run_backend(tr_run *run)
     const tr_backend_settings settings = {.threads = job->threads,
                                           .local_rank = comm->local_rank,
                                           .widest = widest,
+                                          .wait_asleep = true,
                                           .devices = c->device_options.devices,
-                                          .kernel = (tr_kernel)c->device_options.kernel};
-    return job->backend->open(&settings, &job->device);
+                                          .kernel = (tr_kernel)c->device_options.kernel,
+                                          .managed = c->device_options.memory ==
+                                                     TR_DEVICE_MANAGED};
+    TR_TRY(comm->ops->agree(comm, job->backend->open(&settings, &job->device)));
+    return share_device(job);
 }
 
 tr_status tr_run_files(tr_run *run)

@@ -3,6 +3,8 @@
 #ifndef TR_OUTPUT_PRIVATE_H
 #define TR_OUTPUT_PRIVATE_H
 
+#include <pthread.h>
+
 #include "common/base/file_name.h"
 #include "common/tomogram/journal.h"
 #include "common/tomogram/output.h"
@@ -41,14 +43,12 @@ struct tr_output {
     bool worthless;  /* its voxels are wrong: nothing is kept */
     bool measured;   /* then `statistics` are of all slices */
     tr_statistics statistics;
-    void *piece; /* rows of one section, for order xyz */
-    size_t piece_size;
+    float *room; /* of the threads that write; NULL before the first slice */
+    pthread_mutex_t one_writer; /* held to write to the files and the journal */
 };
 
 /* ---- output.c ---- */
 
-/* (value + add) * multiply, in place. */
-void tr_output_scale(float *values, size_t n, double add, double multiply);
 size_t tr_output_section_samples(const tr_output *o);
 
 /* Close the files that are open. Collective; after a failure, its own does not count. */
@@ -59,6 +59,16 @@ tr_status tr_output_close_files(tr_output *o);
 TR_CHECKED tr_status tr_output_know_files(tr_output *o);
 /* Whether the unfinished tomogram still is the file that rank 0 holds. */
 TR_CHECKED tr_status tr_output_check_name(const tr_output *o);
+
+/* ---- output_pass.c ---- */
+
+static inline size_t tr_output_threads(const tr_output_spec *spec)
+{
+    return spec->threads > 1 ? (size_t)spec->threads : 1;
+}
+/* Make output->room if it is not there: for each thread twice *floats, which is enough
+ * for a line. */
+TR_CHECKED tr_status tr_output_make_room(tr_output *o, size_t *floats);
 
 /* ---- output_kept.c ---- */
 

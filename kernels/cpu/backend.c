@@ -197,6 +197,25 @@ static tr_status cpu_set_rows(void *state, const tr_rows *rows, const size_t *fr
     return TR_OK;
 }
 
+static tr_status cpu_copy_views(void *state, const tr_slab *slab, const tr_subset *views,
+                                size_t n_rows, const tr_view_rows *from, bool add,
+                                const tr_view_rows *to)
+{
+    size_t lines = slab->n_u + TR_GUARDS, n = views ? views->n : slab->n_views;
+#pragma omp parallel for schedule(static) num_threads(threads_of(state))
+    for (size_t l = 0; l < n * lines; l++) {
+        size_t own = (views ? views->views[l / lines] : l / lines) * lines + l % lines;
+        const float *source =
+            from->data + (from->packed ? l : own) * from->rows + from->row;
+        float *target = to->data + (to->packed ? l : own) * to->rows + to->row;
+        if (!add)
+            memcpy(target, source, n_rows * sizeof *target);
+        for (size_t r = 0; r < n_rows && add; r++)
+            target[r] += source[r];
+    }
+    return TR_OK;
+}
+
 static size_t length(const tr_vec *y) { return y->lines * y->rows; }
 
 static tr_status cpu_fill(void *state, tr_vec *y, float value)
@@ -495,6 +514,7 @@ const tr_backend tr_backend_cpu = {
     .available = cpu_available,
     .reserve = cpu_reserve,
     .alloc = cpu_alloc,
+    .alloc_volume = cpu_alloc,
     .free = cpu_free,
     .alloc_host = cpu_alloc,
     .free_host = cpu_free,
@@ -506,6 +526,7 @@ const tr_backend tr_backend_cpu = {
     .get_rows = cpu_get_rows,
     .put_rows = cpu_put_rows,
     .set_rows = cpu_set_rows,
+    .copy_views = cpu_copy_views,
     .fill = cpu_fill,
     .copy = cpu_copy,
     .axpy = cpu_axpy,

@@ -7,9 +7,11 @@
  * tile of voxels stays in the first-level cache. */
 
 enum {
-    VOXELS = 2, /* with sums in registers: with WIDE vectors enough to hide latency */
-    TILE = 8,   /* voxels in x and z that one view group is added to at a time */
-    BLOCK = 32  /* voxels in x and z that one thread works on; stay in the second level */
+    VOXELS = 2,    /* with sums in registers: with WIDE vectors enough to hide latency */
+    TILE = 8,      /* voxels in x and z that one view group is added to at a time */
+    FEW_ROWS = 32, /* up to so many rows, tiles are larger */
+    FEW_ROWS_TILE = 16,
+    BLOCK = 32 /* voxels in x and z that one thread works on; stay in the second level */
 };
 
 /* A group of views, one per lane. */
@@ -134,6 +136,10 @@ static inline __attribute__((always_inline)) void add_rows(float *const *x,
             add_views(x, t, VIEW_GROUP, clear, r, rows, n_voxels, WIDE);
         else
             add_views(x, t, n, clear, r, rows, n_voxels, WIDE);
+    if (PAIR_LEFT && r + 2 * VECTOR <= rows) {
+        add_views(x, t, n, clear, r, rows, n_voxels, 2);
+        r += 2 * VECTOR;
+    }
     for (; r < rows; r += VECTOR)
         add_views(x, t, n, clear, r, rows, n_voxels, 1);
 }
@@ -182,12 +188,13 @@ static void backproject_block(const tr_slab *s, const tr_subset *views, const fl
                               size_t bx, size_t bz, float *x)
 {
     size_t x1 = min_size(bx + BLOCK, s->n_x), z1 = min_size(bz + BLOCK, s->n_z);
+    const size_t side = s->rows > FEW_ROWS ? TILE : FEW_ROWS_TILE;
     for (size_t k = 0; k < view_count(s, views); k += VIEW_GROUP) {
         view_group g;
         load_group(s, views, k, p, &g);
-        for (size_t tz = bz; tz < z1; tz += TILE)
-            for (size_t tx = bx; tx < x1; tx += TILE) {
-                tile t = {tx, min_size(tx + TILE, x1), tz, min_size(tz + TILE, z1)};
+        for (size_t tz = bz; tz < z1; tz += side)
+            for (size_t tx = bx; tx < x1; tx += side) {
+                tile t = {tx, min_size(tx + side, x1), tz, min_size(tz + side, z1)};
                 backproject_tile(s, &g, &t, k == 0, x);
             }
     }

@@ -1,160 +1,66 @@
-/* The filter along u with FFTW. Two views of the same rows are one complex signal: the
- * response is real and even, so real and imaginary part stay apart, and the transforms
- * run across TR_LANES rows at once. Always the same plan on the same shape, planned
- * without timing, so that a row's result does not depend on where it is computed. */
-#include <fftw3.h>
+/* The filter along u: shares out pairs of views. What is done to one is in filter_body.h.
+ * Always the same plan for a length, so that a row's result does not depend on where it
+ * is computed. */
 #include <stdlib.h>
 
+#include "kernels/cpu/fft.h"
 #include "kernels/cpu/state.h"
-#include "kernels/fftw_planner.h"
 
-typedef struct filter_plan {
-    fftwf_plan forward, backward;
-} filter_plan;
-
-static fftwf_plan plan_lanes(fftwf_complex *work, size_t length, int sign)
+tr_status tr_cpu_filter_memory(const tr_filter *f)
 {
-    int n = (int)length;
-    return fftwf_plan_many_dft(1, &n, TR_LANES, work, NULL, TR_LANES, 1, work, NULL,
-                               TR_LANES, 1, sign, FFTW_ESTIMATE);
+    return tr_fail(TR_ERR_MEMORY, "not enough memory to filter rows of %zu values",
+                   f->length);
 }
 
-/* Copy one view's lanes into the real (part 0) or imaginary (1) parts, extended by the
- * line from the mean of the last 3 values to the mean of the first 3. Returns the rows'
- * means in mean[TR_LANES]. */
-static void load_view(const float *p, size_t rows, size_t n_u, size_t length, int part,
-                      fftwf_complex *work, float *mean)
+/* The response at each place of the transform, divided by the length: a transform there
+ * and back multiplies by it. */
+static void order_response(const tr_filter *f, const float *response, const tr_fft *fft,
+                           float *gain)
 {
-    size_t edge = n_u < 3 ? n_u : 3;
-    double sum[TR_LANES] = {0}, first[TR_LANES] = {0}, end[TR_LANES] = {0};
-    for (size_t u = 0; u < n_u; u++)
-        for (size_t r = 0; r < TR_LANES; r++) {
-            float value = p[(u + 1) * rows + r];
-            work[u * TR_LANES + r][part] = value;
-            sum[r] += value;
-            first[r] += u < edge ? value : 0.0f;
-            end[r] += u >= n_u - edge ? value : 0.0f;
-        }
-    size_t added = length - n_u;
-    for (size_t u = 0; u < added; u++) {
-        double t = (double)(u + 1) / (double)(added + 1);
-        for (size_t r = 0; r < TR_LANES; r++)
-            work[(n_u + u) * TR_LANES + r][part] =
-                (float)(((1.0 - t) * end[r] + t * first[r]) / (double)edge);
-    }
-    for (size_t r = 0; r < TR_LANES; r++)
-        mean[r] = (float)(sum[r] / (double)n_u);
-}
-
-static void store_view(float *p, size_t rows, size_t n_u, int part, float weight,
-                       const fftwf_complex *work, float edge_gain, const float *mean)
-{
-    for (size_t u = 0; u < n_u; u++)
-        for (size_t r = 0; r < TR_LANES; r++)
-            p[(u + 1) * rows + r] = weight * work[u * TR_LANES + r][part];
-    for (size_t r = 0; r < TR_LANES; r++)
-        p[r] = p[(n_u + 1) * rows + r] = p[(n_u + 2) * rows + r] =
-            edge_gain * weight * mean[r];
-}
-
-/* The response divided by the length: FFTW's transforms are not normalised. */
-static void apply_response(fftwf_complex *work, size_t length, const float *response)
-{
-    for (size_t k = 0; k < length; k++) {
-        float gain = response[k <= length / 2 ? k : length - k] / (float)length;
-        for (size_t r = 0; r < TR_LANES; r++) {
-            work[k * TR_LANES + r][0] *= gain;
-            work[k * TR_LANES + r][1] *= gain;
-        }
+    for (size_t i = 0; i < f->length; i++) {
+        size_t k = fft->frequency[i];
+        gain[i] = response[k <= f->length / 2 ? k : f->length - k] / (float)f->length;
     }
 }
 
-/* The same where the real and the imaginary part have responses of their own. With Z the
- * spectrum of a + i b, that of a is (Z[k] + conj Z[-k]) / 2, that of i b is
- * (Z[k] - conj Z[-k]) / 2. */
-static void apply_responses(fftwf_complex *work, size_t length, const float *a,
-                            const float *b)
+/* `work` has room for each thread's signal. */
+static void filter_pairs(const tr_cpu *cpu, const tr_slab *s, const tr_filter *f,
+                         const tr_fft *fft, const float *gain, float *work, float *p)
 {
-    for (size_t k = 0; k <= length / 2; k++) {
-        float both = 0.5f * (a[k] + b[k]) / (float)length;
-        float apart = 0.5f * (a[k] - b[k]) / (float)length;
-        fftwf_complex *up = work + k * TR_LANES,
-                      *down = work + (length - k) % length * TR_LANES;
-        for (size_t r = 0; r < TR_LANES; r++) {
-            float re = up[r][0], im = up[r][1], other_re = down[r][0],
-                  other_im = down[r][1];
-            up[r][0] = both * re + apart * other_re;
-            up[r][1] = both * im - apart * other_im;
-            down[r][0] = both * other_re + apart * re;
-            down[r][1] = both * other_im - apart * im;
-        }
+    size_t pairs = (s->n_views + 1) / 2, chunks = s->p_rows / TR_LANES;
+    size_t signal = 2 * f->length * TR_LANES;
+    int next = 0; /* hands out the work buffers */
+#pragma omp parallel num_threads(cpu->threads)
+    {
+        int mine;
+#pragma omp atomic capture
+        mine = next++;
+#pragma omp for schedule(dynamic)
+        for (size_t task = 0; task < pairs * chunks; task++)
+            cpu->projectors->filter_pair(s, f, fft, gain, task / chunks * 2,
+                                         task % chunks * TR_LANES, p,
+                                         work + (size_t)mine * signal);
     }
-}
-
-/* Views `view` and, if there is one, `view` + 1, lanes from `lane`. */
-static void filter_pair(const tr_slab *s, const tr_filter *f, const filter_plan *plan,
-                        size_t view, size_t lane, fftwf_complex *work, float *p)
-{
-    size_t rows = s->p_rows, stride = (s->n_u + TR_GUARDS) * rows;
-    float *a = p + view * stride + lane, *b = a + stride;
-    bool pair = view + 1 < s->n_views;
-    float mean[2][TR_LANES];
-    load_view(a, rows, s->n_u, f->length, 0, work, mean[0]);
-    load_view(pair ? b : a, rows, s->n_u, f->length, 1, work, mean[1]);
-    fftwf_execute_dft(plan->forward, work, work);
-    const float *response = f->response + view * f->stride;
-    if (f->stride && pair)
-        apply_responses(work, f->length, response, response + f->stride);
-    else
-        apply_response(work, f->length, response);
-    fftwf_execute_dft(plan->backward, work, work);
-    store_view(a, rows, s->n_u, 0, f->weight[view], work, f->edge_gain, mean[0]);
-    if (pair)
-        store_view(b, rows, s->n_u, 1, f->weight[view + 1], work, f->edge_gain, mean[1]);
 }
 
 tr_status tr_cpu_filter(void *state, const tr_slab *s, const tr_filter *f, tr_vec *p)
 {
     const tr_cpu *cpu = state;
-    size_t samples = f->length * TR_LANES;
-    fftwf_complex *work[cpu->threads];
-    bool complete = true;
-    for (int t = 0; t < cpu->threads; t++) {
-        work[t] = fftwf_alloc_complex(samples);
-        complete = complete && work[t];
-    }
-    filter_plan plan = {0};
+    if (!tr_fft_possible(f->length))
+        return tr_cpu_filter_fftw(cpu, s, f, p);
+    const size_t line = TR_LANES * sizeof(float);
+    float *gain = malloc(f->length * sizeof *gain);
+    float *work = aligned_alloc(line, (size_t)cpu->threads * 2 * f->length * line);
+    tr_fft fft;
+    bool complete = tr_fft_plan(f->length, &fft) && gain && work;
     if (complete) {
-        tr_fftw_planner_lock();
-        plan.forward = plan_lanes(work[0], f->length, FFTW_FORWARD);
-        plan.backward = plan_lanes(work[0], f->length, FFTW_BACKWARD);
-        tr_fftw_planner_unlock();
-        complete = plan.forward && plan.backward;
+        /* With responses of their own, only an odd last view is alone. */
+        size_t alone = f->stride ? s->n_views - 1 : 0;
+        order_response(f, f->response + alone * f->stride, &fft, gain);
+        filter_pairs(cpu, s, f, &fft, gain, work, p->data);
     }
-    if (complete) {
-        size_t pairs = (s->n_views + 1) / 2, chunks = s->p_rows / TR_LANES;
-        int next = 0; /* hands out the work buffers */
-#pragma omp parallel num_threads(cpu->threads)
-        {
-            int mine;
-#pragma omp atomic capture
-            mine = next++;
-#pragma omp for schedule(dynamic)
-            for (size_t task = 0; task < pairs * chunks; task++)
-                filter_pair(s, f, &plan, task / chunks * 2, task % chunks * TR_LANES,
-                            work[mine], p->data);
-        }
-    }
-    tr_fftw_planner_lock();
-    if (plan.forward)
-        fftwf_destroy_plan(plan.forward);
-    if (plan.backward)
-        fftwf_destroy_plan(plan.backward);
-    tr_fftw_planner_unlock();
-    for (int t = 0; t < cpu->threads; t++)
-        fftwf_free(work[t]);
-    return complete
-               ? TR_OK
-               : tr_fail(TR_ERR_MEMORY, "not enough memory to filter rows of %zu values",
-                         f->length);
+    tr_fft_free(&fft);
+    free(gain);
+    free(work);
+    return complete ? TR_OK : tr_cpu_filter_memory(f);
 }

@@ -270,6 +270,10 @@ static void project_bundle(const tr_slab *s, const tr_ray *ray, const bundle *b,
         find_bins(ray, b, u, n, &taps);
         for (; r + WIDE * VECTOR <= lanes; r += WIDE * VECTOR)
             add_bins(&taps, n, r, p + u * s->rows, s->rows, WIDE);
+        if (PAIR_LEFT && r + 2 * VECTOR <= lanes) {
+            add_bins(&taps, n, r, p + u * s->rows, s->rows, 2);
+            r += 2 * VECTOR;
+        }
         for (; r < lanes; r += VECTOR)
             add_bins(&taps, n, r, p + u * s->rows, s->rows, 1);
     }

@@ -37,8 +37,9 @@ typedef float fvec __attribute__((vector_size(4 * DOUBLES)));
 typedef int jvec __attribute__((vector_size(4 * DOUBLES)));
 
 enum {
-    WIDE = 4,      /* vectors of rows kept in registers */
-    VIEW_GROUP = 8 /* views added to a voxel at a time */
+    WIDE = 4,                             /* vectors of rows kept in registers */
+    PAIR_LEFT = WIDE * VECTOR > TR_LANES, /* whether two may be left over of some rows */
+    VIEW_GROUP = 8                        /* views added to a voxel at a time */
 };
 
 /* Adding and subtracting ROUND rounds a double to a whole number; whole numbers from 0 on
@@ -218,6 +219,7 @@ static void project(const tr_slab *s, const tr_subset *views, const float *x, fl
         project_bundles(s, order, n, along_x, x, p, threads);
 }
 
+#include "kernels/cpu/filter_body.h"
 #include "kernels/cpu/general_body.h"
 #include "kernels/cpu/outer_body.h"
 #include "kernels/cpu/outer_coupled_body.h"
@@ -231,4 +233,5 @@ const tr_projectors TR_JOIN(tr_projectors_,
                                        .backproject_general = backproject_general,
                                        .project_sums = project_sums,
                                        .project_outer = project_outer,
-                                       .backproject_outer = backproject_outer};
+                                       .backproject_outer = backproject_outer,
+                                       .filter_pair = filter_pair};

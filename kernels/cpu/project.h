@@ -4,6 +4,7 @@
 #define TR_CPU_PROJECT_H
 
 #include "kernels/backend.h"
+#include "kernels/cpu/fft.h"
 
 typedef struct tr_projectors {
     const char *name;
@@ -26,6 +27,13 @@ typedef struct tr_projectors {
                           float *p, int threads);
     void (*backproject_outer)(const tr_slab *slab, const tr_subset *views, const float *p,
                               float *x, int threads);
+    /* Filter TR_LANES rows from `lane` on of view `view` and, if there is one, the next:
+     * gain[i] = response / length at frequency fft->frequency[i], which is not read where
+     * each view of a pair has a response of its own. work: room for 2 x length x width
+     * floats, aligned as vectors are. */
+    void (*filter_pair)(const tr_slab *slab, const tr_filter *filter, const tr_fft *fft,
+                        const float *gain, size_t view, size_t lane, float *p,
+                        float *work);
 } tr_projectors;
 
 extern const tr_projectors tr_projectors_baseline, tr_projectors_avx2,

@@ -14,6 +14,10 @@ typedef struct tr_cpu {
 /* The filter operation of the backend table. */
 tr_status tr_cpu_filter(void *state, const tr_slab *slab, const tr_filter *filter,
                         tr_vec *p);
+/* The same for any length, more slowly; and the error where memory is short. */
+tr_status tr_cpu_filter_fftw(const tr_cpu *cpu, const tr_slab *slab,
+                             const tr_filter *filter, tr_vec *p);
+tr_status tr_cpu_filter_memory(const tr_filter *filter);
 /* sums.c: row and column sums of the backend table. */
 tr_status tr_cpu_row_sums(void *state, const tr_slab *slab, const tr_subset *views,
                           tr_vec *p);

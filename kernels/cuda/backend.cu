@@ -3,15 +3,46 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/cuda/state.h"
+#include "kernels/cuda/project.h"
+
+#ifndef TR_CUDA_ARCHITECTURES
+#define TR_CUDA_ARCHITECTURES "other GPUs"
+#endif
+
+/* Is it, for this program as it was built, as if there were no such device? */
+static bool is_unavailable(cudaError_t result)
+{
+    switch (result) {
+    case cudaErrorInsufficientDriver:
+    case cudaErrorDevicesUnavailable:
+    case cudaErrorInvalidDeviceFunction:
+    case cudaErrorNoDevice:
+    case cudaErrorNoKernelImageForDevice:
+    case cudaErrorUnsupportedPtxVersion:
+    case cudaErrorNotPermitted:
+    case cudaErrorSystemNotReady:
+    case cudaErrorSystemDriverMismatch:
+    case cudaErrorCompatNotSupportedOnDevice:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static tr_status status_of(cudaError_t result)
+{
+    return result == cudaErrorMemoryAllocation ? TR_ERR_MEMORY
+           : is_unavailable(result)            ? TR_ERR_UNAVAILABLE
+                                               : TR_ERR_DATA;
+}
 
 tr_status tr_cuda_check(cudaError_t result, const char *what)
 {
     if (result == cudaSuccess)
         return TR_OK;
     (void)cudaGetLastError(); /* else the next launch would report it once more */
-    return tr_fail(result == cudaErrorMemoryAllocation ? TR_ERR_MEMORY : TR_ERR_DATA,
-                   "the GPU could not %s: %s", what, cudaGetErrorString(result));
+    return tr_fail(status_of(result), "the GPU could not %s: %s", what,
+                   cudaGetErrorString(result));
 }
 
 tr_status tr_cuda_launched(const char *kernel)
@@ -19,7 +50,7 @@ tr_status tr_cuda_launched(const char *kernel)
     cudaError_t result = cudaGetLastError();
     if (result == cudaSuccess)
         return TR_OK;
-    return tr_fail(TR_ERR_DATA, "the GPU could not start the kernel %s: %s", kernel,
+    return tr_fail(status_of(result), "the GPU could not start the kernel %s: %s", kernel,
                    cudaGetErrorString(result));
 }
 
@@ -164,18 +195,60 @@ static void cuda_close(void *state)
             (void)cudaStreamSynchronize(*stream);
     tr_cuda_transform_free(c);
     tr_cuda_texture_free(c);
+    tr_cuda_planes_free(c);
     tr_cuda_memory_free(c);
     for (cudaStream_t *stream : streams)
         if (*stream)
             (void)cudaStreamDestroy(*stream);
     (void)cudaGetLastError();
+    free(c->rays);
     free(c);
 }
 
-static tr_status start(tr_cuda *c)
+/* The device's context, which is the first thing that a device can refuse. */
+static tr_status take_device(const tr_cuda *c, bool wait_asleep)
 {
-    TR_CUDA("start", cudaSetDevice(c->device));
+    cudaError_t result = cudaSetDevice(c->device);
+    if (result == cudaSuccess && wait_asleep)
+        result = cudaSetDeviceFlags(cudaDeviceScheduleBlockingSync);
+    if (result == cudaSuccess)
+        result = cudaFree(NULL);
+    if (!is_unavailable(result))
+        return tr_cuda_check(result, "start");
+    (void)cudaGetLastError();
+    return tr_fail(TR_ERR_UNAVAILABLE,
+                   "CUDA device %d cannot be used (%s): nvidia-smi shows whether another "
+                   "program has it for itself; choose another with --device, or use "
+                   "tiltrec-mpi or tiltrecz-mpi, which need none",
+                   c->device, cudaGetErrorString(result));
+}
+
+/* Does the program have machine code, or PTX, for the device? */
+static tr_status check_code(const tr_cuda *c)
+{
+    const cudaDeviceProp *p = &c->properties;
+    cudaFuncAttributes attributes;
+    cudaError_t result = cudaFuncGetAttributes(&attributes, store_views);
+    if (!is_unavailable(result))
+        return tr_cuda_check(result, "load the kernels");
+    (void)cudaGetLastError();
+    return tr_fail(
+        TR_ERR_UNAVAILABLE,
+        "CUDA device %d (%.100s) has compute capability %.1f, and this program has "
+        "code for %s (%s): choose another with --device, build it with "
+        "-DCMAKE_CUDA_ARCHITECTURES=%d%d, or use tiltrec-mpi or tiltrecz-mpi, "
+        "which need none",
+        c->device, p->name, p->major + p->minor / 10.0, TR_CUDA_ARCHITECTURES,
+        cudaGetErrorString(result), p->major, p->minor);
+}
+
+static tr_status start(tr_cuda *c, bool wait_asleep)
+{
+    TR_TRY(take_device(c, wait_asleep));
     TR_CUDA("tell its properties", cudaGetDeviceProperties(&c->properties, c->device));
+    TR_TRY(check_code(c));
+    if (c->kernel == TR_KERNEL_TENSOR)
+        TR_TRY(tr_cuda_tensor_check(c));
     TR_CUDA("start", cudaStreamCreateWithFlags(&c->compute, cudaStreamNonBlocking));
     TR_CUDA("start", cudaStreamCreateWithFlags(&c->up, cudaStreamNonBlocking));
     TR_CUDA("start", cudaStreamCreateWithFlags(&c->down, cudaStreamNonBlocking));
@@ -184,40 +257,76 @@ static tr_status start(tr_cuda *c)
 
 static const char *kernel_name(tr_kernel kernel)
 {
-    return kernel == TR_KERNEL_TILE      ? "tile"
-           : kernel == TR_KERNEL_TEXTURE ? "texture"
-                                         : "auto";
+    return kernel == TR_KERNEL_TEXTURE  ? "texture"
+           : kernel == TR_KERNEL_TENSOR ? "tensor"
+                                        : "tile";
+}
+
+/* There is a driver, and it is too old for the program. Versions as CUDA has them. */
+static tr_status refuse_driver(int driver)
+{
+    char theirs[32], ours[32];
+    snprintf(theirs, sizeof theirs, "%d.%d", driver / 1000, driver % 1000 / 10);
+    snprintf(ours, sizeof ours, "%d.%d", CUDART_VERSION / 1000,
+             CUDART_VERSION % 1000 / 10);
+    return tr_fail(TR_ERR_UNAVAILABLE,
+                   "the driver of this machine's GPUs is for CUDA %s, and this program "
+                   "was built with CUDA %s: install a newer driver, build the program "
+                   "with an older CUDA, or use tiltrec-mpi or tiltrecz-mpi, which need "
+                   "none",
+                   theirs, ours);
+}
+
+static tr_status count_devices(int *count)
+{
+    int driver = 0;
+    cudaError_t found = cudaGetDeviceCount(count);
+    if (found == cudaSuccess && *count > 0)
+        return TR_OK;
+    (void)cudaGetLastError();
+    if (found == cudaErrorInsufficientDriver &&
+        cudaDriverGetVersion(&driver) == cudaSuccess && driver > 0)
+        return refuse_driver(driver);
+    return tr_fail(TR_ERR_UNAVAILABLE,
+                   "no CUDA device is present (%s); use tiltrec-mpi or "
+                   "tiltrecz-mpi, which need none",
+                   found == cudaErrorInsufficientDriver
+                       ? "no driver of NVIDIA is installed"
+                   : found != cudaSuccess ? cudaGetErrorString(found)
+                                          : "the driver lists none");
 }
 
 static tr_status cuda_open(const tr_backend_settings *settings, void **state)
 {
     int count = 0, device;
-    cudaError_t found = cudaGetDeviceCount(&count);
-    if (found != cudaSuccess || count < 1) {
-        (void)cudaGetLastError();
-        return tr_fail(TR_ERR_UNAVAILABLE,
-                       "no CUDA device is present (%s); use tiltrec-mpi or "
-                       "tiltrecz-mpi, which need none",
-                       found != cudaSuccess ? cudaGetErrorString(found)
-                                            : "the driver lists none");
-    }
+    TR_TRY(count_devices(&count));
     TR_TRY(choose_device(settings, count, &device));
     tr_cuda *c = (tr_cuda *)calloc(1, sizeof *c);
     if (!c)
         return tr_fail(TR_ERR_MEMORY, "not enough memory to start the CUDA backend");
     c->device = device;
-    c->kernel = settings->kernel;
-    tr_status status = start(c);
+    c->processes = 1;
+    c->kernel = settings->kernel == TR_KERNEL_AUTO ? TR_KERNEL_TILE : settings->kernel;
+    c->prefer_managed = settings->managed;
+    tr_status status = start(c, settings->wait_asleep);
     if (status != TR_OK) {
         cuda_close(c);
         return status;
     }
-    /* Which kernel "auto" becomes is remembered for a device, by its name. */
     snprintf(c->arithmetic, sizeof c->arithmetic,
              "%.100s, compute capability %d.%d, kernel %s, CUDA %d", c->properties.name,
              c->properties.major, c->properties.minor, kernel_name(c->kernel),
              CUDART_VERSION);
     *state = c;
+    return TR_OK;
+}
+
+static tr_status cuda_identity(void *state, unsigned char id[TR_DEVICE_ID])
+{
+    const tr_cuda *c = (const tr_cuda *)state;
+    static_assert(sizeof c->properties.uuid.bytes == TR_DEVICE_ID,
+                  "another kind of UUID");
+    memcpy(id, c->properties.uuid.bytes, TR_DEVICE_ID);
     return TR_OK;
 }
 
@@ -228,8 +337,15 @@ static const char *cuda_describe(void *state)
              "%.100s, %.1f GiB, compute capability %d.%d, kernel %s%s",
              c->properties.name, (double)c->properties.totalGlobalMem / (1 << 30),
              c->properties.major, c->properties.minor, kernel_name(c->kernel),
-             c->managed ? ", unified memory" : "");
+             c->managed  ? ", unified memory"
+             : c->planes ? ", volumes in host memory"
+                         : "");
     size_t used = strlen(c->description);
+    if (c->processes > 1) {
+        snprintf(c->description + used, sizeof c->description - used,
+                 ", shared by %d processes", c->processes);
+        used = strlen(c->description);
+    }
     if (c->blocks)
         snprintf(c->description + used, sizeof c->description - used,
                  ", backprojection in %zu blocks of %u threads", c->blocks, c->threads);
@@ -248,9 +364,14 @@ static constexpr tr_backend make_table()
     table.close = cuda_close;
     table.describe = cuda_describe;
     table.arithmetic = cuda_arithmetic;
+    table.identity = cuda_identity;
+    table.divide = tr_cuda_divide;
     table.available = tr_cuda_available;
     table.reserve = tr_cuda_reserve;
+    table.plane_bytes = tr_cuda_plane_bytes;
+    table.keep_on_host = tr_cuda_keep_on_host;
     table.alloc = tr_cuda_alloc;
+    table.alloc_volume = tr_cuda_alloc_volume;
     table.free = tr_cuda_free;
     table.alloc_host = tr_cuda_alloc_host;
     table.free_host = tr_cuda_free_host;
@@ -264,6 +385,11 @@ static constexpr tr_backend make_table()
     table.get_rows = tr_cuda_get_rows;
     table.put_rows = tr_cuda_put_rows;
     table.set_rows = tr_cuda_set_rows;
+    table.copy_views = tr_cuda_copy_views;
+    table.share = tr_cuda_share;
+    table.unshare = tr_cuda_unshare;
+    table.attach = tr_cuda_attach;
+    table.detach = tr_cuda_detach;
     table.fill = tr_cuda_fill;
     table.copy = tr_cuda_copy;
     table.axpy = tr_cuda_axpy;
@@ -287,6 +413,7 @@ static constexpr tr_backend make_table()
     table.filter = tr_cuda_filter;
     table.project = tr_cuda_project;
     table.backproject = tr_cuda_backproject;
+    table.backproject_add = tr_cuda_backproject_add;
     table.row_sums = tr_cuda_row_sums;
     table.col_sums = tr_cuda_col_sums;
     return table;

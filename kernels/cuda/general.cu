@@ -188,7 +188,8 @@ struct sum_memory {
     double parts[THREADS];
 };
 
-/* The sum of `mine` over a block, in thread 0. */
+/* The sum of `mine` over a block in thread 0, and 0 in the others: no barrier follows its
+ * last addition. */
 __device__ double block_sum(double mine, sum_memory *memory)
 {
     memory->parts[threadIdx.x] = mine;
@@ -333,21 +334,43 @@ __global__ void write_view(tr_cuda_slab s, const fixed_point *__restrict__ fixed
                    : 0.0f;
 }
 
-tr_status find_scale(tr_cuda *c, const tr_slab *s, const float *x, fixed_point **fixed)
+} // namespace
+
+tr_status tr_cuda_general_scale(tr_cuda *c, const tr_slab *s, const float *x,
+                                void **scale)
 {
-    void *memory;
     TR_TRY(tr_cuda_scratch(c, TR_SCRATCH_PARTS,
-                           sizeof **fixed + SUM_BLOCKS * sizeof(double), &memory));
-    *fixed = (fixed_point *)memory;
-    double *sums = (double *)(*fixed + 1);
+                           sizeof(fixed_point) + SUM_BLOCKS * sizeof(double), scale));
+    fixed_point *fixed = (fixed_point *)*scale;
+    double *sums = (double *)(fixed + 1);
     TR_LAUNCH(sum_absolute, dim3(SUM_BLOCKS), dim3(THREADS), sizeof(sum_memory),
               c->compute, x, tr_core_lines(s) * s->rows, sums);
     TR_TRY(tr_cuda_launched("sum_absolute"));
     TR_LAUNCH(choose_scale, dim3(1), dim3(THREADS), sizeof(sum_memory), c->compute, sums,
-              *fixed);
+              fixed);
     return tr_cuda_launched("choose_scale");
 }
-} // namespace
+
+tr_status tr_cuda_general_add(tr_cuda *c, const tr_slab *s, const tr_ray *ray,
+                              const void *scale, const float *x, unsigned long long *view)
+{
+    dim3 grid;
+    TR_TRY(tr_cuda_grid(tr_cuda_parts(s->n_x, WARP) * tr_cuda_parts(s->n_z, WARPS) *
+                            tr_cuda_parts(s->rows, WARP),
+                        &grid));
+    TR_LAUNCH(scatter_view, grid, dim3(THREADS), sizeof(line_memory), c->compute,
+              tr_cuda_slab_of(s), ray, (const fixed_point *)scale, x, view);
+    return tr_cuda_launched("scatter_view");
+}
+
+tr_status tr_cuda_general_write(tr_cuda *c, const tr_slab *s, const void *scale,
+                                const unsigned long long *view, float *p)
+{
+    const tr_cuda_slab shape = tr_cuda_slab_of(s);
+    TR_LAUNCH(write_view, dim3(tr_cuda_blocks(c, tr_cuda_view_floats(&shape), THREADS)),
+              dim3(THREADS), 0, c->compute, shape, (const fixed_point *)scale, view, p);
+    return tr_cuda_launched("write_view");
+}
 
 tr_status tr_cuda_general_backproject(tr_cuda *c, const tr_slab *s,
                                       const tr_cuda_rays *rays, bool shifted,
@@ -369,23 +392,15 @@ tr_status tr_cuda_general_project(tr_cuda *c, const tr_slab *s, const tr_subset 
 {
     const tr_cuda_slab shape = tr_cuda_slab_of(s);
     const size_t n = tr_cuda_view_floats(&shape);
-    fixed_point *fixed;
-    void *memory;
-    dim3 grid;
-    TR_TRY(tr_cuda_grid(tr_cuda_parts(s->n_x, WARP) * tr_cuda_parts(s->n_z, WARPS) *
-                            tr_cuda_parts(s->rows, WARP),
-                        &grid));
-    TR_TRY(find_scale(c, s, x, &fixed));
+    void *scale, *memory;
+    TR_TRY(tr_cuda_general_scale(c, s, x, &scale));
     TR_TRY(tr_cuda_scratch(c, TR_SCRATCH_WORK, n * sizeof(unsigned long long), &memory));
     unsigned long long *view = (unsigned long long *)memory;
     for (unsigned k = 0; k < rays->n; k++) {
         TR_CUDA("clear a view", cudaMemsetAsync(view, 0, n * sizeof *view, c->compute));
-        TR_LAUNCH(scatter_view, grid, dim3(THREADS), sizeof(line_memory), c->compute,
-                  shape, rays->rays + k, fixed, x, view);
-        TR_TRY(tr_cuda_launched("scatter_view"));
-        TR_LAUNCH(write_view, dim3(tr_cuda_blocks(c, n, THREADS)), dim3(THREADS), 0,
-                  c->compute, shape, fixed, view, p + tr_cuda_view_at(views, k) * n);
-        TR_TRY(tr_cuda_launched("write_view"));
+        TR_TRY(tr_cuda_general_add(c, s, rays->rays + k, scale, x, view));
+        TR_TRY(
+            tr_cuda_general_write(c, s, scale, view, p + tr_cuda_view_at(views, k) * n));
     }
     return TR_OK;
 }

@@ -14,7 +14,7 @@ static const double gib = 1024.0 * 1024.0 * 1024.0;
 typedef struct block {
     void *memory;
     size_t bytes;
-    bool used;
+    bool used, host;
 } block;
 
 struct tr_cuda_pool {
@@ -29,6 +29,8 @@ void tr_cuda_release(tr_cuda *c)
     for (size_t i = 0; pool && i < pool->n; i++) {
         if (pool->blocks[i].used)
             pool->blocks[kept++] = pool->blocks[i];
+        else if (pool->blocks[i].host)
+            (void)cudaFreeHost(pool->blocks[i].memory);
         else
             (void)cudaFree(pool->blocks[i].memory); /* waits for the device */
     }
@@ -49,16 +51,45 @@ void tr_cuda_memory_free(tr_cuda *c)
         (void)cudaFree(c->scratch[slot]);
 }
 
+size_t tr_cuda_own_memory(const tr_cuda *c)
+{
+    return c->properties.totalGlobalMem / (size_t)c->processes;
+}
+
+static tr_status find_unused(tr_cuda *c, size_t *unused)
+{
+    size_t total;
+    TR_CUDA("tell its free memory", cudaSetDevice(c->device));
+    return tr_cuda_check(cudaMemGetInfo(unused, &total), "tell its free memory");
+}
+
+tr_status tr_cuda_divide(void *state, int processes)
+{
+    tr_cuda *c = (tr_cuda *)state;
+    size_t unused;
+    TR_ASSERT(processes > 0 && !c->pool);
+    TR_TRY(find_unused(c, &unused));
+    c->processes = processes;
+    c->share = unused / (size_t)processes;
+    return TR_OK;
+}
+
+/* What is free now may be what other processes have yet to take. */
 tr_status tr_cuda_available(void *state, size_t *bytes)
 {
     tr_cuda *c = (tr_cuda *)state;
-    size_t unused, total, least = (size_t)256 << 20;
-    TR_CUDA("tell its free memory", cudaSetDevice(c->device));
-    TR_CUDA("tell its free memory", cudaMemGetInfo(&unused, &total));
+    size_t unused, used = 0, least = (size_t)256 << 20;
+    TR_TRY(find_unused(c, &unused));
     for (size_t i = 0; c->pool && i < c->pool->n; i++)
-        unused += c->pool->blocks[i].used ? 0 : c->pool->blocks[i].bytes;
+        if (!c->pool->blocks[i].host)
+            *(c->pool->blocks[i].used ? &used : &unused) += c->pool->blocks[i].bytes;
+    if (c->processes > 1) {
+        size_t share = c->share > used ? c->share - used : 0;
+        unused = unused < share ? unused : share;
+    }
     /* Some for scratch, textures and the plans of cuFFT. */
-    size_t margin = total / 20 > least ? total / 20 : least;
+    size_t margin = tr_cuda_own_memory(c) / 20;
+    margin = margin > least ? margin : least;
     *bytes = unused > margin ? unused - margin : 0;
     return TR_OK;
 }
@@ -76,12 +107,17 @@ tr_status tr_cuda_reserve(void *state, size_t bytes)
                        "and this GPU cannot share memory with the host",
                        (double)bytes / gib, (double)available / gib);
     c->managed = true;
+    c->room = available;
     return TR_OK;
 }
 
-/* The device is where managed memory is to be, as far as it fits: hints only. */
-static void prefer_device(const tr_cuda *c, void *memory, size_t bytes)
+/* The device is where managed memory is to be, as far as it fits: what comes later would
+ * only push that out again. Hints only. */
+static void prefer_device(tr_cuda *c, void *memory, size_t bytes)
 {
+    if (bytes > c->room)
+        return;
+    c->room -= bytes;
 #if CUDART_VERSION >= 13000
     cudaMemLocation place = {};
     place.type = cudaMemLocationTypeDevice;
@@ -123,10 +159,11 @@ tr_status tr_cuda_malloc(tr_cuda *c, size_t bytes, void **memory)
 
 /* ---- vectors ---- */
 
-static block *find_freed(tr_cuda_pool *pool, size_t bytes)
+static block *find_freed(tr_cuda_pool *pool, size_t bytes, bool host)
 {
     for (size_t i = 0; i < pool->n; i++)
-        if (!pool->blocks[i].used && pool->blocks[i].bytes == bytes)
+        if (!pool->blocks[i].used && pool->blocks[i].bytes == bytes &&
+            pool->blocks[i].host == host)
             return &pool->blocks[i];
     return NULL;
 }
@@ -148,9 +185,32 @@ static tr_cuda_pool *roomy_pool(tr_cuda *c)
     return pool;
 }
 
-tr_status tr_cuda_alloc(void *state, size_t floats, float **data)
+static tr_status new_host_memory(tr_cuda *c, size_t bytes, void **memory)
 {
-    tr_cuda *c = (tr_cuda *)state;
+    TR_CUDA("allocate host memory", cudaSetDevice(c->device));
+    cudaError_t result = cudaMallocHost(memory, bytes);
+    if (result == cudaErrorMemoryAllocation) {
+        (void)cudaGetLastError();
+        return tr_fail(TR_ERR_MEMORY,
+                       "not enough memory: %.3f GiB of host memory that the GPU can "
+                       "copy from could not be had",
+                       (double)bytes / gib);
+    }
+    return tr_cuda_check(result, "allocate host memory");
+}
+
+static tr_status new_block(tr_cuda *c, block *made)
+{
+    if (made->host)
+        return new_host_memory(c, made->bytes, &made->memory);
+    TR_TRY(new_memory(c, made->bytes, c->managed, &made->memory));
+    if (c->managed)
+        prefer_device(c, made->memory, made->bytes);
+    return TR_OK;
+}
+
+static tr_status alloc_in(tr_cuda *c, bool host, size_t floats, float **data)
+{
     if (floats > SIZE_MAX / sizeof **data)
         return tr_fail(TR_ERR_MEMORY, "%zu values do not fit in memory", floats);
     size_t bytes = (floats ? floats : 1) * sizeof **data;
@@ -158,26 +218,51 @@ tr_status tr_cuda_alloc(void *state, size_t floats, float **data)
     tr_cuda_pool *pool = roomy_pool(c);
     if (!pool)
         return tr_fail(TR_ERR_MEMORY, "not enough memory for a list of vectors");
-    block *found = find_freed(pool, bytes);
+    block *found = find_freed(pool, bytes, host);
     bool again = found;
     if (!found) {
-        block made = {NULL, bytes, false};
-        TR_TRY(new_memory(c, bytes, c->managed, &made.memory));
-        if (c->managed)
-            prefer_device(c, made.memory, bytes);
+        block made = {NULL, bytes, false, host};
+        TR_TRY(new_block(c, &made));
         found = &pool->blocks[pool->n++];
         *found = made;
     }
 #ifndef NDEBUG
     again = true; /* NaN: what is read before it is written shows */
-    TR_CUDA("fill memory", cudaMemsetAsync(found->memory, 0xff, bytes, c->compute));
+    if (!host)
+        TR_CUDA("fill memory", cudaMemsetAsync(found->memory, 0xff, bytes, c->compute));
 #endif
     /* Another thread may upload to it at once: what still uses it must be over. */
     if (again)
         TR_TRY(tr_cuda_wait(c));
+#ifndef NDEBUG
+    if (host)
+        memset(found->memory, 0xff, bytes);
+#endif
     found->used = true;
     *data = (float *)found->memory;
     return TR_OK;
+}
+
+tr_status tr_cuda_alloc(void *state, size_t floats, float **data)
+{
+    return alloc_in((tr_cuda *)state, false, floats, data);
+}
+
+tr_status tr_cuda_alloc_volume(void *state, size_t floats, float **data)
+{
+    tr_cuda *c = (tr_cuda *)state;
+    return alloc_in(c, c->planes, floats, data);
+}
+
+bool tr_cuda_on_host(const tr_cuda *c, const float *data)
+{
+    const tr_cuda_pool *pool = c->planes ? c->pool : NULL;
+    const uintptr_t at = (uintptr_t)data;
+    for (size_t i = 0; pool && i < pool->n; i++)
+        if (pool->blocks[i].host && at >= (uintptr_t)pool->blocks[i].memory &&
+            at - (uintptr_t)pool->blocks[i].memory < pool->blocks[i].bytes)
+            return true;
+    return false;
 }
 
 void tr_cuda_free(void *state, float *data)
@@ -201,16 +286,7 @@ tr_status tr_cuda_alloc_host(void *state, size_t floats, float **data)
         return tr_fail(TR_ERR_MEMORY, "%zu values do not fit in memory", floats);
     size_t bytes = (floats ? floats : 1) * sizeof **data;
     void *memory = NULL;
-    TR_CUDA("allocate host memory", cudaSetDevice(c->device));
-    cudaError_t result = cudaMallocHost(&memory, bytes);
-    if (result == cudaErrorMemoryAllocation) {
-        (void)cudaGetLastError();
-        return tr_fail(TR_ERR_MEMORY,
-                       "not enough memory: %.3f GiB of host memory that the GPU can "
-                       "copy from could not be had",
-                       (double)bytes / gib);
-    }
-    TR_TRY(tr_cuda_check(result, "allocate host memory"));
+    TR_TRY(new_host_memory(c, bytes, &memory));
 #ifndef NDEBUG
     memset(memory, 0xff, bytes);
 #endif
@@ -226,13 +302,14 @@ void tr_cuda_free_host(void *state, float *data)
         (void)cudaFreeHost(data);
 }
 
-/* These two run in other threads, each of which has a current device of its own. */
+/* These two run in other threads, each of which has a current device of its own. `data`
+ * may be a volume in host memory. */
 tr_status tr_cuda_upload(void *state, const float *host, float *data, size_t floats)
 {
     tr_cuda *c = (tr_cuda *)state;
     TR_CUDA("receive data", cudaSetDevice(c->device));
-    TR_CUDA("receive data", cudaMemcpyAsync(data, host, floats * sizeof *data,
-                                            cudaMemcpyHostToDevice, c->up));
+    TR_CUDA("receive data",
+            cudaMemcpyAsync(data, host, floats * sizeof *data, cudaMemcpyDefault, c->up));
     return tr_cuda_check(cudaStreamSynchronize(c->up), "receive data");
 }
 
@@ -241,7 +318,7 @@ tr_status tr_cuda_download(void *state, const float *data, float *host, size_t f
     tr_cuda *c = (tr_cuda *)state;
     TR_CUDA("return data", cudaSetDevice(c->device));
     TR_CUDA("return data", cudaMemcpyAsync(host, data, floats * sizeof *data,
-                                           cudaMemcpyDeviceToHost, c->down));
+                                           cudaMemcpyDefault, c->down));
     return tr_cuda_check(cudaStreamSynchronize(c->down), "return data");
 }
 

@@ -354,7 +354,7 @@ struct share {
 
 share find_share(const tr_cuda *c, const tr_slab *s, size_t n, unsigned parts)
 {
-    size_t most = c->properties.totalGlobalMem / SHARE;
+    size_t most = tr_cuda_own_memory(c) / SHARE;
     most = most < most_bytes ? most : most_bytes;
     most /= (s->n_u + TR_OUTER_SPARE) * parts * sizeof(float); /* lanes of views */
     share found = {1, s->rows};

@@ -333,7 +333,7 @@ groups find_groups(const tr_cuda *c, const tr_slab *s, size_t n)
         size_t bands = tr_outer_find_course(s, &s->rays[i], BAND_PLANES).bands;
         g.all_bands = bands > g.all_bands ? bands : g.all_bands;
     }
-    size_t most = c->properties.totalGlobalMem / SHARE;
+    size_t most = tr_cuda_own_memory(c) / SHARE;
     most = most < most_bytes ? most : most_bytes;
     most /= 2 * tr_outer_places(s) * s->rows * sizeof(float);
     g.bands = most < g.all_bands ? most : g.all_bands;

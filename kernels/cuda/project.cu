@@ -1,10 +1,5 @@
 /* Which projector of the CUDA backend a slab gets; row and column sums. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
+#include "kernels/cuda/planes.h"
 #include "kernels/cuda/project.h"
 
 tr_status tr_cuda_grid(size_t blocks, dim3 *grid)
@@ -18,6 +13,32 @@ tr_status tr_cuda_grid(size_t blocks, dim3 *grid)
 }
 
 /* ---- what the rays need ---- */
+
+/* To a multiple of 2^-37. */
+static double rounded(double value)
+{
+    const double scale = 137438953472.0;
+    return rint(value * scale) / scale;
+}
+
+tr_status tr_cuda_exact(tr_cuda *c, const tr_slab *s, tr_slab *exact)
+{
+    if (c->rays_room < 2 * s->n_views) { /* and others, that planes.cu makes of them */
+        tr_ray *more = (tr_ray *)realloc(c->rays, 2 * s->n_views * sizeof *more);
+        if (!more)
+            return tr_fail(TR_ERR_MEMORY, "not enough memory for %zu rays", s->n_views);
+        c->rays = more;
+        c->rays_room = 2 * s->n_views;
+    }
+    for (size_t k = 0; k < s->n_views; k++) {
+        const tr_ray *r = &s->rays[k];
+        c->rays[k] = {rounded(r->u0), rounded(r->ux), rounded(r->uy), rounded(r->uz),
+                      rounded(r->v0), rounded(r->vx), rounded(r->vy), rounded(r->vz)};
+    }
+    *exact = *s;
+    exact->rays = c->rays;
+    return TR_OK;
+}
 
 typedef enum ray_kind { INDEPENDENT, SHIFTED, GENERAL } ray_kind;
 
@@ -41,71 +62,7 @@ static tr_status get_rays(tr_cuda *c, const tr_slab *s, const tr_subset *views,
     return tr_cuda_views(c, s, views, &rays->rays, &rays->numbers, &rays->n);
 }
 
-/* ---- the choice between the tile and the texture kernel ---- */
-
-/* For fewer updates a measurement tells nothing, and it matters less. */
-static const double least_updates = 1e9, timed_updates = 2e10;
-
-/* "cache folder/kernel-device", or false where there is no such folder. */
-static bool choice_path(const tr_cuda *c, bool make, char *path, size_t room)
-{
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    bool own = cache && *cache == '/';
-    if (!own && !(home && *home == '/'))
-        return false;
-    int n =
-        own ? snprintf(path, room, "%s", cache) : snprintf(path, room, "%s/.cache", home);
-    size_t name = sizeof "/tiltrec/kernel-" + strlen(c->properties.name);
-    if (n < 0 || (size_t)n + name >= room)
-        return false;
-    if (make)
-        (void)mkdir(path, 0755);
-    strcat(path, "/tiltrec");
-    if (make)
-        (void)mkdir(path, 0755);
-    strcat(path, "/kernel-");
-    char *to = path + strlen(path);
-    for (const char *from = c->properties.name; *from; from++)
-        *to++ = strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789",
-                       *from)
-                    ? *from
-                    : '-';
-    *to = '\0';
-    return true;
-}
-
-static bool read_choice(const tr_cuda *c, double *tile, double *texture)
-{
-    char path[4096];
-    if (!choice_path(c, false, path, sizeof path))
-        return false;
-    FILE *file = fopen(path, "r");
-    if (!file)
-        return false;
-    bool read = fscanf(file, "tile %lf texture %lf GUPS", tile, texture) == 2 &&
-                *tile > 0.0 && *texture > 0.0;
-    (void)fclose(file);
-    return read;
-}
-
-/* Several processes may write it at once: each a file of its own, then renamed. What
- * fails is measured again another time. */
-static void write_choice(const tr_cuda *c, double tile, double texture)
-{
-    char path[4096], own[4128];
-    if (!choice_path(c, true, path, sizeof path))
-        return;
-    snprintf(own, sizeof own, "%s.%ld", path, (long)getpid());
-    FILE *file = fopen(own, "w");
-    if (!file)
-        return;
-    bool written = fprintf(file, "tile %.5g texture %.5g GUPS\n", tile, texture) > 0;
-    written = fclose(file) == 0 && written;
-    if (!written || rename(own, path) != 0)
-        (void)remove(own);
-}
-
-typedef struct call { /* of backproject, for independent rows */
+typedef struct call { /* of an operation */
     tr_cuda *c;
     const tr_slab *slab;
     const tr_subset *views;
@@ -113,74 +70,6 @@ typedef struct call { /* of backproject, for independent rows */
     const float *p;
     float *x;
 } call;
-
-static tr_status run_kernel(const call *k, tr_kernel kernel, const tr_slab *slab)
-{
-    if (kernel == TR_KERNEL_TEXTURE)
-        return tr_cuda_texture_backproject(k->c, slab, k->views, k->rays, false, k->p,
-                                           k->x);
-    return tr_cuda_tile_backproject(k->c, slab, k->rays, k->p, k->x);
-}
-
-static tr_status time_kernel(const call *k, tr_kernel kernel, const tr_slab *slab,
-                             cudaEvent_t *events, double *gups)
-{
-    float milliseconds = 0.0f;
-    TR_TRY(run_kernel(k, kernel, slab)); /* the first time it allocates as well */
-    TR_CUDA("measure the time", cudaEventRecord(events[0], k->c->compute));
-    TR_TRY(run_kernel(k, kernel, slab));
-    TR_CUDA("measure the time", cudaEventRecord(events[1], k->c->compute));
-    TR_CUDA("measure the time", cudaEventSynchronize(events[1]));
-    TR_CUDA("measure the time",
-            cudaEventElapsedTime(&milliseconds, events[0], events[1]));
-    double updates = (double)tr_core_lines(slab) * (double)slab->rows * k->rays->n;
-    *gups = updates / (milliseconds > 1e-3 ? milliseconds : 1e-3) * 1e-6;
-    return TR_OK;
-}
-
-/* Both kernels on some planes of the call, whose results the call replaces. */
-static tr_status time_both(const call *k, double *tile, double *texture)
-{
-    tr_slab part = *k->slab;
-    double per_plane = (double)part.n_x * (double)part.rows * k->rays->n;
-    size_t planes = ((size_t)(timed_updates / per_plane) / 16 + 1) * 16;
-    part.n_z = part.n_z < planes ? part.n_z : planes;
-    cudaEvent_t events[2] = {};
-    TR_CUDA("measure the time", cudaEventCreate(&events[0]));
-    tr_status status = tr_cuda_check(cudaEventCreate(&events[1]), "measure the time");
-    if (status == TR_OK)
-        status = time_kernel(k, TR_KERNEL_TILE, &part, events, tile);
-    if (status == TR_OK)
-        status = time_kernel(k, TR_KERNEL_TEXTURE, &part, events, texture);
-    for (cudaEvent_t event : events)
-        if (event)
-            (void)cudaEventDestroy(event);
-    return status;
-}
-
-/* The faster one; the tile kernel, which is more exact, unless the other gains 10 %. */
-static tr_status choose_kernel(const call *k)
-{
-    tr_cuda *c = k->c;
-    double tile = 0.0, texture = 0.0;
-    double updates = (double)tr_core_lines(k->slab) * (double)k->slab->rows * k->rays->n;
-    c->kernel = TR_KERNEL_TILE;
-    c->chosen = true;
-    if (updates < least_updates || !tr_cuda_texture_fits(c, k->slab))
-        return TR_OK;
-    if (!read_choice(c, &tile, &texture)) {
-        tr_status status = time_both(k, &tile, &texture);
-        if (status == TR_ERR_MEMORY) /* for the texture: then without it */
-            return TR_OK;
-        TR_TRY(status);
-        write_choice(c, tile, texture);
-    }
-    if (texture > 1.1 * tile)
-        c->kernel = TR_KERNEL_TEXTURE;
-    else
-        tr_cuda_texture_free(c);
-    return TR_OK;
-}
 
 /* ---- operations ---- */
 
@@ -195,68 +84,98 @@ static tr_status check_texture(const tr_cuda *c, const tr_slab *s)
                    c->properties.maxTexture2DLayered[0], s->n_u, s->p_rows);
 }
 
-/* False: with the other kernels. A texture that nobody asked for, and that cannot be had,
- * is not tried again; only describe() tells. */
-static bool with_texture(const call *k, bool general, tr_status *status)
+static tr_status texture_core(const call *k, bool general)
 {
-    tr_cuda *c = k->c;
-    if (c->kernel != TR_KERNEL_TEXTURE)
-        return false;
-    if (!tr_cuda_texture_fits(c, k->slab) && c->chosen)
-        return false;
-    *status = check_texture(c, k->slab);
-    if (*status == TR_OK)
-        *status = tr_cuda_texture_backproject(c, k->slab, k->views, k->rays, general,
-                                              k->p, k->x);
-    if (*status != TR_ERR_MEMORY || !c->chosen)
-        return true;
-    c->kernel = TR_KERNEL_TILE;
-    return false;
+    TR_TRY(check_texture(k->c, k->slab));
+    return tr_cuda_texture_backproject(k->c, k->slab, k->views, k->rays, general, k->p,
+                                       k->x);
 }
 
+/* Without what lies outside the field. */
 static tr_status backproject_core(const call *k)
 {
     tr_cuda *c = k->c;
     ray_kind kind = find_kind(k->slab, k->views);
-    bool tile = kind == INDEPENDENT && tr_cuda_tile_fits(k->slab, k->views);
-    if (tile && c->kernel == TR_KERNEL_AUTO)
-        TR_TRY(choose_kernel(k));
-    tr_status status = TR_OK;
-    if (kind != SHIFTED && with_texture(k, kind == GENERAL, &status))
-        return status;
-    if (tile)
-        return run_kernel(k, TR_KERNEL_TILE, k->slab);
+    if (kind != SHIFTED && c->kernel == TR_KERNEL_TEXTURE)
+        return texture_core(k, kind == GENERAL);
+    if (kind == INDEPENDENT && tr_cuda_tile_fits(k->slab, k->views))
+        return tr_cuda_tile_backproject(c, k->slab, k->rays, k->p, k->x);
     return tr_cuda_general_backproject(c, k->slab, k->rays, kind == SHIFTED, k->p, k->x);
+}
+
+tr_status tr_cuda_core_backproject(tr_cuda *c, const tr_slab *s, const tr_subset *views,
+                                   const float *p, float *x)
+{
+    tr_cuda_rays rays;
+    TR_TRY(get_rays(c, s, views, &rays));
+    const call k = {c, s, views, &rays, p, x};
+    return backproject_core(&k);
+}
+
+tr_status tr_cuda_cells_backproject(tr_cuda *c, const tr_slab *s, const tr_subset *views,
+                                    const float *p, float *x)
+{
+    tr_cuda_rays rays;
+    if (!s->outer)
+        return TR_OK;
+    TR_TRY(get_rays(c, s, views, &rays));
+    return (find_kind(s, views) == INDEPENDENT
+                ? tr_cuda_outer_backproject
+                : tr_cuda_outer_coupled_backproject)(c, s, &rays, p, x);
 }
 
 tr_status tr_cuda_backproject(void *state, const tr_slab *slab, const tr_subset *views,
                               const tr_vec *p, tr_vec *x)
 {
     tr_cuda *c = (tr_cuda *)state;
-    tr_cuda_rays rays;
+    tr_slab s;
     if (tr_cuda_view_count(slab, views) == 0)
         return tr_cuda_fill(c, x, 0.0f);
-    TR_TRY(get_rays(c, slab, views, &rays));
-    const call k = {c, slab, views, &rays, p->data, x->data};
-    TR_TRY(backproject_core(&k));
-    if (!slab->outer)
-        return TR_OK;
-    return (find_kind(slab, views) == INDEPENDENT
-                ? tr_cuda_outer_backproject
-                : tr_cuda_outer_coupled_backproject)(c, slab, &rays, p->data, x->data);
+    TR_TRY(tr_cuda_exact(c, slab, &s));
+    if (tr_cuda_on_host(c, x->data))
+        return tr_cuda_planes_backproject(c, &s, views, p->data, x->data);
+    TR_TRY(tr_cuda_core_backproject(c, &s, views, p->data, x->data));
+    return tr_cuda_cells_backproject(c, &s, views, p->data, x->data);
 }
 
-/* Without what lies outside the field. */
-static tr_status project_core(const call *k, ray_kind kind, const float *x, float *p)
+bool tr_cuda_is_general(const tr_slab *s, const tr_subset *views)
 {
-    tr_cuda *c = k->c;
-    const size_t view = (k->slab->n_u + TR_GUARDS) * k->slab->rows;
-    if (kind == GENERAL)
-        return tr_cuda_general_project(c, k->slab, k->views, k->rays, x, p);
-    for (size_t i = 0; i < k->rays->n; i++)
-        TR_CUDA("clear a view", cudaMemsetAsync(p + tr_cuda_view_at(k->views, i) * view,
-                                                0, view * sizeof *p, c->compute));
-    return tr_cuda_tile_project(c, k->slab, k->rays, kind == SHIFTED, x, p);
+    return find_kind(s, views) == GENERAL;
+}
+
+tr_status tr_cuda_clear_views(tr_cuda *c, const tr_slab *s, const tr_subset *views,
+                              float *p)
+{
+    const size_t view = (s->n_u + TR_GUARDS) * s->rows, n = tr_cuda_view_count(s, views);
+    for (size_t i = 0, together; i < n; i += together) {
+        size_t first = tr_cuda_view_at(views, i);
+        for (together = 1; i + together < n; together++)
+            if (tr_cuda_view_at(views, i + together) != first + together)
+                break;
+        TR_CUDA("clear views", cudaMemsetAsync(p + first * view, 0,
+                                               together * view * sizeof *p, c->compute));
+    }
+    return TR_OK;
+}
+
+tr_status tr_cuda_core_project(tr_cuda *c, const tr_slab *s, const tr_subset *views,
+                               const float *x, float *p)
+{
+    tr_cuda_rays rays;
+    TR_TRY(get_rays(c, s, views, &rays));
+    return tr_cuda_tile_project(c, s, &rays, find_kind(s, views) == SHIFTED, x, p);
+}
+
+tr_status tr_cuda_cells_project(tr_cuda *c, const tr_slab *s, const tr_subset *views,
+                                const float *x, float *p)
+{
+    tr_cuda_rays rays;
+    if (!s->outer)
+        return TR_OK;
+    TR_TRY(get_rays(c, s, views, &rays));
+    return (find_kind(s, views) == INDEPENDENT
+                ? tr_cuda_outer_project
+                : tr_cuda_outer_coupled_project)(c, s, &rays, x, p);
 }
 
 tr_status tr_cuda_project(void *state, const tr_slab *slab, const tr_subset *views,
@@ -264,16 +183,20 @@ tr_status tr_cuda_project(void *state, const tr_slab *slab, const tr_subset *vie
 {
     tr_cuda *c = (tr_cuda *)state;
     tr_cuda_rays rays;
+    tr_slab s;
     if (tr_cuda_view_count(slab, views) == 0)
         return TR_OK;
-    TR_TRY(get_rays(c, slab, views, &rays));
-    const ray_kind kind = find_kind(slab, views);
-    const call k = {c, slab, views, &rays, nullptr, nullptr};
-    TR_TRY(project_core(&k, kind, x->data, p->data));
-    if (!slab->outer)
-        return TR_OK;
-    return (kind == INDEPENDENT ? tr_cuda_outer_project : tr_cuda_outer_coupled_project)(
-        c, slab, &rays, x->data, p->data);
+    TR_TRY(tr_cuda_exact(c, slab, &s));
+    if (tr_cuda_on_host(c, x->data))
+        return tr_cuda_planes_project(c, &s, views, x->data, p->data);
+    if (tr_cuda_is_general(&s, views)) {
+        TR_TRY(get_rays(c, &s, views, &rays));
+        TR_TRY(tr_cuda_general_project(c, &s, views, &rays, x->data, p->data));
+    } else {
+        TR_TRY(tr_cuda_clear_views(c, &s, views, p->data));
+        TR_TRY(tr_cuda_core_project(c, &s, views, x->data, p->data));
+    }
+    return tr_cuda_cells_project(c, &s, views, x->data, p->data);
 }
 
 /* ---- sums: of the geometry only, in double, each by one thread ---- */
@@ -356,13 +279,15 @@ tr_status tr_cuda_row_sums(void *state, const tr_slab *slab, const tr_subset *vi
     tr_cuda *c = (tr_cuda *)state;
     size_t lines = tr_cuda_view_count(slab, views) * (slab->n_u + TR_GUARDS);
     tr_cuda_rays rays;
+    tr_slab s;
     if (lines == 0)
         return TR_OK;
-    TR_TRY(get_rays(c, slab, views, &rays));
+    TR_TRY(tr_cuda_exact(c, slab, &s));
+    TR_TRY(get_rays(c, &s, views, &rays));
     TR_LAUNCH(sum_rows, dim3(tr_cuda_blocks(c, lines, SUM_THREADS)), dim3(SUM_THREADS), 0,
-              c->compute, tr_cuda_slab_of(slab), rays, p->data);
+              c->compute, tr_cuda_slab_of(&s), rays, p->data);
     TR_TRY(tr_cuda_launched("sum_rows"));
-    return slab->outer ? tr_cuda_outer_row_sums(c, slab, &rays, p->data) : TR_OK;
+    return s.outer ? tr_cuda_outer_row_sums(c, &s, &rays, p->data) : TR_OK;
 }
 
 tr_status tr_cuda_col_sums(void *state, const tr_slab *slab, const tr_subset *views,
@@ -371,11 +296,13 @@ tr_status tr_cuda_col_sums(void *state, const tr_slab *slab, const tr_subset *vi
     tr_cuda *c = (tr_cuda *)state;
     size_t lines = tr_core_lines(slab);
     tr_cuda_rays rays;
+    tr_slab s;
     if (tr_cuda_view_count(slab, views) == 0)
         return tr_cuda_fill(c, x, 0.0f);
-    TR_TRY(get_rays(c, slab, views, &rays));
+    TR_TRY(tr_cuda_exact(c, slab, &s));
+    TR_TRY(get_rays(c, &s, views, &rays));
     TR_LAUNCH(sum_columns, dim3(tr_cuda_blocks(c, lines, SUM_THREADS)), dim3(SUM_THREADS),
-              0, c->compute, tr_cuda_slab_of(slab), rays, x->data);
+              0, c->compute, tr_cuda_slab_of(&s), rays, x->data);
     TR_TRY(tr_cuda_launched("sum_columns"));
-    return slab->outer ? tr_cuda_outer_col_sums(c, slab, &rays, x->data) : TR_OK;
+    return s.outer ? tr_cuda_outer_col_sums(c, &s, &rays, x->data) : TR_OK;
 }

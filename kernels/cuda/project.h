@@ -49,6 +49,27 @@ TR_HD static inline unsigned tr_cuda_at_most(unsigned n, unsigned most)
     return n < most ? n : most;
 }
 
+/* The slab with rays that are multiples of 2^-37, the caller's until the next call: up to
+ * column 32768 it is then exact, in double, where a voxel is seen, in whatever order that
+ * is worked out, and the same when planes are counted from another one. Moves what a
+ * voxel is seen at by 5e-8 of a column at most. */
+tr_status tr_cuda_exact(tr_cuda *c, const tr_slab *s, tr_slab *exact);
+
+/* project.cu, for planes of a volume: backprojection to the core, and to the cells
+ * outside the field. Whether rays leave their row. Else, some planes of the core to views
+ * that were cleared before. And the cells to views that the core was projected to. */
+tr_status tr_cuda_core_backproject(tr_cuda *c, const tr_slab *s, const tr_subset *views,
+                                   const float *p, float *x);
+tr_status tr_cuda_cells_backproject(tr_cuda *c, const tr_slab *s, const tr_subset *views,
+                                    const float *p, float *x);
+bool tr_cuda_is_general(const tr_slab *s, const tr_subset *views);
+tr_status tr_cuda_clear_views(tr_cuda *c, const tr_slab *s, const tr_subset *views,
+                              float *p);
+tr_status tr_cuda_core_project(tr_cuda *c, const tr_slab *s, const tr_subset *views,
+                               const float *x, float *p);
+tr_status tr_cuda_cells_project(tr_cuda *c, const tr_slab *s, const tr_subset *views,
+                                const float *x, float *p);
+
 /* So many blocks in a row, or the sentence that the problem is too large for it. */
 tr_status tr_cuda_grid(size_t blocks, dim3 *grid);
 
@@ -58,7 +79,11 @@ tr_status tr_cuda_grid(size_t blocks, dim3 *grid);
 bool tr_cuda_tile_fits(const tr_slab *s, const tr_subset *views);
 tr_status tr_cuda_tile_backproject(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
                                    const float *p, float *x);
-/* Forward, all independent rows; adds to views of P that are 0. */
+/* tensor.cu: the same slabs, where the device has what it takes; else the sentence. */
+tr_status tr_cuda_tensor_check(const tr_cuda *c);
+tr_status tr_cuda_tensor_backproject(tr_cuda *c, const tr_slab *s,
+                                     const tr_cuda_rays *rays, const float *p, float *x);
+/* gather.cu: forward, all independent rows; adds to views of P that are 0. */
 tr_status tr_cuda_tile_project(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
                                bool shifted, const float *x, float *p);
 /* texture.cu: all rays but those of shifted, independent rows. */
@@ -72,6 +97,16 @@ tr_status tr_cuda_general_backproject(tr_cuda *c, const tr_slab *s,
                                       const float *p, float *x);
 tr_status tr_cuda_general_project(tr_cuda *c, const tr_slab *s, const tr_subset *views,
                                   const tr_cuda_rays *rays, const float *x, float *p);
+/* Its steps: the scale of fixed-point numbers for all of a volume, in device memory until
+ * TR_SCRATCH_PARTS is used otherwise; `view` of p_rows (n_u + TR_GUARDS) sums += what one
+ * ray sees of some planes; and these sums as a view of P. */
+tr_status tr_cuda_general_scale(tr_cuda *c, const tr_slab *s, const float *x,
+                                void **scale);
+tr_status tr_cuda_general_add(tr_cuda *c, const tr_slab *s, const tr_ray *ray,
+                              const void *scale, const float *x,
+                              unsigned long long *view);
+tr_status tr_cuda_general_write(tr_cuda *c, const tr_slab *s, const void *scale,
+                                const unsigned long long *view, float *p);
 /* outer.cu: the cells outside the field, independent rows, ux > 0. P += their
  * projection, or their row sums; the cells of x become the adjoint, or the sums. */
 tr_status tr_cuda_outer_project(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,

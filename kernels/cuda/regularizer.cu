@@ -1,5 +1,5 @@
 /* What regularizers of a volume need, as in cpu/regularizer.c: no sum crosses lines. */
-#include "kernels/cuda/state.h"
+#include "kernels/cuda/planes.h"
 
 enum { THREADS = 256 };
 
@@ -146,6 +146,8 @@ tr_status tr_cuda_grad(void *state, const tr_slab *s, size_t n, const tr_vec *x,
     tr_cuda *c = (tr_cuda *)state;
     const float *next;
     TR_ASSERT(n > 0 && n <= s->rows);
+    if (tr_cuda_on_host(c, x->data))
+        return tr_cuda_planes_grad(c, s, n, x, above, gx, gy, gz);
     TR_TRY(put_line_values(c, s, above, &next));
     tr_cuda_shape shape = over_volume(c, tr_all_columns(s), s->n_z, s->rows);
     TR_LAUNCH(grad, shape.grid, shape.block, 0, c->compute, *s, n, x->data, next,
@@ -160,6 +162,8 @@ tr_status tr_cuda_grad_adjoint(void *state, const tr_slab *s, size_t n, const tr
     tr_cuda *c = (tr_cuda *)state;
     const float *before;
     TR_ASSERT(n > 0 && n <= s->rows);
+    if (tr_cuda_on_host(c, y->data))
+        return tr_cuda_planes_grad_adjoint(c, s, n, gx, gy, gz, below, y);
     TR_TRY(put_line_values(c, s, below, &before));
     tr_cuda_shape shape = over_volume(c, tr_all_columns(s), s->n_z, s->rows);
     TR_LAUNCH(grad_adjoint, shape.grid, shape.block, 0, c->compute, *s, n, gx->data,
@@ -203,8 +207,10 @@ static tr_status turn_rows(const tr_cuda *c, size_t n, tr_vec *v)
 tr_status tr_cuda_haar(void *state, const tr_slab *s, size_t n, int levels, bool inverse,
                        tr_vec *x)
 {
-    const tr_cuda *c = (const tr_cuda *)state;
+    tr_cuda *c = (tr_cuda *)state;
     TR_ASSERT(n <= s->rows && levels >= 0 && levels < 32);
+    if (tr_cuda_on_host(c, x->data))
+        return tr_cuda_planes_haar(c, s, n, levels, inverse, x);
     if (inverse)
         TR_TRY(turn_rows(c, n, x));
     for (int k = 0; k < levels; k++) {

@@ -20,9 +20,15 @@ typedef struct tr_cuda {
     int device, left; /* and the calling thread's, between enter and leave */
     cudaDeviceProp properties;
     cudaStream_t compute, up, down;
-    tr_kernel kernel; /* AUTO until the first backprojection has chosen */
-    bool chosen;      /* it has: nobody asked for this kernel */
-    bool managed;     /* vectors exceed the device: unified memory */
+    tr_kernel kernel;    /* not AUTO */
+    int processes;       /* that use the device */
+    size_t share;        /* of the memory that was free before any of them took some */
+    size_t room;         /* of managed memory, so much can still be on the device */
+    bool managed;        /* vectors exceed the device: unified memory, */
+    bool prefer_managed; /* which is wanted then, */
+    struct tr_cuda_planes *planes; /* or volumes lie in host memory; else NULL */
+    tr_ray *rays;                  /* of the latest slab: see tr_cuda_exact */
+    size_t rays_room;
     void *scratch[TR_N_SCRATCH];
     size_t scratch_bytes[TR_N_SCRATCH];
     struct tr_cuda_pool *pool;           /* freed vectors, kept for the next slab */
@@ -34,13 +40,16 @@ typedef struct tr_cuda {
 } tr_cuda;
 
 /* Turn a failed call into a status and a sentence: "the GPU could not WHAT: out of
- * memory". Running out of memory is TR_ERR_MEMORY and is not sticky; other failures
- * TR_ERR_DATA. */
+ * memory". Running out of memory is TR_ERR_MEMORY and is not sticky; a device that others
+ * have, or that there is no code for, TR_ERR_UNAVAILABLE; other failures TR_ERR_DATA. */
 tr_status tr_cuda_check(cudaError_t result, const char *what);
 #define TR_CUDA(what, call) TR_TRY(tr_cuda_check((call), (what)))
 
 /* After a launch: was it accepted? */
 tr_status tr_cuda_launched(const char *kernel);
+
+/* The device's memory, or this process's part of it: the same for all who share it. */
+size_t tr_cuda_own_memory(const tr_cuda *c);
 
 /* At least `bytes` of device memory, contents undefined, valid until the next call with
  * this slot (which waits for the compute stream when it must grow) or close. */
@@ -56,6 +65,10 @@ void tr_cuda_release(tr_cuda *c); /* give the freed vectors back to the device *
 tr_status tr_cuda_put(tr_cuda *c, tr_cuda_slot slot, const void *host, size_t bytes,
                       void **memory);
 tr_status tr_cuda_get(tr_cuda *c, const void *memory, void *host, size_t bytes);
+
+/* Whether a vector lies in host memory (tr_cuda_alloc_volume). Kernels may read and write
+ * it there, through the bus: what does so more than once goes by planes. */
+bool tr_cuda_on_host(const tr_cuda *c, const float *data);
 
 /* The rays of the subset's views in its order, and these views' numbers, both in device
  * memory until the next call: `n` of each. With rays NULL only the numbers. */
@@ -74,9 +87,11 @@ typedef struct tr_cuda_shape {
 tr_cuda_shape tr_cuda_lines(const tr_cuda *c, size_t lines, size_t values);
 
 /* Operations of the backend table, by file: memory.cu, */
+tr_status tr_cuda_divide(void *state, int processes);
 tr_status tr_cuda_available(void *state, size_t *bytes);
 tr_status tr_cuda_reserve(void *state, size_t bytes);
 tr_status tr_cuda_alloc(void *state, size_t floats, float **data);
+tr_status tr_cuda_alloc_volume(void *state, size_t floats, float **data);
 void tr_cuda_free(void *state, float *data);
 tr_status tr_cuda_alloc_host(void *state, size_t floats, float **data);
 void tr_cuda_free_host(void *state, float *data);
@@ -86,6 +101,14 @@ tr_status tr_cuda_wait(void *state);
 tr_status tr_cuda_enter(void *state, bool foreign);
 void tr_cuda_leave(void *state);
 void tr_cuda_memory_free(tr_cuda *c);
+/* planes.cu, */
+bool tr_cuda_plane_bytes(void *state, const tr_slab *slab, bool coupled, size_t *least,
+                         size_t *most);
+tr_status tr_cuda_keep_on_host(void *state, size_t bytes);
+void tr_cuda_planes_free(tr_cuda *c);
+tr_status tr_cuda_backproject_add(void *state, const tr_slab *slab,
+                                  const tr_subset *views, float a, const tr_vec *w,
+                                  float low, const tr_vec *p, tr_vec *x);
 /* project.cu, */
 tr_status tr_cuda_project(void *state, const tr_slab *slab, const tr_subset *views,
                           const tr_vec *x, tr_vec *p);
@@ -128,6 +151,14 @@ tr_status tr_cuda_put_rows(void *state, const tr_rows *rows, const float *host, 
                            tr_vec *v);
 tr_status tr_cuda_set_rows(void *state, const tr_rows *rows, const size_t *from,
                            tr_vec *v);
+/* peers.cu, */
+tr_status tr_cuda_copy_views(void *state, const tr_slab *slab, const tr_subset *views,
+                             size_t n_rows, const tr_view_rows *from, bool add,
+                             const tr_view_rows *to);
+tr_status tr_cuda_share(void *state, size_t floats, float **data, tr_handle *handle);
+void tr_cuda_unshare(void *state, float *data);
+tr_status tr_cuda_attach(void *state, const tr_handle *handle, float **data);
+void tr_cuda_detach(void *state, float *data);
 /* layout.cu, */
 tr_status tr_cuda_lines_from(void *state, const tr_layout *layout, const float *images,
                              tr_vec *v);

@@ -10,6 +10,7 @@ struct tr_cuda_texture {
     cudaArray_t array;
     cudaTextureObject_t object;
     size_t p_rows, columns, layers;
+    size_t wanted; /* layers, of which there are fewer where memory was short */
 };
 
 namespace
@@ -185,7 +186,7 @@ tr_status new_texture(tr_cuda *c, const tr_slab *s, size_t n)
     c->texture = t;
     t->p_rows = s->p_rows;
     t->columns = s->n_u + TR_GUARDS;
-    t->layers = n;
+    t->layers = t->wanted = n;
     for (;;) {
         cudaError_t result = make_texture(t);
         if (result == cudaSuccess)
@@ -207,7 +208,7 @@ size_t group_size(const tr_cuda *c, const tr_slab *s, size_t n)
     size_t most = (size_t)c->properties.maxTexture2DLayered[2];
     size_t view = (s->n_u + TR_GUARDS) * s->p_rows * sizeof(float);
     most = most < MOST_LAYERS ? most : (size_t)MOST_LAYERS;
-    size_t room = c->properties.totalGlobalMem / SHARE / view;
+    size_t room = tr_cuda_own_memory(c) / SHARE / view;
     most = most < room ? most : room;
     most = most > 1 ? most : 1;
     return n < most ? n : most;
@@ -218,7 +219,7 @@ tr_status ready_texture(tr_cuda *c, const tr_slab *s, size_t n)
     tr_cuda_texture *t = c->texture;
     size_t layers = group_size(c, s, n);
     if (t && t->p_rows == s->p_rows && t->columns == s->n_u + TR_GUARDS &&
-        t->layers >= layers)
+        t->wanted >= layers)
         return TR_OK;
     tr_cuda_texture_free(c);
     return new_texture(c, s, layers);

@@ -1,176 +1,124 @@
-/* Projectors for independent rows: a warp works on 128 neighbouring rows of the same
- * voxels, four in each lane, so that all its lanes share weights and addresses. */
-#include "kernels/cuda/project.h"
+/* Backprojection of independent rows: a block takes SIDE x SIDE voxels, a warp one x of
+ * them with all z in registers, and one view after the other. The columns under the tile
+ * are copied to shared memory while the view before is computed. A warp that walks along
+ * z keeps the even and the odd one of the two columns it is between, and reads one only
+ * when it comes to the next: nothing is moved, and no lane goes another way. */
+#include <cuda_pipeline_primitives.h>
+
+#include "kernels/cuda/tile.h"
 
 namespace
 {
-enum {
-    WARP = 32,
-    LANE_ROWS = 4,
-    WARP_ROWS = WARP * LANE_ROWS,
-    THREADS = 512,
-    WARPS = THREADS / WARP
-};
+enum { THREADS = 512, WARPS = THREADS / WARP };
 
-__device__ inline float4 zero4() { return make_float4(0.0f, 0.0f, 0.0f, 0.0f); }
-
-__device__ inline void add4(float4 *sum, float weight, float4 v)
-{
-    sum->x += weight * v.x;
-    sum->y += weight * v.y;
-    sum->z += weight * v.z;
-    sum->w += weight * v.w;
-}
-
-/* ---- backprojection ---- */
-
-/* A block takes SIDE x SIDE voxels, a warp one x of them with all z in registers, and
- * one view after the other: the columns under the tile are copied to shared memory, and
- * a warp that walks along z reads a column only when it comes to the next. */
-enum {
-    SIDE = 16,
-    COLUMNS = 28, /* under a tile; unit steps in x and z need 25 */
-    RANGES = 256  /* views whose columns are worked out at a time */
+struct walk {       /* of one x through a view: along z */
+    int first;      /* column */
+    unsigned loads; /* before which z another column comes: even ones; << SIDE odd ones */
 };
 
 struct stage { /* of one view */
     float4 columns[COLUMNS * WARP];
-    int at[SIDE * SIDE]; /* first column of each voxel, times WARP; z runs fastest */
-    float fraction[SIDE * SIDE];
+    float2 weights[SIDE * SIDE]; /* of the even and the odd column; z runs fastest */
+    walk walks[SIDE];
 };
 
 struct tile_memory {
     stage stages[2];
-    int2 ranges[RANGES];
+    shadow shadows[SHADOWS];
 };
 
-struct tile {
-    int x, z;
-    size_t row; /* of this thread's first */
-    bool rows;  /* are there any for this thread? */
-};
-
-__device__ tile find_tile(const tr_cuda_slab *s)
+/* The first of the two columns that a voxel of the tile is seen in, and the weight of the
+ * second. */
+__device__ inline int find_column(const shadow *v, int x, int z, float *fraction)
 {
-    unsigned down = (unsigned)tr_cuda_parts(s->n_z, SIDE);
-    unsigned across = (unsigned)tr_cuda_parts(s->n_x, SIDE), b = blockIdx.x;
-    tile t;
-    t.z = (int)(b % down) * SIDE;
-    b /= down;
-    t.x = (int)(b % across) * SIDE;
-    t.row = (size_t)(b / across) * WARP_ROWS + threadIdx.x % WARP * LANE_ROWS;
-    t.rows = t.row < s->rows;
-    return t;
+    const float at = find_position(v, x, z);
+    int column = (int)at;
+    column = column < v->n - 2 ? column : v->n - 2;
+    *fraction = at - (float)column;
+    return column;
 }
 
-/* The first column under the tile, and how many there are. */
-__device__ int2 find_range(const tr_ray *ray, const tile *t, double last)
+__device__ inline int even_of(int column) { return (column + 1) & ~1; }
+__device__ inline int odd_of(int column) { return column | 1; }
+
+/* Weights and walks of a view, a voxel each, by whole warps of the first SIDE * SIDE
+ * threads. */
+__device__ void find_walks(const shadow *v, stage *to)
 {
-    int low = 0x7fffffff, high = 0;
-    for (int corner = 0; corner < 4; corner++) {
-        double iz = t->z + corner / 2 * (SIDE - 1), ix = t->x + corner % 2 * (SIDE - 1);
-        int column;
-        float fraction;
-        tr_ray_column(tr_ray_base(ray->u0, ray->uz, iz), ray->ux, ix, last, &column,
-                      &fraction);
-        low = column < low ? column : low;
-        high = column > high ? column : high;
+    const int voxel = (int)threadIdx.x, x = voxel / SIDE, z = voxel % SIDE;
+    float fraction, ignored;
+    int column = find_column(v, x, z, &fraction);
+    int before = find_column(v, x, z - 1, &ignored);
+    before = z > 0 ? before : column;
+    float rest = 1.0f - fraction;
+    to->weights[voxel] =
+        column % 2 == 0 ? make_float2(rest, fraction) : make_float2(fraction, rest);
+    unsigned even = __ballot_sync(all_lanes, even_of(column) != even_of(before));
+    unsigned odd = __ballot_sync(all_lanes, odd_of(column) != odd_of(before));
+    if (z == 0) {
+        unsigned mine = (1u << SIDE) - 1, shift = threadIdx.x % WARP;
+        to->walks[x].first = column;
+        to->walks[x].loads = (even >> shift & mine) | (odd >> shift & mine) << SIDE;
     }
-    int n = high - low + 2;
-    return make_int2(low, n < COLUMNS ? n : COLUMNS);
 }
 
-/* Where this thread's voxel, one of SIDE x SIDE, is seen. */
-__device__ void find_tap(const tr_ray *ray, const tile *t, double last, int2 range,
-                         stage *to)
+/* This thread's part of the columns sets out. What lanes without rows compute is not
+ * written: they need none. */
+__device__ inline void fetch(const float *from, size_t further, const tile *t,
+                             const shadow *v, stage *to)
 {
-    int voxel = (int)threadIdx.x, at;
-    float fraction;
-    tr_ray_column(tr_ray_base(ray->u0, ray->uz, t->z + voxel % SIDE), ray->ux,
-                  t->x + voxel / SIDE, last, &at, &fraction);
-    /* Rounded otherwise than the corners: the difference is nothing, but it is not to
-     * lead out of the memory. */
-    at -= range.x;
-    if (at < 0) {
-        at = 0;
-        fraction = 0.0f;
-    } else if (at > range.y - 2) {
-        at = range.y - 2;
-        fraction = 1.0f;
-    }
-    to->at[voxel] = at * WARP;
-    to->fraction[voxel] = fraction;
+    const int column = t->rows ? (int)threadIdx.x / WARP : COLUMNS;
+    from += v->at;
+    if (column < v->n)
+        __pipeline_memcpy_async(&to->columns[threadIdx.x], from, sizeof(float4));
+    if (column + WARPS < v->n)
+        __pipeline_memcpy_async(&to->columns[threadIdx.x + THREADS], from + further,
+                                sizeof(float4));
+    __pipeline_commit();
 }
 
-/* This thread's part of the columns, on the way while the view before is computed. */
-struct fetched {
-    float4 part[2];
-};
-
-__device__ inline fetched fetch(const tr_cuda_slab *s, const float *view, const tile *t,
-                                int2 range)
+/* A step in z by at most 5/3 columns, as no more fit under a tile, takes either column no
+ * further than to the next of its kind. */
+__device__ inline void add_view(const stage *from, int forth, float4 *sums)
 {
-    fetched f;
-    int warp = (int)threadIdx.x / WARP;
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-        int column = warp + i * WARPS;
-        f.part[i] = zero4();
-        if (column < range.y && t->rows)
-            f.part[i] = __ldg(reinterpret_cast<const float4 *>(
-                view + (size_t)(range.x + column) * s->rows + t->row));
-    }
-    return f;
-}
-
-__device__ inline void store(const fetched *f, int2 range, stage *to)
-{
-#pragma unroll
-    for (int i = 0; i < 2; i++)
-        if ((int)threadIdx.x / WARP + i * WARPS < range.y)
-            to->columns[threadIdx.x + i * THREADS] = f->part[i];
-}
-
-/* Two neighbouring columns in registers. */
-struct pair {
-    int at;
-    float4 left, right;
-};
-
-__device__ inline void step(const float4 *columns, int at, float fraction, pair *here,
-                            float4 *sum)
-{
-    if (at != here->at) { /* the same in all lanes */
-        if (at == here->at + WARP) {
-            here->left = here->right;
-            here->right = columns[at + WARP];
-        } else {
-            here->right = at == here->at - WARP ? here->left : columns[at + WARP];
-            here->left = columns[at];
-        }
-        here->at = at;
-    }
-    add4(sum, 1.0f - fraction, here->left);
-    add4(sum, fraction, here->right);
-}
-
-__device__ inline void add_view(const stage *from, float4 *sums)
-{
-    int warp = (int)threadIdx.x / WARP;
+    const int warp = (int)threadIdx.x / WARP;
+    const walk w = from->walks[warp];
     const float4 *columns = from->columns + threadIdx.x % WARP;
-    const int4 *at = reinterpret_cast<const int4 *>(from->at + warp * SIDE);
-    const float4 *fraction =
-        reinterpret_cast<const float4 *>(from->fraction + warp * SIDE);
-    pair here = {at[0].x, columns[at[0].x], columns[at[0].x + WARP]};
+    const float4 *weights = reinterpret_cast<const float4 *>(from->weights + warp * SIDE);
+    const float4 *even_at = columns + even_of(w.first) * WARP;
+    const float4 *odd_at = columns + odd_of(w.first) * WARP;
+    float4 even = *even_at, odd = *odd_at;
 #pragma unroll
-    for (int z = 0; z < SIDE; z += 4) {
-        int4 j = at[z / 4];
-        float4 f = fraction[z / 4];
-        step(columns, j.x, f.x, &here, &sums[z]);
-        step(columns, j.y, f.y, &here, &sums[z + 1]);
-        step(columns, j.z, f.z, &here, &sums[z + 2]);
-        step(columns, j.w, f.w, &here, &sums[z + 3]);
+    for (int z = 0; z < SIDE; z += 2) {
+        const float4 weight = weights[z / 2];
+#pragma unroll
+        for (int i = z; i < z + 2; i++) {
+            if (i > 0 && w.loads >> i & 1) {
+                even_at += forth;
+                even = *even_at;
+            }
+            if (i > 0 && w.loads >> (SIDE + i) & 1) {
+                odd_at += forth;
+                odd = *odd_at;
+            }
+            add4(&sums[i], i == z ? weight.x : weight.z, even);
+            add4(&sums[i], i == z ? weight.y : weight.w, odd);
+        }
     }
+}
+
+__device__ inline void write_tile(const tr_cuda_slab *s, const tile *t,
+                                  const float4 *sums, float *x)
+{
+    const int ix = t->x + (int)threadIdx.x / WARP;
+    if (!t->rows || ix >= (int)s->n_x)
+        return;
+#pragma unroll
+    for (int z = 0; z < SIDE; z++)
+        if (t->z + z < (int)s->n_z) {
+            size_t line = (size_t)(t->z + z) * s->n_x + (size_t)ix;
+            __stcs(reinterpret_cast<float4 *>(x + line * s->rows + t->row), sums[z]);
+        }
 }
 
 __global__ void __launch_bounds__(THREADS, 1)
@@ -179,272 +127,34 @@ __global__ void __launch_bounds__(THREADS, 1)
 {
     TR_SHARED(tile_memory, memory);
     const tile t = find_tile(&s);
-    const double last = tr_ray_last((double)s.n_u);
-    const size_t view_floats = tr_cuda_view_floats(&s);
+    const float *from = p + threadIdx.x / WARP * s.rows + t.row;
     float4 sums[SIDE];
 #pragma unroll
     for (int z = 0; z < SIDE; z++)
         sums[z] = zero4();
-    for (unsigned first = 0; first < rays.n; first += RANGES) {
-        unsigned n = tr_cuda_at_most(rays.n - first, RANGES);
-        const tr_ray *ray = rays.rays + first;
-        const unsigned *number = rays.numbers + first;
-        if (threadIdx.x < n)
-            memory->ranges[threadIdx.x] = find_range(&ray[threadIdx.x], &t, last);
+    for (unsigned first = 0; first < rays.n; first += SHADOWS) {
+        const int n = (int)tr_cuda_at_most(rays.n - first, SHADOWS);
+        if ((int)threadIdx.x < n)
+            memory->shadows[threadIdx.x] =
+                find_shadow(&s, &rays.rays[first + threadIdx.x],
+                            rays.numbers[first + threadIdx.x], &t);
         __syncthreads();
-        fetched next;
-        int2 range = make_int2(0, 0);
-        /* Round k computes view k and gets view k + 1. */
-        for (unsigned k = 0; k <= n; k++) {
-            stage *to = &memory->stages[k % 2];
-            if (k < n) {
-                range = memory->ranges[k];
-                next = fetch(&s, p + number[k] * view_floats, &t, range);
+        /* Round k gets view k + 1 and computes view k. */
+        for (int k = -1; k < n; k++) {
+            if (k + 1 < n) {
+                const shadow *v = &memory->shadows[k + 1];
+                stage *to = &memory->stages[(k + 1) & 1];
+                fetch(from, WARPS * s.rows, &t, v, to);
                 if (threadIdx.x < SIDE * SIDE)
-                    find_tap(&ray[k], &t, last, range, to);
+                    find_walks(v, to);
             }
-            if (k > 0)
-                add_view(&memory->stages[(k + 1) % 2], sums);
-            if (k < n)
-                store(&next, range, to);
+            if (k >= 0)
+                add_view(&memory->stages[k & 1], memory->shadows[k].forth, sums);
+            __pipeline_wait_prior(0);
             __syncthreads();
         }
     }
-    int ix = t.x + (int)threadIdx.x / WARP;
-    if (!t.rows || ix >= (int)s.n_x)
-        return;
-#pragma unroll
-    for (int z = 0; z < SIDE; z++)
-        if (t.z + z < (int)s.n_z)
-            *reinterpret_cast<float4 *>(
-                x + ((size_t)(t.z + z) * s.n_x + (size_t)ix) * s.rows + t.row) = sums[z];
-}
-
-/* ---- forward ---- */
-
-/* The adjoint, gathered: a warp sums what falls on four neighbouring columns, a quad, of
- * one view. One launch goes through some planes of the volume; its blocks take a part of
- * x each, and of a group of views the quads that see that part, so that the views read
- * the same voxels from the cache. */
-enum {
-    QUAD = 4,
-    GROUP = 16,      /* views */
-    GROUP_X = 256,   /* voxels in x of a block, divided by its views */
-    FEW_PLANES = 16, /* of a launch; more where there are few views, that share little */
-    MANY_PLANES = WARP
-};
-
-struct walk { /* one quad's way through one plane */
-    int first, n;
-    float at, up; /* column of the first voxel, the quad's first being 0 */
-    int shift;    /* rows, with `up` as fraction */
-};
-
-struct task {
-    int view, quad;
-};
-
-struct gather_memory {
-    walk walks[2][WARPS * MANY_PLANES];
-    task tasks[2][WARPS];
-    int2 quads[GROUP]; /* first, number */
-};
-
-struct gather_shape {
-    tr_cuda_slab s;
-    tr_cuda_rays rays;
-    unsigned z, n_z; /* planes of this launch */
-    unsigned width, across, groups;
-};
-
-struct part { /* what a block does */
-    unsigned x, group, n_views;
-    size_t row;
-    bool rows;
-};
-
-__device__ part find_part(const gather_shape *g)
-{
-    unsigned b = blockIdx.x;
-    part t;
-    t.group = b % g->groups * GROUP;
-    b /= g->groups;
-    t.x = b % g->across;
-    t.n_views = tr_cuda_at_most(g->rays.n - t.group, GROUP);
-    t.row = (size_t)(b / g->across) * WARP_ROWS + threadIdx.x % WARP * LANE_ROWS;
-    t.rows = t.row < g->s.rows;
-    return t;
-}
-
-__device__ inline int clamp_int(double value, int low, int high)
-{
-    return value < low ? low : value > high ? high : (int)value;
-}
-
-/* Quads q of columns 4q + 1 ... 4q + 4 of one view that this block takes: those in the
- * shadow of the planes whose middle lies over its part of x. */
-__device__ int2 find_quads(const gather_shape *g, const part *t, const tr_ray *ray)
-{
-    double near = tr_ray_base(ray->u0, ray->uz, (double)g->z);
-    double far = tr_ray_base(ray->u0, ray->uz, (double)(g->z + g->n_z - 1));
-    double across = ray->ux * (double)(g->s.n_x - 1);
-    double low = (near < far ? near : far) + (across < 0.0 ? across : 0.0);
-    double high = (near < far ? far : near) + (across > 0.0 ? across : 0.0);
-    int all = (int)tr_cuda_parts(g->s.n_u, QUAD);
-    int begin = clamp_int(floor((low - 6.0) / QUAD), 0, all);
-    int end = clamp_int(floor((high + 2.0) / QUAD) + 1.0, begin, all), edge[2];
-#pragma unroll 1
-    for (int i = 0; i < 2; i++) { /* one text for both, as the neighbour has the other */
-        double x = (double)(t->x + (unsigned)i) * g->width;
-        double middle = 0.5 * (near + far) + ray->ux * x;
-        edge[i] = clamp_int(ceil((middle - 2.5) / QUAD), begin, end);
-    }
-    bool back = ray->ux < 0.0;
-    bool first = t->x == (back ? g->across - 1 : 0);
-    bool final = t->x == (back ? 0 : g->across - 1);
-    int from = first ? begin : edge[back], to = final ? end : edge[!back];
-    return make_int2(from, to - from);
-}
-
-/* The voxels of plane iz within less than a column of the quad. */
-__device__ walk find_walk(const gather_shape *g, const tr_ray *ray, int quad, double iz)
-{
-    int n_x = (int)g->s.n_x;
-    double column = QUAD * (double)quad + 1.0;
-    double base = tr_ray_base(ray->u0, ray->uz, iz) - column;
-    walk w = {0, n_x, 0.0f, 0.0f, 0};
-    if (fabs(ray->ux) > 1e-9) {
-        double a = (-1.0 - base) / ray->ux, b = (QUAD - base) / ray->ux;
-        w.first = clamp_int(ceil(a < b ? a : b), 0, n_x);
-        w.n = clamp_int(floor(a < b ? b : a) + 1.0, w.first, n_x) - w.first;
-    }
-    w.at = (float)(base + ray->ux * w.first);
-    double v = ray->v0 + ray->vz * iz, whole = floor(v);
-    w.shift = clamp_int(whole, -0x40000000, 0x40000000);
-    w.up = (float)(v - whole);
-    return w;
-}
-
-/* The block's task number k, for each of its warps another one. */
-__device__ task find_task(const gather_memory *memory, const part *t, int k)
-{
-    task found = {-1, 0};
-    for (int view = 0; view < (int)t->n_views; view++) {
-        int2 quads = memory->quads[view];
-        if (k < quads.y) {
-            found.view = (int)t->group + view;
-            found.quad = quads.x + k;
-            break;
-        }
-        k -= quads.y;
-    }
-    return found;
-}
-
-/* Each lane finds the way through one plane. */
-__device__ void find_walks(const gather_shape *g, const part *t, int round,
-                           gather_memory *memory)
-{
-    int warp = (int)threadIdx.x / WARP, lane = (int)threadIdx.x % WARP;
-    task found = find_task(memory, t, round * WARPS + warp);
-    if (lane == 0)
-        memory->tasks[round % 2][warp] = found;
-    if (found.view >= 0 && lane < (int)g->n_z)
-        memory->walks[round % 2][warp * MANY_PLANES + lane] =
-            find_walk(g, &g->rays.rays[found.view], found.quad, (double)g->z + lane);
-}
-
-/* Four rows of a voxel, seen by a view that shifts them. Rows outside the slab do not
- * contribute. */
-__device__ inline float4 load_shifted(const float *voxel, size_t row, size_t rows,
-                                      int shift, float up)
-{
-    float v[LANE_ROWS + 1];
-    long long from = (long long)row - shift - 1, n = (long long)rows;
-#pragma unroll
-    for (int i = 0; i <= LANE_ROWS; i++)
-        v[i] = from + i >= 0 && from + i < n ? __ldg(voxel + from + i) : 0.0f;
-    float down = 1.0f - up;
-    return make_float4(down * v[1] + up * v[0], down * v[2] + up * v[1],
-                       down * v[3] + up * v[2], down * v[4] + up * v[3]);
-}
-
-/* The least of 1 does nothing, but makes it one instruction. */
-__device__ inline float hat(float distance)
-{
-    return fminf(fmaxf(1.0f - fabsf(distance), 0.0f), 1.0f);
-}
-
-template <bool SHIFTED>
-__device__ inline void run_walk(const gather_shape *g, const float *plane, size_t row,
-                                const walk *w, float ux, float4 *sums)
-{
-    const size_t rows = g->s.rows;
-    const float *voxel = plane + (size_t)w->first * rows;
-    const float start = w->at;
-    const int n = w->n;
-    float step = 0.0f;
-#pragma unroll 4
-    for (int i = 0; i < n; i++, voxel += rows, step += 1.0f) {
-        float4 v = SHIFTED ? load_shifted(voxel, row, rows, w->shift, w->up)
-                           : __ldg(reinterpret_cast<const float4 *>(voxel + row));
-        float at = start + ux * step;
-#pragma unroll
-        for (int k = 0; k < QUAD; k++)
-            add4(&sums[k], hat(at - (float)k), v);
-    }
-}
-
-template <bool SHIFTED>
-__device__ void run_task(const gather_shape *g, const part *t, task found,
-                         const walk *walks, const float *x, float *p)
-{
-    float4 sums[QUAD];
-#pragma unroll
-    for (int k = 0; k < QUAD; k++)
-        sums[k] = zero4();
-    float ux = (float)g->rays.rays[found.view].ux;
-    const float *plane = x + (size_t)g->z * g->s.n_x * g->s.rows;
-    for (unsigned z = 0; z < g->n_z; z++, plane += g->s.n_x * g->s.rows)
-        run_walk<SHIFTED>(g, plane, t->row, &walks[z], ux, sums);
-    size_t column = (size_t)found.quad * QUAD + 1;
-    float *to = p + g->rays.numbers[found.view] * tr_cuda_view_floats(&g->s) +
-                column * g->s.rows + t->row;
-#pragma unroll
-    for (int k = 0; k < QUAD; k++)
-        if (column + (size_t)k <= g->s.n_u) {
-            float4 *line = reinterpret_cast<float4 *>(to + (size_t)k * g->s.rows);
-            float4 sum = *line;
-            add4(&sum, 1.0f, sums[k]);
-            *line = sum;
-        }
-}
-
-template <bool SHIFTED>
-__global__ void __launch_bounds__(THREADS, SHIFTED ? 1 : 2)
-    project_planes(gather_shape g, const float *__restrict__ x, float *__restrict__ p)
-{
-    TR_SHARED(gather_memory, memory);
-    const part t = find_part(&g);
-    const int warp = (int)threadIdx.x / WARP;
-    if (threadIdx.x < t.n_views)
-        memory->quads[threadIdx.x] =
-            find_quads(&g, &t, &g.rays.rays[t.group + threadIdx.x]);
-    __syncthreads();
-    int n = 0;
-    for (unsigned view = 0; view < t.n_views; view++)
-        n += memory->quads[view].y;
-    int rounds = (n + WARPS - 1) / WARPS;
-    /* Step k computes round k - 1 and prepares round k. */
-    for (int k = 0; k <= rounds; k++) {
-        if (k < rounds)
-            find_walks(&g, &t, k, memory);
-        int now = (k + 1) % 2;
-        if (k > 0 && t.rows && memory->tasks[now][warp].view >= 0)
-            run_task<SHIFTED>(&g, &t, memory->tasks[now][warp],
-                              memory->walks[now] + warp * MANY_PLANES, x, p);
-        __syncthreads();
-    }
+    write_tile(&s, &t, sums, x);
 }
 } // namespace
 
@@ -462,6 +172,8 @@ tr_status tr_cuda_tile_backproject(tr_cuda *c, const tr_slab *s, const tr_cuda_r
                                    const float *p, float *x)
 {
     dim3 grid;
+    if (c->kernel == TR_KERNEL_TENSOR)
+        return tr_cuda_tensor_backproject(c, s, rays, p, x);
     TR_TRY(tr_cuda_grid(tr_cuda_parts(s->n_x, SIDE) * tr_cuda_parts(s->n_z, SIDE) *
                             tr_cuda_parts(s->rows, WARP_ROWS),
                         &grid));
@@ -470,30 +182,4 @@ tr_status tr_cuda_tile_backproject(tr_cuda *c, const tr_slab *s, const tr_cuda_r
     TR_LAUNCH(backproject_tiles, grid, dim3(THREADS), sizeof(tile_memory), c->compute,
               tr_cuda_slab_of(s), *rays, p, x);
     return tr_cuda_launched("backproject_tiles");
-}
-
-tr_status tr_cuda_tile_project(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
-                               bool shifted, const float *x, float *p)
-{
-    auto *kernel = shifted ? project_planes<true> : project_planes<false>;
-    unsigned together = tr_cuda_at_most(rays->n, GROUP), planes = FEW_PLANES;
-    if (together < GROUP / 2)
-        planes = MANY_PLANES;
-    gather_shape g = {};
-    g.s = tr_cuda_slab_of(s);
-    g.rays = *rays;
-    g.groups = (unsigned)tr_cuda_parts(rays->n, GROUP);
-    g.width = GROUP_X / together;
-    g.across = (unsigned)tr_cuda_parts(s->n_x, g.width);
-    dim3 grid;
-    TR_TRY(tr_cuda_grid((size_t)g.across * g.groups * tr_cuda_parts(s->rows, WARP_ROWS),
-                        &grid));
-    for (size_t z = 0; z < s->n_z; z += planes) {
-        g.z = (unsigned)z;
-        g.n_z = tr_cuda_at_most((unsigned)(s->n_z - z), planes);
-        TR_LAUNCH(kernel, grid, dim3(THREADS), sizeof(gather_memory), c->compute, g, x,
-                  p);
-        TR_TRY(tr_cuda_launched("project_planes"));
-    }
-    return TR_OK;
 }

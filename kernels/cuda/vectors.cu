@@ -31,6 +31,9 @@ struct set_value {
     float value;
     __device__ float operator()(float, float, float) const { return value; }
 };
+struct take {
+    __device__ float operator()(float, float x, float) const { return x; }
+};
 struct add_scaled {
     float a;
     __device__ float operator()(float, float x, float y) const { return y + a * x; }
@@ -147,10 +150,13 @@ tr_status tr_cuda_fill(void *state, tr_vec *y, float value)
 
 tr_status tr_cuda_copy(void *state, const tr_vec *x, tr_vec *y)
 {
+    const tr_cuda *c = (const tr_cuda *)state;
     TR_ASSERT(length(x) == length(y));
+    /* Copies from host memory to host memory are made by the host. */
+    if (tr_cuda_on_host(c, x->data) || tr_cuda_on_host(c, y->data))
+        return apply(state, "copy", take{}, NULL, x, y);
     return tr_cuda_check(cudaMemcpyAsync(y->data, x->data, length(y) * sizeof *y->data,
-                                         cudaMemcpyDeviceToDevice,
-                                         ((tr_cuda *)state)->compute),
+                                         cudaMemcpyDeviceToDevice, c->compute),
                          "copy a vector");
 }
 
@@ -476,8 +482,8 @@ __global__ void unpack(size_t lines, size_t n_rows, size_t v_rows, const float *
         }
 }
 
-/* v: row 0 of the first line; those from `row` are set, but for the one that the others
- * are read from. */
+/* v: row 0 of the first line; those from `row` are set, but for the row they are copies
+ * of, which other threads read. */
 __global__ void set_rows(size_t lines, size_t row, size_t n_rows, size_t v_rows,
                          bool zero, size_t from, float *v)
 {

@@ -4,6 +4,9 @@ TR_BUILD_DIR  the build tree whose programs are tested (set by ctest; default th
               of build/release, build/debug, build/asan)
 TR_MPIEXEC    the MPI launcher (set by ctest; default mpiexec from the path)
 TR_SHARED_DATA  real data that the project does not contain (default ../shared/data)
+TR_TEST_EVERY of what is tried one by one, a call that fails after the other, so many times
+              fewer (default 1: all)
+TR_TEST_QUICK leave out tests marked slow
 """
 import os
 import subprocess
@@ -18,6 +21,7 @@ import pytest
 from bad_input import Bench
 
 ROOT = Path(__file__).resolve().parents[2]
+EVERY = int(os.environ.get("TR_TEST_EVERY", "1"))
 TIMEOUT = 120  # seconds: a program that hangs must fail its test, not the whole run
 
 
@@ -32,6 +36,10 @@ def find_build_dir():
                 "or set TR_BUILD_DIR", returncode=1)
 
 
+def is_sanitized(tree):
+    return "TR_SANITIZE:BOOL=ON" in (tree / "CMakeCache.txt").read_text()
+
+
 @pytest.fixture(scope="session")
 def build_dir():
     return find_build_dir()
@@ -40,7 +48,29 @@ def build_dir():
 @pytest.fixture(scope="session")
 def sanitized(build_dir):
     """Whether the programs carry the sanitizers, which makes them several times slower."""
-    return "TR_SANITIZE:BOOL=ON" in (build_dir / "CMakeCache.txt").read_text()
+    return is_sanitized(build_dir)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: left out of tests/run quick")
+    config.addinivalue_line("markers", "unsanitized: of numbers, or of many runs of the same "
+                            "code; left out of the sanitizers' tree, but for tests/run long")
+
+
+def pytest_collection_modifyitems(config, items):
+    quick = "TR_TEST_QUICK" in os.environ
+    bare = EVERY > 1 and is_sanitized(find_build_dir())
+    left_out = [item for item in items
+                if quick and item.get_closest_marker("slow")
+                or bare and item.get_closest_marker("unsanitized")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_sessionfinish(session, exitstatus):
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and session.testsfailed == 0:
+        session.exitstatus = 0  # all of a file is left out
 
 
 @pytest.fixture(scope="session")

@@ -17,13 +17,12 @@ import h5py
 import numpy as np
 import pytest
 
-from conftest import MPI_ENVIRONMENT, program_command, write_series
+from conftest import EVERY, MPI_ENVIRONMENT, program_command, write_series
 
 VIEWS, ROWS, COLUMNS = 7, 12, 16
 EARLIER = b"of an earlier run"
 SOONEST = ["--checkpoint", "1e-9"]  # minutes: everything is kept
 COPIES = 30  # of lines of the log
-EVERY = int(os.environ.get("TR_FAULTS_EVERY", "1"))  # of so many allocations one fails
 SECONDS = 30  # within which every rank has ended
 
 
@@ -31,15 +30,15 @@ sweeps = itertools.count()
 
 
 def sampled(most, step=1, every=0):
-    """Numbers of calls to fail in a sweep: each `every`-th, or, if that is 0 and TR_FAULTS_EVERY
-    is not 1, the first 8 and then each fourth. Those of the next sweep are others, so that
-    in all every one has its turn."""
+    """Numbers of calls to fail in a sweep: each `every`-th, or, if that is 0 and
+    TR_TEST_EVERY is not 1, the first 6 and then each eighth. Those of the next sweep are
+    others, so that in all every one has its turn."""
     turn = next(sweeps)
     if every:
         return range(1 + turn % (every * step), most, every * step)
     if EVERY == 1 or step > 1:
         return range(1, most, step)
-    return (k for k in range(1, most) if k <= 8 or (k + turn) % 4 == 0)
+    return (k for k in range(1, most) if k <= 6 or (k + turn) % 8 == 0)
 
 
 class Place:

@@ -12,8 +12,10 @@ import mrcfile
 import numpy as np
 import pytest
 
-from conftest import MPI_ENVIRONMENT, program_command, runner, write_mrc, write_series
+from conftest import EVERY, MPI_ENVIRONMENT, program_command, runner, write_mrc, write_series
 from test_resume_slow import HEADER, RECORD, slices_done
+
+pytestmark = pytest.mark.unsanitized
 
 SLICES, VOLUME = "tiltrec-mpi", "tiltrecz-mpi"
 VIEWS, ROWS, COLUMNS, THICK = 21, 160, 64, 32
@@ -341,16 +343,12 @@ def results(folder):
     return {path.name: path.read_bytes() for path in folder.glob("rec*")}
 
 
-# Of a sample of faults (tests/run) also a sample of changes.
-SOME = KINDS[::1 if os.environ.get("TR_FAULTS_EVERY", "1") == "1" else 3]
+SOME = KINDS[::1 if EVERY == 1 else 6]
 
 
 @pytest.mark.parametrize("program, name, base, change", SOME,
                          ids=[f"{p}: {n}" for p, n, *_ in SOME])
-def test_changed_before_resume(build_dir, sanitized, killed, tmp_path, program, name, base,
-                               change):
-    if sanitized:
-        pytest.skip("the paths are few, and the runs many")
+def test_changed_before_resume(build_dir, killed, tmp_path, program, name, base, change):
     folder, run = tmp_path / "f", runner(build_dir, program)
     shutil.copytree(killed(program, base), folder, copy_function=shutil.copy2)
     options, env = change(folder, options_of(program, base))

@@ -6,9 +6,9 @@ import re
 import numpy as np
 import pytest
 
-from conftest import read_mrc, runner, write_series
+from conftest import runner
 from cuda_programs import (  # noqa: F401: collected here
-    ITERATIONS, check_stages, distance, run, series, test_slices_are_those_of_the_cpu)
+    ITERATIONS, check_stages, run, series, test_slices_are_those_of_the_cpu)
 from emulated import cuda, cudaz  # noqa: F401: fixtures
 
 MIB = 1 << 20
@@ -67,38 +67,30 @@ def test_memory_that_is_never_enough_is_refused(cuda, series, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.fixture(scope="module")
-def wide_series(tmp_path_factory):
-    """Enough work for the choice between the kernels: 1.05e9 updates with -T 400."""
-    views = np.random.default_rng(6).normal(size=(64, 16, 640))
-    return write_series(tmp_path_factory.mktemp("wide"), views.astype(np.float32),
-                        np.linspace(-60, 60, 64))
+def test_auto_is_the_tile_kernel(cuda, series, tmp_path):
+    """Whatever an earlier version measured and kept, and without asking for a texture."""
+    kept = tmp_path / "cache" / "tiltrec" / "kernel-Emulated-device"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("tile 100 texture 200 GUPS\n")
+    wanted, _ = run(cuda, tmp_path, series, "-a", "BPT", kernel="tile")
+    found, said = run(cuda, tmp_path, series, "-a", "BPT", "--verbose", environment={
+        "XDG_CACHE_HOME": str(tmp_path / "cache"), "CUDAEMU_FAIL": "cudaMalloc3DArray:1+"})
+    assert np.array_equal(found, wanted) and "kernel tile" in said
+    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
 
 
-def without_textures(program, folder, series, *options, failures):
-    """BPT of the wide series, where the kernel measured before is the texture kernel, but
-    the first calls that make a texture's array fail."""
-    cache = folder / "cache" / "tiltrec" / "kernel-Emulated-device"
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    cache.write_text("tile 100 texture 200 GUPS\n")
-    fail = ",".join(f"cudaMalloc3DArray:{k + 1}" for k in range(failures))
-    return program("-a", "BPT", "-T", 400, *options, "-o", folder / "rec.mrc", series.name,
-                   cwd=series.parent, check=False,
-                   env={"XDG_CACHE_HOME": str(folder / "cache"), "CUDAEMU_FAIL": fail})
-
-
-def test_a_texture_that_cannot_be_had(tiltrec, cuda, wide_series, tmp_path):
-    """The tile kernel instead, unless the texture kernel was asked for."""
-    # 64 layers, then half as many until it is one
-    done = without_textures(cuda, tmp_path, wide_series, failures=7)
-    assert done.returncode == 0, done.stderr
-    assert "less memory" not in done.stderr
-    found = read_mrc(tmp_path / "rec.mrc")
-    tiltrec("-a", "BPT", "-T", 400, "-o", tmp_path / "rec.mrc", wide_series.name,
-            cwd=wide_series.parent)
-    assert distance(found, read_mrc(tmp_path / "rec.mrc")) < 1e-6
+def test_a_texture_that_cannot_be_had(cuda, series, tmp_path):
+    """As many views at a time as can be had; refused where that is none."""
+    options = ["-a", "SIRT", "-i", 3]
+    wanted, _ = run(cuda, tmp_path, series, *options, kernel="texture")
+    # 9 layers fail, 5 are had, and are kept: the next array would fail.
+    found, _ = run(cuda, tmp_path, series, *options, kernel="texture", environment={
+        "CUDAEMU_FAIL": "cudaMalloc3DArray:1,cudaMalloc3DArray:3+"})
+    assert np.array_equal(found, wanted)
     (tmp_path / "rec.mrc").unlink()
-    done = without_textures(cuda, tmp_path, wide_series, "--kernel", "texture", failures=64)
+    done = cuda(*options, "-T", 11, "--kernel", "texture", "-o", tmp_path / "rec.mrc",
+                series.name, cwd=series.parent, check=False,
+                env={"CUDAEMU_FAIL": "cudaMalloc3DArray:1+"})
     assert done.returncode == 4
     assert "the texture of the projections" in done.stderr.splitlines()[-1]
     assert not (tmp_path / "rec.mrc").exists()
@@ -129,6 +121,34 @@ def test_a_volume_larger_than_the_device(cudaz, series, tmp_path):
     assert done.returncode == 4 and not (tmp_path / "no.mrc").exists()
 
 
+def planned(cudaz, series, folder, memory, *options):
+    return cudaz("--dry-run", *options, "-o", folder / "rec.mrc", series.name,
+                 cwd=series.parent, env={"CUDAEMU_MEMORY": str(memory)}).stderr
+
+
+def test_a_volume_that_just_fits_the_device(cudaz, series, tmp_path):
+    """In ordinary memory, as planned: what the rows of others take is counted once."""
+    options = ["-a", "SIRT", "-i", 1, "-T", 11, "--xtilts", "s.xtilt", "--kernel", "tile"]
+    low, high = 560 * MIB, 600 * MIB
+    while high - low > 1 << 13:  # far less than these rows
+        middle = (low + high) // 2
+        fits = "ordinary" in planned(cudaz, series, tmp_path, middle, *options)
+        low, high = (low, middle) if fits else (middle, high)
+    assert 560 * MIB < low < high < 600 * MIB
+    cudaz(*options, "-o", tmp_path / "rec.mrc", series.name, cwd=series.parent,
+          env={"CUDAEMU_MEMORY": str(high), "CUDAEMU_FAIL": "cudaMallocManaged:1+"})
+
+
+def test_plans_count_what_checkpoints_pass_through(cudaz, tmp_path):
+    """Two pieces of 64 MiB of vectors of 150 MiB; nothing where there are none."""
+    views = np.random.default_rng(4).normal(size=(5, 512, 256)).astype(np.float32)
+    series = write_series(tmp_path, views, [-40, -20, 0, 20, 40])
+    options = ["-a", "SIRT", "-i", 3, "-T", 300, "--outside", "zero", "--checkpoint"]
+    kept, none = (int(re.search(r"plan: memory (\d+) MiB", planned(
+        cudaz, series, tmp_path, 8 << 30, *options, minutes)).group(1)) for minutes in (5, 0))
+    assert 127 <= kept - none <= 129
+
+
 @pytest.mark.parametrize("algorithm", ["WBP", "CGLS"])
 def test_a_device_that_shares_no_memory_with_the_host(cuda, cudaz, series, tmp_path,
                                                       algorithm):
@@ -154,7 +174,7 @@ def test_a_device_that_shares_no_memory_with_the_host(cuda, cudaz, series, tmp_p
 
 
 def test_the_timeline_shows_every_stage(cuda, series, tmp_path):
-    environment = {"CUDAEMU_MEMORY": str(SMALL)}
+    environment = {"CUDAEMU_MEMORY": str(SMALL), "CUDAEMU_DEVICES": "2"}
     run(cuda, tmp_path, series, "-a", "WBP", "--timeline", tmp_path / "t.json",
         kernel="tile", environment=environment, ranks=2)
     check_stages(tmp_path / "t.json", 2)
@@ -166,6 +186,64 @@ def test_the_timeline_spares_the_input(cuda, series, tmp_path):
                     series.name, cwd=series.parent, check=False)
     assert done.returncode == 2 and "is also an input" in done.stderr
     assert series.read_bytes() == before
+
+
+@pytest.mark.parametrize("environment, words", [
+    ({"CUDAEMU_DRIVER": "11040"}, ["CUDA 11.4, ", "newer driver"]),
+    ({"CUDAEMU_DRIVER": "0"}, ["no CUDA device is present", "no driver"]),
+    ({"CUDAEMU_CAPABILITY": "7.0"}, ["compute capability 7.0", "CMAKE_CUDA_ARCHITECTURES=70"]),
+    ({"CUDAEMU_FAIL": "cudaSetDevice:1=46"}, ["CUDA device 0 cannot be used", "busy", "--device"])])
+def test_a_device_that_is_not_for_this_program(cuda, series, tmp_path, environment, words):
+    done = cuda("-T", 11, "-o", tmp_path / "rec.mrc", series.name, cwd=series.parent,
+                check=False, env=environment)
+    assert done.returncode == 3
+    last = done.stderr.splitlines()[-1]
+    assert all(word in last for word in [*words, "tiltrec-mpi"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("program", ["tiltrec", "tiltrecz"])
+def test_waits_leave_the_processor_to_others(cuda, cudaz, series, tmp_path, program):
+    run(cuda if program == "tiltrec" else cudaz, tmp_path, series, "-a", "SIRT", "-i", 2,
+        kernel="tile", environment={"CUDAEMU_SPIN": "0"})
+
+
+# As batch systems do it that give each process a device of its own.
+OWN_DEVICE = ["sh", "-c", 'CUDAEMU_FIRST="${PMI_RANK:-$OMPI_COMM_WORLD_RANK}" exec "$@"', "sh"]
+
+
+def test_ranks_on_one_device_share_its_memory(cuda, series, tmp_path):
+    """Each plans with half of it, and knows the device whatever number it has."""
+    options, memory = ["-a", "SIRT", "-i", 2, "--verbose"], 2 * SMALL_WITH_CELLS
+
+    def planned(devices, **how):
+        found, said = run(cuda, tmp_path, series, *options, ranks=2, environment={
+            "CUDAEMU_DEVICES": str(devices), "CUDAEMU_MEMORY": str(memory)}, **how)
+        rows = int(re.search(r"slabs? of (\d+) rows", said)[1])
+        return found, "shared by 2 processes" in said, rows
+
+    apart, shared, rows = planned(2)
+    assert not shared and rows > 16
+    same, shared, own_rows = planned(1, wrapper=OWN_DEVICE)
+    assert np.array_equal(same, apart) and not shared and own_rows == rows
+    same, shared, rows = planned(1)
+    assert np.array_equal(same, apart) and shared and rows == 16
+
+
+def test_what_the_driver_takes_of_the_host_is_planned(tiltrec, cuda, series, tmp_path):
+    """A process that uses CUDA has half a GiB more."""
+    options = ["-T", 11, "--memory", "500M", "-o", tmp_path / "rec.mrc", series.name]
+    tiltrec(*options, cwd=series.parent)
+    done = cuda(*options, cwd=series.parent, check=False)
+    assert done.returncode == 4 and "500 MiB are allowed" in done.stderr
+
+
+def test_the_mpiexec_of_another_mpi(cuda, series, tmp_path):
+    """As for the programs for CPUs, in test_ranks.py."""
+    done = cuda("-T", 11, "-o", tmp_path / "rec.mrc", series.name, cwd=series.parent,
+                check=False, env={"PMI_SIZE": "2"})
+    assert done.returncode == 3 and "PMI_SIZE=2 tells of several" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("devices, reason", [("3", "3"), ("x", "x"), ("0-9", "9"), ("", "--device")])

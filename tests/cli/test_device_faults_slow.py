@@ -30,7 +30,6 @@ ON_RANK = ('if [ "${PMI_RANK:-$OMPI_COMM_WORLD_RANK}" != %d ]; then unset CUDAEM
 class Device:
     def __init__(self, folder, build_dir):
         self.folder, self.build_dir = folder / "series", build_dir
-        self.cache = folder / "cache"
         self.folder.mkdir()
         data = np.random.default_rng(1).normal(10, 1, (7, 40, 16)).astype(np.float32)
         write_series(self.folder, data, 20.0 * np.arange(7) - 60, name="s.mrc")
@@ -54,8 +53,7 @@ class Device:
             wrapper=() if rank is None else ["sh", "-c", ON_RANK % rank, "sh"],
             program=f"tests/cudaemu/{program}-cudaemu")
         environment = {**os.environ, **MPI_ENVIRONMENT, "CUDAEMU_DEVICES": "2",
-                       "CUDAEMU_FAIL": fail, "CUDAEMU_MEMORY": memory,
-                       "XDG_CACHE_HOME": str(self.cache)}
+                       "CUDAEMU_FAIL": fail, "CUDAEMU_MEMORY": memory}
         process = subprocess.Popen(command, cwd=self.folder, env=environment, text=True,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                    stderr=subprocess.PIPE, start_new_session=True)
@@ -116,6 +114,7 @@ def test_no_memory(device, work, onwards):
     assert failures > (3 if onwards else 0)
 
 
+@pytest.mark.unsanitized
 @WORK
 @pytest.mark.parametrize("rank", [0, 1])
 def test_lost_by_one_process(device, work, rank, sanitized):
@@ -125,6 +124,7 @@ def test_lost_by_one_process(device, work, rank, sanitized):
                         ranks=2, rank=rank) > 1
 
 
+@pytest.mark.unsanitized
 @WORK
 def test_going_on(device, work, sanitized):
     """What was kept before the device was lost counts."""

@@ -116,6 +116,7 @@ def test_a_half_that_is_worth_nothing_takes_all_along(tiltrec, tiltrecz, tmp_pat
         assert list_of(tmp_path) == before
 
 
+@pytest.mark.unsanitized
 @pytest.mark.parametrize("program", ["tiltrec-mpi", "tiltrecz-mpi"])
 def test_iterations_that_end_at_the_noise_are_as_many_in_all_three(build_dir, tmp_path,
                                                                    program):

@@ -62,6 +62,7 @@ def test_very_many_links(tiltrec, tmp_path, sanitized):
     assert seconds[1] < 5, seconds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["ufs:x.mrc", "nfs:x.mrc", "lustre:a:b.mrc", "12:30/o.mrc",
                                     "ufs:/o.mrc", "12:30/ufs:o.hdf", ":.mrc"])
 @pytest.mark.parametrize("ranks, program", [(None, "tiltrec-mpi"), (2, "tiltrec-mpi"),
@@ -82,6 +83,7 @@ def test_colons_are_parts_of_names(build_dir, tmp_path, output, ranks, program):
         (tmp_path / output).unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["mrc", "hdf"])
 @pytest.mark.parametrize("mode", ["float", "byte"])
 @pytest.mark.parametrize("program", ["tiltrec-mpi", "tiltrecz-mpi"])

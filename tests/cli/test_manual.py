@@ -94,6 +94,7 @@ def site(build_dir, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_the_site_is_complete_and_linked(site):
     pages = {path.name: Page(path.read_text()) for path in (site / "html").glob("*.html")}
     for path in MANUAL.glob("*.md"):
@@ -116,6 +117,7 @@ def test_the_site_is_complete_and_linked(site):
     assert reached == set(pages)
 
 
+@pytest.mark.slow
 def test_the_pdf(site):
     pdf = site / "tiltrec-manual.pdf"
     if not shutil.which("weasyprint"):

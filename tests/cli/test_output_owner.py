@@ -22,6 +22,8 @@ import pytest
 from bad_input import COLUMNS, ROWS, VIEWS
 from conftest import MPI_ENVIRONMENT, TIMEOUT, program_command, read_mrc
 
+pytestmark = pytest.mark.slow
+
 DATA, USAGE = 1, 2  # exit statuses
 RUN = "s.mrc -T 16 -o"
 # All that a run can write beside an output.
@@ -61,6 +63,7 @@ def test_two_spellings_of_a_name(bench, arguments, said):
     bench.refused(f"s.mrc -T 16 {arguments}", USAGE, said, "choose another name with -")
 
 
+@pytest.mark.unsanitized
 @pytest.mark.parametrize("name", [f".{file}.{kind}" for kind in BESIDE for file in WRITTEN
                                   if kind in ("partial", "lock") or file.endswith("o.mrc")
                                   ] + WRITTEN)
@@ -77,6 +80,7 @@ def test_own_input_is_not_lost(bench, name, link):
         (bench.folder / "x.mrc").unlink(missing_ok=True)
 
 
+@pytest.mark.unsanitized
 @pytest.mark.parametrize("output", ["o.mrc", "o.hdf"])
 @pytest.mark.parametrize("kind", BESIDE + [None])
 def test_links_are_not_followed(bench, output, kind):
@@ -184,6 +188,7 @@ def dead_process():
     return process.pid
 
 
+@pytest.mark.unsanitized
 @pytest.mark.parametrize("more", ["", "--json r.json --report r.html"])
 @pytest.mark.parametrize("ranks", [None, 3], ids=["alone", "ranks"])
 def test_output_of_another_run(bench, ranks, more):
@@ -196,6 +201,7 @@ def test_output_of_another_run(bench, ranks, more):
     bench.run(f"{RUN} o.mrc --dry-run", ranks=ranks)  # writes nothing
 
 
+@pytest.mark.unsanitized
 @pytest.mark.parametrize("name", WRITTEN)
 def test_every_file_has_its_owner(bench, name):
     """The result says why, unless it is another run's; nothing else is written."""
@@ -279,6 +285,7 @@ def test_lock_of_a_killed_run(build_dir, bench):
     assert sorted(os.listdir(bench.folder)) == ["o.mrc", "s.mrc", "s.tlt"]
 
 
+@pytest.mark.unsanitized
 @pytest.mark.parametrize("by", ["unlink", "another file"])
 def test_renames_only_what_it_made(build_dir, bench, by):
     """What is not there any more is not promised, what is somebody else's is not touched."""
@@ -300,6 +307,7 @@ def test_renames_only_what_it_made(build_dir, bench, by):
 
 # ---- what is left ----
 
+@pytest.mark.unsanitized
 @pytest.mark.parametrize("output", ["o.mrc", "o[1].mrc", "o?.mrc", "*.mrc"])
 @pytest.mark.parametrize("program", ["tiltrec", "tiltrecz"])
 def test_what_an_earlier_run_left(bench, request, program, output):

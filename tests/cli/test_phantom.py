@@ -10,6 +10,8 @@ import pytest
 
 from conftest import ROOT, read_mrc
 
+pytestmark = pytest.mark.slow
+
 NX, NY, NZ = 96, 80, 40
 
 

@@ -9,6 +9,8 @@ from conftest import read_mrc, write_series, write_xtilts
 from specimen import BASE, FOIL, Faces, field_correlation, foil_view, make_slab
 from volume_reference import rotations
 
+pytestmark = pytest.mark.unsanitized
+
 # Clean and with noise as strong as the views' deviation: what each should reach, and the
 # correlation that WBP has.
 LEAST = {"SIRT": (0.78, 0.63), "CGLS": (0.78, 0.63), "ADMM": (0.90, 0.88)}

@@ -94,6 +94,7 @@ def add_line(picture, y, kind, line):
 
 # ---- what was planted is found ----
 
+@pytest.mark.unsanitized
 @pytest.mark.parametrize("snr", [None, 1])
 def test_a_tilt_offset_is_found(tiltrec, planted, snr):
     folder = planted(snr, offset=3)
@@ -124,6 +125,7 @@ def test_the_suggested_tilt_offset_lays_the_specimen_flat(tiltrec, planted):
     assert abs(np.degrees(slope(read_mrc(folder / "flat.mrc")))) < 0.7
 
 
+@pytest.mark.unsanitized
 @pytest.mark.parametrize("snr", [None, 1])
 def test_an_axis_shift_is_found(tiltrec, planted, snr):
     done = tiltrec("--try", "axis-shift=-8:8:1", "-T", VOLUME, cwd=planted(snr, shift=4))
@@ -218,6 +220,7 @@ def test_ranks_and_programs_agree(tiltrec, tiltrecz, planted, what):
     assert all(s == sheets[0] for s in sheets)
 
 
+@pytest.mark.slow
 def test_gpu_programs_by_emulation(build_dir, tiltrec, planted):
     folder = planted(1, offset=3)
     arguments = ("--try", "tilt-offset=1:5:2", "-T", VOLUME)
@@ -236,6 +239,8 @@ def test_an_algorithm_of_whole_volumes(tiltrecz, planted):
     assert sorted(table(done.stderr)) == [0, 4, 8]
 
 
+@pytest.mark.unsanitized
+@pytest.mark.slow
 def test_weights_of_admm(tiltrecz, tmp_path):
     """At multiples of the weight that a tomogram of the slab has, with the residual that
     numpy finds for its tomogram; the program's own weight is framed."""

@@ -105,6 +105,28 @@ def test_a_pitch_is_no_coupling(tiltrecz, rough, tmp_path):
     assert "rays cross slices" in said("--pitch", 6, "--xtilts", "s.xtilt")
 
 
+@pytest.mark.parametrize("algorithm", ["BPT", "WBP", "FBP"])
+def test_backprojections_of_independent_slices_are_made_slab_by_slab(
+        tiltrec, tiltrecz, large, tmp_path, algorithm):
+    """They are used once only: no memory for the whole volume, and none to be filled."""
+    options = ["-a", algorithm, "-T", 200, "-o", "rec.mrc", "--memory", "110M"]
+    said = tiltrecz(*options, large, cwd=tmp_path).stderr
+    assert "plan: 8 slabs of 64 rows" in said and "allocating" not in said
+    found = read_mrc(tmp_path / "rec.mrc")
+    tiltrec(*options, large, cwd=tmp_path)
+    assert np.array_equal(read_mrc(tmp_path / "rec.mrc"), found)
+
+
+@pytest.mark.parametrize("geometry", [["--pitch", 6], ["--xtilts", "s.xtilt"]])
+def test_other_volumes_are_held_as_a_whole(tiltrecz, rough, tmp_path, geometry):
+    """What that takes is a stage of its own."""
+    np.savetxt(tmp_path / "s.xtilt", np.arange(9))
+    for options in ["-a", "WBP", *geometry], ["-a", "SIRT", "-i", 1]:
+        said = tiltrecz(*options, "-T", 13, "-o", "rec.mrc", rough, cwd=tmp_path).stderr
+        assert "plan: 37 " in said
+        assert re.search(r"^.*allocating +\d", said, re.MULTILINE)
+
+
 # ---- the direct geometry ----
 
 DIRECT = {
@@ -266,6 +288,7 @@ def test_the_geometry_of_each_view_restores_the_object(tiltrecz, tmp_path, maps,
 
 # ---- options ----
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["xzy", "xyz"])
 def test_order_and_initial(tiltrecz, rough, tmp_path, order):
     """What is written in an order is read in that order: 2 iterations and 3 more are 5."""
@@ -280,6 +303,7 @@ def test_order_and_initial(tiltrecz, rough, tmp_path, order):
     assert largest(second, native) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("thickness", [13, 150])
 def test_initial_at_a_pitch(tiltrecz, pitched_blobs, tmp_path, thickness):
     """Of an object without detail near the voxel size, resampling it costs little; and

@@ -101,3 +101,19 @@ def test_very_large_and_very_small_densities(tiltrecz, folder, geometry, tmp_pat
         write_series(scaled, views, np.linspace(-60, 62, 11))
         volumes.append(run(tiltrecz, scaled, "SIRT", geometry, 2, "--outside", "zero")[1] / factor)
     assert np.array_equal(volumes[0], volumes[1]) and np.array_equal(volumes[1], volumes[2])
+
+
+def test_more_than_a_message_holds(tiltrecz, tmp_path):
+    """Rows of 31 views of which 32 MiB hold some, in groups of as many views as threads."""
+    n_u, n_v, views = 3000, 120, 31
+    rng = np.random.default_rng(0)
+    write_series(tmp_path, rng.normal(size=(views, n_v, n_u)).astype(np.float32),
+                 np.linspace(-60, 60, views))
+    np.savetxt(tmp_path / "s.xtilt", 70 * np.sin(2.1 * np.arange(views)))
+    files = set()
+    for ranks, threads in (1, 2), (2, 31), (3, 2):
+        tiltrecz("-a", "CGLS", "-i", 1, "-w", 30, "-T", 60, "--outside", "zero", "--xtilts",
+                 "s.xtilt", "-o", "rec.mrc", "s_ali.mrc", cwd=tmp_path, ranks=ranks,
+                 threads=threads)
+        files.add((tmp_path / "rec.mrc").read_bytes())
+    assert len(files) == 1

@@ -81,13 +81,22 @@ enum cudaError_t {
     cudaErrorInvalidPitchValue = 12,
     cudaErrorInvalidMemcpyDirection = 21,
     cudaErrorInsufficientDriver = 35,
+    cudaErrorDevicesUnavailable = 46,
+    cudaErrorInvalidDeviceFunction = 98,
+    cudaErrorMapBufferObjectFailed = 205,
     cudaErrorNoDevice = 100,
     cudaErrorInvalidDevice = 101,
+    cudaErrorNoKernelImageForDevice = 209,
+    cudaErrorUnsupportedPtxVersion = 222,
     cudaErrorInvalidResourceHandle = 400,
     cudaErrorNotReady = 600,
     cudaErrorIllegalAddress = 700,
     cudaErrorLaunchFailure = 719,
+    cudaErrorNotPermitted = 800,
     cudaErrorNotSupported = 801,
+    cudaErrorSystemNotReady = 802,
+    cudaErrorSystemDriverMismatch = 803,
+    cudaErrorCompatNotSupportedOnDevice = 804,
     cudaErrorUnknown = 999
 };
 
@@ -110,7 +119,12 @@ enum {
     cudaEventDefault = 0,
     cudaEventBlockingSync = 1,
     cudaEventDisableTiming = 2,
+    cudaDeviceScheduleAuto = 0,
+    cudaDeviceScheduleSpin = 1,
+    cudaDeviceScheduleYield = 2,
+    cudaDeviceScheduleBlockingSync = 4,
     cudaMemAttachGlobal = 1,
+    cudaIpcMemLazyEnablePeerAccess = 1,
     cudaArrayDefault = 0,
     cudaArrayLayered = 1
 };
@@ -131,8 +145,17 @@ enum cudaDeviceAttr {
     cudaDevAttrMaxSharedMemoryPerBlockOptin = 97
 };
 
+typedef struct CUuuid_st {
+    char bytes[16];
+} cudaUUID_t;
+
+struct cudaFuncAttributes {
+    int numRegs;
+};
+
 struct cudaDeviceProp {
     char name[256];
+    cudaUUID_t uuid;
     size_t totalGlobalMem, sharedMemPerBlock, sharedMemPerBlockOptin,
         sharedMemPerMultiprocessor;
     int major, minor, multiProcessorCount, warpSize, maxThreadsPerBlock,
@@ -234,6 +257,10 @@ struct cudaTextureDesc {
 };
 struct cudaResourceViewDesc;
 
+struct cudaIpcMemHandle_t {
+    char reserved[64];
+};
+
 /* ---- Functions ---- */
 
 cudaError_t cudaGetDeviceCount(int *count);
@@ -241,6 +268,10 @@ cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDevice(int *device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device);
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int device);
+cudaError_t cudaSetDeviceFlags(unsigned flags);
+cudaError_t cudaGetDeviceFlags(unsigned *flags);
+cudaError_t cudaDeviceGetByPCIBusId(int *device, const char *id);
+cudaError_t cudaDeviceCanAccessPeer(int *can, int device, int peer);
 cudaError_t cudaDeviceSynchronize();
 cudaError_t cudaGetLastError();
 cudaError_t cudaPeekAtLastError();
@@ -267,6 +298,10 @@ cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from,
 cudaError_t cudaMemset(void *memory, int value, size_t bytes);
 cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes,
                             cudaStream_t stream = nullptr);
+cudaError_t cudaIpcGetMemHandle(cudaIpcMemHandle_t *handle, void *memory);
+cudaError_t cudaIpcOpenMemHandle(void **memory, cudaIpcMemHandle_t handle,
+                                 unsigned flags);
+cudaError_t cudaIpcCloseMemHandle(void *memory);
 cudaError_t cudaMemPrefetchAsync(const void *memory, size_t bytes,
                                  cudaMemLocation location, unsigned flags,
                                  cudaStream_t stream = nullptr);
@@ -320,6 +355,12 @@ namespace cudaemu
 {
 cudaError_t set_function_attribute(const void *kernel, cudaFuncAttribute attribute,
                                    int value);
+cudaError_t get_function_attributes(cudaFuncAttributes *attributes);
+} // namespace cudaemu
+template <typename... P>
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *attributes, void (*)(P...))
+{
+    return cudaemu::get_function_attributes(attributes);
 }
 template <typename... P>
 cudaError_t cudaFuncSetAttribute(void (*kernel)(P...), cudaFuncAttribute attribute,
@@ -336,7 +377,14 @@ extern uint3 threadIdx, blockIdx;
 extern dim3 blockDim, gridDim;
 
 void __syncthreads();
+void __syncwarp(unsigned lanes = 0xffffffff); /* always of all lanes, as those below */
+unsigned __ballot_sync(unsigned lanes, int mine);
 template <typename T> static inline T __ldg(const T *p) { return *p; }
+static inline float __saturatef(float x)
+{
+    return x > 0.0f ? (x < 1.0f ? x : 1.0f) : 0.0f;
+}
+template <typename T> static inline void __stcs(T *p, T v) { *p = v; }
 static inline unsigned long long atomicAdd(unsigned long long *p, unsigned long long v)
 {
     return __atomic_fetch_add(p, v, __ATOMIC_RELAXED); /* race/ tells it from others */
@@ -346,7 +394,21 @@ namespace cudaemu
 {
 float fetch_layered(cudaTextureObject_t texture, float x, float y, int layer);
 float fetch_volume(cudaTextureObject_t texture, float x, float y, float z);
+void shuffle(const void *mine, size_t bytes, int lane, void *result);
+void copy_later(void *to, const void *from, size_t bytes, size_t zeros);
+void commit_copies();
+void multiply_add(float *d, const unsigned *a, const unsigned *b);
+void load_matrices(unsigned *to, const unsigned *row);
+void wait_for_copies(size_t except);
 } // namespace cudaemu
+
+template <typename T> static inline T __shfl_sync(unsigned, T mine, int lane)
+{
+    static_assert(sizeof(T) <= 8, "shuffles of numbers only");
+    T result;
+    cudaemu::shuffle(&mine, sizeof mine, lane, &result);
+    return result;
+}
 
 template <typename T>
 static inline T tex2DLayered(cudaTextureObject_t texture, float x, float y, int layer)
@@ -373,6 +435,12 @@ void restart();
 
 /* Bytes allocated with cudaMalloc and cudaMalloc3DArray on all devices. */
 size_t allocated();
+
+/* Bytes of managed memory that were prefetched to a device and not freed. */
+size_t prefetched();
+
+/* How often this function was called, or "launch", since the start. */
+long calls(const char *name);
 
 void launch_erased(const char *name, dim3 grid, dim3 block, size_t shared,
                    cudaStream_t stream, const void *kernel, std::function<void()> thread);

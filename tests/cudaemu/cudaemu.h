@@ -26,11 +26,15 @@ namespace cudaemu
 
 struct settings {
     int devices;
-    size_t memory; /* of each device */
-    bool lazy, reverse;
+    int first;              /* number of the first one among those of the machine */
+    int capability, driver; /* 90 for 9.0, 13000 for a driver for CUDA 13.0 */
+    size_t memory;          /* of each device */
+    bool lazy, reverse, spin;
     bool sparse;   /* memory is 0, and large pieces of it take up what is written only */
     size_t blocks; /* so many of a launch with far more run, 0: all */
     bool concurrent_managed;
+    /* What of getting at another process's memory fails, first. */
+    enum { NOTHING, HANDLE, ACCESS, OPEN } ipc;
 };
 const settings &set();
 
@@ -45,6 +49,9 @@ bool injected(const char *name);
 void lose_device();
 bool device_lost();
 int current_device();
+
+/* A wait of the host: may it spin? */
+void check_wait();
 
 /* An error in the tested program that no status could express. */
 [[noreturn]] void fatal(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -114,6 +121,11 @@ extern moment present;
 /* `n` threads, one after another where they meet no barrier. */
 void run_grid(const char *name, dim3 grid, dim3 block, size_t shared,
               const std::function<void()> &thread);
+
+/* Inside a kernel: show `bytes` to the other lanes of the warp; what all of them show, to
+ * be read before the next but one such call; this lane's number. */
+typedef char slot[64];
+unsigned show_warp(const void *mine, size_t bytes, const slot **all);
 
 } // namespace cudaemu
 

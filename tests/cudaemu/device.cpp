@@ -5,7 +5,6 @@
 #include <cstring>
 #include <map>
 #include <mutex>
-#include <set>
 
 #include "cudaemu.h"
 
@@ -16,8 +15,9 @@ struct emulator {
     bool have_settings = false;
     bool lost = false;
     cudaemu::settings settings = {};
-    std::map<std::string, std::set<long>> fail_at;
+    std::map<std::string, std::map<long, int>> fail_at; /* by which error, 0: the usual */
     std::map<std::string, long> fail_from;
+    std::map<int, unsigned> flags; /* of devices */
     std::map<std::string, long> calls;
 };
 
@@ -42,7 +42,16 @@ unsigned long long number(const char *name, unsigned long long otherwise)
     return value;
 }
 
-/* NAME:K or NAME:K+, or several separated by commas. */
+/* "9.0" as 90. */
+int capability(const char *text)
+{
+    int major = 9, minor = 0;
+    if (text && *text && sscanf(text, "%d.%d", &major, &minor) != 2)
+        cudaemu::fatal("CUDAEMU_CAPABILITY=%s: such as 9.0 is wanted", text);
+    return 10 * major + minor;
+}
+
+/* NAME:K, NAME:K+ or NAME:K=ERROR, or several separated by commas. */
 void read_failures(const char *text)
 {
     std::string rest = text ? text : "";
@@ -54,11 +63,24 @@ void read_failures(const char *text)
         long k = colon == std::string::npos ? 0 : atol(one.c_str() + colon + 1);
         if (k < 1)
             cudaemu::fatal("CUDAEMU_FAIL=%s: NAME:K with K from 1 is wanted", text);
+        size_t equal = one.find('=');
         if (one.back() == '+')
             emu().fail_from[one.substr(0, colon)] = k;
         else
-            emu().fail_at[one.substr(0, colon)].insert(k);
+            emu().fail_at[one.substr(0, colon)][k] =
+                equal == std::string::npos ? 0 : atoi(one.c_str() + equal + 1);
     }
+}
+
+void read_ipc(const char *text)
+{
+    const char *const names[] = {"", "handle", "access", "open"};
+    int found = -1;
+    for (int i = 0; i < 4; i++)
+        found = strcmp(text ? text : "", names[i]) == 0 ? i : found;
+    if (found < 0)
+        cudaemu::fatal("CUDAEMU_IPC=%s: handle, access or open is wanted", text);
+    emu().settings.ipc = static_cast<decltype(emu().settings.ipc)>(found);
 }
 
 void read_settings()
@@ -67,6 +89,10 @@ void read_settings()
     const char *order = getenv("CUDAEMU_ORDER");
     e.have_settings = true;
     e.settings.devices = (int)number("CUDAEMU_DEVICES", 1);
+    e.settings.first = (int)number("CUDAEMU_FIRST", 0);
+    e.settings.driver = (int)number("CUDAEMU_DRIVER", CUDART_VERSION);
+    e.settings.capability = capability(getenv("CUDAEMU_CAPABILITY"));
+    e.settings.spin = number("CUDAEMU_SPIN", 1) != 0;
     e.settings.memory = number("CUDAEMU_MEMORY", 8ull << 30);
     e.settings.lazy = number("CUDAEMU_LAZY", 1) != 0;
     e.settings.sparse = number("CUDAEMU_SPARSE", 0) != 0;
@@ -75,6 +101,7 @@ void read_settings()
     e.settings.reverse = order && strcmp(order, "reverse") == 0;
     if (order && *order && !e.settings.reverse && strcmp(order, "forward") != 0)
         cudaemu::fatal("CUDAEMU_ORDER=%s: forward or reverse is wanted", order);
+    read_ipc(getenv("CUDAEMU_IPC"));
     read_failures(getenv("CUDAEMU_FAIL"));
 }
 
@@ -95,13 +122,27 @@ const error_text error_texts[] = {
     TEXT(cudaErrorInvalidPitchValue, "invalid pitch argument"),
     TEXT(cudaErrorInvalidMemcpyDirection, "invalid copy direction for memcpy"),
     TEXT(cudaErrorInsufficientDriver, "CUDA driver version is insufficient"),
+    TEXT(cudaErrorDevicesUnavailable,
+         "CUDA-capable device(s) is/are busy or unavailable"),
+    TEXT(cudaErrorInvalidDeviceFunction, "invalid device function"),
+    TEXT(cudaErrorMapBufferObjectFailed, "mapping of buffer object failed"),
     TEXT(cudaErrorNoDevice, "no CUDA-capable device is detected"),
     TEXT(cudaErrorInvalidDevice, "invalid device ordinal"),
+    TEXT(cudaErrorNoKernelImageForDevice, "no kernel image is available for execution"),
+    TEXT(cudaErrorUnsupportedPtxVersion,
+         "the provided PTX was compiled with an unsupported "
+         "toolchain"),
     TEXT(cudaErrorInvalidResourceHandle, "invalid resource handle"),
     TEXT(cudaErrorNotReady, "device not ready"),
     TEXT(cudaErrorIllegalAddress, "an illegal memory access was encountered"),
     TEXT(cudaErrorLaunchFailure, "unspecified launch failure"),
+    TEXT(cudaErrorNotPermitted, "operation not permitted"),
     TEXT(cudaErrorNotSupported, "operation not supported"),
+    TEXT(cudaErrorSystemNotReady, "system not yet initialized"),
+    TEXT(cudaErrorSystemDriverMismatch, "system has unsupported display driver / cuda "
+                                        "driver combination"),
+    TEXT(cudaErrorCompatNotSupportedOnDevice, "forward compatibility was attempted on "
+                                              "non supported HW"),
     TEXT(cudaErrorUnknown, "unknown error")};
 #undef TEXT
 
@@ -119,10 +160,14 @@ cudaError_t refuse(const char *name)
 {
     if (emu().lost)
         return cudaErrorLaunchFailure;
+    if (cudaemu::set().driver < CUDART_VERSION)
+        return cudaErrorInsufficientDriver;
     if (cudaemu::set().devices == 0)
         return cudaErrorNoDevice;
     if (!cudaemu::injected(name))
         return cudaSuccess;
+    if (int error = emu().fail_at[name][emu().calls[name]])
+        return (cudaError_t)error;
     if (strncmp(name, "cudaMalloc", 10) == 0)
         return cudaErrorMemoryAllocation;
     cudaemu::lose_device();
@@ -160,8 +205,6 @@ bool injected(const char *name)
     set();
     auto at = emu().fail_at.find(name);
     auto from = emu().fail_from.find(name);
-    if (at == emu().fail_at.end() && from == emu().fail_from.end())
-        return false;
     long k = ++emu().calls[name];
     return (at != emu().fail_at.end() && at->second.count(k) > 0) ||
            (from != emu().fail_from.end() && k >= from->second);
@@ -170,6 +213,19 @@ bool injected(const char *name)
 void lose_device() { emu().lost = true; }
 bool device_lost() { return emu().lost; }
 int current_device() { return device_of_thread; }
+
+long calls(const char *name)
+{
+    std::lock_guard<std::recursive_mutex> hold(emu().lock);
+    auto found = emu().calls.find(name);
+    return found == emu().calls.end() ? 0 : found->second;
+}
+
+void check_wait()
+{
+    if (!set().spin && emu().flags[device_of_thread] != cudaDeviceScheduleBlockingSync)
+        fatal("a wait for device %d spins, and CUDAEMU_SPIN=0", device_of_thread);
+}
 
 void restart()
 {
@@ -180,6 +236,7 @@ void restart()
     emu().fail_at.clear();
     emu().fail_from.clear();
     emu().calls.clear();
+    emu().flags.clear();
     last_error = cudaSuccess;
     device_of_thread = 0;
 }
@@ -227,15 +284,43 @@ cudaError_t cudaGetDevice(int *device)
     });
 }
 
+cudaError_t cudaSetDeviceFlags(unsigned flags)
+{
+    return call(__func__, [&] {
+        if (flags & ~7u)
+            return cudaErrorInvalidValue;
+        emu().flags[device_of_thread] = flags;
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaGetDeviceFlags(unsigned *flags)
+{
+    return call(__func__, [&] {
+        *flags = emu().flags[device_of_thread];
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaemu::get_function_attributes(cudaFuncAttributes *attributes)
+{
+    return call("cudaFuncGetAttributes", [&] {
+        attributes->numRegs = 32;
+        return set().capability < 75 ? cudaErrorNoKernelImageForDevice : cudaSuccess;
+    });
+}
+
 static void describe(cudaDeviceProp *p, int device)
 {
     memset(p, 0, sizeof *p);
     strcpy(p->name, "Emulated device");
+    snprintf(p->uuid.bytes, sizeof p->uuid.bytes, "device %d", set().first + device);
     p->totalGlobalMem = set().memory;
     p->sharedMemPerBlock = 49152;
     p->sharedMemPerBlockOptin = 232448;
     p->sharedMemPerMultiprocessor = 233472;
-    p->major = 9;
+    p->major = set().capability / 10;
+    p->minor = set().capability % 10;
     p->multiProcessorCount = 4;
     p->warpSize = 32;
     p->maxThreadsPerBlock = 1024;
@@ -308,6 +393,28 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int dev
     });
 }
 
+cudaError_t cudaDeviceGetByPCIBusId(int *device, const char *id)
+{
+    return call(__func__, [&] {
+        unsigned domain, bus, number;
+        if (sscanf(id, "%x:%x:%x", &domain, &bus, &number) != 3 || !is_device((int)bus) ||
+            domain || number)
+            return cudaErrorInvalidValue;
+        *device = (int)bus;
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaDeviceCanAccessPeer(int *can, int device, int peer)
+{
+    return call(__func__, [&] {
+        if (!is_device(device) || !is_device(peer))
+            return cudaErrorInvalidDevice;
+        *can = device != peer && set().ipc != settings::ACCESS;
+        return cudaSuccess;
+    });
+}
+
 cudaError_t cudaPeekAtLastError()
 {
     std::lock_guard<std::recursive_mutex> hold(emu().lock);
@@ -332,6 +439,7 @@ cudaError_t cudaRuntimeGetVersion(int *version)
 
 cudaError_t cudaDriverGetVersion(int *version)
 {
-    *version = CUDART_VERSION;
+    std::lock_guard<std::recursive_mutex> hold(emu().lock);
+    *version = set().driver;
     return cudaSuccess;
 }

@@ -36,13 +36,30 @@ typedef void *context; /* the stack pointer, below the saved registers */
 typedef ucontext_t context;
 #endif
 
+enum wait_kind { RUNS, AT_BLOCK, AT_WARP };
+
 struct fiber {
     context where;
     char *stack;
     size_t skipped;   /* at its top: else all stacks compete for the same cache lines */
     void *fake_stack; /* AddressSanitizer's */
-    bool waiting;
+    wait_kind waiting;
     uint3 thread;
+};
+
+/* What a thread has that others do not see: copies under way, by groups; how many warp
+ * functions it has called. */
+struct private_state {
+    std::vector<std::vector<std::function<void()>>> copies;
+    unsigned exchanges;
+};
+
+const unsigned warp_size = 32;
+
+/* What the lanes of a warp show each other; two, as some have come to the next function
+ * while others still read. */
+struct warp_slots {
+    cudaemu::slot bytes[2][warp_size];
 };
 
 /* The one block that runs. */
@@ -58,6 +75,8 @@ struct running {
     bool reverse;
 };
 running now;
+std::vector<private_state> &states = *new std::vector<private_state>();
+std::vector<warp_slots> &slots = *new std::vector<warp_slots>();
 size_t fibers;
 std::vector<fiber *> &idle = *new std::vector<fiber *>(); /* kept for ever */
 } // namespace
@@ -174,42 +193,87 @@ UNCHECKED void fiber_main()
     abort();
 }
 
+unsigned number_of(uint3 t) { return (t.z * blockDim.y + t.y) * blockDim.x + t.x; }
+
+/* Which warps have all their threads at a warp function? */
+std::vector<bool> complete_warps(const std::vector<fiber *> &waiting)
+{
+    size_t warps = (now.threads + warp_size - 1) / warp_size;
+    std::vector<unsigned> missing(warps, warp_size);
+    if (now.threads % warp_size != 0)
+        missing.back() = now.threads % warp_size;
+    for (const fiber *f : waiting)
+        if (f->waiting == AT_WARP)
+            missing[number_of(f->thread) / warp_size]--;
+    std::vector<bool> complete(warps);
+    for (size_t w = 0; w < warps; w++)
+        complete[w] = missing[w] == 0;
+    return complete;
+}
+
+/* Those that wait for nothing any more: warps that are complete, or the whole block. */
+bool free_warps(const std::vector<fiber *> &waiting)
+{
+    const std::vector<bool> complete = complete_warps(waiting);
+    bool any = false;
+    for (fiber *f : waiting)
+        if (f->waiting == AT_WARP && complete[number_of(f->thread) / warp_size]) {
+            f->waiting = RUNS;
+            any = true;
+        }
+    return any;
+}
+
+void free_block(const std::vector<fiber *> &waiting)
+{
+    for (fiber *f : waiting) {
+        if (f->waiting == AT_WARP)
+            cudaemu::fatal("kernel %s, block (%u, %u, %u): only some threads of a warp "
+                           "have come to a warp function",
+                           now.kernel, blockIdx.x, blockIdx.y, blockIdx.z);
+        f->waiting = RUNS;
+    }
+    if (now.ended > 0)
+        cudaemu::fatal("kernel %s, block (%u, %u, %u): %u threads have ended while "
+                       "%zu wait in __syncthreads",
+                       now.kernel, blockIdx.x, blockIdx.y, blockIdx.z, now.ended,
+                       waiting.size());
+}
+
 void run_block()
 {
     std::vector<fiber *> waiting, before;
     now.started = now.ended = 0;
+    states.assign(now.threads, private_state());
+    slots.resize((now.threads + warp_size - 1) / warp_size);
     cudaemu::present.interval = 0;
     while (now.started < now.threads) {
         if (idle.empty())
             idle.push_back(new_fiber());
         fiber *f = idle.back();
         idle.pop_back();
-        f->waiting = false;
+        f->waiting = RUNS;
         make_context(f, fiber_main);
         resume(f);
-        (f->waiting ? waiting : idle).push_back(f);
+        (f->waiting != RUNS ? waiting : idle).push_back(f);
     }
     while (!waiting.empty()) {
-        if (now.ended > 0)
-            cudaemu::fatal("kernel %s, block (%u, %u, %u): %u threads have ended while "
-                           "%zu wait in __syncthreads",
-                           now.kernel, blockIdx.x, blockIdx.y, blockIdx.z, now.ended,
-                           waiting.size());
+        if (!free_warps(waiting)) {
+            free_block(waiting);
+            cudaemu::present.interval++;
+        }
         before.swap(waiting);
         waiting.clear();
-        cudaemu::present.interval++;
         for (fiber *f : before) {
-            f->waiting = false;
-            threadIdx = f->thread;
-            resume(f);
-            (f->waiting ? waiting : idle).push_back(f);
+            if (f->waiting == RUNS) {
+                threadIdx = f->thread;
+                resume(f);
+            }
+            (f->waiting != RUNS ? waiting : idle).push_back(f);
         }
     }
 }
-} // namespace
 
-namespace
-{
 /* Of a launch with far more blocks than CUDAEMU_BLOCKS so many: the first and the last
  * ones and, between, the same for every launch with as many blocks. */
 std::vector<size_t> choose_blocks(size_t blocks)
@@ -231,17 +295,91 @@ std::vector<size_t> choose_blocks(size_t blocks)
     }
     return chosen;
 }
-} // namespace
-
-void __syncthreads()
+void wait_for(wait_kind others, const char *function)
 {
     fiber *f = now.current;
     if (!f)
-        cudaemu::fatal("__syncthreads outside a kernel");
+        cudaemu::fatal("%s outside a kernel", function);
     f->thread = threadIdx;
-    f->waiting = true;
+    f->waiting = others;
     leave(f, false);
 }
+
+private_state &state_here() { return states[number_of(threadIdx)]; }
+
+} // namespace
+
+void __syncthreads() { wait_for(AT_BLOCK, "__syncthreads"); }
+void __syncwarp(unsigned) { wait_for(AT_WARP, "__syncwarp"); }
+
+unsigned __ballot_sync(unsigned, int mine)
+{
+    const cudaemu::slot *all;
+    unsigned bits = 0;
+    cudaemu::show_warp(&mine, sizeof mine, &all);
+    for (unsigned lane = 0; lane < warp_size; lane++) {
+        int theirs;
+        memcpy(&theirs, all[lane], sizeof theirs);
+        bits |= (unsigned)(theirs != 0) << lane;
+    }
+    return bits;
+}
+
+namespace cudaemu
+{
+unsigned show_warp(const void *mine, size_t bytes, const slot **all)
+{
+    const unsigned number = number_of(threadIdx), lane = number % warp_size;
+    slot *here = slots[number / warp_size].bytes[state_here().exchanges++ % 2];
+    if (bytes > sizeof(slot))
+        fatal("a warp function that shows %zu bytes", bytes);
+    memcpy(here[lane], mine, bytes);
+    wait_for(AT_WARP, "a warp function");
+    *all = here;
+    return lane;
+}
+
+void shuffle(const void *mine, size_t bytes, int lane, void *result)
+{
+    const slot *all;
+    show_warp(mine, bytes, &all);
+    memcpy(result, all[(unsigned)lane % warp_size], bytes);
+}
+
+void copy_later(void *to, const void *from, size_t bytes, size_t zeros)
+{
+    if (reinterpret_cast<uintptr_t>(to) % bytes ||
+        (bytes != 4 && bytes != 8 && bytes != 16))
+        fatal("kernel %s: an asynchronous copy of %zu bytes to %p", now.kernel, bytes,
+              to);
+    auto &groups = state_here().copies;
+    if (groups.empty())
+        groups.emplace_back();
+    groups.back().push_back([=] {
+        memcpy(to, from, bytes - zeros);
+        memset(static_cast<char *>(to) + bytes - zeros, 0, zeros);
+    });
+}
+
+void commit_copies()
+{
+    auto &groups = state_here().copies;
+    if (groups.empty())
+        groups.emplace_back();
+    groups.emplace_back();
+}
+
+/* The last group is the one that is not committed. */
+void wait_for_copies(size_t except)
+{
+    auto &groups = state_here().copies;
+    while (groups.size() > except + 1) {
+        for (const auto &copy : groups.front())
+            copy();
+        groups.erase(groups.begin());
+    }
+}
+} // namespace cudaemu
 
 namespace cudaemu
 {

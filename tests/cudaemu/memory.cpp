@@ -4,13 +4,16 @@
 #include <cstring>
 #include <map>
 #include <vector>
+#include <fcntl.h>
 #include <sanitizer/asan_interface.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "cudaemu.h"
 
 namespace
 {
+const size_t SHARED_BLOCK = (size_t)2 << 20; /* of which shared memory is made */
 /* From here on, with CUDAEMU_SPARSE. */
 const size_t large = (size_t)1 << 30;
 
@@ -18,6 +21,9 @@ struct allocation {
     cudaemu::memory_kind kind;
     size_t bytes;
     int device;
+    int file;     /* of memory that other processes may open; -1: none */
+    bool foreign; /* it is another process's */
+    size_t prefetched = 0;
 };
 
 /* By the complement of the address: so the leak sanitizer, which looks for pointers, does
@@ -48,6 +54,15 @@ void poison(uintptr_t k, const allocation &a, bool closed)
         ASAN_UNPOISON_MEMORY_REGION(address(k), a.bytes);
 }
 
+/* Pages of the heap's again, as it expects them. */
+void map_own(void *memory, const allocation &a)
+{
+    if (mmap(memory, a.bytes, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+        cudaemu::fatal("memory cannot be mapped");
+    close(a.file);
+}
+
 /* Of the devices that nothing else holds open. */
 void poison_all(int device, bool closed)
 {
@@ -73,12 +88,12 @@ void *map_sparse(size_t bytes)
     return memory;
 }
 
-void *get_memory(size_t bytes)
+void *get_memory(size_t bytes, size_t block)
 {
     void *memory;
     if (is_sparse(bytes))
         return map_sparse(bytes);
-    if (posix_memalign(&memory, 256, bytes) != 0)
+    if (posix_memalign(&memory, block, bytes) != 0)
         return nullptr;
     memset(memory, cudaemu::set().sparse ? 0 : 0xff, bytes); /* else NaN */
     return memory;
@@ -130,7 +145,15 @@ size_t allocated()
 {
     size_t sum = 0;
     for (auto &a : allocations)
-        sum += a.second.kind == DEVICE ? a.second.bytes : 0;
+        sum += a.second.kind == DEVICE && !a.second.foreign ? a.second.bytes : 0;
+    return sum;
+}
+
+size_t prefetched()
+{
+    size_t sum = 0;
+    for (auto &a : allocations)
+        sum += a.second.prefetched;
     return sum;
 }
 
@@ -142,13 +165,15 @@ cudaError_t allocate(memory_kind kind, size_t bytes, void **memory)
         return cudaSuccess;
     if (kind == DEVICE && !reserve(device, bytes))
         return cudaErrorMemoryAllocation;
-    *memory = get_memory(bytes);
+    size_t block = kind == DEVICE && bytes % SHARED_BLOCK == 0 ? 4096 : 256;
+    *memory = get_memory(bytes, block);
     if (!*memory) {
         if (kind == DEVICE)
             unreserve(device, bytes);
         return cudaErrorMemoryAllocation;
     }
-    auto a = allocations.emplace(key(*memory), allocation{kind, bytes, device}).first;
+    auto a = allocations.emplace(key(*memory), allocation{kind, bytes, device, -1, false})
+                 .first;
     if (kind == DEVICE && !is_open(device))
         poison(a->first, a->second, true);
     return cudaSuccess;
@@ -159,12 +184,15 @@ bool release(memory_kind kind, void *memory)
     auto a = allocations.find(key(memory));
     bool device = kind == DEVICE || kind == MANAGED;
     if (a == allocations.end() ||
-        (device ? a->second.kind == PINNED : a->second.kind != PINNED))
+        (device ? a->second.kind == PINNED : a->second.kind != PINNED) ||
+        a->second.foreign)
         return false;
     if (a->second.kind == DEVICE) {
         unreserve(a->second.device, a->second.bytes);
         poison(a->first, a->second, false);
     }
+    if (a->second.file >= 0)
+        map_own(memory, a->second);
     put_back(memory, a->second.bytes);
     allocations.erase(a);
     return true;
@@ -222,6 +250,97 @@ static cudaError_t free_memory(const char *name, memory_kind kind, void *memory)
 
 cudaError_t cudaFree(void *memory) { return free_memory(__func__, DEVICE, memory); }
 cudaError_t cudaFreeHost(void *memory) { return free_memory(__func__, PINNED, memory); }
+
+/* ---- Memory of other processes ---- */
+
+namespace
+{
+/* What a cudaIpcMemHandle_t has in it. */
+struct ipc_handle {
+    pid_t process;
+    int file;
+    size_t bytes;
+};
+
+/* The same memory at the same place, now in a file that others can map. */
+bool map_shared(void *memory, allocation *a)
+{
+    device_access access(a->device);
+    int file = memfd_create("cudaemu", MFD_CLOEXEC);
+    if (file < 0)
+        return false;
+    if (pwrite(file, memory, a->bytes, 0) != (ssize_t)a->bytes ||
+        mmap(memory, a->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0) ==
+            MAP_FAILED) {
+        close(file);
+        return false;
+    }
+    a->file = file;
+    return true;
+}
+} // namespace
+
+/* Only whole blocks: CUDA would share what else is in a block as well. */
+cudaError_t cudaIpcGetMemHandle(cudaIpcMemHandle_t *handle, void *memory)
+{
+    return call(__func__, [&] {
+        auto a = allocations.find(key(memory));
+        if (set().ipc == settings::HANDLE)
+            return cudaErrorNotSupported;
+        if (a == allocations.end() || a->second.kind != DEVICE || a->second.foreign ||
+            a->second.bytes % SHARED_BLOCK != 0)
+            return cudaErrorInvalidValue;
+        if (a->second.file < 0 && !map_shared(memory, &a->second))
+            return cudaErrorMemoryAllocation;
+        const ipc_handle found = {getpid(), a->second.file, a->second.bytes};
+        static_assert(sizeof found <= sizeof *handle, "a handle is too small");
+        memset(handle, 0, sizeof *handle);
+        memcpy(handle, &found, sizeof found);
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaIpcOpenMemHandle(void **memory, cudaIpcMemHandle_t handle, unsigned flags)
+{
+    return call(__func__, [&] {
+        ipc_handle wanted;
+        memcpy(&wanted, &handle, sizeof wanted);
+        if (flags != cudaIpcMemLazyEnablePeerAccess || wanted.process == getpid())
+            return cudaErrorInvalidValue;
+        std::string path = "/proc/" + std::to_string(wanted.process) + "/fd/" +
+                           std::to_string(wanted.file);
+        int file = set().ipc == settings::OPEN ? -1 : open(path.c_str(), O_RDWR);
+        if (file < 0)
+            return cudaErrorMapBufferObjectFailed;
+        void *mapped =
+            mmap(nullptr, wanted.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+        close(file);
+        if (mapped == MAP_FAILED)
+            return cudaErrorMapBufferObjectFailed;
+        allocation mine = {DEVICE, wanted.bytes, current_device(), -1, true};
+        auto a = allocations.emplace(key(mapped), mine).first;
+        poison(a->first, a->second, !is_open(mine.device));
+        *memory = mapped;
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaIpcCloseMemHandle(void *memory)
+{
+    return call(
+        __func__,
+        [&] {
+            flush_all();
+            auto a = allocations.find(key(memory));
+            if (a == allocations.end() || !a->second.foreign)
+                return cudaErrorInvalidValue;
+            poison(a->first, a->second, false);
+            munmap(memory, a->second.bytes);
+            allocations.erase(a);
+            return cudaSuccess;
+        },
+        RELEASE);
+}
 
 /* ---- Copies ---- */
 
@@ -373,8 +492,12 @@ cudaError_t cudaMemPrefetchAsync(const void *memory, size_t bytes,
                                  cudaMemLocation location, unsigned, cudaStream_t stream)
 {
     return call(__func__, [&] {
-        return find_stream(stream) ? placement(memory, bytes, location)
-                                   : cudaErrorInvalidResourceHandle;
+        if (!find_stream(stream))
+            return cudaErrorInvalidResourceHandle;
+        cudaError_t error = placement(memory, bytes, location);
+        if (error == cudaSuccess && location.type == cudaMemLocationTypeDevice)
+            containing(memory)->second.prefetched = bytes;
+        return error;
     });
 }
 

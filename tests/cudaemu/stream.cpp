@@ -152,6 +152,7 @@ cudaError_t cudaDeviceSynchronize()
 {
     return call(__func__, [&] {
         int device = current_device();
+        check_wait();
         std::vector<cudaStream_t> order = streams;
         if (set().reverse)
             std::reverse(order.begin(), order.end());
@@ -200,6 +201,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
         cudaStream_t found = find_stream(stream);
         if (!found)
             return cudaErrorInvalidResourceHandle;
+        check_wait();
         flush(found);
         return cudaSuccess;
     });

@@ -4,6 +4,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cuda_pipeline_primitives.h>
+
 #include "test_cudaemu.h"
 
 /* ---- Kernels ---- */
@@ -48,6 +50,38 @@ __global__ void some_reach(float *y)
     if (threadIdx.x > 0)
         __syncthreads();
     y[threadIdx.x] = 0.0F;
+}
+
+__global__ void ask_warp(float *y)
+{
+    const unsigned lane = threadIdx.x % 32;
+    unsigned odd = __ballot_sync(0xffffffff, lane % 2 == 1 && threadIdx.x >= 32);
+    float own = (float)threadIdx.x;
+    for (int i = 0; i < 3; i++) /* from the next lane, three times */
+        own = __shfl_sync(0xffffffff, own, (int)(lane + 1) % 32);
+    y[threadIdx.x] = own + (odd == 0xaaaaaaaa ? 1000.0F : odd == 0 ? 0.0F : -1.0F);
+}
+
+__global__ void some_lanes(float *y)
+{
+    if (threadIdx.x > 3)
+        __syncwarp();
+    y[threadIdx.x] = 0.0F;
+}
+
+/* Two groups of copies, the second with zeros at its end; waits for all but `except`. */
+__global__ void copy_async(const float *x, float *y, int except)
+{
+    TR_SHARED(float4, part);
+    const float *from = x + 8 * threadIdx.x;
+    __pipeline_memcpy_async(&part[2 * threadIdx.x], from, 16);
+    __pipeline_commit();
+    __pipeline_memcpy_async(&part[2 * threadIdx.x + 1], from + 4, 16, 8);
+    __pipeline_commit();
+    __pipeline_wait_prior((size_t)except);
+    for (int i = 0; i < 8; i++)
+        y[8 * threadIdx.x + (unsigned)i] =
+            reinterpret_cast<float *>(&part[2 * threadIdx.x])[i];
 }
 
 __global__ void count(unsigned long long *counter, unsigned long long *seen)
@@ -121,7 +155,7 @@ static void test_shared_memory_is_nan_in_each_block(void **)
     OK(cudaFree(y));
 }
 
-static void test_barrier_for_some_aborts(void **)
+static void expect_abort(void (*kernel)(float *))
 {
     pid_t child = fork();
     if (child == 0) {
@@ -129,12 +163,49 @@ static void test_barrier_for_some_aborts(void **)
         if (!freopen("/dev/null", "w", stderr) || cudaMalloc(&y, 128) != cudaSuccess)
             _exit(1);
         signal(SIGABRT, SIG_DFL);
-        TR_LAUNCH(some_reach, 1, 32, 0, nullptr, y);
+        TR_LAUNCH(kernel, 1, 32, 0, nullptr, y);
         _exit(cudaDeviceSynchronize());
     }
     int status = 0;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
+static void test_barrier_for_some_aborts(void **) { expect_abort(some_reach); }
+static void test_warp_function_for_some_aborts(void **) { expect_abort(some_lanes); }
+
+static void test_warp_functions(void **)
+{
+    for (const char *order : {"forward", "reverse"}) {
+        with("ORDER", order);
+        float *y = device_floats(64);
+        TR_LAUNCH(ask_warp, 1, 64, 0, nullptr, y);
+        std::vector<float> got = fetch(y, 64);
+        for (size_t i = 0; i < 64; i++)
+            assert_true(got[i] == (float)(i / 32 * 1032 + (i + 3) % 32));
+        OK(cudaFree(y));
+    }
+}
+
+/* What is not waited for has not come: shared memory is NaN still. */
+static void test_asynchronous_copies(void **)
+{
+    std::vector<float> x(8 * 32);
+    for (size_t i = 0; i < x.size(); i++)
+        x[i] = (float)i;
+    for (int except = 0; except < 3; except++) {
+        float *from = send(x), *to = device_floats(x.size());
+        TR_LAUNCH(copy_async, 1, 32, x.size() * sizeof(float), nullptr, from, to, except);
+        OK(cudaGetLastError());
+        std::vector<float> got = fetch(to, x.size());
+        for (size_t i = 0; i < x.size(); i++) {
+            bool there = except == 0 || (except == 1 && i % 8 < 4);
+            float wanted = i % 8 < 6 ? x[i] : 0.0F;
+            assert_true(there ? got[i] == wanted : std::isnan(got[i]));
+        }
+        OK(cudaFree(from));
+        OK(cudaFree(to));
+    }
 }
 
 static void test_order(void **)
@@ -323,6 +394,9 @@ int main()
         TEST(test_missing_barrier_shows),
         TEST(test_shared_memory_is_nan_in_each_block),
         TEST(test_barrier_for_some_aborts),
+        TEST(test_warp_functions),
+        TEST(test_warp_function_for_some_aborts),
+        TEST(test_asynchronous_copies),
         TEST(test_order),
         TEST(test_bad_launches),
         TEST(test_streams_are_lazy),

@@ -29,7 +29,8 @@ static inline void with(const char *name, const char *value)
 /* After each test: everything freed? */
 static inline int clean(void **)
 {
-    for (const char *name : {"ORDER", "LAZY", "MEMORY", "DEVICES", "FAIL"})
+    for (const char *name : {"ORDER", "LAZY", "MEMORY", "DEVICES", "FAIL", "FIRST",
+                             "DRIVER", "CAPABILITY", "SPIN", "IPC"})
         unsetenv((std::string("CUDAEMU_") + name).c_str());
     size_t left = cudaemu::allocated();
     cudaemu::restart();

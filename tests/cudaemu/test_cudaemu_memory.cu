@@ -1,6 +1,8 @@
 /* The emulation of CUDA itself: memory, textures, cuFFT and failures made to order. */
 #include <cstring>
 #include <sanitizer/asan_interface.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "cufft.h"
 #include "test_cudaemu.h"
@@ -410,6 +412,80 @@ static void test_devices(void **)
     OK(cudaFree(y));
 }
 
+/* ---- Memory of other processes ---- */
+
+/* In a child: whether it can open the memory and add 2 to all of its values. */
+static bool add_there(cudaIpcMemHandle_t handle, size_t n)
+{
+    void *memory = nullptr;
+    if (cudaIpcOpenMemHandle(&memory, handle, cudaIpcMemLazyEnablePeerAccess) !=
+        cudaSuccess)
+        return false;
+    TR_LAUNCH(add, (unsigned)(n / 256), 256, 0, nullptr, (float *)memory, n, 2.0F);
+    return cudaDeviceSynchronize() == cudaSuccess &&
+           cudaFree(memory) == cudaErrorInvalidValue && /* not ours */
+           cudaIpcCloseMemHandle(memory) == cudaSuccess &&
+           cudaIpcCloseMemHandle(memory) == cudaErrorInvalidValue;
+}
+
+static bool in_a_child(cudaIpcMemHandle_t handle, size_t n)
+{
+    int how = 1;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(add_there(handle, n) ? 0 : 1);
+    assert_int_equal(waitpid(child, &how, 0), child);
+    return how == 0;
+}
+
+static void test_memory_of_another_process(void **)
+{
+    const size_t n = (size_t)1 << 19; /* 2 MiB */
+    void *own = nullptr;
+    cudaIpcMemHandle_t handle;
+    float *y = device_floats(n), *small = device_floats(n - 1);
+    OK(cudaMemset(y, 0, n * sizeof *y));
+    FAILS(cudaErrorInvalidValue, cudaIpcGetMemHandle(&handle, small));
+    FAILS(cudaErrorInvalidValue, cudaIpcGetMemHandle(&handle, y + 1));
+    TR_LAUNCH(add, n / 256, 256, 0, nullptr, y, n, 1.0F);
+    OK(cudaIpcGetMemHandle(&handle, y)); /* what is queued goes on there */
+    OK(cudaDeviceSynchronize());
+    FAILS(cudaErrorInvalidValue,
+          cudaIpcOpenMemHandle(&own, handle, cudaIpcMemLazyEnablePeerAccess));
+    assert_true(in_a_child(handle, n));
+    assert_true(in_a_child(handle, n));
+    TR_LAUNCH(add, n / 256, 256, 0, nullptr, y, n, 0.5F);
+    std::vector<float> values = fetch(y, n);
+    for (size_t i : {(size_t)0, n / 3, n - 1})
+        assert_true(values[i] == 5.5F);
+    OK(cudaFree(y));
+    OK(cudaFree(small));
+    assert_false(in_a_child(handle, n));
+}
+
+static void test_no_memory_of_another_process(void **)
+{
+    const size_t n = (size_t)1 << 19;
+    int can = -1, device = -1;
+    cudaIpcMemHandle_t handle;
+    float *y = device_floats(n);
+    with("DEVICES", "2");
+    OK(cudaDeviceGetByPCIBusId(&device, "00000000:01:00.0"));
+    assert_int_equal(device, 1);
+    FAILS(cudaErrorInvalidValue, cudaDeviceGetByPCIBusId(&device, "00000000:02:00.0"));
+    OK(cudaDeviceCanAccessPeer(&can, 0, 1));
+    assert_int_equal(can, 1);
+    with("IPC", "access");
+    OK(cudaDeviceCanAccessPeer(&can, 0, 1));
+    assert_int_equal(can, 0);
+    with("IPC", "handle");
+    FAILS(cudaErrorNotSupported, cudaIpcGetMemHandle(&handle, y));
+    with("IPC", "open");
+    OK(cudaIpcGetMemHandle(&handle, y));
+    assert_false(in_a_child(handle, n));
+    OK(cudaFree(y));
+}
+
 int main()
 {
 #define TEST(name) cmocka_unit_test_teardown(name, clean)
@@ -426,6 +502,8 @@ int main()
         TEST(test_a_kernel_fails_later),
         TEST(test_transforms_run_out_of_memory),
         TEST(test_devices),
+        TEST(test_memory_of_another_process),
+        TEST(test_no_memory_of_another_process),
     };
 #undef TEST
     return cmocka_run_group_tests_name("cudaemu memory", tests, nullptr, nullptr);

@@ -41,6 +41,7 @@ static const struct {
                 {"avx512", TR_KERNEL_AUTO, true, true},
                 {"neon", TR_KERNEL_AUTO, true, true},
                 {"tile", TR_KERNEL_TILE, false, true},
+                {"tensor", TR_KERNEL_TENSOR, false, true},
                 {"texture", TR_KERNEL_TEXTURE, false, false}};
 
 enum { N_VARIANTS = sizeof variants / sizeof *variants };

@@ -298,12 +298,72 @@ static void test_many_views(void **state)
     }
 }
 
+/* At column 4000 a position in float would have 12 bits of fraction left. */
+static void test_far_columns(void **state)
+{
+    (void)state;
+    static const geometry_case far = {"far columns", 4000, 4000, 3,     16, 0.4, 0,
+                                      3.3,           0,    0,    false, 60, NAN, 0};
+    for (int i = 0; i < N_VARIANTS; i++) {
+        fixture f;
+        test_slab t;
+        if (!open_variant(&f, i, 2))
+            continue;
+        make_slab(&far, &t);
+        check_reference(&f, &t.slab, f.name);
+        tr_geometry_free(&t.geometry);
+        close_backend(&f);
+    }
+}
+
+/* Each row is as exact as if it were alone, whatever the others' size. */
+static void check_rows(const fixture *f, const tr_slab *s)
+{
+    vec x = new_vec(f, tr_volume_lines(s), s->rows);
+    vec p = new_vec(f, tr_projection_lines(s), s->p_rows);
+    double *wanted = calloc(x.n, sizeof *wanted), row[x.on.lines];
+    float got[x.on.lines];
+    randomize_projections(f, s, &p, 11);
+    for (size_t i = 0; i < p.n; i++)
+        p.host[i] *= powf(10.0f, 2.0f * (float)(i % s->rows) - 16.0f);
+    to_device(f, &p);
+    reference_pairs(s, reference_adjoint_pair, &(reference_vectors){p.host, wanted});
+    assert_int_equal(f->backend->backproject(f->device, s, NULL, &p.on, &x.on), TR_OK);
+    to_host(f, &x);
+    for (size_t r = 0; r < s->rows; r++) {
+        for (size_t l = 0; l < x.on.lines; l++) {
+            got[l] = x.host[l * s->rows + r];
+            row[l] = wanted[l * s->rows + r];
+        }
+        compare(f->name, "a row", got, row, x.on.lines, back_tolerance(f, 2e-6));
+    }
+    free(wanted);
+    free_vec(f, &x);
+    free_vec(f, &p);
+}
+
+static void test_rows_of_different_size(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_VARIANTS; i++) {
+        fixture f;
+        test_slab t;
+        if (!open_variant(&f, i, 2))
+            continue;
+        make_slab(&cases[0], &t);
+        check_rows(&f, &t.slab);
+        tr_geometry_free(&t.geometry);
+        close_backend(&f);
+    }
+}
+
 /* ---- what must not show in a result ---- */
 
-/* The first 16 rows are the same bytes computed alone with one thread and within 80 rows
- * with three: backprojected, projected again, and filtered. */
-static void lanes(const fixture *f, const geometry_case *c, size_t rows, float *result[3],
-                  size_t n[3])
+/* 16 rows are the same bytes computed alone with one thread and as the first or last of
+ * more with three: backprojected, projected again, and filtered. Row 0 of the slab is
+ * image row `first`, the result that of rows `from` on. */
+static void lanes(const fixture *f, const geometry_case *c, size_t rows, size_t first,
+                  size_t from, float *result[3], size_t n[3])
 {
     const tr_backend *b = f->backend;
     geometry_case as_many = *c;
@@ -317,7 +377,8 @@ static void lanes(const fixture *f, const geometry_case *c, size_t rows, float *
     float response[65], weight[VIEWS];
     tr_filter filter = {tr_fft_length(2 * c->n_u), response, weight, 1.0f, 0};
     for (size_t i = 0; i < p.n; i++)
-        p.host[i] = (float)sin(0.37 * (double)(i / rows) + 1.1 * (double)(i % rows));
+        p.host[i] =
+            (float)sin(0.37 * (double)(i / rows) + 1.1 * (double)(first + i % rows));
     for (size_t k = 0; k <= filter.length / 2; k++)
         response[k] = (float)k / (float)filter.length;
     for (int i = 0; i < VIEWS; i++)
@@ -333,14 +394,14 @@ static void lanes(const fixture *f, const geometry_case *c, size_t rows, float *
         n[k] = results[k]->on.lines * 16;
         result[k] = malloc(n[k] * sizeof(float));
         for (size_t i = 0; i < n[k]; i++)
-            result[k][i] = results[k]->host[i / 16 * rows + i % 16];
+            result[k][i] = results[k]->host[i / 16 * rows + from + i % 16];
     }
     free_vec(f, &x);
     free_vec(f, &p);
     tr_geometry_free(&t.geometry);
 }
 
-static void check_lanes(int variant, const geometry_case *c)
+static void check_lanes(int variant, const geometry_case *c, size_t rows, size_t from)
 {
     static const char *const operations[] = {"backproject", "project", "filter"};
     fixture one, many;
@@ -349,12 +410,12 @@ static void check_lanes(int variant, const geometry_case *c)
     if (!open_variant(&one, variant, 1))
         return;
     assert_true(open_variant(&many, variant, 3));
-    lanes(&one, c, 16, alone, n);
-    lanes(&many, c, 80, among, n);
+    lanes(&one, c, 16, from, 0, alone, n);
+    lanes(&many, c, rows, 0, from, among, n);
     for (int k = 0; k < 3; k++) {
         if (memcmp(alone[k], among[k], n[k] * sizeof(float)) != 0)
-            fail_msg("%s, %s: %s: a row's result depends on the other rows", one.name,
-                     c->name, operations[k]);
+            fail_msg("%s, %s: %s: a row's result depends on the other %zu rows", one.name,
+                     c->name, operations[k], rows - 16);
         free(alone[k]);
         free(among[k]);
     }
@@ -367,8 +428,11 @@ static void test_lanes_and_threads(void **state)
     (void)state;
     for (int i = 0; i < N_VARIANTS; i++)
         for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
-            if (!cases[k].xtilts && cases[k].pitch == 0.0 && isnan(cases[k].turn))
-                check_lanes(i, &cases[k]);
+            if (!cases[k].xtilts && cases[k].pitch == 0.0 && isnan(cases[k].turn)) {
+                check_lanes(i, &cases[k], 80, 0);
+                for (size_t rows = 32; rows <= 112; rows += 16)
+                    check_lanes(i, &cases[k], rows, rows - 16);
+            }
 }
 
 /* ---- the filter ---- */
@@ -397,11 +461,11 @@ static double check_row(const tr_filter *filter, size_t n_u, size_t rows, double
 
 /* One row in `every` is compared. With `own`, each view has a response of its own,
  * `apart` values after the end of the one before. */
-static void check_filter_of(const fixture *f, size_t n_views, size_t n_u, size_t rows,
-                            size_t every, bool own, size_t apart)
+static void check_filter_of(const fixture *f, size_t n_views, size_t n_u, size_t length,
+                            size_t rows, size_t every, bool own, size_t apart)
 {
     tr_slab s = {.n_views = n_views, .n_u = n_u, .n_x = 1, .n_z = 1, .p_rows = rows};
-    size_t length = tr_fft_length(n_u + n_u / 3), view = (n_u + TR_GUARDS) * rows;
+    size_t view = (n_u + TR_GUARDS) * rows;
     size_t stride = own ? length / 2 + 1 + apart : 0;
     size_t n_response = length / 2 + 1 + (n_views - 1) * stride;
     float response[n_response], weight[n_views];
@@ -433,9 +497,10 @@ static void check_filter_of(const fixture *f, size_t n_views, size_t n_u, size_t
 static void check_filter(const fixture *f, size_t n_views, size_t n_u, size_t rows,
                          size_t every)
 {
-    check_filter_of(f, n_views, n_u, rows, every, false, 0);
-    check_filter_of(f, n_views, n_u, rows, every, true, 0);
-    check_filter_of(f, n_views, n_u, rows, every, true, 5);
+    size_t length = tr_fft_length(n_u + n_u / 3);
+    check_filter_of(f, n_views, n_u, length, rows, every, false, 0);
+    check_filter_of(f, n_views, n_u, length, rows, every, true, 0);
+    check_filter_of(f, n_views, n_u, length, rows, every, true, 5);
 }
 
 static void test_filter(void **state)
@@ -449,6 +514,29 @@ static void test_filter(void **state)
     check_filter(&f, 5, 40, 1040, 64); /* more rows than are filtered at a time */
     check_filter(&f, 1, 200, 16, 5);
     close_backend(&f);
+}
+
+/* Each prime factor and power of two by itself and together, and lengths no program
+ * chooses, as a caller of the library may; with nothing added to a row, little and much.
+ */
+static void test_filter_lengths(void **state)
+{
+    (void)state;
+    static const size_t lengths[] = {2,  4,  6,  8,  10, 14,  16,  18,  22,
+                                     26, 32, 50, 64, 98, 144, 210, 242, 1080};
+    for (int i = 0; i < N_VARIANTS; i++) {
+        fixture f;
+        if (!open_variant(&f, i, 2))
+            continue;
+        for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++)
+            for (int own = 0; own < 2; own++) {
+                size_t n = lengths[k], every = n < 50 ? 1 : n < 1000 ? 5 : 23;
+                check_filter_of(&f, 3, n, n, 32, every, own, 0);
+                check_filter_of(&f, 2, n - 1, n, 16, every, own, 0);
+                check_filter_of(&f, 1, (n + 1) / 2, n, 16, every, own, 0);
+            }
+        close_backend(&f);
+    }
 }
 
 static void test_fft_length(void **state)
@@ -497,11 +585,12 @@ static void test_unknown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_adjoint),    cmocka_unit_test(test_reference),
-        cmocka_unit_test(test_sums),       cmocka_unit_test(test_subset),
-        cmocka_unit_test(test_many_views), cmocka_unit_test(test_lanes_and_threads),
-        cmocka_unit_test(test_filter),     cmocka_unit_test(test_fft_length),
-        cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_adjoint),     cmocka_unit_test(test_reference),
+        cmocka_unit_test(test_sums),        cmocka_unit_test(test_subset),
+        cmocka_unit_test(test_many_views),  cmocka_unit_test(test_lanes_and_threads),
+        cmocka_unit_test(test_far_columns), cmocka_unit_test(test_rows_of_different_size),
+        cmocka_unit_test(test_filter),      cmocka_unit_test(test_fft_length),
+        cmocka_unit_test(test_unknown),     cmocka_unit_test(test_filter_lengths),
     };
     int missing = backend_missing();
     return missing ? missing : cmocka_run_group_tests(tests, NULL, NULL);

@@ -265,6 +265,59 @@ static void test_many_rows(void **state)
     close_backend(&f);
 }
 
+/* Rows of views between two vectors and packed ones, by what copy_views says. */
+static void check_views(const fixture *f, const tr_subset *views, size_t n_rows, bool add)
+{
+    enum { VIEWS = 5, COLUMNS = 7 + TR_GUARDS, FROM = 48, TO = 32, AT = 9, TO_AT = 3 };
+    const tr_slab s = {.n_views = VIEWS, .n_u = 7, .rows = FROM, .p_rows = FROM};
+    size_t n = views ? views->n : VIEWS;
+    vec v = new_vec(f, VIEWS * COLUMNS, FROM), w = new_vec(f, VIEWS * COLUMNS, TO);
+    vec packed = new_vec(f, VIEWS * COLUMNS * n_rows, 1);
+    float *old = malloc(w.n * sizeof *old);
+    randomize(f, &v, 50, 0.0f);
+    randomize(f, &w, 51, 0.0f);
+    memcpy(old, w.host, w.n * sizeof *old);
+    const tr_view_rows from = {v.on.data, FROM, AT, false},
+                       to = {w.on.data, TO, TO_AT, false};
+    const tr_view_rows between = {packed.on.data, n_rows, 0, true};
+    assert_int_equal(
+        f->backend->copy_views(f->device, &s, views, n_rows, &from, false, &between),
+        TR_OK);
+    assert_int_equal(
+        f->backend->copy_views(f->device, &s, views, n_rows, &between, add, &to), TR_OK);
+    to_host(f, &packed);
+    to_host(f, &w);
+    for (size_t k = 0; k < n; k++)
+        for (size_t i = 0; i < COLUMNS * n_rows; i++) {
+            size_t view = views ? views->views[k] : k;
+            size_t line = view * COLUMNS + i / n_rows, row = i % n_rows;
+            float moved = v.host[line * FROM + AT + row],
+                  *put = &old[line * TO + TO_AT + row];
+            assert_true(packed.host[k * COLUMNS * n_rows + i] == moved);
+            *put = add ? *put + moved : moved;
+        }
+    assert_memory_equal(w.host, old, w.n * sizeof *old);
+    free(old);
+    free_vec(f, &v);
+    free_vec(f, &w);
+    free_vec(f, &packed);
+}
+
+static void test_rows_of_views(void **state)
+{
+    (void)state;
+    const size_t some[] = {3, 0, 4};
+    const tr_subset views = {3, some};
+    fixture f = open_first(2);
+    for (int add = 0; add < 2; add++) {
+        check_views(&f, NULL, 1, add);
+        check_views(&f, NULL, 29, add);
+        check_views(&f, &views, 5, add);
+        check_views(&f, &views, 29, add);
+    }
+    close_backend(&f);
+}
+
 /* ---- memory and copies ---- */
 
 /* In debug builds what is read before it is written is NaN. */
@@ -421,6 +474,7 @@ int main(void)
         cmocka_unit_test(test_rows_of_projections),
         cmocka_unit_test(test_rows_are_alone),
         cmocka_unit_test(test_some_rows),
+        cmocka_unit_test(test_rows_of_views),
         cmocka_unit_test(test_many_rows),
         cmocka_unit_test(test_poison),
         cmocka_unit_test(test_allocation),
