@@ -135,6 +135,37 @@ def test_steps_that_fail_and_hang(first_day, bundle, tmp_path, monkeypatch):
     assert "FAILED: test_vectors_gpu, tiltrecz" in summary.splitlines()[-1]
 
 
+def test_tools_of_the_toolkit(first_day, bundle, build_dir, tmp_path, monkeypatch):
+    """compute-sanitizer and ncu, or rather what stands in for them: one finds something in
+    one program with racecheck only."""
+    tools = tmp_path / "tools"
+    script(tools / "compute-sanitizer", """case "$*" in
+*racecheck*regularizers*) echo "========= a race"; exit 99 ;; esac
+while [ "${1#-}" != "$1" ]; do
+    case $1 in --tool | --error-exitcode | --report-api-errors) shift ;; esac
+    shift
+done
+exec "$@\"""")
+    script(tools / "ncu", "echo '\"ID\",\"Kernel Name\"'; echo '\"0\",\"project_planes\"'")
+    monkeypatch.setenv("PATH", str(tools), prepend=":")
+    for test in ("vectors", "outer", "operators"):
+        script(bundle / f"tests/gpu/test_{test}_gpu", "exit 0")
+    shutil.copy(build_dir / "tests" / "imagewrite", bundle / "tests")
+    monkeypatch.setattr(first_day, "AGREE", ())
+    out = tmp_path / "out"
+    status, summary = run(first_day, bundle, out, monkeypatch)
+    memcheck, racecheck, ncu = [
+        next(line for line in summary.splitlines() if f" {name} " in line)
+        for name in ("memcheck", "racecheck", "ncu")]
+    assert status == 1
+    assert memcheck.startswith("passed") and "6 programs passed" in memcheck
+    assert racecheck.startswith("FAILED") and "5 programs passed" in racecheck
+    assert "racecheck test_regularizers" in racecheck
+    assert ncu.startswith("passed") and (out / "ncu.csv").read_text().count("\n") == 2
+    with tarfile.open(out / "logs.tar.xz") as logs:
+        assert "logs/racecheck-all.log" in logs.getnames()
+
+
 def test_results_that_differ(first_day, bundle, tmp_path, monkeypatch):
     """A program for GPUs that is a thousandth off."""
     script(bundle / "tiltrec-cuda", f"""exec {sys.executable} - "$@" <<'PROGRAM'

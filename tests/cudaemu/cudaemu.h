@@ -117,6 +117,10 @@ struct moment {
     size_t stack_bytes;
 };
 extern moment present;
+/* __syncwarp that the present thread has passed in this block. */
+unsigned warp_barriers();
+/* Told of what asynchronous copies touch, when they begin and when they are there. */
+extern void (*watch)(const void *memory, size_t bytes, bool write);
 
 /* `n` threads, one after another where they meet no barrier. */
 void run_grid(const char *name, dim3 grid, dim3 block, size_t shared,

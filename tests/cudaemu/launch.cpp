@@ -25,6 +25,7 @@
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
 cudaemu::moment cudaemu::present;
+void (*cudaemu::watch)(const void *memory, size_t bytes, bool write);
 
 namespace
 {
@@ -52,6 +53,7 @@ struct fiber {
 struct private_state {
     std::vector<std::vector<std::function<void()>>> copies;
     unsigned exchanges;
+    unsigned warp_barriers; /* that it has come to */
 };
 
 const unsigned warp_size = 32;
@@ -310,7 +312,11 @@ private_state &state_here() { return states[number_of(threadIdx)]; }
 } // namespace
 
 void __syncthreads() { wait_for(AT_BLOCK, "__syncthreads"); }
-void __syncwarp(unsigned) { wait_for(AT_WARP, "__syncwarp"); }
+void __syncwarp(unsigned)
+{
+    wait_for(AT_WARP, "__syncwarp");
+    state_here().warp_barriers++;
+}
 
 unsigned __ballot_sync(unsigned, int mine)
 {
@@ -327,6 +333,8 @@ unsigned __ballot_sync(unsigned, int mine)
 
 namespace cudaemu
 {
+unsigned warp_barriers() { return state_here().warp_barriers; }
+
 unsigned show_warp(const void *mine, size_t bytes, const slot **all)
 {
     const unsigned number = number_of(threadIdx), lane = number % warp_size;
@@ -355,7 +363,13 @@ void copy_later(void *to, const void *from, size_t bytes, size_t zeros)
     auto &groups = state_here().copies;
     if (groups.empty())
         groups.emplace_back();
+    if (watch) {
+        watch(from, bytes - zeros, false);
+        watch(to, bytes, true);
+    }
     groups.back().push_back([=] {
+        if (watch)
+            watch(to, bytes, true);
         memcpy(to, from, bytes - zeros);
         memset(static_cast<char *>(to) + bytes - zeros, 0, zeros);
     });

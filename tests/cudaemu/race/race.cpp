@@ -2,11 +2,12 @@
  * -fsanitize=thread call the functions below before each access to memory; they remember
  * who touched each 4 bytes last, and in which interval between barriers. Two accesses,
  * one of them a write and not both atomic, race if threads of two blocks make them, or
- * two threads of one block in the same interval. Not linked with the compiler's own
- * detector. */
+ * two threads of one block in the same interval (and, in a warp, with no __syncwarp
+ * between). Not linked with the compiler's own detector. */
 #include <cstdio>
 #include <cstdlib>
 #include <execinfo.h>
+#include <tuple>
 #include <unistd.h>
 #include <unordered_map>
 
@@ -16,7 +17,7 @@
 namespace
 {
 struct who {
-    uint32_t block, interval;
+    uint32_t block, interval, warp_interval;
     uint16_t thread;
     bool any, atomic;
 };
@@ -33,12 +34,18 @@ struct page {
     cell cells[CELLS];
 };
 
+/* Where in the code, what, in shared memory?, kernel. */
+typedef std::tuple<void *, const char *, bool, std::string> race;
+
 struct detector {
     std::unordered_map<uintptr_t, page> pages;
     uintptr_t last_number = 0; /* of the page that was used last */
     page *last = nullptr;
     uint64_t accesses = 0;
-    std::map<std::string, uint64_t> found;
+    std::map<race, uint64_t> found;
+    std::map<std::string, unsigned> launches; /* by kernel */
+    uint32_t launch = 0;
+    bool watched = false; /* is the present launch? */
 
     ~detector();
 };
@@ -53,7 +60,7 @@ detector::~detector()
 {
     fprintf(stderr, "race detector: %llu accesses, %zu kinds of race\n",
             (unsigned long long)accesses, found.size());
-    for (auto &f : found)
+    for (auto &f : cudaemu::races())
         fprintf(stderr, "RACE: %s: %llu times\n", f.first.c_str(),
                 (unsigned long long)f.second);
     if (!found.empty())
@@ -80,17 +87,13 @@ bool ordered(const who &a, const who &b, bool shared)
         return true;
     if (a.block != b.block)
         return shared;
-    return a.thread == b.thread || a.interval != b.interval;
+    bool warp = a.thread / 32 == b.thread / 32 && a.warp_interval != b.warp_interval;
+    return a.thread == b.thread || a.interval != b.interval || warp;
 }
 
 void report(detector &d, const char *what, bool shared, void *place)
 {
-    char **names = backtrace_symbols(&place, 1), text[512];
-    snprintf(text, sizeof text, "%s in %s memory, kernel %s, at %s", what,
-             shared ? "shared" : "global", cudaemu::present.kernel,
-             names ? names[0] : "?");
-    free(names);
-    d.found[text]++;
+    d.found[race(place, what, shared, cudaemu::present.kernel)]++;
 }
 
 void touch_cell(detector &d, cell &c, const who &me, bool write, bool shared, void *place)
@@ -106,6 +109,20 @@ void touch_cell(detector &d, cell &c, const who &me, bool write, bool shared, vo
     }
 }
 
+/* A kernel's first launches, and of the later ones, as tests repeat them, every so many.
+ */
+bool is_watched(detector &d)
+{
+    if (d.launch != cudaemu::present.launch) {
+        const char *every = getenv("CUDAEMU_RACE_EVERY");
+        unsigned n = d.launches[cudaemu::present.kernel]++;
+        unsigned step = every ? (unsigned)atoi(every) : 1;
+        d.launch = cudaemu::present.launch;
+        d.watched = step < 2 || n < 8 || n % step == 0;
+    }
+    return d.watched;
+}
+
 void touch(const void *memory, size_t bytes, bool write, bool atomic, void *place)
 {
     const cudaemu::moment &at = cudaemu::present;
@@ -117,7 +134,10 @@ void touch(const void *memory, size_t bytes, bool write, bool atomic, void *plac
     bool shared =
         first - reinterpret_cast<uintptr_t>(at.shared) < at.shared_bytes && at.shared;
     unsigned thread = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
-    who me = {at.block, at.interval, (uint16_t)thread, true, atomic};
+    if (!is_watched(d))
+        return;
+    who me = {at.block,         at.interval, cudaemu::warp_barriers(),
+              (uint16_t)thread, true,        atomic};
     d.accesses++;
     for (uintptr_t a = first & ~(uintptr_t)3; a < first + bytes; a += 4)
         touch_cell(d, cell_of(d, a), me, write, shared, place);
@@ -126,9 +146,34 @@ void touch(const void *memory, size_t bytes, bool write, bool atomic, void *plac
 
 namespace cudaemu
 {
-const std::map<std::string, uint64_t> &races() { return all().found; }
+std::map<std::string, uint64_t> races()
+{
+    std::map<std::string, uint64_t> result;
+    for (auto &f : all().found) {
+        void *place = std::get<0>(f.first);
+        char **names = backtrace_symbols(&place, 1), text[512];
+        snprintf(text, sizeof text, "%s in %s memory, kernel %s, at %s",
+                 std::get<1>(f.first), std::get<2>(f.first) ? "shared" : "global",
+                 std::get<3>(f.first).c_str(), names ? names[0] : "?");
+        free(names);
+        result[text] += f.second;
+    }
+    return result;
+}
+
 void forget_races() { all().found.clear(); }
 } // namespace cudaemu
+
+namespace
+{
+/* Also of asynchronous copies. */
+const bool watching = [] {
+    cudaemu::watch = [](const void *memory, size_t bytes, bool write) {
+        touch(memory, bytes, write, false, __builtin_return_address(0));
+    };
+    return true;
+}();
+} // namespace
 
 /* ---- the compiler's calls ---- */
 

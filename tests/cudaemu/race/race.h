@@ -10,7 +10,7 @@ namespace cudaemu
 {
 /* How often by sentence, since the start or the last forget_races. A program that ends
  * with some prints them and its exit status is 66. */
-const std::map<std::string, uint64_t> &races();
+std::map<std::string, uint64_t> races();
 void forget_races();
 } // namespace cudaemu
 

@@ -50,6 +50,17 @@ __global__ void overlap(unsigned by, float *out)
     *mine = 2.0f;
 }
 
+/* As exchange, within each warp. */
+__global__ void exchange_in_warps(bool barrier, float *out)
+{
+    TR_SHARED(float, memory);
+    unsigned warp = threadIdx.x / 32 * 32;
+    memory[threadIdx.x] = (float)threadIdx.x;
+    if (barrier)
+        __syncwarp();
+    out[blockIdx.x * THREADS + threadIdx.x] = memory[warp + (threadIdx.x + 1) % 32];
+}
+
 __global__ void count(bool atomic, unsigned long long *n)
 {
     if (atomic)
@@ -76,13 +87,14 @@ int release(void **)
 void expect(const char *memory, const char *kinds)
 {
     assert_int_equal(cudaDeviceSynchronize(), cudaSuccess);
-    if (!kinds && !cudaemu::races().empty())
-        fail_msg("no race, but: %s", cudaemu::races().begin()->first.c_str());
-    for (auto &race : cudaemu::races())
+    const std::map<std::string, uint64_t> races = cudaemu::races();
+    if (!kinds && !races.empty())
+        fail_msg("no race, but: %s", races.begin()->first.c_str());
+    for (auto &race : races)
         assert_non_null(strstr(race.first.c_str(), memory));
     std::string found;
     for (const char *kind : {"read after write", "write after read", "write after write"})
-        for (auto &race : cudaemu::races())
+        for (auto &race : races)
             if (race.first.compare(0, strlen(kind), kind) == 0) {
                 found += std::string(found.empty() ? "" : ", ") + kind;
                 break;
@@ -98,6 +110,10 @@ void test_barriers(void **)
         TR_LAUNCH(exchange, BLOCKS, THREADS, THREADS * sizeof *values, nullptr,
                   barrier != 0, values);
         expect("shared memory, kernel exchange",
+               barrier ? nullptr : "read after write, write after read");
+        TR_LAUNCH(exchange_in_warps, BLOCKS, THREADS, THREADS * sizeof *values, nullptr,
+                  barrier != 0, values);
+        expect("shared memory, kernel exchange_in_warps",
                barrier ? nullptr : "read after write, write after read");
         TR_LAUNCH(sum_read_by_all, BLOCKS, THREADS, THREADS * sizeof *values, nullptr,
                   barrier != 0, values);
