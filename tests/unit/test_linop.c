@@ -118,7 +118,7 @@ static tr_status m_adjoint(const tr_linop *A, const tr_subset *views, const tr_v
 }
 
 static const tr_linop_ops a_ops = {project,      backproject, row_sums, col_sums,
-                                   count_filter, NULL,        NULL},
+                                   count_filter, NULL,        NULL,     NULL},
                           b_ops = {.forward = b_forward, .adjoint = b_adjoint},
                           m_ops = {.forward = m_forward, .adjoint = m_adjoint};
 
