@@ -1,10 +1,11 @@
 """More of test_planes.py: all algorithms and geometries, processes, checkpoints, and each
 call of the runtime that can fail."""
+import numpy as np
 import pytest
 
 from cuda_programs import (GEOMETRIES, ITERATIONS, VOLUME, distance,  # noqa: F401
                            series)
-from conftest import read_mrc
+from conftest import read_mrc, write_series
 from emulated import cudaz  # noqa: F401: fixtures
 from plane_programs import BY_PLANES, NO_UNIFIED, check, content, little_memory, volume
 
@@ -36,6 +37,18 @@ def test_the_same_bytes_as_in_core(tiltrecz, cudaz, series, tmp_path, algorithm,
     ids=lambda options: "-".join(str(o).strip("-") for o in options[1:]))
 def test_options(cudaz, series, tmp_path, options):
     check(cudaz, tmp_path, series, *options)
+
+
+@pytest.mark.parametrize("thickness", [20, 33])
+@pytest.mark.parametrize("options", [["-a", "ADMM", "-i", 1],
+                                     ["-a", "SIRT", "-i", 9, "--accelerate", "chebyshev"]],
+                         ids=lambda options: options[1])
+def test_few_planes(cudaz, tmp_path, thickness, options):
+    """As many as one or two slabs, of several volumes that are wide instead."""
+    views = np.random.default_rng(2).normal(2, 1, (5, 20, 500)).astype(np.float32)
+    series = write_series(tmp_path, views, np.linspace(-40, 40, 5), name="w_ali.mrc")
+    (tmp_path / "out").mkdir()
+    check(cudaz, tmp_path / "out", series, *options, "-T", thickness)
 
 
 @pytest.mark.parametrize("geometry", ["plain", "x-tilts"])
