@@ -45,8 +45,10 @@ def test_options(cudaz, series, tmp_path, options):
                          ids=lambda options: options[1])
 def test_few_planes(cudaz, tmp_path, thickness, options):
     """As many as one or two slabs, of several volumes that are wide instead."""
-    views = np.random.default_rng(2).normal(2, 1, (5, 20, 500)).astype(np.float32)
-    series = write_series(tmp_path, views, np.linspace(-40, 40, 5), name="w_ali.mrc")
+    x, y, k = np.arange(500), np.arange(20)[:, None], np.arange(5)[:, None, None]
+    views = 2 + np.sin(0.2 * x + 0.15 * y + k) + np.random.default_rng(2).normal(0, 0.3, 500)
+    series = write_series(tmp_path, views.astype(np.float32), np.linspace(-40, 40, 5),
+                          name="w_ali.mrc")
     (tmp_path / "out").mkdir()
     check(cudaz, tmp_path / "out", series, *options, "-T", thickness)
 
