@@ -54,8 +54,10 @@ bool tr_cuda_plane_bytes(void *state, const tr_slab *s, bool coupled, size_t *le
                          size_t *most)
 {
     const size_t plane = plane_floats(s, true) * sizeof(float);
-    const size_t planes = most_of(SETS * least_of(STEP, s->n_z),
-                                  SETS * MOST_VOLUMES * least_of(LEAST, s->n_z));
+    /* Of one volume, of two by fewer, and of the most there are with their neighbours. */
+    const size_t planes =
+        SETS * most_of(most_of(least_of(STEP, s->n_z), 2 * least_of(STEP / 2, s->n_z)),
+                       MOST_VOLUMES * least_of(LEAST, s->n_z));
     const size_t buffers = most_of(planes * plane, cell_bytes(s)) +
                            (SETS * MOST_VOLUMES + 1) * (size_t)ALIGNED;
     *least = buffers + (coupled ? sums_bytes(s) : 0);

@@ -14,7 +14,8 @@ NO_UNIFIED = "cudaMallocManaged:1+"  # it fails
 def volume(program, folder, series, *options, memory=None, environment={}, **how):
     """Returns what was said; the volume is folder/rec.mrc."""
     environment = {**environment, **({"CUDAEMU_MEMORY": str(memory)} if memory else {})}
-    return program(*THICK, "-o", folder / "rec.mrc", *options, series.name,
+    thick = () if "-T" in options else THICK
+    return program(*thick, "-o", folder / "rec.mrc", *options, series.name,
                    cwd=series.parent, env=environment, **how).stderr
 
 

@@ -90,7 +90,7 @@ def test_bash_values_behind_an_equals_sign(build_dir):
 def test_the_volume_program_has_its_own(build_dir):
     assert bash(build_dir, ["-a", "CG"], "tiltrecz-mpi") == ["CGLS"]
     assert bash(build_dir, ["-a", "ADMM", "--la"], "tiltrecz-mpi") == ["--lambda", "--lambda-times"]
-    assert bash(build_dir, ["--dev"], "tiltrec-cuda") == ["--device"]
+    assert bash(build_dir, ["--dev"], "tiltrec-cuda") == ["--device", "--device-memory"]
     assert not bash(build_dir, ["--dev"], "tiltrec-mpi")
 
 

@@ -1,10 +1,11 @@
 """More of test_planes.py: all algorithms and geometries, processes, checkpoints, and each
 call of the runtime that can fail."""
+import numpy as np
 import pytest
 
 from cuda_programs import (GEOMETRIES, ITERATIONS, VOLUME, distance,  # noqa: F401
                            series)
-from conftest import read_mrc
+from conftest import read_mrc, write_series
 from emulated import cudaz  # noqa: F401: fixtures
 from plane_programs import BY_PLANES, NO_UNIFIED, check, content, little_memory, volume
 
@@ -14,8 +15,9 @@ ON_RANK = ('if [ "${PMI_RANK:-$OMPI_COMM_WORLD_RANK}" != %d ]; then unset CUDAEM
 
 
 @pytest.mark.parametrize("algorithm, geometry", [
-    *((algorithm, geometry) for algorithm in VOLUME for geometry in ("plain", "x-tilts")),
-    ("SIRT", "shifted"), ("WBP", "pitch"), ("CGLS", "pitch"), ("SIRT", "turned"),
+    *((algorithm, "x-tilts") for algorithm in VOLUME),
+    ("SIRT", "plain"), ("SART", "plain"), ("CGLS", "plain"), ("ADMM", "plain"),
+    ("SIRT", "shifted"), ("BPT", "pitch"), ("WBP", "pitch"), ("CGLS", "pitch"), ("SIRT", "turned"),
     ("ADMM", "turned")])
 def test_the_same_bytes_as_in_core(tiltrecz, cudaz, series, tmp_path, algorithm, geometry):
     options = ["-a", algorithm, *ITERATIONS.get(algorithm, []), *GEOMETRIES[geometry]]
@@ -36,6 +38,20 @@ def test_the_same_bytes_as_in_core(tiltrecz, cudaz, series, tmp_path, algorithm,
     ids=lambda options: "-".join(str(o).strip("-") for o in options[1:]))
 def test_options(cudaz, series, tmp_path, options):
     check(cudaz, tmp_path, series, *options)
+
+
+@pytest.mark.parametrize("thickness", [20, 33])
+@pytest.mark.parametrize("options", [["-a", "ADMM", "-i", 1],
+                                     ["-a", "SIRT", "-i", 9, "--accelerate", "chebyshev"]],
+                         ids=lambda options: options[1])
+def test_few_planes(cudaz, tmp_path, thickness, options):
+    """As many as one or two slabs, of several volumes that are wide instead."""
+    x, y, k = np.arange(500), np.arange(20)[:, None], np.arange(5)[:, None, None]
+    views = 2 + np.sin(0.2 * x + 0.15 * y + k) + np.random.default_rng(2).normal(0, 0.3, 500)
+    series = write_series(tmp_path, views.astype(np.float32), np.linspace(-40, 40, 5),
+                          name="w_ali.mrc")
+    (tmp_path / "out").mkdir()
+    check(cudaz, tmp_path / "out", series, *options, "-T", thickness)
 
 
 @pytest.mark.parametrize("geometry", ["plain", "x-tilts"])
