@@ -219,6 +219,8 @@ static tr_status new_buffers(tr_transfer *t)
     if (!b->separate_memory)
         return TR_OK;
     t->packed = t->arrived = NULL;
+    if (t->n_ranks == 1) /* own rows need none */
+        return TR_OK;
     t->turn = t->floats;
     TR_TRY(b->alloc(device, t->floats, &t->packed));
     return b->share(device, 2 * t->floats, &t->arrived, &t->handle);
