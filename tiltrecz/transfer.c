@@ -269,7 +269,9 @@ tr_status tr_transfer_end(tr_transfer *t)
     if (!t)
         return TR_OK;
     tr_transfer_leave_peers(t);
-    return t->job->comm->ops->agree(t->job->comm, TR_OK);
+    TR_TRY(t->job->comm->ops->agree(t->job->comm, TR_OK));
+    t->peers = false;
+    return TR_OK;
 }
 
 void tr_transfer_free(tr_transfer *t)
