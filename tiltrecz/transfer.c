@@ -219,6 +219,8 @@ static tr_status new_buffers(tr_transfer *t)
     if (!b->separate_memory)
         return TR_OK;
     t->packed = t->arrived = NULL;
+    if (t->n_ranks == 1) /* own rows need none */
+        return TR_OK;
     t->turn = t->floats;
     TR_TRY(b->alloc(device, t->floats, &t->packed));
     return b->share(device, 2 * t->floats, &t->arrived, &t->handle);
@@ -267,7 +269,9 @@ tr_status tr_transfer_end(tr_transfer *t)
     if (!t)
         return TR_OK;
     tr_transfer_leave_peers(t);
-    return t->job->comm->ops->agree(t->job->comm, TR_OK);
+    TR_TRY(t->job->comm->ops->agree(t->job->comm, TR_OK));
+    t->peers = false;
+    return TR_OK;
 }
 
 void tr_transfer_free(tr_transfer *t)

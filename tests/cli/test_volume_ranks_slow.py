@@ -112,7 +112,7 @@ def test_more_than_a_message_holds(tiltrecz, tmp_path):
     np.savetxt(tmp_path / "s.xtilt", 70 * np.sin(2.1 * np.arange(views)))
     files = set()
     for ranks, threads in (1, 2), (2, 31), (3, 2):
-        tiltrecz("-a", "CGLS", "-i", 1, "-w", 30, "-T", 60, "--outside", "zero", "--xtilts",
+        tiltrecz("-a", "CGLS", "-i", 1, "-w", 12, "-T", 200, "--outside", "zero", "--xtilts",
                  "s.xtilt", "-o", "rec.mrc", "s_ali.mrc", cwd=tmp_path, ranks=ranks,
                  threads=threads)
         files.add((tmp_path / "rec.mrc").read_bytes())
