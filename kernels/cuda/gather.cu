@@ -1,10 +1,9 @@
 /* The projector for independent rows, the adjoint of tile.cu: a warp sums what falls on
- * eight neighbouring columns, a strip, of one view. It goes through the voxels that the
- * strip sees, plane after plane, and keeps the sums of the even and the odd one of the
- * two columns that a voxel falls on in registers; when it leaves a column, that sum goes
- * to shared memory, and the next column's comes from there. One launch goes through some
- * planes of the volume; its blocks take a part of x each, and of a group of views the
- * strips that see that part, so that the views read the same voxels from the cache. */
+ * neighbouring columns, a strip, of one view. It goes from column to column and collects,
+ * of all planes of a launch, the voxels that are seen between two columns, whose sums it
+ * keeps in registers; then the left one is complete. One launch goes through some planes
+ * of the volume; its blocks take a part of x each, and of a group of views the strips
+ * that see that part, so that the views read the same voxels from the cache. */
 #include "kernels/cuda/tile.h"
 
 namespace
@@ -12,26 +11,23 @@ namespace
 enum {
     THREADS = 256,
     WARPS = THREADS / WARP,
-    STRIP = 8,
-    SLOTS = STRIP + 2, /* the strip's columns, and one at each side for what is not its */
-    BATCH = 4,         /* voxels that are read at a time */
-    GROUP = 16,        /* views */
-    GROUP_X = 256,     /* voxels in x of a block, divided by its views */
-    PLANES = WARP      /* of a launch: a lane each */
+    STRIP = 16,
+    CODES = 2 * WARP, /* voxels collected, and to be added */
+    BATCH = 4,        /* that are read at a time */
+    GROUP = 16,       /* views */
+    GROUP_X = 512,    /* voxels in x of a block, divided by its views */
+    PLANES = WARP     /* of a launch: a lane each */
 };
 
 struct part_view {                /* of a block */
     double base, ux, uz, inverse; /* columns: of the launch's first plane; 1 / ux */
     int first, n;                 /* strips that the block takes */
-    int walk;                     /* voxels of a plane that a strip sees */
 };
 
-/* What one voxel adds to: the weight of the even column, that of the odd one being what
- * is missing to 1; both columns' slots, times WARP; and which line of the planes it is.
- */
-struct code {
-    float even;
-    int even_slot, odd_slot;
+/* A voxel: its weights in the left and the right column, and its line of the planes. */
+struct __align__(16) code
+{
+    float left, right;
     unsigned line;
 };
 
@@ -41,9 +37,8 @@ struct shift_rows {
 };
 
 struct warp_memory {
-    float4 slots[SLOTS * WARP];
-    code codes[WARP];
-    shift_rows shifts[WARP];
+    code codes[CODES];
+    shift_rows shifts[CODES];
     int view, strip; /* of the block's views; what the warp works on */
     int task;        /* of the block, the warp's next */
 };
@@ -52,7 +47,6 @@ struct gather_memory {
     warp_memory warps[WARPS];
     part_view views[GROUP];
 };
-static_assert(sizeof(gather_memory) <= 48 << 10, "more has to be asked for");
 
 struct gather_shape {
     tr_cuda_slab s;
@@ -85,8 +79,8 @@ __device__ inline int clamp_int(double value, int low, int high)
     return value < low ? low : value > high ? high : (int)value;
 }
 
-/* Strips q of columns 8q + 1 ... 8q + 8 of one view that this block takes: those in the
- * shadow of the planes whose middle lies over its part of x. */
+/* Strips q of columns 16q + 1 ... 16q + 16 of one view that this block takes: those in
+ * the shadow of the planes whose middle lies over its part of x. */
 __device__ void find_strips(const gather_shape *g, const part *t, part_view *v)
 {
     double near = v->base, far = near + v->uz * (double)(g->n_z - 1);
@@ -94,13 +88,14 @@ __device__ void find_strips(const gather_shape *g, const part *t, part_view *v)
     double low = fmin(near, far) + fmin(across, 0.0);
     double high = fmax(near, far) + fmax(across, 0.0);
     int all = (int)tr_cuda_parts(g->s.n_u, STRIP);
-    int begin = clamp_int(floor((low - 10.0) / STRIP), 0, all);
+    int begin = clamp_int(floor((low - STRIP - 2.0) / STRIP), 0, all);
     int end = clamp_int(floor((high + 2.0) / STRIP) + 1.0, begin, all), edge[2];
-#pragma unroll 1
-    for (int i = 0; i < 2; i++) { /* one text for both, as the neighbour has the other */
+#pragma unroll
+    for (int i = 0; i < 2;
+         i++) { /* to the bit as in the neighbour, which has the other */
         double x = (double)(t->x + (unsigned)i) * g->width;
-        double middle = 0.5 * (near + far) + v->ux * x;
-        edge[i] = clamp_int(ceil((middle - 4.5) / STRIP), begin, end);
+        double middle = fma(v->ux, x, 0.5 * (near + far));
+        edge[i] = clamp_int(ceil((middle - 0.5 * STRIP - 0.5) / STRIP), begin, end);
     }
     bool back = v->ux < 0.0;
     bool first = t->x == (back ? g->across - 1 : 0);
@@ -112,23 +107,18 @@ __device__ void find_strips(const gather_shape *g, const part *t, part_view *v)
 __device__ void find_view(const gather_shape *g, const part *t, const tr_ray *ray,
                           part_view *v)
 {
-    const int n_x = (int)g->s.n_x;
     v->base = tr_ray_base(ray->u0, ray->uz, (double)g->z);
     v->ux = ray->ux;
     v->uz = ray->uz;
-    v->inverse = 0.0;
-    v->walk = n_x;
-    if (fabs(v->ux) > 1e-9) {
-        v->inverse = 1.0 / v->ux;
-        v->walk = clamp_int((STRIP + 1) * fabs(v->inverse) + 1.0, 1, n_x);
-    }
+    v->inverse = fabs(v->ux) > 1e-9 ? 1.0 / v->ux : 0.0;
     find_strips(g, t, v);
 }
 
-/* The way of a strip through one plane: its first voxel, which may be outside the volume,
- * and where that is seen, the strip's first column being 0. */
+/* The way of a strip through one plane, in the direction in which columns grow: its first
+ * voxel, how many there are to the end of the plane, and where the first one is seen, the
+ * strip's first column being 0. */
 struct way {
-    int first;
+    int first, n;
     float at;
 };
 
@@ -137,12 +127,18 @@ __device__ inline way find_way(const gather_shape *g, const part_view *v, int st
 {
     const int n_x = (int)g->s.n_x;
     double base = v->base + v->uz * plane - (STRIP * strip + 1);
-    way w = {0, 0.0f};
-    if (v->walk < n_x) {
-        double from = ((v->ux < 0.0 ? STRIP : -1) - base) * v->inverse;
-        w.first = clamp_int(ceil(from), -v->walk, n_x);
+    double from = (-1.0 - base) * v->inverse; /* is seen one column before the strip */
+    way w;
+    if (v->ux < 0.0 && v->inverse != 0.0) {
+        w.first = clamp_int(floor(from), -1, n_x - 1);
+        w.n = w.first + 1;
+    } else {
+        w.first = v->inverse != 0.0 ? clamp_int(ceil(from), 0, n_x) : 0;
+        w.n = n_x - w.first;
     }
     w.at = (float)(base + v->ux * w.first);
+    if (plane >= (int)g->n_z || w.at < -1.0001f)
+        w.n = 0;
     return w;
 }
 
@@ -173,21 +169,6 @@ __device__ bool find_task(const gather_memory *memory, const part *t, warp_memor
     return true;
 }
 
-/* A voxel seen at `at`; one that is none adds to no column of the strip. */
-__device__ inline code find_code(float at, bool valid, unsigned line)
-{
-    at = valid ? fminf(fmaxf(at, -1.0f), (float)STRIP) : -1.0f;
-    int column = (int)floorf(at);
-    column = column < STRIP - 1 ? column : STRIP - 1;
-    float fraction = at - (float)column;
-    code c;
-    c.even = column & 1 ? fraction : 1.0f - fraction;
-    c.even_slot = (((column + 1) & ~1) + 1) * WARP;
-    c.odd_slot = ((column | 1) + 1) * WARP;
-    c.line = valid ? line : 0;
-    return c;
-}
-
 /* Four rows of a voxel, seen by a view that shifts them. Rows outside the slab do not
  * contribute. */
 __device__ inline float4 load_shifted(const float *voxel, size_t row, size_t rows,
@@ -203,22 +184,6 @@ __device__ inline float4 load_shifted(const float *voxel, size_t row, size_t row
                        down * v[3] + up * v[2], down * v[4] + up * v[3]);
 }
 
-/* The sum of the column that the warp is at, and where it is kept. */
-struct running_sum {
-    float4 *slot;
-    float4 sum;
-};
-
-__device__ inline void add_to(running_sum *r, float4 *slot, float weight, float4 v)
-{
-    if (slot != r->slot) { /* the same in all lanes */
-        *r->slot = r->sum;
-        r->sum = *slot;
-    }
-    r->slot = slot;
-    add4(&r->sum, weight, v);
-}
-
 /* This lane's four rows of the launch's planes. Lanes without rows compute those of the
  * first ones, which nobody writes. */
 struct planes {
@@ -227,87 +192,136 @@ struct planes {
     size_t rows;
 };
 
+/* The sums of two neighbouring columns. */
+struct pair {
+    float4 left, right;
+};
+
 template <bool SHIFTED>
-__device__ inline void add_codes(const planes *p, const warp_memory *memory, int n,
-                                 float4 *slots, running_sum *even, running_sum *odd)
+__device__ inline void add_codes(const planes *p, const code *codes,
+                                 const shift_rows *shifts, int n, pair *sums)
 {
+#pragma unroll 1
     for (int from = 0; from < n; from += BATCH) {
         code c[BATCH];
         float4 v[BATCH];
 #pragma unroll
         for (int i = 0; i < BATCH; i++) {
-            c[i] = memory->codes[from + i];
+            c[i] = codes[from + i];
             const float *line = reinterpret_cast<const float *>(
                 p->first + (unsigned long long)c[i].line * p->line_bytes);
-            v[i] = SHIFTED ? load_shifted(line, p->row, p->rows, memory->shifts[from + i])
+            v[i] = SHIFTED ? load_shifted(line, p->row, p->rows, shifts[from + i])
                            : __ldg(reinterpret_cast<const float4 *>(line));
         }
 #pragma unroll
         for (int i = 0; i < BATCH; i++) {
-            add_to(even, slots + c[i].even_slot, c[i].even, v[i]);
-            add_to(odd, slots + c[i].odd_slot, 1.0f - c[i].even, v[i]);
+            add4(&sums->left, c[i].left, v[i]);
+            add4(&sums->right, c[i].right, v[i]);
         }
     }
 }
 
-/* All voxels that a strip sees, a lane's each worked out at a time. */
-template <bool SHIFTED>
-__device__ void run_walk(const gather_shape *g, const part_view *v, const tr_ray *ray,
-                         const planes *p, warp_memory *memory)
+/* What a lane has of its plane: where its next voxel is seen, and how many are left. */
+struct seeker {
+    float start, step; /* of voxel i: start + step i */
+    int i, n, forth;   /* `forth` lines on for each */
+    unsigned line;     /* of voxel 0 */
+    shift_rows shift;
+};
+
+__device__ inline seeker new_seeker(const gather_shape *g, const part_view *v, int strip)
 {
-    const int lane = (int)threadIdx.x % WARP, n_x = (int)g->s.n_x, n = v->walk;
-    const float ux = (float)v->ux;
-    const way own = find_way(g, v, memory->strip, lane);
-    const shift_rows own_shift = SHIFTED ? find_shift(g, ray, lane) : shift_rows{0, 0.0f};
-    float4 *slots = memory->slots + lane;
-    running_sum even = {slots + (STRIP + 1) * WARP, zero4()}, odd = {slots, zero4()};
-    int z = lane / n, i = lane % n;
-    for (int left = n * (int)g->n_z; left > 0; left -= WARP) {
-        int first = __shfl_sync(all_lanes, own.first, z);
-        float at = fmaf(ux, (float)i, __shfl_sync(all_lanes, own.at, z));
-        bool valid = lane < left && first + i >= 0 && first + i < n_x;
-        __syncwarp();
-        memory->codes[lane] = find_code(at, valid, (unsigned)(z * n_x + first + i));
-        if (SHIFTED) {
-            memory->shifts[lane].whole = __shfl_sync(all_lanes, own_shift.whole, z);
-            memory->shifts[lane].up = __shfl_sync(all_lanes, own_shift.up, z);
+    const int lane = (int)threadIdx.x % WARP;
+    const way w = find_way(g, v, strip, lane);
+    seeker s;
+    s.start = w.at;
+    s.step = fabsf((float)v->ux);
+    s.i = 0;
+    s.n = w.n;
+    s.forth = v->ux < 0.0 && v->inverse != 0.0 ? -1 : 1;
+    s.line = (unsigned)(lane * (int)g->s.n_x + w.first);
+    return s;
+}
+
+/* All voxels that are seen between column `left` and the next: each lane shows its next
+ * one, as long as there are any. */
+template <bool SHIFTED>
+__device__ inline void add_between(const planes *p, int left, seeker *s,
+                                   warp_memory *memory, pair *sums)
+{
+    const unsigned lane = threadIdx.x % WARP, before = (1u << lane) - 1;
+    int n = 0; /* collected; where they begin changes between the list's halves */
+    int begin = 0;
+    for (;;) {
+        const float right = fmaf(s->step, (float)s->i, s->start) - (float)left;
+        const bool found = s->i < s->n && right < 1.0f;
+        const unsigned all = __ballot_sync(all_lanes, found);
+        if (all == 0)
+            break;
+        if (found) {
+            const int to = (begin + n + __popc(all & before)) % CODES;
+            const float weight = fmaxf(right, 0.0f);
+            code c = {1.0f - weight, weight, s->line + (unsigned)(s->i * s->forth)};
+            memory->codes[to] = c;
+            if (SHIFTED)
+                memory->shifts[to] = s->shift;
+            s->i++;
         }
+        n += __popc(all);
+        if (n < WARP)
+            continue;
         __syncwarp();
-        add_codes<SHIFTED>(p, memory, left < WARP ? left : (int)WARP, slots, &even, &odd);
-        for (i += WARP; i >= n; i -= n)
-            z++;
+        add_codes<SHIFTED>(p, memory->codes + begin, memory->shifts + begin, WARP, sums);
+        __syncwarp();
+        begin ^= WARP;
+        n -= WARP;
     }
-    *even.slot = even.sum;
-    *odd.slot = odd.sum;
+    if (n == 0)
+        return;
+    const int to = begin + (int)lane;
+    if ((int)lane >= n) { /* nothing, to the end of a batch */
+        code none = {0.0f, 0.0f, 0};
+        memory->codes[to] = none;
+        if (SHIFTED)
+            memory->shifts[to] = shift_rows{0, 0.0f};
+    }
+    __syncwarp();
+    add_codes<SHIFTED>(p, memory->codes + begin, memory->shifts + begin, n, sums);
+    __syncwarp();
 }
 
 template <bool SHIFTED>
 __device__ void run_task(const gather_shape *g, const part *t, const part_view *views,
                          const planes *in, warp_memory *memory, float *p)
 {
-    float4 *slots = memory->slots + threadIdx.x % WARP;
-#pragma unroll
-    for (int k = 0; k < SLOTS; k++)
-        slots[k * WARP] = zero4();
-    run_walk<SHIFTED>(g, &views[memory->view],
-                      &g->rays.rays[t->group + (unsigned)memory->view], in, memory);
-    if (!t->rows)
-        return;
-    const unsigned view = g->rays.numbers[t->group + (unsigned)memory->view];
+    const part_view *v = &views[memory->view];
+    const unsigned view = t->group + (unsigned)memory->view;
+    seeker s = new_seeker(g, v, memory->strip);
+    if (SHIFTED)
+        s.shift = find_shift(g, &g->rays.rays[view], (int)threadIdx.x % WARP);
     const size_t column = (size_t)memory->strip * STRIP + 1;
-    float *to = p + view * tr_cuda_view_floats(&g->s) + column * g->s.rows + t->row;
-#pragma unroll
-    for (int k = 0; k < STRIP; k++)
-        if (column + (size_t)k <= g->s.n_u) {
-            float4 *line = reinterpret_cast<float4 *>(to + (size_t)k * g->s.rows);
-            float4 sum = *line;
-            add4(&sum, 1.0f, slots[(k + 1) * WARP]);
-            *line = sum;
+    float *line = p + g->rays.numbers[view] * tr_cuda_view_floats(&g->s) +
+                  column * g->s.rows + t->row;
+    const int n = (int)tr_cuda_at_most((unsigned)(g->s.n_u + 1 - column), STRIP);
+    pair sums = {zero4(), zero4()};
+#pragma unroll 1
+    for (int left = -1; left < n; left++) {
+        add_between<SHIFTED>(in, left, &s, memory, &sums);
+        if (left >= 0) {
+            if (t->rows) {
+                float4 sum = *reinterpret_cast<float4 *>(line);
+                add4(&sum, 1.0f, sums.left);
+                *reinterpret_cast<float4 *>(line) = sum;
+            }
+            line += g->s.rows;
         }
+        sums.left = sums.right;
+        sums.right = zero4();
+    }
 }
 
 template <bool SHIFTED>
-__global__ void __launch_bounds__(THREADS, SHIFTED ? 2 : 4)
+__global__ void __launch_bounds__(THREADS, SHIFTED ? 2 : 3)
     project_planes(gather_shape g, const float *__restrict__ x, float *__restrict__ p)
 {
     TR_SHARED(gather_memory, memory);

@@ -282,8 +282,8 @@ tr_status tr_cuda_tensor_check(const tr_cuda *c)
         return TR_OK;
     return tr_fail(TR_ERR_UNAVAILABLE,
                    "--kernel tensor needs tensor cores of compute capability 8.0 or "
-                   "later, and this GPU (%.100s) has %d.%d; use --kernel tile",
-                   p->name, p->major, p->minor);
+                   "later, and this GPU (%.100s) has %.1f; use --kernel tile",
+                   p->name, p->major + p->minor / 10.0);
 }
 
 tr_status tr_cuda_tensor_backproject(tr_cuda *c, const tr_slab *s,

@@ -84,6 +84,16 @@ def test_the_texture_kernel_has_8_bits(tiltrec, cuda, series, tmp_path, algorith
     assert 1e-6 < distance(found, wanted) < 2 * TEXTURE
 
 
+@pytest.mark.parametrize("algorithm", ["WBP", "SIRT"])
+def test_the_tensor_kernel_is_as_exact_as_tiles(tiltrec, cuda, series, tmp_path, algorithm):
+    options = ["-a", algorithm, *ITERATIONS.get(algorithm, []), *GEOMETRIES["shifted"]]
+    wanted, _ = run(tiltrec, tmp_path, series, *options)
+    found, _ = run(cuda, tmp_path, series, *options, kernel="tensor")
+    tiles, _ = run(cuda, tmp_path, series, *options, kernel="tile")
+    assert distance(found, wanted) < 1e-5
+    assert not np.array_equal(found, tiles)
+
+
 @pytest.mark.parametrize("algorithm", VOLUME)
 @pytest.mark.parametrize("geometry", ["plain", "pitch", "x-tilts", "turned"])
 def test_volumes_are_those_of_the_cpu(tiltrecz, cudaz, series, tmp_path, algorithm,

@@ -53,10 +53,19 @@ def test_less_memory_than_the_device_said(cuda, series, tmp_path):
     assert np.array_equal(found, wanted)
 
 
-@pytest.mark.parametrize("kernel", ["tile", "texture"])
+@pytest.mark.parametrize("kernel", ["tile", "texture", "tensor"])
 def test_verbose_says_how_kernels_are_launched(cuda, series, tmp_path, kernel):
     _, said = run(cuda, tmp_path, series, "--verbose", kernel=kernel)
     assert re.search(rf"kernel {kernel}, backprojection in \d+ blocks of \d+ threads", said)
+
+
+def test_tensor_cores_that_are_not_there(cuda, series, tmp_path):
+    done = cuda("-T", 11, "--kernel", "tensor", "-o", tmp_path / "rec.mrc", series.name,
+                cwd=series.parent, check=False, env={"CUDAEMU_CAPABILITY": "7.5"})
+    assert done.returncode == 3
+    assert ("--kernel tensor needs tensor cores of compute capability 8.0 or later, and this "
+            "GPU (Emulated device) has 7.5; use --kernel tile" in done.stderr)
+    assert not list(tmp_path.iterdir())
 
 
 def test_memory_that_is_never_enough_is_refused(cuda, series, tmp_path):

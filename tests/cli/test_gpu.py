@@ -6,8 +6,9 @@ from conftest import read_mrc, runner, write_series
 from cuda_programs import (  # noqa: F401: collected here, with the fixtures below
     GEOMETRIES, ITERATIONS, SLICES, check_stages, distance, run, series,
     test_admm_is_that_of_the_cpu, test_coupled_rays_by_textures,
-    test_slices_are_those_of_the_cpu, test_the_texture_kernel_has_8_bits,
-    test_views_fit_as_on_the_cpu, test_volumes_are_those_of_the_cpu)
+    test_slices_are_those_of_the_cpu, test_the_tensor_kernel_is_as_exact_as_tiles,
+    test_the_texture_kernel_has_8_bits, test_views_fit_as_on_the_cpu,
+    test_volumes_are_those_of_the_cpu)
 from timeline import seconds, share_beside
 
 
@@ -68,7 +69,7 @@ def test_several_ranks(cuda, series, tmp_path, algorithm):
         assert np.array_equal(found, wanted)
 
 
-@pytest.mark.parametrize("kernel", ["tile", "texture"])
+@pytest.mark.parametrize("kernel", ["tile", "texture", "tensor"])
 @pytest.mark.parametrize("geometry", ["plain", "pitch", "turned"])
 def test_a_run_can_be_repeated(cuda, series, tmp_path, geometry, kernel):
     """To the byte: no sum depends on which thread was first."""

@@ -379,6 +379,7 @@ extern dim3 blockDim, gridDim;
 void __syncthreads();
 void __syncwarp(unsigned lanes = 0xffffffff); /* always of all lanes, as those below */
 unsigned __ballot_sync(unsigned lanes, int mine);
+static inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 template <typename T> static inline T __ldg(const T *p) { return *p; }
 static inline float __saturatef(float x)
 {

@@ -297,6 +297,7 @@ std::vector<size_t> choose_blocks(size_t blocks)
     }
     return chosen;
 }
+
 void wait_for(wait_kind others, const char *function)
 {
     fiber *f = now.current;

@@ -49,6 +49,7 @@ static const struct {
 } devices[] = {
     {"cpu", "cpu", TR_KERNEL_AUTO, 0.0},
     {"cuda", "tile", TR_KERNEL_TILE, 5e-6},
+    {"cuda", "tensor", TR_KERNEL_TENSOR, 5e-6},
     {"cuda", "texture", TR_KERNEL_TEXTURE, 8e-3}, /* weights of 8 bits */
 };
 enum { CPU, N_DEVICES = sizeof devices / sizeof *devices };
@@ -101,6 +102,20 @@ static tr_status invert_sums(rig *r)
     TR_TRY(r->backend->invert_guarded(r->device, 1e-3f, &r->R));
     TR_TRY(r->backend->col_sums(r->device, &r->slab, NULL, &r->C));
     return r->backend->invert_guarded(r->device, 1e-3f, &r->C);
+}
+
+/* Can the GPU at hand run this kernel? */
+static bool is_there(int i)
+{
+    const tr_backend *backend = tr_backend_find(devices[i].backend);
+    tr_backend_settings settings = {.threads = 1, .kernel = devices[i].kernel};
+    void *device;
+    tr_status status = backend->open(&settings, &device);
+    if (status == TR_ERR_UNAVAILABLE)
+        return false;
+    need(status);
+    backend->close(device);
+    return true;
 }
 
 static rig new_rig(int i, const workload *w)
@@ -284,6 +299,8 @@ static void print_line(bench *b, const workload *w, const struct task *t, const 
 static void time_workload(bench *b, const workload *w)
 {
     for (int device = CPU + 1; device < N_DEVICES; device++) {
+        if (!is_there(device))
+            continue;
         rig r = new_rig(device, w);
         for (int i = 0; i < N_TASKS; i++) {
             char name[80];
@@ -398,7 +415,8 @@ int main(int argc, char **argv)
     if (b.out)
         fputs("[", b.out);
     for (int device = CPU + 1; device < N_DEVICES; device++)
-        verify(device);
+        if (is_there(device))
+            verify(device);
     measure_ceilings(&b);
     printf("%-9s %-11s %-8s %10s %9s %9s %9s\n", "workload", "what", "kernel", "ms",
            "rate", "bound", "share");
