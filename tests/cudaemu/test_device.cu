@@ -2,6 +2,7 @@
  * how its memory is shared out. */
 #include <cstring>
 
+#include "cudaemu.h"
 #include "test_cudaemu.h"
 
 #include "kernels/backend.h"
@@ -148,27 +149,24 @@ void test_identity(void **)
 /* What is available does not depend on how far the other processes have got. */
 void test_share(void **)
 {
-    const size_t total = 4000 * mib, margin = 256 * mib, taken = 100 * mib;
+    const size_t total = 4000 * mib, margin = 256 * mib, taken = 10 * mib;
     with("MEMORY", std::to_string(total).c_str());
     opened o = open_device();
     assert_int_equal(available(&o), total - margin);
-    float *held = nullptr;
-    OK(cudaMalloc(&held, 400 * mib)); /* by someone else, from the beginning */
+    assert_true(cudaemu::reserve(0, 400 * mib)); /* by others, from the beginning */
     assert_int_equal(o.backend->divide(o.device, 4), TR_OK);
     const size_t share = (total - 400 * mib) / 4 - margin;
     assert_non_null(strstr(o.backend->describe(o.device), "shared by 4 processes"));
     assert_int_equal(available(&o), share);
-    float *vector = allocate(&o, taken), *other = nullptr;
+    float *vector = allocate(&o, taken);
     assert_int_equal(available(&o), share - taken);
-    OK(cudaMalloc(&other, 500 * mib)); /* another one's vectors */
+    assert_true(cudaemu::reserve(0, 500 * mib)); /* another one's vectors */
     assert_int_equal(available(&o), share - taken);
     o.backend->free(o.device, vector);
     assert_int_equal(available(&o), share);
-    OK(cudaFree(other));
-    OK(cudaMalloc(&other, 3300 * mib)); /* more than the others were to take */
+    assert_true(cudaemu::reserve(0, 2800 * mib)); /* more than the others were to take */
     assert_int_equal(available(&o), 300 * mib - margin);
-    OK(cudaFree(other));
-    OK(cudaFree(held));
+    cudaemu::unreserve(0, 3700 * mib);
     close_device(&o);
 }
 
