@@ -6,15 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <zlib.h>
+#include <xxhash.h>
 
 #include "common/tomogram/fingerprint.h"
 #include "common/base/file_name.h"
 #include "common/base/mem.h"
 
-static const char MAGIC[8] = "TRCKPT1";
+static const char MAGIC[8] = "TRCKPT2", EARLIER[8] = "TRCKPT1"; /* with a CRC-32 */
 
-/* The file: header, fingerprint, pieces; its last four bytes are the CRC-32 of all before
+/* The file: header, fingerprint, pieces; its last eight bytes are the XXH3 of all before
  * them. */
 typedef struct header {
     char magic[8];
@@ -26,7 +26,7 @@ struct tr_checkpoint {
     FILE *file;
     char *path, *fresh; /* its name; the name while it is written, or NULL */
     tr_file_id id;      /* of the file that is written */
-    uint32_t check;
+    XXH3_state_t *check;
 };
 
 static tr_status cannot(const char *path, const char *what)
@@ -53,7 +53,9 @@ static tr_checkpoint *new_checkpoint(const char *path, bool fresh)
         return NULL;
     c->path = tr_strdup(path);
     c->fresh = fresh ? fresh_name(path) : NULL;
-    if (c->path && (c->fresh || !fresh))
+    c->check = fresh ? XXH3_createState() : NULL;
+    if (c->path &&
+        ((c->fresh && c->check && XXH3_64bits_reset(c->check) == XXH_OK) || !fresh))
         return c;
     tr_checkpoint_abandon(c);
     return NULL;
@@ -69,20 +71,8 @@ void tr_checkpoint_abandon(tr_checkpoint *c)
         unlink(c->fresh);
     free(c->path);
     free(c->fresh);
+    XXH3_freeState(c->check);
     free(c);
-}
-
-/* CRC-32 of any number of bytes: zlib takes fewer at a time. */
-static uint32_t add_check(uint32_t check, const void *data, size_t bytes)
-{
-    const unsigned char *p = data;
-    while (bytes) {
-        size_t n = bytes < (1u << 30) ? bytes : 1u << 30;
-        check = (uint32_t)crc32(check, p, (unsigned)n);
-        p += n;
-        bytes -= n;
-    }
-    return check;
 }
 
 /* ---- writing ---- */
@@ -117,14 +107,16 @@ tr_status tr_checkpoint_create(const char *path, const char *fingerprint, long i
 
 tr_status tr_checkpoint_put(tr_checkpoint *c, const void *data, size_t bytes)
 {
-    c->check = add_check(c->check, data, bytes);
+    if (bytes)
+        (void)XXH3_64bits_update(c->check, data, bytes);
     return fwrite(data, 1, bytes, c->file) == bytes ? TR_OK : cannot(c->path, "written");
 }
 
 tr_status tr_checkpoint_commit(tr_checkpoint *c)
 {
-    bool good = fwrite(&c->check, sizeof c->check, 1, c->file) == 1 &&
-                fflush(c->file) == 0 && fsync(fileno(c->file)) == 0;
+    XXH64_hash_t check = XXH3_64bits_digest(c->check);
+    bool good = fwrite(&check, sizeof check, 1, c->file) == 1 && fflush(c->file) == 0 &&
+                fsync(fileno(c->file)) == 0;
     good = fclose(c->file) == 0 && good;
     c->file = NULL;
     if (good && !tr_file_is(c->fresh, &c->id)) {
@@ -140,11 +132,11 @@ tr_status tr_checkpoint_commit(tr_checkpoint *c)
 
 /* ---- reading ---- */
 
-static bool sum_is_right(FILE *file)
+static bool check_is_right(FILE *file, XXH3_state_t *state)
 {
     char piece[1 << 16];
-    uint32_t check = 0, wanted;
-    if (fseeko(file, 0, SEEK_END) != 0)
+    XXH64_hash_t wanted;
+    if (XXH3_64bits_reset(state) != XXH_OK || fseeko(file, 0, SEEK_END) != 0)
         return false;
     off_t left = ftello(file) - (off_t)sizeof wanted;
     rewind(file);
@@ -152,12 +144,33 @@ static bool sum_is_right(FILE *file)
         size_t n = left < (off_t)sizeof piece ? (size_t)left : sizeof piece;
         if (fread(piece, 1, n, file) != n)
             return false;
-        check = add_check(check, piece, n);
+        (void)XXH3_64bits_update(state, piece, n);
         left -= (off_t)n;
     }
     bool known = left == 0 && fread(&wanted, sizeof wanted, 1, file) == 1;
     rewind(file);
-    return known && wanted == check;
+    return known && wanted == XXH3_64bits_digest(state);
+}
+
+static tr_status other_version(const tr_checkpoint *c)
+{
+    return tr_fail(TR_ERR_DATA, "%s is not a checkpoint of this version; remove it",
+                   c->path);
+}
+
+/* Whether the file is whole: an error where that is not known, because an earlier version
+ * wrote it. */
+static tr_status check_sum(const tr_checkpoint *c, bool *right)
+{
+    char magic[sizeof MAGIC];
+    XXH3_state_t *state = XXH3_createState();
+    *right = state && check_is_right(c->file, state);
+    XXH3_freeState(state);
+    bool known = !*right && fread(magic, sizeof magic, 1, c->file) == 1;
+    rewind(c->file);
+    if (known && memcmp(magic, EARLIER, sizeof EARLIER) == 0)
+        return other_version(c);
+    return state ? TR_OK : tr_fail(TR_ERR_MEMORY, "not enough memory for a checkpoint");
 }
 
 static tr_status read_start(tr_checkpoint *c, header *h, char **fingerprint)
@@ -165,8 +178,7 @@ static tr_status read_start(tr_checkpoint *c, header *h, char **fingerprint)
     errno = 0;
     TR_TRY(tr_checkpoint_get(c, h, sizeof *h));
     if (memcmp(h->magic, MAGIC, sizeof MAGIC) != 0 || h->fingerprint_bytes > 1 << 20)
-        return tr_fail(TR_ERR_DATA, "%s is not a checkpoint of this version; remove it",
-                       c->path);
+        return other_version(c);
     *fingerprint = tr_calloc("a checkpoint", h->fingerprint_bytes + 1, 1);
     if (!*fingerprint)
         return TR_ERR_MEMORY;
@@ -196,8 +208,11 @@ tr_status tr_checkpoint_look(const char *path, const char *fingerprint, long *it
     *iteration = 0;
     if (access(path, F_OK) != 0)
         return TR_OK;
+    bool right = false;
     tr_status status = open_file(path, &c);
-    if (status == TR_OK && sum_is_right(c->file)) {
+    if (status == TR_OK)
+        status = check_sum(c, &right);
+    if (status == TR_OK && right) {
         status = read_start(c, &h, &theirs);
         if (status == TR_OK)
             status = tr_fingerprint_compare(path, theirs, fingerprint);
