@@ -1,4 +1,4 @@
-/* From slabs of rows (y', z') to output slices (y, s): a transposition at pitch 0, an
+/* From slabs of rows (y', z') to output slices (y, s): as they are at pitch 0, by
  * interpolation otherwise. Runs in the writer's thread. */
 #include <stdlib.h>
 
@@ -13,8 +13,13 @@ struct tr_composer {
     size_t next, end;      /* output slices still to be written, of this rank */
     tr_slab_volume **held; /* slabs in order of rows */
     size_t n_held;
-    float *planes; /* [group][thickness][width] */
+    float *planes; /* [group][thickness][width], or NULL where none are made */
 };
+
+bool tr_composer_makes_planes(const tr_job *job)
+{
+    return job->geometry.pitch != 0.0 || job->output_spec.sink;
+}
 
 tr_composer *tr_composer_new(tr_job *job, const tr_slice_plan *plan)
 {
@@ -26,10 +31,12 @@ tr_composer *tr_composer_new(tr_job *job, const tr_slice_plan *plan)
     c->next = plan->first;
     c->end = plan->first + plan->slices;
     c->held = tr_calloc("the output", plan->volumes, sizeof *c->held);
-    c->planes = tr_calloc("output slices",
-                          plan->group * job->geometry.width * job->geometry.thickness,
-                          sizeof *c->planes);
-    if (c->held && c->planes)
+    bool makes = tr_composer_makes_planes(job);
+    if (makes)
+        c->planes = tr_calloc("output slices",
+                              plan->group * job->geometry.width * job->geometry.thickness,
+                              sizeof *c->planes);
+    if (c->held && (c->planes || !makes))
         return c;
     tr_composer_free(c);
     return NULL;
@@ -56,15 +63,6 @@ static const float *row_start(const tr_composer *c, long row, const tr_slab_volu
     return (*slab)->data + (row - (*slab)->row) + (long)c->plan->halo;
 }
 
-/* planes[k][z][x] for n <= TR_LANES neighbouring slices. */
-static void transpose_group(const tr_composer *c, size_t n)
-{
-    const tr_geometry *g = &c->job->geometry;
-    const tr_slab_volume *slab;
-    const float *from = row_start(c, (long)(c->job->first_slice + c->next), &slab);
-    tr_lines_to_slices(from, c->plan->lanes, n, g->width * g->thickness, c->planes);
-}
-
 static tr_frame_row find_row(const void *composer, long row)
 {
     const tr_composer *c = composer;
@@ -73,20 +71,32 @@ static tr_frame_row find_row(const void *composer, long row)
     return (tr_frame_row){start, c->plan->lanes, c->plan->planes, slab->z0};
 }
 
-static void resample_group(const tr_composer *c, size_t n)
+/* The next n slices, a group at most if planes are made of them. */
+static tr_status write_slices(const tr_composer *c, size_t n)
 {
     const tr_geometry *g = &c->job->geometry;
-    tr_resample_slices(g, find_row, c, c->job->first_slice + c->next, n, 0, g->thickness,
-                       c->planes);
+    const size_t slice = c->job->first_slice + c->next;
+    const tr_slab_volume *slab;
+    if (g->pitch != 0.0) {
+        tr_resample_slices(g, find_row, c, slice, n, 0, g->thickness, c->planes);
+        return tr_output_write(c->job->output, c->next, n, c->planes);
+    }
+    const float *from = row_start(c, (long)slice, &slab);
+    if (!c->planes)
+        return tr_output_write_lines(c->job->output, c->next, n, from, c->plan->lanes);
+    tr_lines_to_slices(from, c->plan->lanes, n, g->width * g->thickness, c->planes);
+    return tr_output_write(c->job->output, c->next, n, c->planes);
 }
 
-/* How many of the next slices the held slabs suffice for, at most a group. */
+/* How many of the next slices the held slabs suffice for, at most a group if planes are
+ * made. */
 static size_t ready(const tr_composer *c)
 {
     const tr_slab_volume *last = c->held[c->n_held - 1];
     long complete = last->row + (long)c->plan->core;
     size_t first = c->job->first_slice + c->next, n = 0;
-    size_t most = c->end - c->next < c->plan->group ? c->end - c->next : c->plan->group;
+    size_t most = c->end - c->next, group = c->plan->group;
+    most = c->planes && most > group ? group : most;
     if (c->job->geometry.pitch == 0.0) {
         long rows = complete - (long)first;
         return rows <= 0 ? 0 : (size_t)rows < most ? (size_t)rows : most;
@@ -127,13 +137,8 @@ tr_status tr_composer_add(tr_composer *c, tr_slab_volume *slab, tr_slab_volume *
     TR_ASSERT(c->n_held < c->plan->volumes);
     *n_done = 0;
     c->held[c->n_held++] = slab;
-    for (size_t n; c->next < c->end && (n = ready(c)) > 0; c->next += n) {
-        if (c->job->geometry.pitch == 0.0)
-            transpose_group(c, n);
-        else
-            resample_group(c, n);
-        TR_TRY(tr_output_write(c->job->output, c->next, n, c->planes));
-    }
+    for (size_t n; c->next < c->end && (n = ready(c)) > 0; c->next += n)
+        TR_TRY(write_slices(c, n));
     release(c, done, n_done);
     return TR_OK;
 }

@@ -82,9 +82,10 @@ static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *p
             (void)add(&b, 1, volume); /* on its way to the device */
     }
     p->device_bytes = device.total;
-    part->staging = add(&b, p->group, g->width * g->thickness * sizeof(float));
+    size_t planes = tr_composer_makes_planes(job) ? p->group : 0;
+    part->staging = add(&b, planes, g->width * g->thickness * sizeof(float)) +
+                    add(&b, 1, tr_output_bytes(&job->output_spec));
     size_t before = b.total;
-    (void)add(&b, 1, tr_output_bytes(&job->output_spec, p->group));
     (void)add(&b, 1, tr_series_read_bytes(job->series, p->lanes));
     (void)add(&b, 1, job->initial ? tr_initial_bytes(job, p->lanes, p->planes) : 0);
     (void)add(&b, 1, tr_plan_filter_bytes(job));

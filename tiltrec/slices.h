@@ -49,6 +49,8 @@ typedef struct tr_slab_volume {
     float *data; /* V[z][x][lane], lane 0 is row - halo */
 } tr_slab_volume;
 
+/* Whether slices are put together in memory before they are written. */
+bool tr_composer_makes_planes(const tr_job *job);
 tr_composer *tr_composer_new(tr_job *job, const tr_slice_plan *plan);
 void tr_composer_free(tr_composer *composer);
 /* Take the next slab, write the slices it completes, and append the slabs no longer

@@ -77,7 +77,7 @@ static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts
     TR_TRY(tr_size_product("the projections", &projections, 2,
                            (size_t[]){n->projections, n->projection_bytes}));
     n->rest = TR_PLAN_FIXED + tr_volume_operator_bytes(job, p) + group_bytes(job, p) +
-              tr_output_bytes(&job->output_spec, TR_LANES) +
+              tr_output_bytes(&job->output_spec) +
               tr_series_read_bytes(job->series, p->rows) +
               (n->volume_bytes + n->projection_bytes) / (p->lanes ? p->lanes : 1) * 2 +
               tr_plan_filter_bytes(job);

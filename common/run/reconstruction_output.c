@@ -110,6 +110,7 @@ static tr_status choose_type(tr_reconstruction *r)
     spec->xyz = r->command->options.order == TR_ORDER_XYZ;
     spec->deflate = (int)r->command->options.deflate;
     spec->verify = r->command->options.verify;
+    spec->threads = r->job.threads;
     spec->width = r->job.geometry.width;
     spec->thickness = r->job.geometry.thickness;
     return TR_OK;

@@ -11,7 +11,6 @@
 #include "common/base/mem.h"
 #include "common/tomogram/leftovers.h"
 #include "common/tomogram/output_private.h"
-#include "common/tomogram/verify.h"
 
 /* ---- opening ---- */
 
@@ -273,6 +272,7 @@ tr_status tr_output_open(tr_comm *comm, const tr_output_spec *spec, tr_output **
     TR_TRY(comm->ops->agree(comm, o ? TR_OK : TR_ERR_MEMORY));
     o->comm = comm;
     o->held = -1;
+    pthread_mutex_init(&o->one_writer, NULL);
     o->spec = *spec;
     o->slot = tr_output_claim_slot();
     tr_status status = spec->sink ? TR_OK : open_files(o);
@@ -284,65 +284,7 @@ tr_status tr_output_open(tr_comm *comm, const tr_output_spec *spec, tr_output **
     return TR_OK;
 }
 
-/* ---- writing ---- */
-
-void tr_output_scale(float *values, size_t n, double add, double multiply)
-{
-    if (add == 0.0 && multiply == 1.0)
-        return;
-    for (size_t i = 0; i < n; i++)
-        values[i] = (float)((values[i] + add) * multiply);
-}
-
-static tr_status grow_piece(tr_output *o, size_t bytes)
-{
-    if (bytes <= o->piece_size)
-        return TR_OK;
-    free(o->piece);
-    o->piece_size = 0;
-    o->piece = tr_calloc("rows of the output", bytes, 1);
-    if (!o->piece)
-        return TR_ERR_MEMORY;
-    o->piece_size = bytes;
-    return TR_OK;
-}
-
-/* Samples of `size` bytes, samples[n][thickness][width], to their places. `raw` files
- * have section k at k times the section's size. */
-static tr_status write_samples(tr_output *o, tr_shared_file *file, bool raw, size_t size,
-                               size_t slice, size_t n, const char *samples)
-{
-    size_t line = o->spec.width * size, plane = line * o->spec.thickness;
-    size_t section = tr_output_section_samples(o) * size;
-    if (!o->spec.xyz) {
-        for (size_t k = 0; k < n; k++) {
-            uint64_t at =
-                raw ? (uint64_t)(slice + k) * section : o->section_offset[slice + k];
-            TR_TRY(o->comm->ops->write(file, at, samples + k * plane, plane));
-        }
-        return TR_OK;
-    }
-    TR_TRY(grow_piece(o, n * line));
-    for (size_t z = 0; z < o->spec.thickness; z++) {
-        size_t from = o->spec.thickness - 1 - z; /* rotated about x: the hand is kept */
-        for (size_t k = 0; k < n; k++)
-            memcpy((char *)o->piece + k * line, samples + k * plane + from * line, line);
-        uint64_t at = raw ? (uint64_t)z * section : o->section_offset[z];
-        TR_TRY(o->comm->ops->write(file, at + slice * line, o->piece, n * line));
-    }
-    return TR_OK;
-}
-
-static tr_status note_written(tr_output *o, size_t slice, size_t n)
-{
-    for (size_t k = slice; k < slice + n && o->journal; k++) {
-        const tr_slice_sums *s = &o->sums[k];
-        const double values[TR_JOURNAL_VALUES] = {s->min, s->max, s->mean, s->squares,
-                                                  s->check};
-        TR_TRY(tr_journal_add(o->journal, k, values));
-    }
-    return TR_OK;
-}
+/* ---- what is written ---- */
 
 size_t tr_output_skip(tr_output *o, size_t first, size_t n)
 {
@@ -351,46 +293,6 @@ size_t tr_output_skip(tr_output *o, size_t first, size_t n)
     for (; k < n && o->journal && tr_journal_has(o->journal, first + k, v); k++)
         o->sums[first + k] = (tr_slice_sums){v[0], v[1], v[2], v[3], v[4]};
     return k;
-}
-
-static tr_status write_planes(tr_output *o, size_t slice, size_t n, float *planes)
-{
-    size_t plane = o->spec.width * o->spec.thickness;
-    tr_output_scale(planes, n * plane, o->spec.add, o->spec.multiply);
-    bool convert = !o->raw && o->spec.type != TR_FLOAT32;
-    for (size_t k = 0; k < n; k++) {
-        float *values = planes + k * plane;
-        tr_slice_sums *sums = &o->sums[slice + k];
-        /* The conversion makes something finite of all. */
-        bool finite = !convert || tr_all_finite(values, plane);
-        if (convert) {
-            tr_convert_from_float(values, plane, o->spec.type, values);
-            /* The statistics want floats again; the samples are remade from them. */
-            size_t bytes = plane * tr_type_size(o->spec.type);
-            TR_TRY(grow_piece(o, bytes));
-            memcpy(o->piece, values, bytes);
-            tr_convert_to_float(o->piece, plane, o->spec.type, values);
-        }
-        *sums = tr_slice_measure(values, plane);
-        if (!finite)
-            sums->mean = NAN;
-        sums->check = tr_verify_slice(values, o->spec.thickness, o->spec.width);
-    }
-    if (!convert)
-        return write_samples(o, o->raw ? o->raw_file : o->file, o->raw != NULL,
-                             sizeof(float), slice, n, (const char *)planes);
-    tr_convert_from_float(planes, n * plane, o->spec.type, planes);
-    return write_samples(o, o->file, false, tr_type_size(o->spec.type), slice, n,
-                         (const char *)planes);
-}
-
-tr_status tr_output_write(tr_output *o, size_t slice, size_t n, float *planes)
-{
-    if (o->spec.sink)
-        return o->spec.sink(o->spec.sink_self, slice, n, planes);
-    TR_TRY(tr_output_check_files(o, false));
-    TR_TRY(write_planes(o, slice, n, planes));
-    return note_written(o, slice, n);
 }
 
 bool tr_output_adopt(tr_output *o)
@@ -471,15 +373,10 @@ void tr_output_discard(tr_output *o)
     free(o->journal_path);
     free(o->section_offset);
     free(o->sums);
-    free(o->piece);
+    free(o->room);
+    pthread_mutex_destroy(&o->one_writer);
     free(o->partial);
     free(o->raw);
     free(o->path);
     free(o);
-}
-
-size_t tr_output_bytes(const tr_output_spec *spec, size_t n)
-{
-    size_t lines = n > spec->thickness ? n : spec->thickness;
-    return lines * spec->width * sizeof(float);
 }

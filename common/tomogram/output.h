@@ -17,6 +17,7 @@ typedef struct tr_output_spec {
     size_t n_labels;
     char labels[TR_LABELS][TR_LABEL_LENGTH + 1];
     int deflate;
+    int threads; /* that write slices; 0: 1 */
     bool verify; /* read it back before it gets its name */
     /* For going on after an interruption; every = 0: what is unfinished is not kept. */
     double every;            /* seconds between records of what is done */
@@ -53,10 +54,20 @@ bool tr_output_adopt(tr_output *output);
  * not do it again however this one ends. Nothing happens where nothing is kept. */
 TR_CHECKED tr_status tr_output_flush(tr_output *output);
 
-/* Write n slices from number `slice` on, planes[n][thickness][width], which are used as
- * workspace. Each slice is written once, by any rank; one thread at a time. */
+/* ---- output_pass.c ---- */
+
+/* Write n slices from number `slice` on, planes[n][thickness][width]. Each slice is
+ * written once, by any rank; called by one thread at a time, it starts the spec's. */
 TR_CHECKED tr_status tr_output_write(tr_output *output, size_t slice, size_t n,
-                                     float *planes);
+                                     const float *planes);
+
+/* The same from the memory order of volumes, lines[thickness][width][lanes], whose first
+ * n lanes are the slices. Not for an output with a sink. */
+TR_CHECKED tr_status tr_output_write_lines(tr_output *output, size_t slice, size_t n,
+                                           const float *lines, size_t lanes);
+
+/* Bytes that takes, whatever n is. */
+size_t tr_output_bytes(const tr_output_spec *spec);
 
 /* ---- output_finish.c ---- */
 
@@ -83,8 +94,5 @@ void tr_output_discard(tr_output *output);
  * these signals ends the program: SIGINT, SIGTERM, SIGHUP. SIGPIPE and SIGXFSZ no longer
  * end it. */
 void tr_output_watch_signals(void);
-
-/* Bytes an output of this spec needs for groups of n slices, besides the planes. */
-size_t tr_output_bytes(const tr_output_spec *spec, size_t n);
 
 #endif

@@ -14,6 +14,7 @@
 #include "common/tomogram/output_private.h"
 #include "common/base/partition.h"
 #include "common/tomogram/verify.h"
+#include "kernels/samples.h"
 
 static void type_range(tr_type type, double *low, double *high)
 {
@@ -103,7 +104,7 @@ static tr_status convert_section(tr_output *o, size_t k, float *values, size_t c
         void *samples = values + chunk;
         TR_TRY(o->comm->ops->read(o->raw_file, from, values, n * sizeof *values));
         tr_verify_add(&layout, k, i / width, n / width, values, c->read);
-        tr_output_scale(values, n, o->spec.add, o->spec.multiply);
+        tr_samples_best()->scale(values, n, o->spec.add, o->spec.multiply);
         tr_convert_from_float(values, n, o->spec.type, samples);
         tr_convert_to_float(samples, n, o->spec.type, values);
         add_chunk(sums, values, n, c->about);

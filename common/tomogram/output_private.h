@@ -3,6 +3,8 @@
 #ifndef TR_OUTPUT_PRIVATE_H
 #define TR_OUTPUT_PRIVATE_H
 
+#include <pthread.h>
+
 #include "common/base/file_name.h"
 #include "common/tomogram/journal.h"
 #include "common/tomogram/output.h"
@@ -41,14 +43,12 @@ struct tr_output {
     bool worthless;  /* its voxels are wrong: nothing is kept */
     bool measured;   /* then `statistics` are of all slices */
     tr_statistics statistics;
-    void *piece; /* rows of one section, for order xyz */
-    size_t piece_size;
+    float *room; /* of the threads that write; NULL before the first slice */
+    pthread_mutex_t one_writer; /* held to write to the files and the journal */
 };
 
 /* ---- output.c ---- */
 
-/* (value + add) * multiply, in place. */
-void tr_output_scale(float *values, size_t n, double add, double multiply);
 size_t tr_output_section_samples(const tr_output *o);
 
 /* Close the files that are open. Collective; after a failure, its own does not count. */

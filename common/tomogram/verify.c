@@ -6,28 +6,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "common/base/timeline.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/partition.h"
+#include "kernels/samples.h"
 
 /* ---- checksums ---- */
 
 static double add(double sum, double check) { return fmod(sum + check, 0x1p32); }
 
-static double check_line(size_t number, const float *line, size_t width)
+uint32_t tr_verify_line(size_t number, const float *line, size_t width)
 {
-    return (double)(uint32_t)XXH3_64bits_withSeed(line, width * sizeof *line, number);
-}
-
-double tr_verify_slice(const float *plane, size_t thickness, size_t width)
-{
-    double sum = 0.0;
-    for (size_t z = 0; z < thickness; z++)
-        sum = add(sum, check_line(z, plane + z * width, width));
-    return sum;
+    return (uint32_t)tr_samples_best()->hash(line, width, number);
 }
 
 void tr_verify_add(const tr_verify_layout *layout, size_t section, size_t y, size_t n,
@@ -36,7 +28,7 @@ void tr_verify_add(const tr_verify_layout *layout, size_t section, size_t y, siz
     for (size_t k = 0; k < n; k++) {
         size_t slice = layout->xyz ? y + k : section;
         size_t line = layout->xyz ? layout->thickness - 1 - section : y + k;
-        double check = check_line(line, rows + k * layout->width, layout->width);
+        double check = tr_verify_line(line, rows + k * layout->width, layout->width);
         checks[slice] = add(checks[slice], check);
     }
 }

@@ -20,8 +20,10 @@ typedef struct tr_verify_layout {
     bool xyz;
 } tr_verify_layout;
 
+/* What a line adds to the checksum of its slice, modulo 2^32. */
+uint32_t tr_verify_line(size_t number, const float *line, size_t width);
+
 /* Checksums are doubles, which ranks can add up. */
-double tr_verify_slice(const float *plane, size_t thickness, size_t width);
 
 /* Add n rows of a section, rows[n][width] from row y, to checks[n_slices]. */
 void tr_verify_add(const tr_verify_layout *layout, size_t section, size_t y, size_t n,

@@ -1,0 +1,330 @@
+/* See kernels/samples.h. Compiled once for each instruction set, with TR_ISA naming it;
+ * without contraction to fused multiply-adds, so that all give the same bits. Conversion
+ * goes through a small block on the stack: `out` may then be `in`, samples need not be
+ * aligned, and the inner loops have no branches, so the compiler can vectorise them. */
+#include "kernels/samples.h"
+
+#include <stdint.h>
+#include <string.h>
+#if defined(__SSE__)
+#include <immintrin.h>
+#endif
+#define XXH_INLINE_ALL /* for this instruction set */
+#include <xxhash.h>
+
+#ifndef TR_ISA
+#define TR_ISA baseline
+#endif
+#define TR_JOIN_(a, b) a##b
+#define TR_JOIN(a, b) TR_JOIN_(a, b)
+#define TR_TEXT_(a) #a
+#define TR_TEXT(a) TR_TEXT_(a)
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "samples in files are little-endian and are copied as they are: "
+               "this host needs byte swapping here and in mrc.c");
+
+/* ---- transposition ---- */
+
+#if defined(__AVX512F__)
+enum { VECTOR = 16 };
+#elif defined(__AVX__)
+enum { VECTOR = 8 };
+#else
+enum { VECTOR = 4 };
+#endif
+typedef float vec __attribute__((vector_size(4 * VECTOR), aligned(4), may_alias));
+typedef int ivec __attribute__((vector_size(4 * VECTOR)));
+
+#if defined(__clang__)
+#define MIX(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define MIX(a, b, ...) __builtin_shuffle(a, b, (ivec){__VA_ARGS__})
+#endif
+#if defined(__AVX512F__)
+#define LOW(a, b) MIX(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define HIGH(a, b) MIX(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#elif defined(__AVX__)
+#define LOW(a, b) MIX(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define HIGH(a, b) MIX(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#else
+#define LOW(a, b) MIX(a, b, 0, 4, 1, 5)
+#define HIGH(a, b) MIX(a, b, 2, 6, 3, 7)
+#endif
+
+/* Each step interleaves the first half of the rows with the second: after as many as
+ * VECTOR has bits, r[i][j] is where r[j][i] was. */
+static inline __attribute__((always_inline)) void square(const float *lines, size_t lanes,
+                                                         float *to, size_t pitch)
+{
+    vec r[VECTOR], t[VECTOR];
+    for (size_t i = 0; i < VECTOR; i++)
+        r[i] = *(const vec *)(lines + i * lanes);
+#pragma GCC unroll 4
+    for (int step = 1; step < VECTOR; step *= 2) {
+        for (size_t i = 0; i < VECTOR / 2; i++) {
+            t[2 * i] = LOW(r[i], r[i + VECTOR / 2]);
+            t[2 * i + 1] = HIGH(r[i], r[i + VECTOR / 2]);
+        }
+        for (size_t i = 0; i < VECTOR; i++)
+            r[i] = t[i];
+    }
+    for (size_t k = 0; k < VECTOR; k++)
+        *(vec *)(to + k * pitch) = r[k];
+}
+
+static void transpose(const float *lines, size_t lanes, size_t rows, size_t n, float *to,
+                      size_t pitch)
+{
+    enum { SQUARE = 16, AHEAD = 4 * SQUARE };
+    const size_t whole = rows / VECTOR * VECTOR;
+    for (size_t i0 = 0; i0 < n; i0 += SQUARE) {
+        const float *from = lines + i0 * lanes;
+        size_t m = n - i0 < SQUARE ? n - i0 : SQUARE, done = 0;
+        /* The lines are too far apart for the processor to guess the next ones. */
+        for (size_t i = AHEAD; i < AHEAD + SQUARE && i0 + i < n; i++)
+            __builtin_prefetch(from + i * lanes);
+        for (; done + VECTOR <= m; done += VECTOR)
+            for (size_t k = 0; k < whole; k += VECTOR)
+                square(from + done * lanes + k, lanes, to + k * pitch + i0 + done, pitch);
+        for (size_t k = 0; k < rows; k++)
+            for (size_t i = k < whole ? done : 0; i < m; i++)
+                to[k * pitch + i0 + i] = from[i * lanes + k];
+    }
+}
+
+/* ---- measuring ---- */
+
+static inline void measure_one(float value, tr_measuring *m)
+{
+    size_t j = m->n++ % TR_MEASURE_PARTS;
+    double d = value - m->about;
+    m->low[j] = value < m->low[j] ? value : m->low[j];
+    m->high[j] = value > m->high[j] ? value : m->high[j];
+    m->first[j] += d;
+    m->second[j] += d * d;
+}
+
+/* Of a vector: a < b ? a : b, and a > b ? a : b. */
+#if defined(__AVX512F__)
+#define LOWER(a, b) ((vec)_mm512_min_ps((__m512)(a), (__m512)(b)))
+#define HIGHER(a, b) ((vec)_mm512_max_ps((__m512)(a), (__m512)(b)))
+#elif defined(__AVX__)
+#define LOWER(a, b) ((vec)_mm256_min_ps((__m256)(a), (__m256)(b)))
+#define HIGHER(a, b) ((vec)_mm256_max_ps((__m256)(a), (__m256)(b)))
+#elif defined(__SSE__)
+#define LOWER(a, b) ((vec)_mm_min_ps((__m128)(a), (__m128)(b)))
+#define HIGHER(a, b) ((vec)_mm_max_ps((__m128)(a), (__m128)(b)))
+#else
+#define PICK(a, b, where) ((vec)(((ivec)(a) & (where)) | ((ivec)(b) & ~(where))))
+#define LOWER(a, b) PICK(a, b, (a) < (b))
+#define HIGHER(a, b) PICK(a, b, (a) > (b))
+#endif
+
+/* Parts in vectors of floats, and in those of as many doubles as fit. */
+enum { FLOATS = TR_MEASURE_PARTS / VECTOR, DOUBLES = 2 * FLOATS };
+typedef double dvec __attribute__((vector_size(4 * VECTOR), aligned(8), may_alias));
+typedef float half_vec __attribute__((vector_size(2 * VECTOR), aligned(4), may_alias));
+
+/* n values, a multiple of the parts, from one for the first part on. */
+static void measure_all(const float *values, size_t n, tr_measuring *m)
+{
+    vec low[FLOATS], high[FLOATS];
+    dvec first[DOUBLES], second[DOUBLES];
+    const double about = m->about;
+    memcpy(low, m->low, sizeof low);
+    memcpy(high, m->high, sizeof high);
+    memcpy(first, m->first, sizeof first);
+    memcpy(second, m->second, sizeof second);
+    for (const float *v = values; v < values + n; v += TR_MEASURE_PARTS) {
+        for (size_t j = 0; j < FLOATS; j++) {
+            vec value = ((const vec *)v)[j];
+            low[j] = LOWER(value, low[j]);
+            high[j] = HIGHER(value, high[j]);
+        }
+        for (size_t j = 0; j < DOUBLES; j++) {
+            dvec d = __builtin_convertvector(((const half_vec *)v)[j], dvec) - about;
+            first[j] += d;
+            second[j] += d * d;
+        }
+    }
+    memcpy(m->low, low, sizeof low);
+    memcpy(m->high, high, sizeof high);
+    memcpy(m->first, first, sizeof first);
+    memcpy(m->second, second, sizeof second);
+    m->n += n;
+}
+
+static void measure(const float *values, size_t n, tr_measuring *m)
+{
+    size_t i = 0;
+    for (; i < n && m->n % TR_MEASURE_PARTS; i++)
+        measure_one(values[i], m);
+    size_t whole = (n - i) / TR_MEASURE_PARTS * TR_MEASURE_PARTS;
+    measure_all(values + i, whole, m);
+    for (i += whole; i < n; i++)
+        measure_one(values[i], m);
+}
+
+static void scale(float *values, size_t n, double add, double multiply)
+{
+    for (size_t i = 0; i < n; i++)
+        values[i] = (float)((values[i] + add) * multiply);
+}
+
+/* By the bits, which the compiler can vectorise. */
+static bool all_finite(const float *values, size_t n)
+{
+    const uint32_t exponent = 0x7f800000;
+    uint32_t bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        bad |= (bits & exponent) == exponent;
+    }
+    return !bad;
+}
+
+static uint64_t hash(const float *values, size_t n, uint64_t seed)
+{
+    return XXH3_64bits_withSeed(values, n * sizeof *values, seed);
+}
+
+/* ---- conversion ---- */
+
+enum { BLOCK = 512 };
+
+static inline uint32_t bits_of(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static inline float float_of(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline uint16_t half_from_float(float value)
+{
+    uint32_t bits = bits_of(value), sign = bits >> 16 & 0x8000, a = bits & 0x7fffffff;
+    bool nan = a > 0x7f800000;
+    a = a > 0x477fe000 ? 0x477fe000 : a; /* 65504 */
+    /* Rebias the exponent by 127 - 15 and round the 13 bits that go to nearest even. */
+    uint32_t normal = (a - (112u << 23) + 0xfff + (a >> 13 & 1)) >> 13;
+    /* Below 2^-14 the step is 2^-24, which is that of floats from 0.5: adding 0.5 rounds
+     * and leaves the result in the last bits. */
+    uint32_t tiny = bits_of(float_of(a) + 0.5f) - bits_of(0.5f);
+    uint32_t half = a < 0x38800000 ? tiny : normal;
+    return (uint16_t)(sign | (nan ? 0x7e00 : half));
+}
+
+static inline float half_to_float(uint16_t half)
+{
+    uint32_t sign = (uint32_t)(half & 0x8000) << 16, a = (uint32_t)(half & 0x7fff) << 13;
+    uint32_t exponent = a & 0x0f800000;
+    uint32_t normal = a + (112u << 23);
+    uint32_t special = a + (224u << 23); /* infinity and NaN */
+    /* a * 2^-24 exactly, as (2^-14 + a * 2^-24) - 2^-14: no subnormal floats met. */
+    uint32_t tiny = bits_of(float_of(a + (113u << 23)) - float_of(113u << 23));
+    uint32_t bits = exponent == 0x0f800000 ? special : exponent ? normal : tiny;
+    return float_of(sign | bits);
+}
+
+/* To nearest (ties to even) within [low, high], which lie within +-2^22; NaN to 0. */
+static inline int32_t rounded(float value, float low, float high)
+{
+    value = value == value ? value : 0;
+    value = value < low ? low : value;
+    value = value > high ? high : value;
+    const float shift = 12582912; /* 1.5 * 2^23: floats there are integers */
+    return (int32_t)(bits_of(value + shift) - bits_of(shift));
+}
+
+/* clang-format off */
+#define FROM_FLOAT(name, element, expression)                                            \
+    static void name(const float *in, size_t n, void *out)                               \
+    {                                                                                    \
+        element block[BLOCK];                                                            \
+        for (size_t done = 0; done < n; done += BLOCK) {                                 \
+            size_t count = n - done < BLOCK ? n - done : BLOCK;                          \
+            for (size_t i = 0; i < count; i++) {                                         \
+                float value = in[done + i];                                              \
+                block[i] = (element)(expression);                                        \
+            }                                                                            \
+            memcpy((char *)out + done * sizeof(element), block, count * sizeof(element)); \
+        }                                                                                \
+    }
+#define TO_FLOAT(name, element, expression)                                              \
+    static void name(const void *in, size_t n, float *out)                               \
+    {                                                                                    \
+        element block[BLOCK];                                                            \
+        for (size_t done = 0; done < n; done += BLOCK) {                                 \
+            size_t count = n - done < BLOCK ? n - done : BLOCK;                          \
+            memcpy(block, (const char *)in + done * sizeof(element),                     \
+                   count * sizeof(element));                                             \
+            for (size_t i = 0; i < count; i++) {                                         \
+                element value = block[i];                                                \
+                out[done + i] = (expression);                                            \
+            }                                                                            \
+        }                                                                                \
+    }
+/* clang-format on */
+
+FROM_FLOAT(int8_from_float, int8_t, rounded(value, -128, 127))
+FROM_FLOAT(uint8_from_float, uint8_t, rounded(value, 0, 255))
+FROM_FLOAT(int16_from_float, int16_t, rounded(value, -32768, 32767))
+FROM_FLOAT(uint16_from_float, uint16_t, rounded(value, 0, 65535))
+#if !defined(__F16C__)
+FROM_FLOAT(float16_from_float, uint16_t, half_from_float(value))
+#endif
+TO_FLOAT(int8_to_float, int8_t, value)
+TO_FLOAT(uint8_to_float, uint8_t, value)
+TO_FLOAT(int16_to_float, int16_t, value)
+TO_FLOAT(uint16_to_float, uint16_t, value)
+TO_FLOAT(float16_to_float, uint16_t, half_to_float(value))
+
+#if defined(__F16C__)
+/* What half_from_float does, 8 at a time: the processor rounds alike, but does not
+ * saturate and keeps the bits of a NaN. */
+static void eight_halves(const float *in, uint16_t *out)
+{
+    const __m256 value = _mm256_loadu_ps(in), most = _mm256_set1_ps(65504.0f);
+    const __m256 sign = _mm256_and_ps(value, _mm256_set1_ps(-0.0f));
+    /* The second operand is taken where one is NaN. */
+    __m256 a = _mm256_min_ps(most, _mm256_andnot_ps(_mm256_set1_ps(-0.0f), value));
+    const __m256 nan = _mm256_cmp_ps(value, value, _CMP_UNORD_Q);
+    a = _mm256_blendv_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000)), nan);
+    _mm_storeu_si128((__m128i *)out,
+                     _mm256_cvtps_ph(_mm256_or_ps(a, sign), _MM_FROUND_TO_NEAREST_INT));
+}
+
+static void float16_from_float(const float *in, size_t n, void *out)
+{
+    uint16_t block[BLOCK];
+    for (size_t done = 0; done < n; done += BLOCK) {
+        size_t count = n - done < BLOCK ? n - done : BLOCK, i = 0;
+        for (; i + 8 <= count; i += 8)
+            eight_halves(in + done + i, block + i);
+        for (; i < count; i++)
+            block[i] = half_from_float(in[done + i]);
+        memcpy((char *)out + done * sizeof *block, block, count * sizeof *block);
+    }
+}
+#endif
+
+const tr_samples TR_JOIN(tr_samples_, TR_ISA) = {
+    .name = TR_TEXT(TR_ISA),
+    .transpose = transpose,
+    .measure = measure,
+    .scale = scale,
+    .finite = all_finite,
+    .hash = hash,
+    .from_float = {int8_from_float, uint8_from_float, int16_from_float, uint16_from_float,
+                   NULL, float16_from_float},
+    .to_float = {int8_to_float, uint8_to_float, int16_to_float, uint16_to_float, NULL,
+                 float16_to_float},
+};
