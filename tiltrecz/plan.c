@@ -35,9 +35,7 @@ static tr_status count_device(const tr_job *job, tr_volume_plan *p, vector_count
 /* Slices on their way to or from a file. */
 static size_t group_bytes(const tr_job *job, const tr_volume_plan *p)
 {
-    const tr_geometry *g = &job->geometry;
-    return p->pitched ? tr_pitched_bytes(job, p)
-                      : 2 * TR_LANES * g->width * g->thickness * sizeof(float);
+    return p->pitched ? tr_pitched_bytes(job, p) : tr_volume_group_bytes(job);
 }
 
 size_t tr_volume_operator_bytes(const tr_job *job, const tr_volume_plan *p)

@@ -69,6 +69,9 @@ size_t tr_pitched_bytes(const tr_job *job, const tr_volume_plan *plan);
  * computed. Needs of the job what tr_volume_plan_rows needs, and the algorithm. */
 bool tr_volume_by_slabs(const tr_job *job);
 
+/* Bytes for slices on their way to or from a file, unless the volume is pitched. */
+size_t tr_volume_group_bytes(const tr_job *job);
+
 /* ---- volume.c ---- */
 
 /* The operator: made once, after the data are read. */

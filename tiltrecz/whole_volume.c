@@ -45,18 +45,38 @@ static tr_status read_slice(const tr_job *job, size_t k, float *plane)
     return TR_OK;
 }
 
-/* A group of slices on its way between the vectors and a file. */
+/* A group of slices on its way between the vectors and a file: as lines of n rows, and as
+ * planes where these are made, of half as many at a time. */
 typedef struct slice_group {
     size_t plane; /* voxels */
+    size_t n;
     float *slices, *lines;
 } slice_group;
 
-static tr_status new_group(const tr_job *job, slice_group *g)
+enum { GROUP_PLANES = 2 * TR_LANES }; /* of both */
+
+static tr_status new_group(const tr_job *job, bool planes, slice_group *g)
 {
-    g->plane = job->geometry.width * job->geometry.thickness;
-    g->slices = tr_calloc("slices", TR_LANES * g->plane, sizeof *g->slices);
-    g->lines = tr_calloc("slices", TR_LANES * g->plane, sizeof *g->lines);
-    return g->slices && g->lines ? TR_OK : TR_ERR_MEMORY;
+    *g = (slice_group){.plane = job->geometry.width * job->geometry.thickness,
+                       .n = planes ? GROUP_PLANES / 2 : GROUP_PLANES};
+    g->lines = tr_calloc("slices", g->n * g->plane, sizeof *g->lines);
+    if (planes)
+        g->slices = tr_calloc("slices", g->n * g->plane, sizeof *g->slices);
+    return g->lines && (g->slices || !planes) ? TR_OK : TR_ERR_MEMORY;
+}
+
+/* The rows of the host's own memory are written from where they are. */
+static bool writes_groups(const tr_job *job)
+{
+    return job->backend->separate_memory || job->output_spec.sink;
+}
+
+size_t tr_volume_group_bytes(const tr_job *job)
+{
+    bool needed = writes_groups(job) || job->initial;
+    return needed ? GROUP_PLANES * job->geometry.width * job->geometry.thickness *
+                        sizeof(float)
+                  : 0;
 }
 
 static void free_group(slice_group *g)
@@ -80,9 +100,9 @@ static tr_status load_initial(const tr_job *job, const tr_volume_plan *p, tr_vec
     slice_group g;
     size_t first, end;
     own_slices(job, p, &first, &end);
-    tr_status status = new_group(job, &g);
-    for (size_t y = first; y < end && status == TR_OK; y += TR_LANES) {
-        size_t n = end - y < TR_LANES ? end - y : TR_LANES;
+    tr_status status = new_group(job, true, &g);
+    for (size_t y = first; y < end && status == TR_OK; y += g.n) {
+        size_t n = end - y < g.n ? end - y : g.n;
         for (size_t k = 0; k < n && status == TR_OK; k++)
             status = read_slice(job, y + k - job->first_slice, g.slices + k * g.plane);
         if (status != TR_OK)
@@ -118,14 +138,22 @@ static tr_status repeat_edges(const tr_job *job, const tr_volume_plan *p, tr_vec
     return status;
 }
 
-static tr_status write_volume(tr_job *job, const tr_volume_plan *p, const tr_vec *x)
+static tr_status write_group(tr_job *job, const slice_group *g, size_t slice, size_t n)
+{
+    if (!g->slices)
+        return tr_output_write_lines(job->output, slice, n, g->lines, n);
+    tr_lines_to_slices(g->lines, n, n, g->plane, g->slices);
+    return tr_output_write(job->output, slice, n, g->slices);
+}
+
+static tr_status write_groups(tr_job *job, const tr_volume_plan *p, const tr_vec *x)
 {
     slice_group g;
     size_t first, end;
     own_slices(job, p, &first, &end);
-    tr_status status = new_group(job, &g);
-    for (size_t y = first; y < end && status == TR_OK; y += TR_LANES) {
-        size_t n = end - y < TR_LANES ? end - y : TR_LANES;
+    tr_status status = new_group(job, job->output_spec.sink, &g);
+    for (size_t y = first; y < end && status == TR_OK; y += g.n) {
+        size_t n = end - y < g.n ? end - y : g.n;
         const tr_rows rows = {0, g.plane, y - p->first, n};
         double start = tr_now();
         status = job->backend->get_rows(job->device, x, &rows, g.lines);
@@ -134,11 +162,26 @@ static tr_status write_volume(tr_job *job, const tr_volume_plan *p, const tr_vec
         if (status != TR_OK)
             break;
         start = tr_now();
-        tr_lines_to_slices(g.lines, n, n, g.plane, g.slices);
-        status = tr_output_write(job->output, y - job->first_slice, n, g.slices);
+        status = write_group(job, &g, y - job->first_slice, n);
         tr_job_spent(job, TR_STAGE_WRITE, start);
     }
     free_group(&g);
+    return status;
+}
+
+static tr_status write_volume(tr_job *job, const tr_volume_plan *p, const tr_vec *x)
+{
+    size_t first, end;
+    if (writes_groups(job))
+        return write_groups(job, p, x);
+    own_slices(job, p, &first, &end);
+    if (first >= end)
+        return TR_OK;
+    double start = tr_now();
+    tr_status status =
+        tr_output_write_lines(job->output, first - job->first_slice, end - first,
+                              x->data + (first - p->first), x->rows);
+    tr_job_spent(job, TR_STAGE_WRITE, start);
     return status;
 }
 
