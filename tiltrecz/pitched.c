@@ -94,9 +94,10 @@ typedef struct writer {
     const tr_volume_plan *plan;
     const tr_vec *x;
     float *send, *recv, *slices;
+    float *own; /* rows that it needs itself, behind those in send */
     size_t *send_counts, *recv_counts; /* per rank */
-    row_block wanted;                  /* in recv: one process's rows after another's */
-    tr_frame_row rows[MOST_ROWS];      /* each of them */
+    row_block wanted;             /* in recv: one other process's rows after another's */
+    tr_frame_row rows[MOST_ROWS]; /* each of them */
 } writer;
 
 static void largest_exchange(const tr_job *job, const tr_volume_plan *p, size_t *send,
@@ -106,9 +107,12 @@ static void largest_exchange(const tr_job *job, const tr_volume_plan *p, size_t 
     *send = *recv = 0;
     for (size_t group = 0; group < count_groups(job); group++)
         for (size_t iz = 0; iz < job->geometry.thickness; iz += BLOCK) {
-            size_t to = 0, from = count_floats(job, needed(job, p, me, group, iz));
-            for (int k = 0; k < job->comm->size; k++)
+            size_t to = 0, from = 0;
+            const row_block wanted = needed(job, p, me, group, iz);
+            for (int k = 0; k < job->comm->size; k++) {
                 to += count_floats(job, held(job, p, me, needed(job, p, k, group, iz)));
+                from += k == me ? 0 : count_floats(job, held(job, p, k, wanted));
+            }
             *send = to > *send ? to : *send;
             *recv = from > *recv ? from : *recv;
         }
@@ -143,43 +147,55 @@ static void free_writer(writer *w)
     free(w->recv_counts);
 }
 
-/* Where each row is in recv. */
+/* Where each row is. */
 static void find_rows(writer *w)
 {
-    const float *from = w->recv;
+    const float *others = w->recv;
+    const int me = w->job->comm->rank;
     TR_ASSERT(w->wanted.end - w->wanted.first <= MOST_ROWS);
     for (int k = 0; k < w->job->comm->size; k++) {
         row_block b = held(w->job, w->plan, k, w->wanted);
+        const float *from = k == me ? w->own : others;
         for (size_t row = b.first; row < b.end; row++)
             w->rows[row - w->wanted.first] =
                 (tr_frame_row){.start = from + (row - b.first),
                                .lanes = b.end - b.first,
                                .planes = b.planes,
                                .z0 = w->plan->z0 + (double)b.plane};
-        from += count_floats(w->job, b);
+        others += w->recv_counts[k];
     }
 }
 
-/* Own rows to all processes that need them for this block of theirs. */
+/* What a process has of a block, to `to`. */
+static tr_status get_block(const writer *w, row_block b, float *to)
+{
+    const tr_job *job = w->job;
+    const size_t width = job->geometry.width;
+    const tr_rows rows = {b.plane * width, b.planes * width, b.first - w->plan->first,
+                          b.end - b.first};
+    return count_floats(job, b) ? job->backend->get_rows(job->device, w->x, &rows, to)
+                                : TR_OK;
+}
+
+/* Own rows to all processes that need them for this block of theirs, and those for the
+ * own one to where they can be found. */
 static tr_status exchange(writer *w, size_t group, size_t iz)
 {
     tr_job *job = w->job;
     const tr_volume_plan *p = w->plan;
-    size_t width = job->geometry.width;
     int me = job->comm->rank;
     double start = tr_now();
-    float *to = w->send;
+    w->own = w->send;
     w->wanted = needed(job, p, me, group, iz);
     for (int k = 0; k < job->comm->size; k++) {
         row_block b = held(job, p, me, needed(job, p, k, group, iz));
-        const tr_rows rows = {b.plane * width, b.planes * width, b.first - p->first,
-                              b.end - b.first};
-        w->send_counts[k] = count_floats(job, b);
-        w->recv_counts[k] = count_floats(job, held(job, p, k, w->wanted));
-        if (w->send_counts[k])
-            TR_TRY(job->backend->get_rows(job->device, w->x, &rows, to));
-        to += w->send_counts[k];
+        w->send_counts[k] = k == me ? 0 : count_floats(job, b);
+        w->recv_counts[k] = k == me ? 0 : count_floats(job, held(job, p, k, w->wanted));
+        if (k != me)
+            TR_TRY(get_block(w, b, w->own));
+        w->own += w->send_counts[k];
     }
+    TR_TRY(get_block(w, held(job, p, me, w->wanted), w->own));
     if (job->backend->separate_memory)
         tr_job_spent(job, TR_STAGE_DOWNLOAD, start);
     find_rows(w);
@@ -207,8 +223,9 @@ tr_status tr_pitched_write(tr_job *job, const tr_volume_plan *p, const tr_vec *x
             status = exchange(&w, group, iz);
             double start = tr_now();
             if (status == TR_OK && n)
-                tr_resample_slices(g, find_row, &w, job->first_slice + slice, n, iz,
-                                   block_end(job, iz), w.slices);
+                tr_resample_slices(g, find_row, &w, job->threads,
+                                   job->first_slice + slice, n, iz, block_end(job, iz),
+                                   w.slices);
             tr_job_spent(job, TR_STAGE_WRITE, start);
         }
         double start = tr_now();

@@ -32,22 +32,30 @@ static four_taps find_taps(const tr_geometry *g, tr_find_row *find, const void *
     return t;
 }
 
-void tr_resample_slices(const tr_geometry *g, tr_find_row *find, const void *rows,
-                        size_t slice, size_t n, size_t iz0, size_t iz1, float *slices)
+/* One plane of n slices. */
+static void resample_line(const tr_geometry *g, tr_find_row *find, const void *rows,
+                          size_t slice, size_t n, size_t iz, float *slices)
 {
     size_t plane = g->width * g->thickness;
+    four_taps taps[TR_LANES];
+    for (size_t k = 0; k < n; k++)
+        taps[k] = find_taps(g, find, rows, (double)(slice + k), iz);
+    float *to = slices + iz * g->width;
+    for (size_t ix = 0; ix < g->width; ix++)
+        for (size_t k = 0; k < n; k++) {
+            float sum = 0.0f;
+            for (int i = 0; i < 4; i++)
+                sum += taps[k].weight[i] * taps[k].at[i][ix * taps[k].lanes[i / 2]];
+            to[k * plane + ix] = sum;
+        }
+}
+
+void tr_resample_slices(const tr_geometry *g, tr_find_row *find, const void *rows,
+                        int threads, size_t slice, size_t n, size_t iz0, size_t iz1,
+                        float *slices)
+{
     TR_ASSERT(n <= TR_LANES && iz1 <= g->thickness);
-    for (size_t iz = iz0; iz < iz1; iz++) {
-        four_taps taps[TR_LANES];
-        for (size_t k = 0; k < n; k++)
-            taps[k] = find_taps(g, find, rows, (double)(slice + k), iz);
-        float *to = slices + iz * g->width;
-        for (size_t ix = 0; ix < g->width; ix++)
-            for (size_t k = 0; k < n; k++) {
-                float sum = 0.0f;
-                for (int i = 0; i < 4; i++)
-                    sum += taps[k].weight[i] * taps[k].at[i][ix * taps[k].lanes[i / 2]];
-                to[k * plane + ix] = sum;
-            }
-    }
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (size_t iz = iz0; iz < iz1; iz++)
+        resample_line(g, find, rows, slice, n, iz, slices);
 }

@@ -18,9 +18,11 @@ typedef struct tr_frame_row {
 typedef tr_frame_row tr_find_row(const void *rows, long row);
 
 /* Planes iz0 to before iz1 of the n <= TR_LANES output slices from `slice` on, into
- * slices[n][thickness][width]. The rows must have the planes of tr_geometry_box. */
+ * slices[n][thickness][width]. The rows must have the planes of tr_geometry_box. `find`
+ * is called by all threads. */
 void tr_resample_slices(const tr_geometry *g, tr_find_row *find, const void *rows,
-                        size_t slice, size_t n, size_t iz0, size_t iz1, float *slices);
+                        int threads, size_t slice, size_t n, size_t iz0, size_t iz1,
+                        float *slices);
 
 /* initial.c: the initial volume, a file in the order of the output, in a box of the
  * frame: into lines[planes][width][lanes], lanes >= box->rows, of which all are filled.
