@@ -71,6 +71,18 @@ static tr_frame_row find_row(const void *composer, long row)
     return (tr_frame_row){start, c->plan->lanes, c->plan->planes, slab->z0};
 }
 
+static void resample_group(const tr_composer *c, size_t n)
+{
+    enum { AT_ONCE = 4 }; /* planes */
+    const tr_geometry *g = &c->job->geometry;
+#pragma omp parallel for schedule(static) num_threads(c->job->threads)
+    for (size_t iz = 0; iz < g->thickness; iz += AT_ONCE) {
+        size_t end = iz + AT_ONCE < g->thickness ? iz + AT_ONCE : g->thickness;
+        tr_resample_slices(g, find_row, c, c->job->first_slice + c->next, n, iz, end,
+                           c->planes);
+    }
+}
+
 /* The next n slices, a group at most if planes are made of them. */
 static tr_status write_slices(const tr_composer *c, size_t n)
 {
@@ -78,7 +90,7 @@ static tr_status write_slices(const tr_composer *c, size_t n)
     const size_t slice = c->job->first_slice + c->next;
     const tr_slab_volume *slab;
     if (g->pitch != 0.0) {
-        tr_resample_slices(g, find_row, c, slice, n, 0, g->thickness, c->planes);
+        resample_group(c, n);
         return tr_output_write(c->job->output, c->next, n, c->planes);
     }
     const float *from = row_start(c, (long)slice, &slab);
