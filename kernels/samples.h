@@ -34,6 +34,9 @@ typedef struct tr_samples {
     void (*scale)(float *values, size_t n, double add, double multiply);
     /* Whether none is NaN or infinite. */
     bool (*finite)(const float *values, size_t n);
+    /* How many are neither; *low and *high are the limits of those, or FLT_MAX and
+     * -FLT_MAX. */
+    size_t (*limits)(const float *values, size_t n, float *low, float *high);
     /* The XXH3 of their bits. */
     uint64_t (*hash)(const float *values, size_t n, uint64_t seed);
     /* As tr_convert_from_float and tr_convert_to_float; NULL for float32. */

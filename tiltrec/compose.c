@@ -78,8 +78,8 @@ static tr_status write_slices(const tr_composer *c, size_t n)
     const size_t slice = c->job->first_slice + c->next;
     const tr_slab_volume *slab;
     if (g->pitch != 0.0) {
-        /* The others compute meanwhile. */
-        tr_resample_slices(g, find_row, c, 1, slice, n, 0, g->thickness, c->planes);
+        tr_resample_slices(g, find_row, c, c->job->threads, slice, n, 0, g->thickness,
+                           c->planes);
         return tr_output_write(c->job->output, c->next, n, c->planes);
     }
     const float *from = row_start(c, (long)slice, &slab);

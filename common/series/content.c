@@ -7,6 +7,7 @@
 
 #include "common/base/mem.h"
 #include "common/base/partition.h"
+#include "kernels/samples.h"
 
 enum { AT_ONCE = 64 }; /* rows */
 
@@ -33,7 +34,7 @@ size_t tr_content_bytes(const tr_content *c)
 /* 52 bits, so that doubles hold it, and never 0. */
 static double hash_row(const float *row, size_t width)
 {
-    return (double)((XXH3_64bits(row, width * sizeof *row) >> 12) + 1);
+    return (double)((tr_samples_best()->hash(row, width, 0) >> 12) + 1);
 }
 
 void tr_content_note(tr_content *c, size_t image, size_t row, size_t n, size_t width,

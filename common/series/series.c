@@ -9,6 +9,7 @@
 
 #include "common/base/mem.h"
 #include "common/series/series_private.h"
+#include "kernels/samples.h"
 
 /* ---- opening ---- */
 
@@ -284,19 +285,13 @@ static tr_status read_band(tr_series *s, const tr_geometry *g, size_t k, long ro
     return read_own_rows(s, k, row, rows);
 }
 
-/* band[row][column] to lines[column][lane], in squares that stay in the cache. */
+/* band[row][column] to lines[column][lane]. */
 static void store_lanes(const float *band, size_t n_u, size_t rows, size_t lanes,
                         float *lines)
 {
-    enum { SQUARE = 16 };
-    for (size_t u0 = 0; u0 < n_u; u0 += SQUARE) {
-        size_t u1 = u0 + SQUARE < n_u ? u0 + SQUARE : n_u;
-        for (size_t r = 0; r < rows; r++)
-            for (size_t u = u0; u < u1; u++)
-                lines[u * lanes + r] = band[r * n_u + u];
-        for (size_t u = u0; u < u1; u++)
-            memset(lines + u * lanes + rows, 0, (lanes - rows) * sizeof *lines);
-    }
+    tr_samples_best()->transpose(band, n_u, n_u, rows, lines, lanes);
+    for (size_t u = 0; u < n_u && rows < lanes; u++)
+        memset(lines + u * lanes + rows, 0, (lanes - rows) * sizeof *lines);
 }
 
 tr_status tr_series_read(tr_series *s, const tr_geometry *g, long row, size_t rows,

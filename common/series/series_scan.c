@@ -8,6 +8,7 @@
 #include "common/base/mem.h"
 #include "common/base/partition.h"
 #include "common/series/series_private.h"
+#include "kernels/samples.h"
 
 enum { SCAN_ROWS = 64 };
 
@@ -15,35 +16,58 @@ typedef struct scan_sums {
     double sum, n, min, max;
 } scan_sums;
 
+enum { ABREAST = 8 }; /* rows, each of which is added up one value after another */
+
+/* sum[r] of row r of so many, from value 0 to nx - 1; what is no number counts as 0. */
+static void sum_rows(const float *values, size_t nx, double sum[ABREAST])
+{
+    for (size_t r = 0; r < ABREAST; r++)
+        sum[r] = 0.0;
+    for (size_t x = 0; x < nx; x++)
+        for (size_t r = 0; r < ABREAST; r++) {
+            float value = values[r * nx + x];
+            sum[r] += fabsf(value) <= FLT_MAX ? value : 0.0f;
+        }
+}
+
+static double sum_row(const float *line, size_t nx)
+{
+    double sum = 0.0;
+    for (size_t x = 0; x < nx; x++)
+        sum += fabsf(line[x]) <= FLT_MAX ? line[x] : 0.0f;
+    return sum;
+}
+
+/* Row y of a view has values that are no numbers. */
+static void note_bad(const float *line, size_t nx, size_t finite, size_t y, view_scan *v)
+{
+    for (size_t x = 0; v->bad == 0.0; x++)
+        if (!isfinite(line[x])) {
+            v->first_x = (double)x;
+            v->first_y = (double)y;
+            break;
+        }
+    v->bad += (double)(nx - finite);
+}
+
 static void scan_values(const float *values, size_t nx, size_t y0, size_t rows,
                         view_scan *v, scan_sums *sums)
 {
+    double sum[ABREAST] = {0.0}; /* of the rows from the last multiple on */
     for (size_t y = 0; y < rows; y++) {
         const float *line = values + y * nx;
-        double sum = 0.0;
-        float low = FLT_MAX, high = -FLT_MAX;
-        size_t finite = 0;
-        for (size_t x = 0; x < nx; x++) {
-            bool ok = fabsf(line[x]) <= FLT_MAX;
-            float value = ok ? line[x] : 0.0f;
-            finite += ok;
-            sum += value;
-            low = ok && value < low ? value : low;
-            high = ok && value > high ? value : high;
-        }
-        sums->sum += sum;
+        float low, high;
+        size_t finite = tr_samples_best()->limits(line, nx, &low, &high);
+        if (y % ABREAST == 0 && y + ABREAST <= rows)
+            sum_rows(line, nx, sum);
+        else if (y >= rows / ABREAST * ABREAST)
+            sum[y % ABREAST] = sum_row(line, nx);
+        sums->sum += sum[y % ABREAST];
         sums->n += (double)finite;
         sums->min = fmin(sums->min, low);
         sums->max = fmax(sums->max, high);
-        if (finite == nx)
-            continue;
-        for (size_t x = 0; v->bad == 0.0; x++)
-            if (!isfinite(line[x])) {
-                v->first_x = (double)x;
-                v->first_y = (double)(y0 + y);
-                break;
-            }
-        v->bad += (double)(nx - finite);
+        if (finite < nx)
+            note_bad(line, nx, finite, y0 + y, v);
     }
 }
 

@@ -2,12 +2,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <omp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/first_error.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/tomogram/leftovers.h"
@@ -62,19 +64,23 @@ typedef struct section_sums {
 
 static void add_chunk(section_sums *s, const float *values, size_t n, double about)
 {
+    section_sums own = *s;
+    float low = values[0], high = values[0];
     for (size_t i = 0; i < n; i++) {
         double d = values[i] - about;
-        s->min = fmin(s->min, values[i]);
-        s->max = fmax(s->max, values[i]);
-        s->first += d;
-        s->second += d * d;
+        low = values[i] < low ? values[i] : low;
+        high = values[i] > high ? values[i] : high;
+        own.first += d;
+        own.second += d * d;
     }
+    own.min = fmin(own.min, low);
+    own.max = fmax(own.max, high);
+    *s = own;
 }
 
 /* The float file on its way to the final one. `read` and `made` are checksums of slices,
- * of this rank's share: of the floats read and, NULL without --verify, of the integers
- * made.
- */
+ * [thread][slice], of this rank's share: of the floats read and, NULL without --verify,
+ * of the integers made. */
 typedef struct conversion {
     double about; /* the mean that is expected */
     section_sums *sums;
@@ -89,49 +95,71 @@ static tr_verify_layout layout_of(const tr_output *o)
                               .xyz = o->spec.xyz};
 }
 
-/* In chunks of whole lines. */
-static tr_status convert_section(tr_output *o, size_t k, float *values, size_t chunk,
-                                 const conversion *c)
+static tr_status transfer(tr_output *o, tr_shared_file *to, uint64_t at, void *samples,
+                          size_t bytes)
+{
+    const tr_comm_ops *ops = o->comm->ops;
+    pthread_mutex_lock(&o->one_writer);
+    tr_status status = to ? ops->write(to, at, samples, bytes)
+                          : ops->read(o->raw_file, at, samples, bytes);
+    pthread_mutex_unlock(&o->one_writer);
+    return status;
+}
+
+/* In chunks of whole lines, by one thread, whose room is `values`, twice `room`. */
+static tr_status convert_section(tr_output *o, size_t k, float *values, size_t room,
+                                 size_t thread, const conversion *c)
 {
     size_t size = tr_type_size(o->spec.type), section = tr_output_section_samples(o);
-    size_t width = o->spec.width;
+    size_t width = o->spec.width, chunk = room / width * width;
     const tr_verify_layout layout = layout_of(o);
     section_sums *sums = &c->sums[k];
     *sums = (section_sums){.min = INFINITY, .max = -INFINITY};
     for (size_t i = 0; i < section; i += chunk) {
         size_t n = section - i < chunk ? section - i : chunk;
         uint64_t from = ((uint64_t)k * section + i) * sizeof(float);
-        void *samples = values + chunk;
-        TR_TRY(o->comm->ops->read(o->raw_file, from, values, n * sizeof *values));
-        tr_verify_add(&layout, k, i / width, n / width, values, c->read);
+        void *samples = values + room;
+        TR_TRY(transfer(o, NULL, from, values, n * sizeof *values));
+        tr_verify_add(&layout, k, i / width, n / width, values,
+                      c->read + thread * layout.n_slices);
         tr_samples_best()->scale(values, n, o->spec.add, o->spec.multiply);
         tr_convert_from_float(values, n, o->spec.type, samples);
         tr_convert_to_float(samples, n, o->spec.type, values);
         add_chunk(sums, values, n, c->about);
         if (c->made)
-            tr_verify_add(&layout, k, i / width, n / width, values, c->made);
-        TR_TRY(o->comm->ops->write(o->file, o->section_offset[k] + i * size, samples,
-                                   n * size));
+            tr_verify_add(&layout, k, i / width, n / width, values,
+                          c->made + thread * layout.n_slices);
+        TR_TRY(transfer(o, o->file, o->section_offset[k] + i * size, samples, n * size));
     }
     return TR_OK;
+}
+
+/* The other threads' to the first one's. */
+static void add_threads(double *checks, size_t n_slices, size_t threads)
+{
+    for (size_t k = n_slices; checks && k < threads * n_slices; k++)
+        checks[k % n_slices] += checks[k];
 }
 
 /* This rank's share of sections from the float file to the final one. */
 static tr_status convert_share(tr_output *o, const conversion *c)
 {
-    enum { CHUNK = 1 << 20 };
-    size_t first, count, width = o->spec.width;
-    size_t chunk = width < CHUNK ? CHUNK / width * width : width;
+    size_t first, count, room, threads = tr_output_threads(&o->spec);
+    TR_TRY(tr_output_make_room(o, &room));
     tr_partition(o->volume.nz, (size_t)o->comm->size, (size_t)o->comm->rank, &first,
                  &count);
-    float *values = tr_calloc("samples to convert", 2 * chunk, sizeof *values);
-    if (!values)
-        return TR_ERR_MEMORY;
-    tr_status status = TR_OK;
-    for (size_t k = first; k < first + count && status == TR_OK; k++)
-        status = convert_section(o, k, values, chunk, c);
-    free(values);
-    return status;
+    tr_first_error failure = TR_NO_ERROR_YET;
+#pragma omp parallel for schedule(dynamic) num_threads((int)threads)
+    for (size_t k = first; k < first + count; k++) {
+        size_t thread = (size_t)omp_get_thread_num();
+        if (tr_first_error_needs(&failure, k))
+            tr_first_error_note(
+                &failure, k,
+                convert_section(o, k, o->room + 2 * room * thread, room, thread, c));
+    }
+    add_threads(c->read, o->spec.n_slices, threads);
+    add_threads(c->made, o->spec.n_slices, threads);
+    return tr_first_error_end(&failure);
 }
 
 /* The statistics of the integers, added up in the order of the sections. */
@@ -184,7 +212,7 @@ static tr_status convert_with(tr_output *o, conversion *c, tr_statistics *t)
 /* From the float file to integers; *t becomes the statistics of the integers. */
 static tr_status convert_all(tr_output *o, tr_statistics *t)
 {
-    size_t n = o->spec.n_slices;
+    size_t n = o->spec.n_slices * tr_output_threads(&o->spec);
     bool verify = o->spec.verify;
     conversion c = {
         .about = (t->mean + o->spec.add) * o->spec.multiply,

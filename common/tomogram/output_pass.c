@@ -65,8 +65,15 @@ static size_t room_floats(const tr_output_spec *s) { return ROWS * block_pitch(s
 
 size_t tr_output_bytes(const tr_output_spec *s)
 {
-    size_t threads = s->threads > 1 ? (size_t)s->threads : 1;
-    return s->sink ? 0 : threads * 2 * room_floats(s) * sizeof(float);
+    return s->sink ? 0 : tr_output_threads(s) * 2 * room_floats(s) * sizeof(float);
+}
+
+tr_status tr_output_make_room(tr_output *o, size_t *floats)
+{
+    *floats = room_floats(&o->spec);
+    if (!o->room)
+        o->room = tr_calloc("rows of the output", tr_output_bytes(&o->spec), 1);
+    return o->room ? TR_OK : TR_ERR_MEMORY;
 }
 
 /* `count` values from `at` on of n slices, the first of them number `row` of the pass;
@@ -226,8 +233,9 @@ static tr_status write_slices(const pass *p, size_t row, size_t n, const room *r
 
 static tr_status share_out(const pass *p, size_t threads, size_t rows)
 {
-    const tr_output *o = p->o;
-    const size_t floats = room_floats(&o->spec);
+    tr_output *o = p->o;
+    size_t floats;
+    TR_TRY(tr_output_make_room(o, &floats));
     tr_first_error failure = TR_NO_ERROR_YET;
 #pragma omp parallel for schedule(dynamic) num_threads((int)threads)
     for (size_t row = 0; row < p->n; row += rows) {
@@ -262,11 +270,7 @@ static tr_status write_pass(tr_output *o, size_t slice, size_t n, const float *f
                     .at_once = block_lines(&o->spec),
                     .line_bytes = o->spec.width * tr_type_size(type),
                     .file = o->raw ? o->raw_file : o->file};
-    size_t threads = o->spec.threads > 1 ? (size_t)o->spec.threads : 1;
-    if (!o->room)
-        o->room = tr_calloc("rows of the output", tr_output_bytes(&o->spec), 1);
-    if (!o->room)
-        return TR_ERR_MEMORY;
+    size_t threads = tr_output_threads(&o->spec);
     return share_out(&p, threads, rows_at_once(&p, threads));
 }
 

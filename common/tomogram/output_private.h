@@ -60,6 +60,16 @@ TR_CHECKED tr_status tr_output_know_files(tr_output *o);
 /* Whether the unfinished tomogram still is the file that rank 0 holds. */
 TR_CHECKED tr_status tr_output_check_name(const tr_output *o);
 
+/* ---- output_pass.c ---- */
+
+static inline size_t tr_output_threads(const tr_output_spec *spec)
+{
+    return spec->threads > 1 ? (size_t)spec->threads : 1;
+}
+/* Make output->room if it is not there: for each thread twice *floats, which is enough
+ * for a line. */
+TR_CHECKED tr_status tr_output_make_room(tr_output *o, size_t *floats);
+
 /* ---- output_kept.c ---- */
 
 /* The files are open: remember what they are. */

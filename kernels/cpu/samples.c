@@ -4,6 +4,8 @@
  * aligned, and the inner loops have no branches, so the compiler can vectorise them. */
 #include "kernels/samples.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 #if defined(__SSE__)
@@ -41,36 +43,71 @@ typedef int ivec __attribute__((vector_size(4 * VECTOR)));
 #else
 #define MIX(a, b, ...) __builtin_shuffle(a, b, (ivec){__VA_ARGS__})
 #endif
+/* Interleaved within each four values: the first two and the last two of each, as single
+ * values and as pairs; and every second four of both. */
 #if defined(__AVX512F__)
-#define LOW(a, b) MIX(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
-#define HIGH(a, b) MIX(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#define LOW(a, b) MIX(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
+#define HIGH(a, b) MIX(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
+#define LOW_PAIRS(a, b)                                                                  \
+    MIX(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+#define HIGH_PAIRS(a, b)                                                                 \
+    MIX(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
+#define EVEN_FOURS(a, b)                                                                 \
+    MIX(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27)
+#define ODD_FOURS(a, b)                                                                  \
+    MIX(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31)
 #elif defined(__AVX__)
-#define LOW(a, b) MIX(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
-#define HIGH(a, b) MIX(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#define LOW(a, b) MIX(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
+#define HIGH(a, b) MIX(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
+#define LOW_PAIRS(a, b) MIX(a, b, 0, 1, 8, 9, 4, 5, 12, 13)
+#define HIGH_PAIRS(a, b) MIX(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
+#define EVEN_FOURS(a, b) MIX(a, b, 0, 1, 2, 3, 8, 9, 10, 11)
+#define ODD_FOURS(a, b) MIX(a, b, 4, 5, 6, 7, 12, 13, 14, 15)
 #else
 #define LOW(a, b) MIX(a, b, 0, 4, 1, 5)
 #define HIGH(a, b) MIX(a, b, 2, 6, 3, 7)
+#define LOW_PAIRS(a, b) MIX(a, b, 0, 1, 4, 5)
+#define HIGH_PAIRS(a, b) MIX(a, b, 2, 3, 6, 7)
 #endif
 
-/* Each step interleaves the first half of the rows with the second: after as many as
- * VECTOR has bits, r[i][j] is where r[j][i] was. */
+/* Four lines: in four q of r[j] are the values of row 4 q + j. */
+static inline __attribute__((always_inline)) void four_lines(const float *lines,
+                                                             size_t lanes, vec r[4])
+{
+    vec a = *(const vec *)lines, b = *(const vec *)(lines + lanes);
+    vec c = *(const vec *)(lines + 2 * lanes), d = *(const vec *)(lines + 3 * lanes);
+    vec ab = LOW(a, b), cd = LOW(c, d);
+    r[0] = LOW_PAIRS(ab, cd);
+    r[1] = HIGH_PAIRS(ab, cd);
+    ab = HIGH(a, b);
+    cd = HIGH(c, d);
+    r[2] = LOW_PAIRS(ab, cd);
+    r[3] = HIGH_PAIRS(ab, cd);
+}
+
+/* As many lines as rows: VECTOR. */
 static inline __attribute__((always_inline)) void square(const float *lines, size_t lanes,
                                                          float *to, size_t pitch)
 {
-    vec r[VECTOR], t[VECTOR];
-    for (size_t i = 0; i < VECTOR; i++)
-        r[i] = *(const vec *)(lines + i * lanes);
-#pragma GCC unroll 4
-    for (int step = 1; step < VECTOR; step *= 2) {
-        for (size_t i = 0; i < VECTOR / 2; i++) {
-            t[2 * i] = LOW(r[i], r[i + VECTOR / 2]);
-            t[2 * i + 1] = HIGH(r[i], r[i + VECTOR / 2]);
-        }
-        for (size_t i = 0; i < VECTOR; i++)
-            r[i] = t[i];
+    vec r[VECTOR / 4][4];
+    for (size_t g = 0; g < VECTOR / 4; g++)
+        four_lines(lines + 4 * g * lanes, lanes, r[g]);
+    for (size_t j = 0; j < 4; j++) {
+        float *row = to + j * pitch;
+#if defined(__AVX512F__)
+        vec even = EVEN_FOURS(r[0][j], r[1][j]), even_too = EVEN_FOURS(r[2][j], r[3][j]);
+        vec odd = ODD_FOURS(r[0][j], r[1][j]), odd_too = ODD_FOURS(r[2][j], r[3][j]);
+        *(vec *)row = EVEN_FOURS(even, even_too);
+        *(vec *)(row + 4 * pitch) = EVEN_FOURS(odd, odd_too);
+        *(vec *)(row + 8 * pitch) = ODD_FOURS(even, even_too);
+        *(vec *)(row + 12 * pitch) = ODD_FOURS(odd, odd_too);
+#elif defined(__AVX__)
+        *(vec *)row = EVEN_FOURS(r[0][j], r[1][j]);
+        *(vec *)(row + 4 * pitch) = ODD_FOURS(r[0][j], r[1][j]);
+#else
+        *(vec *)row = r[0][j];
+#endif
     }
-    for (size_t k = 0; k < VECTOR; k++)
-        *(vec *)(to + k * pitch) = r[k];
 }
 
 static void transpose(const float *lines, size_t lanes, size_t rows, size_t n, float *to,
@@ -183,6 +220,36 @@ static bool all_finite(const float *values, size_t n)
         bad |= (bits & exponent) == exponent;
     }
     return !bad;
+}
+
+/* By the bits: those of numbers, without the sign, are below those of infinity. */
+static size_t limits(const float *values, size_t n, float *low, float *high)
+{
+    vec lows = (vec){0} + FLT_MAX, highs = -lows;
+    ivec numbers = {0};
+    size_t i = 0, count = 0;
+    *low = FLT_MAX;
+    *high = -FLT_MAX;
+    for (; i + VECTOR <= n; i += VECTOR) {
+        const vec v = *(const vec *)(values + i);
+        const ivec number = ((ivec)v & 0x7fffffff) < 0x7f800000; /* -1 or 0 */
+        const vec none = (vec){0} + FLT_MAX;
+        numbers -= number;
+        lows = LOWER((vec)(((ivec)v & number) | ((ivec)none & ~number)), lows);
+        highs = HIGHER((vec)(((ivec)v & number) | ((ivec)-none & ~number)), highs);
+    }
+    for (size_t j = 0; j < VECTOR; j++) {
+        count += (size_t)numbers[j];
+        *low = lows[j] < *low ? lows[j] : *low;
+        *high = highs[j] > *high ? highs[j] : *high;
+    }
+    for (; i < n; i++)
+        if (fabsf(values[i]) <= FLT_MAX) {
+            count++;
+            *low = values[i] < *low ? values[i] : *low;
+            *high = values[i] > *high ? values[i] : *high;
+        }
+    return count;
 }
 
 static uint64_t hash(const float *values, size_t n, uint64_t seed)
@@ -322,6 +389,7 @@ const tr_samples TR_JOIN(tr_samples_, TR_ISA) = {
     .measure = measure,
     .scale = scale,
     .finite = all_finite,
+    .limits = limits,
     .hash = hash,
     .from_float = {int8_from_float, uint8_from_float, int16_from_float, uint16_from_float,
                    NULL, float16_from_float},
