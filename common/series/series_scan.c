@@ -53,14 +53,14 @@ static void note_bad(const float *line, size_t nx, size_t finite, size_t y, view
 static void scan_values(const float *values, size_t nx, size_t y0, size_t rows,
                         view_scan *v, scan_sums *sums)
 {
-    double sum[ABREAST];
+    double sum[ABREAST] = {0.0}; /* of the rows from the last multiple on */
     for (size_t y = 0; y < rows; y++) {
         const float *line = values + y * nx;
         float low, high;
         size_t finite = tr_samples_best()->limits(line, nx, &low, &high);
         if (y % ABREAST == 0 && y + ABREAST <= rows)
             sum_rows(line, nx, sum);
-        else if (y % ABREAST == 0 || y >= rows / ABREAST * ABREAST)
+        else if (y >= rows / ABREAST * ABREAST)
             sum[y % ABREAST] = sum_row(line, nx);
         sums->sum += sum[y % ABREAST];
         sums->n += (double)finite;
