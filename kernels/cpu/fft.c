@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/angle.h"
+
 /* In the order they are taken: the first levels go through the second-level cache, so
  * they should leave small blocks. */
 static const int radices[] = {8, 7, 5, 4, 3, 2};
@@ -29,7 +31,7 @@ static bool plan_level(tr_fft *fft, int level, size_t block)
         return false;
     for (size_t j = 0; j < part; j++)
         for (size_t q = 1; q < radix; q++) {
-            double angle = -2.0 * M_PI * (double)(j * q) / (double)block;
+            double angle = -2.0 * TR_PI * (double)(j * q) / (double)block;
             float *to = twiddle + (j * (radix - 1) + q - 1) * 2;
             to[0] = (float)cos(angle);
             to[1] = (float)sin(angle);

@@ -13,8 +13,28 @@ typedef struct cvec {
     vec re, im;
 } cvec;
 
-/* A vector of rows as doubles. */
-typedef double rows_vec __attribute__((vector_size(8 * VECTOR)));
+/* A vector of rows as doubles, in two halves. */
+typedef struct rows_sum {
+    dvec half[2];
+} rows_sum;
+
+static inline __attribute__((always_inline)) void add_to_sum(rows_sum *sum,
+                                                             const float *p)
+{
+    for (int h = 0; h < 2; h++)
+        sum->half[h] += __builtin_convertvector(((const fvec *)p)[h], dvec);
+}
+
+static inline __attribute__((always_inline)) vec mean_of(const rows_sum *sum, size_t n)
+{
+    union {
+        fvec half[2];
+        vec whole;
+    } mean;
+    for (int h = 0; h < 2; h++)
+        mean.half[h] = __builtin_convertvector(sum->half[h] / (double)n, fvec);
+    return mean.whole;
+}
 
 /* Cosine and sine of 2 pi k / radix. */
 static const float circle_re[8][7] = {
@@ -250,25 +270,23 @@ static inline __attribute__((always_inline)) vec load_view(const float *p, size_
                                                            const int imaginary, cvec *x)
 {
     size_t edge = min_size(3, n_u), added = length - n_u;
-    rows_vec sum = {0}, first = {0}, last = {0};
+    rows_sum sum = {0}, first = {0}, last = {0};
     for (size_t u = 0; u < n_u; u++) {
         vec value = *(const vec *)(p + u * rows);
         __builtin_prefetch(p + min_size(u + AHEAD, n_u - 1) * rows);
         *(imaginary ? &x[u].im : &x[u].re) = value;
-        sum += __builtin_convertvector(value, rows_vec);
+        add_to_sum(&sum, p + u * rows);
     }
     for (size_t u = 0; u < edge; u++) {
-        first += __builtin_convertvector(*(const vec *)(p + u * rows), rows_vec);
-        last +=
-            __builtin_convertvector(*(const vec *)(p + (n_u - u - 1) * rows), rows_vec);
+        add_to_sum(&first, p + u * rows);
+        add_to_sum(&last, p + (n_u - u - 1) * rows);
     }
-    vec from = __builtin_convertvector(last / (double)edge, vec);
-    vec to = __builtin_convertvector(first / (double)edge, vec);
+    vec from = mean_of(&last, edge), to = mean_of(&first, edge);
     for (size_t u = 0; u < added; u++) {
         float t = (float)((double)(u + 1) / (double)(added + 1));
         *(imaginary ? &x[n_u + u].im : &x[n_u + u].re) = (1.0f - t) * from + t * to;
     }
-    return __builtin_convertvector(sum / (double)n_u, vec);
+    return mean_of(&sum, n_u);
 }
 
 static inline __attribute__((always_inline)) void store_view(float *p, size_t rows,
