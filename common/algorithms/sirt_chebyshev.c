@@ -124,9 +124,9 @@ tr_status tr_sirt_chebyshev(tr_context *c, const tr_stationary *p, tr_vec *b, tr
     TR_TRY(tr_new_projections(c, &s.r));
     TR_TRY(tr_new_projection_weights(c, &s.R));
     TR_TRY(tr_new_volume_weights(c, &s.C));
-    tr_vec *const volumes[] = {&s.d, &s.sums[0], &s.sums[1]};
-    for (size_t k = 0; k < sizeof volumes / sizeof *volumes; k++)
-        TR_TRY(tr_new_volume(c, volumes[k]));
+    TR_TRY(tr_new_volume(c, &s.d));
+    for (int k = 0; k < 2; k++)
+        TR_TRY(tr_new_volume(c, &s.sums[k]));
     TR_TRY(tr_new_gradient(c, &s.gradient));
     TR_TRY(tr_inverse_row_sums(c, NULL, &s.R));
     TR_TRY(tr_inverse_col_sums(c, NULL, &s.C));

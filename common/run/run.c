@@ -54,10 +54,13 @@ static tr_status common_instructions(const tr_backend *backend, tr_comm *comm,
 static int count_sharers(const double *ids, int ranks, int rank)
 {
     int sharers = 0;
-    for (int k = 0; k < ranks; k++)
-        sharers +=
-            memcmp(ids + (size_t)k * TR_DEVICE_ID, ids + (size_t)rank * TR_DEVICE_ID,
-                   TR_DEVICE_ID * sizeof *ids) == 0;
+    for (int k = 0; k < ranks; k++) {
+        bool same = true;
+        for (size_t i = 0; i < TR_DEVICE_ID; i++)
+            same = same && ids[(size_t)k * TR_DEVICE_ID + i] ==
+                               ids[(size_t)rank * TR_DEVICE_ID + i];
+        sharers += same;
+    }
     return sharers;
 }
 

@@ -53,15 +53,18 @@ def sanitized(build_dir):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: left out of tests/run quick")
+    config.addinivalue_line("markers", "long: for tests/run long only")
     config.addinivalue_line("markers", "unsanitized: of numbers, or of many runs of the same "
                             "code; left out of the sanitizers' tree, but for tests/run long")
 
 
 def pytest_collection_modifyitems(config, items):
     quick = "TR_TEST_QUICK" in os.environ
-    bare = EVERY > 1 and is_sanitized(find_build_dir())
+    short = EVERY > 1
+    bare = short and is_sanitized(find_build_dir())
     left_out = [item for item in items
                 if quick and item.get_closest_marker("slow")
+                or short and item.get_closest_marker("long")
                 or bare and item.get_closest_marker("unsanitized")]
     if left_out:
         config.hook.pytest_deselected(items=left_out)

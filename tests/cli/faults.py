@@ -144,12 +144,12 @@ class Place:
         return files
 
     def sweep(self, program, arguments, op, what, path="", onwards=False, step=1, named=(),
-              most=1000, ranks=None, rank=None, env=(), result=()):
+              most=1000, ranks=None, rank=None, env=(), result=(), every=0):
         """Let the calls fail one by one until a run has not that many. Returns how many runs
-        failed, and in how many the failure did no harm."""
+        failed, and in how many the failure did no harm. every=1: no call is left out."""
         outcomes = Counter()
         output = arguments[arguments.index("-o") + 1] if "-o" in arguments else "s_rec.mrc"
-        for k in sampled(most, step, EVERY if op == "alloc" else 0):
+        for k in sampled(most, step, every or (EVERY if op == "alloc" else 0)):
             self.clear()
             (self.folder / output).write_bytes(EARLIER)
             fault = f"{op}:{k}{'+' if onwards else ''}:{what}"

@@ -38,7 +38,7 @@ def check(program, folder, series, *options, kernel="tile", environment={}, **ho
     options = ["--kernel", kernel, *options]
     assert IN_CORE in volume(program, folder, series, *options, **how)
     wanted = content(folder)
-    memory = little_memory(program, folder, series, *options, **how)
+    memory = little_memory(program, folder, series, *options, environment=environment, **how)
     said = volume(program, folder, series, *options, memory=memory,
                   environment={"CUDAEMU_FAIL": NO_UNIFIED, **environment}, **how)
     assert BY_PLANES in said

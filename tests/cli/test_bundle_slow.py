@@ -10,6 +10,8 @@ import pytest
 
 from conftest import ROOT
 
+pytestmark = pytest.mark.long  # it builds everything once more
+
 
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory):

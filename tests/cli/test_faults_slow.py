@@ -105,7 +105,7 @@ def test_series(place, series, op, what):
 @pytest.mark.parametrize("op, what", [("read", "EIO"), ("read", "shrink"),
                                       ("open", "EACCES")])
 def test_angles(place, op, what):
-    outcomes = place.sweep(SLICES, PLAIN, op, what, "s.tlt", named=["s.tlt"])
+    outcomes = place.sweep(SLICES, PLAIN, op, what, "s.tlt", named=["s.tlt"], every=1)
     assert outcomes["failed"]
 
 

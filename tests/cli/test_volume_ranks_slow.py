@@ -4,7 +4,7 @@ the whole volume."""
 import numpy as np
 import pytest
 
-from conftest import read_mrc, write_series
+from conftest import EVERY, read_mrc, write_series
 from volume_reference import rotations
 
 N_V, THICKNESS = 23, 10  # 12 pairs of rows, the last of which has one
@@ -58,7 +58,7 @@ def run(tiltrecz, folder, algorithm, geometry, ranks, *more):
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)
-@pytest.mark.parametrize("algorithm", OPTIONS)
+@pytest.mark.parametrize("algorithm", list(OPTIONS)[::1 if EVERY == 1 else 2])
 def test_the_file_does_not_depend_on_the_ranks(tiltrecz, folder, algorithm, geometry):
     if algorithm.split()[0] not in tiltrecz("--help", cwd=folder, threads=None).stdout:
         pytest.skip(f"{algorithm} is not in this build")
