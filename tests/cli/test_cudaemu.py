@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from conftest import runner
+from conftest import runner, write_series
 from cuda_programs import (  # noqa: F401: collected here
     ITERATIONS, check_stages, run, series, test_slices_are_those_of_the_cpu)
 from emulated import cuda, cudaz  # noqa: F401: fixtures

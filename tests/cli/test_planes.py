@@ -37,11 +37,11 @@ def test_host_memory_that_is_not_allowed(cudaz, series, tmp_path):
     """The volumes count: the same device does with more."""
     options = ["-a", "SIRT", "-i", 2, "--kernel", "tile"]
     memory = little_memory(cudaz, tmp_path, series, *options)
-    said = volume(cudaz, tmp_path, series, *options, "--memory", "65M", memory=memory,
+    said = volume(cudaz, tmp_path, series, *options, "--memory", "514M", memory=memory,
                   check=False)
-    assert "and 65 MiB are allowed" in said.splitlines()[-1]
+    assert "and 514 MiB are allowed" in said.splitlines()[-1]
     assert not list(tmp_path.iterdir())
-    volume(cudaz, tmp_path, series, *options, "--memory", "80M", memory=memory)
+    volume(cudaz, tmp_path, series, *options, "--memory", "530M", memory=memory)
 
 
 def test_a_device_that_is_lost(cudaz, series, tmp_path):

@@ -120,8 +120,8 @@ int MPI_Irecv(void *data, int n, MPI_Datatype type, int rank, int tag, MPI_Comm 
     return ENOTSUP;
 }
 
-int MPI_Isend(const void *data, int n, MPI_Datatype type, int rank, int tag, MPI_Comm comm,
-              MPI_Request *request)
+int MPI_Isend(const void *data, int n, MPI_Datatype type, int rank, int tag,
+              MPI_Comm comm, MPI_Request *request)
 {
     (void)data, (void)n, (void)type, (void)rank, (void)tag, (void)comm, (void)request;
     return ENOTSUP;
