@@ -12,6 +12,8 @@ import pytest
 
 from conftest import ROOT
 
+pytestmark = pytest.mark.unsanitized
+
 TESTS = ["vectors", "regularizers"]  # those that take little
 
 
@@ -170,8 +172,6 @@ def test_results_that_differ(first_day, bundle, tmp_path, monkeypatch):
     """A program for GPUs that is a thousandth off."""
     script(bundle / "tiltrec-cuda", f"""exec {sys.executable} - "$@" <<'PROGRAM'
 import struct, subprocess, sys
-
-pytestmark = pytest.mark.unsanitized
 subprocess.run(["{bundle}/tiltrec-mpi", *sys.argv[1:]], check=True)
 path = sys.argv[sys.argv.index("-o") + 1]
 data = bytearray(open(path, "rb").read())
