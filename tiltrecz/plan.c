@@ -81,8 +81,11 @@ size_t tr_volume_operator_bytes(const tr_job *job, const tr_volume_plan *p)
         size_t threads = (size_t)job->threads;
         spare = 3 + 2 * (threads < g->n_views ? threads : g->n_views);
     }
+    /* Own rows may go into more windows than this process needs rows itself. */
+    size_t lanes = p->lanes > p->window_lanes ? p->lanes : p->window_lanes;
+    size_t part = (g->n_u + TR_GUARDS) * lanes * sizeof(float);
     return 2 * row + volume + (g->n_views + spare) * view +
-           tr_transfer_bytes(g->n_views, view, job->backend->project_sums);
+           tr_transfer_bytes(g->n_views, part, job->backend->project_sums);
 }
 
 static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts *n)

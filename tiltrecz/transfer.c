@@ -97,6 +97,7 @@ static tr_status begin(tr_transfer *t, tr_way way, size_t n, size_t word)
         t->send_counts[k] = r->peer ? 1 : other ? word * count(t, way, k, n) : 0;
         t->recv_counts[k] = r->peer ? 1 : other ? word * count(t, !way, k, n) : 0;
     }
+    t->under_way = true;
     return comm->ops->begin_exchange(comm, t->sends, t->send_counts, t->recvs,
                                      t->recv_counts);
 }
@@ -110,6 +111,13 @@ tr_status tr_transfer_begin(tr_transfer *t, tr_way way, const tr_subset *views,
     if (t->n_ranks > 1 && t->job->backend->separate_memory)
         TR_TRY(fetch(t));
     return begin(t, way, views->n, 1);
+}
+
+static tr_status end(tr_transfer *t)
+{
+    TR_TRY(t->job->comm->ops->end_exchange(t->job->comm));
+    t->under_way = false;
+    return TR_OK;
 }
 
 /* Of one rank's rows; own ones need no block. */
@@ -133,7 +141,7 @@ static tr_status unpack(const tr_transfer *t, int rank, bool add, const tr_vec *
 
 tr_status tr_transfer_finish(tr_transfer *t, bool add, tr_vec *to, long row0)
 {
-    TR_TRY(t->job->comm->ops->end_exchange(t->job->comm));
+    TR_TRY(end(t));
     for (int k = 0; k < t->n_ranks; k++)
         TR_TRY(unpack(t, k, add, to, row0));
     t->round++;
@@ -159,10 +167,7 @@ tr_status tr_transfer_send(tr_transfer *t, tr_way way, size_t n)
     return begin(t, way, n, 2);
 }
 
-tr_status tr_transfer_receive(tr_transfer *t)
-{
-    return t->job->comm->ops->end_exchange(t->job->comm);
-}
+tr_status tr_transfer_receive(tr_transfer *t) { return end(t); }
 
 /* ---- making it ---- */
 
@@ -281,14 +286,16 @@ void tr_transfer_free(tr_transfer *t)
     const tr_backend *b = t->job->backend;
     /* Without tr_transfer_end a process has failed, and others may still write there
      * until they hear of it; what is left ends with the process. */
-    bool others = t->peers && !t->job->comm->agreed_failure;
+    bool others = t->peers;
     tr_transfer_leave_peers(t);
     if (b->separate_memory)
         b->free(t->job->device, t->packed);
     if (b->separate_memory && !others)
         b->unshare(t->job->device, t->arrived);
-    b->free_host(t->job->device, t->send);
-    b->free_host(t->job->device, t->recv);
+    if (!t->under_way) { /* else MPI may still use them */
+        b->free_host(t->job->device, t->send);
+        b->free_host(t->job->device, t->recv);
+    }
     free(t->ranks);
     free(t->sends);
     free(t->recvs);

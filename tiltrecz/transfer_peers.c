@@ -140,7 +140,7 @@ tr_status tr_transfer_reach_peers(tr_transfer *t)
     }
     free(mine);
     free(theirs);
-    return comm->ops->agree(comm, status);
+    return status; /* what fails here fails on this rank alone, and ends them all */
 }
 
 void tr_transfer_leave_peers(tr_transfer *t)

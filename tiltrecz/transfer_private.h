@@ -37,6 +37,7 @@ struct tr_transfer {
     size_t turn, round;
     tr_handle handle; /* of arrived */
     bool peers;
+    bool under_way;         /* between the beginning and the end of an exchange */
     tr_passage now;         /* what is on its way */
     float **sends, **recvs; /* per rank: what the processes exchange */
     size_t *send_counts, *recv_counts;

@@ -373,7 +373,7 @@ void tr_output_discard(tr_output *o)
     free(o->journal_path);
     free(o->section_offset);
     free(o->sums);
-    free(o->room);
+    tr_output_free_room(o);
     pthread_mutex_destroy(&o->one_writer);
     free(o->partial);
     free(o->raw);

@@ -224,6 +224,7 @@ static tr_status convert_all(tr_output *o, tr_statistics *t)
     tr_status status = o->comm->ops->agree(o->comm, ready ? TR_OK : TR_ERR_MEMORY);
     if (status == TR_OK)
         status = convert_with(o, &c, t);
+    tr_output_free_room(o);
     free(c.sums);
     free(c.read);
     free(c.made);
@@ -353,6 +354,7 @@ tr_status tr_output_measure(tr_output *o)
     TR_TRY(tr_comm_gather(comm, (double *)o->sums,
                           o->spec.n_slices * sizeof *o->sums / sizeof(double)));
     o->measured = true;
+    tr_output_free_room(o); /* those of half sets are made while this one waits */
     o->statistics = tr_slices_total(o->sums, o->spec.n_slices,
                                     (double)o->spec.width * (double)o->spec.thickness);
     o->worthless = true; /* until they are found to be good */

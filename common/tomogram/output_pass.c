@@ -4,6 +4,7 @@
  * nor slabs show in the statistics. */
 #include <math.h>
 #include <omp.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/first_error.h"
@@ -74,6 +75,12 @@ tr_status tr_output_make_room(tr_output *o, size_t *floats)
     if (!o->room)
         o->room = tr_calloc("rows of the output", tr_output_bytes(&o->spec), 1);
     return o->room ? TR_OK : TR_ERR_MEMORY;
+}
+
+void tr_output_free_room(tr_output *o)
+{
+    free(o->room);
+    o->room = NULL;
 }
 
 /* `count` values from `at` on of n slices, the first of them number `row` of the pass;

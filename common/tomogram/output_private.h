@@ -69,6 +69,7 @@ static inline size_t tr_output_threads(const tr_output_spec *spec)
 /* Make output->room if it is not there: for each thread twice *floats, which is enough
  * for a line. */
 TR_CHECKED tr_status tr_output_make_room(tr_output *o, size_t *floats);
+void tr_output_free_room(tr_output *output); /* none is fine */
 
 /* ---- output_kept.c ---- */
 

@@ -14,10 +14,10 @@ static const tr_samples *choose(void)
     bool named = wanted && *wanted;
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-        (!named || strcmp(wanted, "avx512") == 0))
+        __builtin_cpu_supports("f16c") && (!named || strcmp(wanted, "avx512") == 0))
         return &tr_samples_avx512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-        (!named || strcmp(wanted, "baseline") != 0))
+        __builtin_cpu_supports("f16c") && (!named || strcmp(wanted, "baseline") != 0))
         return &tr_samples_avx2;
     return &tr_samples_baseline;
 #else

@@ -29,9 +29,10 @@ void tr_cuda_release(tr_cuda *c)
     for (size_t i = 0; pool && i < pool->n; i++) {
         if (pool->blocks[i].used)
             pool->blocks[kept++] = pool->blocks[i];
-        else if (pool->blocks[i].host)
+        else if (pool->blocks[i].host) {
+            (void)cudaStreamSynchronize(c->compute); /* what may still use it */
             (void)cudaFreeHost(pool->blocks[i].memory);
-        else
+        } else
             (void)cudaFree(pool->blocks[i].memory); /* waits for the device */
     }
     if (pool)

@@ -169,15 +169,21 @@ __device__ inline void add_views(const stage *from, const shadow *v, float (*sum
     const unsigned *row_below = &from->halves[1][view][column][lane / 16 * 2].x;
 #pragma unroll
     for (int i = 0; i < WARP_ROWS / 16; i++) { /* by 16 rows of the slab */
-        unsigned above[4], below[4];
-        tr_load_matrices(above, row + i * 8);
-        tr_multiply_add(sums[2 * i], upper, above);
-        tr_multiply_add(sums[2 * i + 1], upper, above + 2);
-        tr_multiply_add(sums[2 * i], lower, above);
-        tr_multiply_add(sums[2 * i + 1], lower, above + 2);
-        tr_load_matrices(below, row_below + i * 8);
-        tr_multiply_add(sums[2 * i], upper, below);
-        tr_multiply_add(sums[2 * i + 1], upper, below + 2);
+        unsigned halves[4];
+        /* Tensor cores cut off what does not fit when they add, float additions round: so
+         * products start from 0 each time, or the cuts of many views would add up. */
+        float products[2][4] = {};
+        tr_load_matrices(halves, row_below + i * 8);
+        tr_multiply_add(products[0], upper, halves);
+        tr_multiply_add(products[1], upper, halves + 2);
+        tr_load_matrices(halves, row + i * 8);
+        tr_multiply_add(products[0], lower, halves);
+        tr_multiply_add(products[1], lower, halves + 2);
+        tr_multiply_add(products[0], upper, halves);
+        tr_multiply_add(products[1], upper, halves + 2);
+#pragma unroll
+        for (int k = 0; k < 8; k++)
+            sums[2 * i + k / 4][k % 4] += products[k / 4][k % 4];
     }
 }
 
@@ -278,6 +284,14 @@ tr_status find_row_scales(tr_cuda *c, const tr_cuda_slab *s, const tr_cuda_rays 
 tr_status tr_cuda_tensor_check(const tr_cuda *c)
 {
     const cudaDeviceProp *p = &c->properties;
+    cudaFuncAttributes code;
+    TR_CUDA("load the tensor kernel", cudaFuncGetAttributes(&code, backproject_squares));
+    if (p->major >= 8 && code.ptxVersion < 80)
+        return tr_fail(TR_ERR_UNAVAILABLE,
+                       "--kernel tensor needs code for compute capability 8.0 or later, "
+                       "and this program was built for %.1f: build it with "
+                       "-DCMAKE_CUDA_ARCHITECTURES=%d%d, or use --kernel tile",
+                       code.ptxVersion / 10.0, p->major, p->minor);
     if (p->major >= 8 && p->sharedMemPerBlockOptin >= sizeof(tensor_memory))
         return TR_OK;
     return tr_fail(TR_ERR_UNAVAILABLE,

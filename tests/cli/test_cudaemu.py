@@ -68,6 +68,15 @@ def test_tensor_cores_that_are_not_there(cuda, series, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_code_for_tensor_cores_that_is_not_there(cuda, series, tmp_path):
+    done = cuda("-T", 11, "--kernel", "tensor", "-o", tmp_path / "rec.mrc", series.name,
+                cwd=series.parent, check=False, env={"CUDAEMU_CODE": "7.5"})
+    assert done.returncode == 3
+    assert ("needs code for compute capability 8.0 or later, and this program was built for "
+            "7.5: build it with -DCMAKE_CUDA_ARCHITECTURES=90, or" in done.stderr)
+    assert not list(tmp_path.iterdir())
+
+
 def test_memory_that_is_never_enough_is_refused(cuda, series, tmp_path):
     done = cuda("-T", 11, "-o", tmp_path / "rec.mrc", series.name, cwd=series.parent,
                     check=False, env={"CUDAEMU_MEMORY": str(300 * MIB)})

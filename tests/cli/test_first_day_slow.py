@@ -92,6 +92,18 @@ def test_no_gpu(first_day, bundle, tmp_path, monkeypatch):
     assert "FAILED" not in summary and summary.count("passed") == 3 + len(TESTS)
 
 
+def test_a_gpu_that_cannot_be_used(first_day, bundle, tmp_path, monkeypatch):
+    """It is listed, so that the programs find none is no success."""
+    tools = tmp_path / "tools"
+    script(tools / "nvidia-smi", "echo A GPU, 550, 80 GiB")
+    monkeypatch.setenv("PATH", str(tools), prepend=":")
+    monkeypatch.setenv("CUDAEMU_DEVICES", "0")
+    status, summary = run(first_day, bundle, tmp_path / "out", monkeypatch)
+    assert status == 1
+    assert "FAILED: the GPU can be used" in summary.splitlines()[-1]
+    assert "no CUDA device is present" in summary
+
+
 def test_libraries_that_are_missing(first_day, bundle, tmp_path, monkeypatch):
     about = json.loads((bundle / "about.json").read_text())
     (bundle / "about.json").write_text(json.dumps({**about, "wanted": ["libnone.so.7"]}))
@@ -111,7 +123,7 @@ def test_all_steps(first_day, bundle, tmp_path, monkeypatch):
     names = [line["name"] for line in json.loads((out / "programs.json").read_text())]
     assert names == ["tiny tiltrec-cuda -a WBP", "tiny tiltrec-mpi -a WBP"]
     assert len(list(out.iterdir())) <= 5
-    with tarfile.open(out / "logs.tar.xz") as logs:
+    with tarfile.open(out / "logs.tar.gz") as logs:
         assert "logs/test_vectors_gpu.log" in logs.getnames()
     monkeypatch.setattr(first_day, "AGREE", ())
     status, summary = run(first_day, bundle, tmp_path / "again", monkeypatch, "--before",
@@ -119,6 +131,7 @@ def test_all_steps(first_day, bundle, tmp_path, monkeypatch):
     assert status == 0 and "programs.json against" in summary
 
 
+@pytest.mark.long
 def test_steps_that_fail_and_hang(first_day, bundle, tmp_path, monkeypatch):
     """Both are said, and the others run."""
     run_step = first_day.Day.run
@@ -163,8 +176,8 @@ exec "$@\"""")
     assert memcheck.startswith("passed") and "6 programs passed" in memcheck
     assert racecheck.startswith("FAILED") and "5 programs passed" in racecheck
     assert "racecheck test_regularizers" in racecheck
-    assert ncu.startswith("passed") and (out / "ncu.csv").read_text().count("\n") == 2
-    with tarfile.open(out / "logs.tar.xz") as logs:
+    assert ncu.startswith("passed") and (out / "ncu.csv").read_text().count("\n") == 8
+    with tarfile.open(out / "logs.tar.gz") as logs:
         assert "logs/racecheck-all.log" in logs.getnames()
 
 

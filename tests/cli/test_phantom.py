@@ -225,6 +225,7 @@ def true_view(ellipsoids, tilt, angle, pitch, shift):
     return total.reshape(ROWS, 2, COLUMNS, 2).mean(axis=(1, 3))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("angle, pitch, shift", [(0, 0, 0), (5, 0, 0), (-8, 0, 3), (5, 4, -2)])
 def test_views_of_a_slab_are_ray_sums_up_to_the_edges(make_phantom, bodies, angle, pitch, shift):
     kind = "lamella" if angle else "slab"
@@ -263,6 +264,7 @@ def test_gold_and_carbon_are_seen_only_in_tilted_views(make_phantom, angle):
             assert right == pytest.approx(2 * 1.6 * longer * np.ones(24), rel=1e-4)
 
 
+@pytest.mark.long
 def test_noise_by_factor(make_phantom):
     """White, of that deviation, and the seed's."""
     options = ["--specimen", "slab", "--size", *SLAB, "--views", 9]

@@ -116,6 +116,7 @@ def test_lost(cudaz, series, tmp_path, options, sanitized):
     assert failures(cudaz, tmp_path, series, options, memory, calls, step) > 8
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rank", [0, 1])
 def test_lost_by_one_process(cudaz, series, tmp_path, rank):
     options = ["-a", "SIRT", "-i", 2, "--kernel", "tile", "--xtilts", "s.xtilt"]

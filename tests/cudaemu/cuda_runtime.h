@@ -150,7 +150,7 @@ typedef struct CUuuid_st {
 } cudaUUID_t;
 
 struct cudaFuncAttributes {
-    int numRegs;
+    int numRegs, ptxVersion;
 };
 
 struct cudaDeviceProp {

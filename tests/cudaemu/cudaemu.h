@@ -28,6 +28,7 @@ struct settings {
     int devices;
     int first;              /* number of the first one among those of the machine */
     int capability, driver; /* 90 for 9.0, 13000 for a driver for CUDA 13.0 */
+    int ptx;                /* what the kernels are compiled for, 90 for 9.0 */
     size_t memory;          /* of each device */
     bool lazy, reverse, spin;
     bool sparse;   /* memory is 0, and large pieces of it take up what is written only */

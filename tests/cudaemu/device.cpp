@@ -92,6 +92,8 @@ void read_settings()
     e.settings.first = (int)number("CUDAEMU_FIRST", 0);
     e.settings.driver = (int)number("CUDAEMU_DRIVER", CUDART_VERSION);
     e.settings.capability = capability(getenv("CUDAEMU_CAPABILITY"));
+    const char *code = getenv("CUDAEMU_CODE");
+    e.settings.ptx = code ? capability(code) : e.settings.capability;
     e.settings.spin = number("CUDAEMU_SPIN", 1) != 0;
     e.settings.memory = number("CUDAEMU_MEMORY", 8ull << 30);
     e.settings.lazy = number("CUDAEMU_LAZY", 1) != 0;
@@ -306,6 +308,7 @@ cudaError_t cudaemu::get_function_attributes(cudaFuncAttributes *attributes)
 {
     return call("cudaFuncGetAttributes", [&] {
         attributes->numRegs = 32;
+        attributes->ptxVersion = set().ptx;
         return set().capability < 75 ? cudaErrorNoKernelImageForDevice : cudaSuccess;
     });
 }

@@ -55,11 +55,17 @@ namespace
 struct operands { /* of one lane; pairs of neighbours along the sum */
     float a[4][2], b[2][2];
 };
+
+float cut_off(double value)
+{
+    float near = (float)value;
+    return std::fabs((double)near) > std::fabs(value) ? std::nextafter(near, 0.0f) : near;
+}
 } // namespace
 
 /* d = a b + d with a of 16 x 16 and b of 16 x 8: of this lane the rows lane / 4 and that
- * plus 8, columns 2 (lane % 4) and the next. Products are exact, and so is the sum here;
- * a device adds in some order of its own. */
+ * plus 8, columns 2 (lane % 4) and the next. Products are exact, and so is here the sum
+ * of 8 of them and of d before it is cut off: as devices do, which differ in how many. */
 void multiply_add(float *d, const unsigned *a, const unsigned *b)
 {
     operands mine;
@@ -69,19 +75,21 @@ void multiply_add(float *d, const unsigned *a, const unsigned *b)
     for (unsigned i = 0; i < 4; i++)
         mine.b[i / 2][i % 2] = half_of(b[i / 2], i % 2);
     const unsigned lane = show_warp(&mine, sizeof mine, &all);
-    double sums[4] = {d[0], d[1], d[2], d[3]};
-    for (unsigned holder = 0; holder < 4; holder++) {
-        operands row, columns[2];
-        memcpy(&row, all[lane / 4 * 4 + holder], sizeof row);
-        for (unsigned n = 0; n < 2; n++)
-            memcpy(&columns[n], all[(lane % 4 * 2 + n) * 4 + holder], sizeof row);
-        for (unsigned k = 0; k < 4; k++)
-            for (unsigned i = 0; i < 4; i++) /* two rows, two columns */
-                sums[i] += (double)row.a[k / 2 * 2 + i / 2][k % 2] *
-                           columns[i % 2].b[k / 2][k % 2];
+    for (unsigned part = 0; part < 2; part++) {
+        double sums[4] = {d[0], d[1], d[2], d[3]};
+        for (unsigned holder = 0; holder < 4; holder++) {
+            operands row, columns[2];
+            memcpy(&row, all[lane / 4 * 4 + holder], sizeof row);
+            for (unsigned n = 0; n < 2; n++)
+                memcpy(&columns[n], all[(lane % 4 * 2 + n) * 4 + holder], sizeof row);
+            for (unsigned k = 0; k < 2; k++)
+                for (unsigned i = 0; i < 4; i++) /* two rows, two columns */
+                    sums[i] +=
+                        (double)row.a[part * 2 + i / 2][k] * columns[i % 2].b[part][k];
+        }
+        for (int i = 0; i < 4; i++)
+            d[i] = cut_off(sums[i]);
     }
-    for (int i = 0; i < 4; i++)
-        d[i] = (float)sums[i];
 }
 
 /* Of each matrix its elements (2 (lane % 4), lane / 4) and that below. */

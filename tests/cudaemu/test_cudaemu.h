@@ -30,7 +30,7 @@ static inline void with(const char *name, const char *value)
 static inline int clean(void **)
 {
     for (const char *name : {"ORDER", "LAZY", "MEMORY", "DEVICES", "FAIL", "FIRST",
-                             "DRIVER", "CAPABILITY", "SPIN", "IPC"})
+                             "DRIVER", "CAPABILITY", "SPIN", "IPC", "CODE"})
         unsetenv((std::string("CUDAEMU_") + name).c_str());
     size_t left = cudaemu::allocated();
     cudaemu::restart();

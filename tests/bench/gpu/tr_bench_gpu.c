@@ -346,7 +346,8 @@ static const char usage[] =
     "by\n"
     "         textures) or copying (filter), as measured\n"
     "  --quick  a tiny slab only, which shows that it works and no speed\n"
-    "  --only   lines that contain TEXT, for example \"BBb-128 backproject tile\"\n"
+    "  --only   lines that contain TEXT, for example \"BBb-128 backproject tile\";\n"
+    "           results are not checked first\n"
     "  --json   write the figures to FILE as well, for tests/bench/compare\n"
     "The exit status is 77 where there is no GPU.\n";
 
@@ -414,7 +415,7 @@ int main(int argc, char **argv)
     }
     if (b.out)
         fputs("[", b.out);
-    for (int device = CPU + 1; device < N_DEVICES; device++)
+    for (int device = CPU + 1; device < N_DEVICES && !b.only; device++)
         if (is_there(device))
             verify(device);
     measure_ceilings(&b);
