@@ -106,6 +106,7 @@ def test_lost(device, work, sanitized):
     assert device.sweep(work, LOST, sample * step) > 20 // sample
 
 
+@pytest.mark.unsanitized
 @WORK
 @pytest.mark.parametrize("onwards", ["", "+"], ids=["once", "from-then-on"])
 def test_no_memory(device, work, onwards, sanitized):
