@@ -10,23 +10,9 @@
 #include <immintrin.h>
 #endif
 
+#include "kernels/cpu/isa.h"
 #include "kernels/ray_body.h"
 
-#ifndef TR_ISA
-#define TR_ISA baseline
-#endif
-#define TR_JOIN_(a, b) a##b
-#define TR_JOIN(a, b) TR_JOIN_(a, b)
-#define TR_TEXT_(a) #a
-#define TR_TEXT(a) TR_TEXT_(a)
-
-#if defined(__AVX512F__)
-enum { VECTOR = 16 };
-#elif defined(__AVX__)
-enum { VECTOR = 8 };
-#else
-enum { VECTOR = 4 };
-#endif
 typedef float vec __attribute__((vector_size(4 * VECTOR), aligned(4 * VECTOR)));
 
 /* Several views, or several columns of one, in lanes: as many doubles as a vector has. */

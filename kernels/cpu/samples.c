@@ -14,13 +14,7 @@
 #define XXH_INLINE_ALL /* for this instruction set */
 #include <xxhash.h>
 
-#ifndef TR_ISA
-#define TR_ISA baseline
-#endif
-#define TR_JOIN_(a, b) a##b
-#define TR_JOIN(a, b) TR_JOIN_(a, b)
-#define TR_TEXT_(a) #a
-#define TR_TEXT(a) TR_TEXT_(a)
+#include "kernels/cpu/isa.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "samples in files are little-endian and are copied as they are: "
@@ -28,13 +22,6 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 
 /* ---- transposition ---- */
 
-#if defined(__AVX512F__)
-enum { VECTOR = 16 };
-#elif defined(__AVX__)
-enum { VECTOR = 8 };
-#else
-enum { VECTOR = 4 };
-#endif
 typedef float vec __attribute__((vector_size(4 * VECTOR), aligned(4), may_alias));
 typedef int ivec __attribute__((vector_size(4 * VECTOR)));
 

@@ -59,21 +59,17 @@ def test_verbose_says_how_kernels_are_launched(cuda, series, tmp_path, kernel):
     assert re.search(rf"kernel {kernel}, backprojection in \d+ blocks of \d+ threads", said)
 
 
-def test_tensor_cores_that_are_not_there(cuda, series, tmp_path):
+@pytest.mark.parametrize("lacks, said", [
+    ({"CUDAEMU_CAPABILITY": "7.5"}, "--kernel tensor needs tensor cores of compute capability 8.0 "
+     "or later, and this GPU (Emulated device) has 7.5; use --kernel tile"),
+    ({"CUDAEMU_CODE": "7.5"}, "needs code for compute capability 8.0 or later, and this program "
+     "was built for 7.5: build it with -DCMAKE_CUDA_ARCHITECTURES=90, or")],
+    ids=["cores", "code"])
+def test_tensor_cores_that_are_not_there(cuda, series, tmp_path, lacks, said):
     done = cuda("-T", 11, "--kernel", "tensor", "-o", tmp_path / "rec.mrc", series.name,
-                cwd=series.parent, check=False, env={"CUDAEMU_CAPABILITY": "7.5"})
+                cwd=series.parent, check=False, env=lacks)
     assert done.returncode == 3
-    assert ("--kernel tensor needs tensor cores of compute capability 8.0 or later, and this "
-            "GPU (Emulated device) has 7.5; use --kernel tile" in done.stderr)
-    assert not list(tmp_path.iterdir())
-
-
-def test_code_for_tensor_cores_that_is_not_there(cuda, series, tmp_path):
-    done = cuda("-T", 11, "--kernel", "tensor", "-o", tmp_path / "rec.mrc", series.name,
-                cwd=series.parent, check=False, env={"CUDAEMU_CODE": "7.5"})
-    assert done.returncode == 3
-    assert ("needs code for compute capability 8.0 or later, and this program was built for "
-            "7.5: build it with -DCMAKE_CUDA_ARCHITECTURES=90, or" in done.stderr)
+    assert said in done.stderr
     assert not list(tmp_path.iterdir())
 
 
