@@ -61,7 +61,7 @@ const unsigned warp_size = 32;
 /* What the lanes of a warp show each other; two, as some have come to the next function
  * while others still read. */
 struct warp_slots {
-    cudaemu::slot bytes[2][warp_size];
+    alignas(16) cudaemu::slot bytes[2][warp_size];
 };
 
 /* The one block that runs. */
