@@ -83,13 +83,13 @@ void multiply_add(float *d, const unsigned *a, const unsigned *b)
     for (unsigned part = 0; part < 2; part++) {
         double sums[4] = {d[0], d[1], d[2], d[3]};
         for (unsigned holder = 0; holder < 4; holder++) {
-            const float(*a)[2] = shown(all[lane / 4 * 4 + holder])->a + 2 * part;
-            const float *b[2];
+            const float(*rows)[2] = shown(all[lane / 4 * 4 + holder])->a + 2 * part;
+            const float *columns[2];
             for (unsigned n = 0; n < 2; n++)
-                b[n] = shown(all[(lane % 4 * 2 + n) * 4 + holder])->b[part];
+                columns[n] = shown(all[(lane % 4 * 2 + n) * 4 + holder])->b[part];
             for (unsigned k = 0; k < 2; k++)
                 for (unsigned i = 0; i < 4; i++) /* two rows, two columns */
-                    sums[i] += (double)a[i / 2][k] * b[i % 2][k];
+                    sums[i] += (double)rows[i / 2][k] * columns[i % 2][k];
         }
         for (int i = 0; i < 4; i++)
             d[i] = cut_off(sums[i]);
