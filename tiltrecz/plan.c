@@ -125,9 +125,9 @@ static tr_status refuse(const tr_job *job, const tr_volume_plan *p,
     double shared = (double)p->bytes - (double)n->rest;
     double room = (double)job->memory - (double)n->rest;
     double times = room > 0.0 ? ceil(shared / room) : 0.0;
-    long bin = job->options->bin;
+    long bin = job->options->views.bin;
     while (bin < 32 &&
-           (double)p->bytes / pow((double)bin / (double)job->options->bin, 3.0) >
+           (double)p->bytes / pow((double)bin / (double)job->options->views.bin, 3.0) >
                (double)job->memory)
         bin++;
     if (times > 0.0 && times * (double)job->comm->size <= (double)p->all_rows / 2.0)

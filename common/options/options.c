@@ -115,14 +115,14 @@ const tr_option tr_common_options[] = {
     RANGE(slices, "slices", "A:B", 0, 2147483647,
           .help = "First and last slice along the tilt axis to reconstruct, both "
                   "included, numbered from 0; unless given, all"),
-    INT(bin, "bin", "N", "1", 1, 32,
+    INT(views.bin, "bin", "N", "1", 1, 32,
         .help = "Make the views N times smaller by Fourier cropping, and so the tomogram",
         .brief = "Make views and tomogram N times smaller"),
 
-    REAL(log_base, "log", "BASE", NULL, 0, 0, .section = "Data",
+    REAL(views.log_base, "log", "BASE", NULL, 0, 0, .section = "Data",
          .help = "Take -log(value + BASE) of the views first, for bright-field or X-ray "
                  "transmission"),
-    FLAG(invert, "invert", .help = "Invert the contrast of the tomogram"),
+    FLAG(views.invert, "invert", .help = "Invert the contrast of the tomogram"),
     PAIR(scale, "scale", "ADD,MUL", "0,1", 0, 0, .help = "Write (value + ADD) * MUL"),
     CHOICE(mode, "mode", "TYPE", "float", "float half int16 uint16 byte",
            .help = "Number type of the tomogram; the integers are scaled from the "

@@ -5,6 +5,7 @@
 #define TR_OPTIONS_H
 
 #include "common/options/opt.h"
+#include "common/options/view_params.h"
 
 enum { TR_MODE_FLOAT, TR_MODE_HALF, TR_MODE_INT16, TR_MODE_UINT16, TR_MODE_BYTE };
 enum { TR_ORDER_XZY, TR_ORDER_XYZ };
@@ -29,12 +30,9 @@ typedef struct tr_options {
     double tilt_offset, axis_shift, pitch, x_shift, z_shift;
     const char *exclude, *include;
     long slices[2]; /* first and last output slice, both included; -1: all */
-    long bin;
     /* data */
-    bool log; /* --log BASE given (set by tr_command_parse) */
-    double log_base;
-    bool invert;
-    double scale[2]; /* ADD, MUL: written value = (value + ADD) * MUL */
+    tr_view_params views; /* --bin, --log, --invert */
+    double scale[2];      /* ADD, MUL: written value = (value + ADD) * MUL */
     int mode, order;
     long deflate; /* HDF5 only */
     bool verify;

@@ -85,7 +85,7 @@ static tr_status check_trial(tr_command *c)
 static tr_status check_options(tr_command *c)
 {
     tr_options *o = &c->options;
-    o->log = tr_option_given(&c->line, "log");
+    o->views.log = tr_option_given(&c->line, "log");
     if (c->line.positional && o->input)
         return tr_fail(TR_ERR_USAGE, "two series are named, %s and --input %s; name one",
                        c->line.positional, o->input);

@@ -71,8 +71,8 @@ static tr_status read_views(tr_inputs *in, const tr_command *c)
     TR_TRY(tr_inputs_take_transforms(in));
     TR_TRY(tr_inputs_doubt(in));
     for (size_t k = 0; k < in->views.n; k++) {
-        in->views.view[k].transform.dx /= (double)c->options.bin;
-        in->views.view[k].transform.dy /= (double)c->options.bin;
+        in->views.view[k].transform.dx /= (double)c->options.views.bin;
+        in->views.view[k].transform.dy /= (double)c->options.views.bin;
     }
     return TR_OK;
 }
@@ -174,7 +174,7 @@ static long default_thickness(const tr_inputs *in)
 static tr_status check_sizes(tr_inputs *in, tr_command *c)
 {
     tr_options *o = &c->options;
-    size_t bin = (size_t)o->bin, n_u = in->nx / bin, n_v = in->ny / bin;
+    size_t bin = (size_t)o->views.bin, n_u = in->nx / bin, n_v = in->ny / bin;
     if (!n_u || !n_v)
         return tr_fail(TR_ERR_USAGE,
                        "--bin %zu leaves nothing of the %zu x %zu pixels of %s", bin,

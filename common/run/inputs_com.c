@@ -84,7 +84,7 @@ static tr_status add_files(const tr_inputs *in, tr_command *c)
 static tr_status settle_binning(tr_inputs *in, tr_command *c, long *of_slices)
 {
     tr_imod_com *com = &in->com;
-    *of_slices = com->binning * c->options.bin;
+    *of_slices = com->binning * c->options.views.bin;
     if (com->binning == 1 || !com->has_full_image || !in->image)
         return TR_OK;
     const tr_image_info *info = tr_image_get_info(in->image);
@@ -97,7 +97,7 @@ static tr_status settle_binning(tr_inputs *in, tr_command *c, long *of_slices)
                 "is read",
                 file_name(in, c), com->binning, in->series_path);
     TR_TRY(add(c, "bin", tr_format_string("%ld", com->binning)));
-    *of_slices = tr_option_given(&c->line, "bin") ? c->options.bin : com->binning;
+    *of_slices = tr_option_given(&c->line, "bin") ? c->options.views.bin : com->binning;
     com->binning = 1;
     return TR_OK;
 }

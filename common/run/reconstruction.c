@@ -10,7 +10,7 @@ tr_status tr_reconstruction_geometry(const tr_reconstruction *r, const tr_option
                                      tr_geometry *geometry)
 {
     const tr_inputs *in = r->inputs;
-    size_t bin = (size_t)o->bin, n_u = in->nx / bin;
+    size_t bin = (size_t)o->views.bin, n_u = in->nx / bin;
     size_t width = o->width ? (size_t)o->width / bin : n_u;
     size_t thickness = (size_t)o->thickness / bin;
     _Static_assert(sizeof(tr_view) % sizeof(double) == 0, "a stride of doubles");
@@ -119,10 +119,8 @@ tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
         .transforms = !in_rays && r->views.has_transforms,
         .n_u = r->job.geometry.n_u,
         .n_v = r->job.geometry.n_v,
-        .log = r->command->options.log,
-        .log_base = r->command->options.log_base,
-        .invert = r->command->options.invert,
-        .bin = (size_t)r->command->options.bin,
+        .steps = r->command->options.views,
+        .pixel = r->inputs->pixel,
         .scratch = r->scratch,
         .threads = r->job.threads,
         .memory = r->job.memory / 2,

@@ -56,7 +56,7 @@ static void print_data(FILE *out, const tr_reconstruction *r)
     char digest[TR_DIGEST];
     tr_series_digest(job->series, digest);
     fprintf(out, "series = %s\n", digest);
-    fprintf(out, "logarithm = %s\n", r->command->options.log ? "yes" : "no");
+    fprintf(out, "logarithm = %s\n", r->command->options.views.log ? "yes" : "no");
     if (job->initial)
         tr_content_digest(&job->initial_content, tr_image_get_info(job->initial)->nx,
                           digest);

@@ -129,10 +129,10 @@ static void set_header(tr_reconstruction *r)
     if (!(pixel > 0.0))
         tr_warn("%s gives no pixel size; the tomogram's header will say 1 angstrom",
                 r->series_path);
-    pixel *= (double)r->command->options.bin;
+    pixel *= (double)r->command->options.views.bin;
     spec->pixel = pixel;
     /* IMOD: coordinates stay those of the series; z = 0 is the height of the axis. */
-    double x_shift = r->command->options.x_shift / (double)r->command->options.bin;
+    double x_shift = r->command->options.x_shift / (double)r->command->options.views.bin;
     double x = info->origin[0] -
                pixel * ((double)g->n_u / 2.0 - (double)(g->width / 2) - x_shift);
     double y = info->origin[1] - pixel * (double)r->job.first_slice;

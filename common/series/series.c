@@ -16,34 +16,18 @@
 static tr_status new_lists(tr_series *s, size_t n)
 {
     s->n_views = n;
-    s->views = tr_calloc("the list of views", n, sizeof *s->views);
     s->scan = tr_calloc("the list of views", n, sizeof *s->scan);
     s->place = tr_calloc("the list of views", n, sizeof *s->place);
-    return s->views && s->scan && s->place ? TR_OK : TR_ERR_MEMORY;
+    return s->scan && s->place ? TR_OK : TR_ERR_MEMORY;
 }
 
 static tr_status copy_spec(const tr_series_spec *spec, tr_series *s)
 {
-    const tr_views *views = spec->views;
-    TR_TRY(new_lists(s, views->n));
-    if (spec->transforms &&
-        !(s->transforms = tr_calloc("transforms", views->n, sizeof *s->transforms)))
-        return TR_ERR_MEMORY;
-    for (size_t k = 0; k < views->n; k++) {
-        s->views[k] = views->view[k].section;
+    TR_TRY(new_lists(s, spec->views->n));
+    TR_TRY(tr_views_copy(spec->views, &s->views));
+    for (size_t k = 0; k < s->n_views; k++)
         s->place[k] = k;
-        if (s->transforms)
-            s->transforms[k] = views->view[k].transform;
-    }
     return TR_OK;
-}
-
-static tr_view_params params_of(const tr_series_spec *spec)
-{
-    return (tr_view_params){.log = spec->log,
-                            .log_base = spec->log_base,
-                            .invert = spec->invert,
-                            .bin = spec->bin};
 }
 
 tr_status tr_series_open(tr_comm *comm, tr_image *image, const tr_series_spec *spec,
@@ -57,7 +41,9 @@ tr_status tr_series_open(tr_comm *comm, tr_image *image, const tr_series_spec *s
                      .path = tr_image_path(image),
                      .raw_u = info->nx,
                      .raw_v = info->ny,
-                     .steps = {.list = tr_view_step_list(), .params = params_of(spec)},
+                     .transforms = spec->transforms,
+                     .pixel = spec->pixel,
+                     .steps = {.list = tr_view_step_list(), .params = spec->steps},
                      .prepared = -1};
     tr_image_stamp(image, &s->stamp);
     s->own_u = s->raw_u / tr_view_steps_factor(&s->steps);
@@ -81,19 +67,14 @@ static tr_status copy_part(const tr_series *whole, const size_t *part, size_t n,
 {
     TR_TRY(new_lists(s, n));
     TR_TRY(tr_content_new(n, whole->content.n_rows, &s->content));
-    if (whole->transforms &&
-        !(s->transforms = tr_calloc("transforms", n, sizeof *s->transforms)))
-        return TR_ERR_MEMORY;
+    TR_TRY(tr_views_select(&whole->views, part, n, &s->views));
     for (size_t k = 0; k < n; k++) {
         TR_ASSERT(part[k] < whole->n_views);
-        s->views[k] = whole->views[part[k]];
         s->scan[k] = whole->scan[part[k]];
         s->place[k] = whole->place[part[k]];
         memcpy(s->content.hash + k * s->content.n_rows,
                whole->content.hash + part[k] * s->content.n_rows,
                s->content.n_rows * sizeof *s->content.hash);
-        if (s->transforms && whole->transforms)
-            s->transforms[k] = whole->transforms[part[k]];
     }
     if (whole->prepared < 0)
         return TR_OK;
@@ -119,6 +100,8 @@ tr_status tr_series_part(const tr_series *whole, const size_t *part, size_t n,
                      .own_v = whole->own_v,
                      .n_u = whole->n_u,
                      .n_v = whole->n_v,
+                     .transforms = whole->transforms,
+                     .pixel = whole->pixel,
                      .steps = whole->steps,
                      .prepared = -1};
     tr_status status = copy_part(whole, part, n, s);
@@ -135,10 +118,9 @@ void tr_series_close(tr_series *s)
         return;
     if (s->prepared >= 0)
         close(s->prepared);
-    free(s->views);
+    tr_views_free(&s->views);
     free(s->place);
     free(s->scan);
-    free(s->transforms);
     free(s->band);
     free(s->source);
     free(s->whole);
@@ -186,7 +168,7 @@ static tr_status grow(float **buffer, size_t *size, size_t floats)
 static tr_status read_part(tr_series *s, size_t k, const tr_window_2d *w, float *out)
 {
     enum { AT_ONCE = 64 };
-    size_t section = s->views[k];
+    size_t section = s->views.view[k].section;
     if (w->nx < s->raw_u / 4) {
         tr_file_stamp now;
         TR_TRY(tr_image_read(s->image, section, w->y0, w->ny, w->x0, w->nx, out));
@@ -223,7 +205,8 @@ static tr_status read_window(tr_series *s, size_t k, const tr_window_2d *w, floa
     if (s->prepared >= 0)
         return read_prepared(s, k, w, out);
     if (w->nx == s->raw_u)
-        TR_TRY(tr_content_read(&s->content, k, s->image, s->views[k], w->y0, w->ny, out));
+        TR_TRY(tr_content_read(&s->content, k, s->image, s->views.view[k].section, w->y0,
+                               w->ny, out));
     else
         TR_TRY(read_part(s, k, w, out));
     clear_unknown(s, k, w, out);
@@ -240,7 +223,8 @@ static bool image_map(const tr_series *s, const tr_geometry *g, size_t k, double
     if (!s->transforms)
         return needed;
     double inverse[6];
-    tr_transform_inverse(&s->transforms[k], s->n_u, s->n_v, s->own_u, s->own_v, inverse);
+    tr_transform_inverse(&s->views.view[k].transform, s->n_u, s->n_v, s->own_u, s->own_v,
+                         inverse);
     tr_map_compose(inverse, m, m);
     return true;
 }

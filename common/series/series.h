@@ -6,6 +6,7 @@
 #include "formats/format.h"
 #include "common/base/comm.h"
 #include "common/geometry/geometry.h"
+#include "common/options/view_params.h"
 #include "common/series/content.h"
 #include "common/views/views.h"
 
@@ -13,11 +14,9 @@ typedef struct tr_series_spec {
     const tr_views *views; /* which sections of the file, in this order */
     bool transforms;       /* apply theirs, whose shifts are in pixels after binning */
     size_t n_u, n_v;       /* then: of the views as delivered; without as they are */
-    bool log;              /* value -> -ln(value + log_base), before anything else */
-    double log_base;
-    bool invert;         /* value -> -value, last */
-    size_t bin;          /* Fourier crop by this factor; 1: none */
-    const char *scratch; /* where prepared views may be put (no name at the end) */
+    tr_view_params steps;  /* what is done to the views */
+    double pixel;          /* angstroms, in the file; 0: not known */
+    const char *scratch;   /* where prepared views may be put (no name at the end) */
     int threads;
     size_t memory; /* bytes that preparing views may use */
     /* Of the image's rows: those that will be read; NULL: all. The others are not looked

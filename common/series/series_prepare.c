@@ -31,7 +31,8 @@ static tr_status prepare_view(tr_series *s, const tr_view_plans *plans, size_t k
                               float *raw, float *prepared)
 {
     const tr_view_facts facts = tr_series_facts(s, k);
-    TR_TRY(tr_content_read(&s->content, k, s->image, s->views[k], 0, s->raw_v, raw));
+    TR_TRY(tr_content_read(&s->content, k, s->image, s->views.view[k].section, 0,
+                           s->raw_v, raw));
     TR_TRY(tr_view_steps_image(plans, &facts, raw, prepared));
     return write_prepared(s, k, prepared);
 }

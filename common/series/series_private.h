@@ -21,11 +21,12 @@ struct tr_series {
     size_t n_views;
     size_t raw_u, raw_v, own_u, own_v, n_u, n_v; /* of a view in the file, prepared, as
                                                     delivered */
-    size_t *views;
+    tr_views views;
+    bool transforms; /* theirs are applied */
+    double pixel;
     view_scan *scan;
     tr_content content;  /* of the views, as in the file: those rows that were scanned */
     tr_file_stamp stamp; /* of the file, before that */
-    tr_transform *transforms; /* or NULL */
     tr_view_steps steps;
     int prepared;  /* file descriptor of the stack of prepared views, -1 for none */
     size_t *place; /* of the views in it */
@@ -40,7 +41,10 @@ struct tr_series {
 /* View k, as its steps know it after the scan, without a map. */
 static inline tr_view_facts tr_series_facts(const tr_series *s, size_t k)
 {
-    return (tr_view_facts){.mean = s->scan[k].mean, .bad = s->scan[k].bad};
+    return (tr_view_facts){.view = &s->views.view[k],
+                           .pixel = s->pixel,
+                           .mean = s->scan[k].mean,
+                           .bad = s->scan[k].bad};
 }
 
 /* The first look at all pixels, or at those of the rows wanted, into s->scan and

@@ -82,7 +82,8 @@ static tr_status scan_processed(tr_series *s, size_t k, float *buffer)
     for (size_t y = 0; y < s->raw_v; y += SCAN_ROWS) {
         size_t rows = s->raw_v - y < SCAN_ROWS ? s->raw_v - y : SCAN_ROWS;
         const tr_window_2d w = {.nx = s->raw_u, .y0 = y, .ny = rows};
-        TR_TRY(tr_image_read(s->image, s->views[k], y, rows, 0, s->raw_u, buffer));
+        TR_TRY(tr_image_read(s->image, s->views.view[k].section, y, rows, 0, s->raw_u,
+                             buffer));
         for (size_t i = 0; i < rows * s->raw_u; i++)
             v->clipped += isfinite(buffer[i]) && buffer[i] + params->log_base < floor;
         tr_view_steps_pixels(&s->steps, &facts, &w, buffer);
@@ -111,7 +112,8 @@ static tr_status scan_rows(tr_series *s, size_t k, const bool *rows, float *buff
     *sums = (scan_sums){.min = INFINITY, .max = -INFINITY};
     for (size_t y = 0, n; y < s->raw_v; y += n ? n : 1) {
         n = rows_at(rows, y, s->raw_v);
-        TR_TRY(tr_image_read(s->image, s->views[k], y, n, 0, s->raw_u, buffer));
+        TR_TRY(
+            tr_image_read(s->image, s->views.view[k].section, y, n, 0, s->raw_u, buffer));
         tr_content_note(&s->content, k, y, n, s->raw_u, buffer);
         scan_values(buffer, s->raw_u, y, n, v, sums);
     }
@@ -131,7 +133,7 @@ static tr_status scan_view(tr_series *s, size_t k, const bool *rows, float *buff
         return tr_fail(
             TR_ERR_DATA,
             "%s: view %zu has no finite pixel; leave it out with --exclude %zu", s->path,
-            s->views[k] + 1, s->views[k] + 1);
+            s->views.view[k].section + 1, s->views.view[k].section + 1);
     v->mean = sums.sum / sums.n;
     const tr_view_facts facts = tr_series_facts(s, k);
     if (tr_view_steps_mean(&s->steps, &facts, &v->fill))
@@ -177,11 +179,12 @@ static tr_status report_scan(const tr_series *s)
     for (size_t k = 0; k < s->n_views; k++)
         if (s->scan[k].constant != 0.0)
             tr_warn("%s: view %zu is constant (%g everywhere); consider --exclude %zu",
-                    s->path, s->views[k] + 1, s->scan[k].mean, s->views[k] + 1);
+                    s->path, s->views.view[k].section + 1, s->scan[k].mean,
+                    s->views.view[k].section + 1);
     if (bad > 0.0)
         tr_warn("%s: %.0f pixels are NaN or infinite, the first in view %zu at column "
                 "%.0f, row %.0f (from 0); each is replaced by the mean of its view",
-                s->path, bad, s->views[first] + 1, s->scan[first].first_x,
+                s->path, bad, s->views.view[first].section + 1, s->scan[first].first_x,
                 s->scan[first].first_y);
     if (clipped > 0.0)
         tr_warn("%s: %.0f pixels are too small for a logarithm and were raised to a "
@@ -193,7 +196,7 @@ static tr_status report_scan(const tr_series *s)
 tr_status tr_series_scan(tr_comm *comm, tr_series *s, const tr_series_spec *spec)
 {
     /* What is between the file and these rows may take the whole view. */
-    bool whole = spec->transforms || spec->log || tr_view_steps_whole(&s->steps);
+    bool whole = spec->transforms || spec->steps.log || tr_view_steps_whole(&s->steps);
     const bool *rows = whole ? NULL : spec->rows;
     tr_status status = tr_content_new(s->n_views, s->raw_v, &s->content);
     TR_TRY(comm->ops->agree(comm, status));

@@ -153,7 +153,7 @@ static void choose_columns(const trial_run *t, const tr_geometry *g, tr_trial_ey
     double radius = (double)g->n_u / 2.0, height = (double)g->thickness / 2.0 + lean;
     double half = sqrt(fmax(radius * radius - height * height, 0.0)) - shift - 2.0;
     half = fmax(half, (double)g->width / 8.0);
-    middle += t->run->command.options.x_shift / (double)t->run->command.options.bin;
+    middle += t->run->command.options.x_shift / (double)t->run->command.options.views.bin;
     eye->first = (size_t)fmin(fmax(middle - half, 0.0), (double)(g->width - 1) / 2.0);
     eye->end = (size_t)fmax(fmin(middle + half, (double)g->width),
                             (double)eye->first + TR_TRIAL_THIRDS);

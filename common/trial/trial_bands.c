@@ -103,7 +103,7 @@ static tr_status print_shares(const tr_trial_findings *f, const tr_trial_extent 
 tr_status tr_trial_say_thickness(const tr_trial_findings *f, tr_trial_sheet_panel *panels)
 {
     size_t last = f->spec->n - 1;
-    double bin = (double)f->options->bin;
+    double bin = (double)f->options->views.bin;
     bool stands_out;
     tr_trial_extent e;
     TR_TRY(tr_trial_find_extent(&f->measures[last], TR_TRIAL_SLABS, &e));
@@ -138,7 +138,7 @@ tr_status tr_trial_say_thickness(const tr_trial_findings *f, tr_trial_sheet_pane
 tr_status tr_trial_say_z_shift(const tr_trial_findings *f, tr_trial_sheet_panel *panels)
 {
     const tr_trial_spec *spec = f->spec;
-    double bin = (double)f->options->bin, least = INFINITY, suggested = 0.0;
+    double bin = (double)f->options->views.bin, least = INFINITY, suggested = 0.0;
     size_t best = spec->n;
     bool stands_out;
     tr_info("%12s  middle of the specimen", "z-shift");
@@ -202,7 +202,7 @@ static tr_status find_slope(const tr_trial_findings *f, slope *s)
 tr_status tr_trial_say_samples(const tr_trial_findings *f, tr_trial_sheet_panel *panels)
 {
     static const char *const names[] = {"bottom", "middle", "top"};
-    double bin = (double)f->options->bin;
+    double bin = (double)f->options->views.bin;
     bool stands_out;
     tr_trial_extent all;
     TR_TRY(tr_trial_stands_out(f->measures, false, &stands_out));

@@ -8,7 +8,7 @@ static bool wanted(const tr_view_params *params, const tr_view_facts *view)
     return params->bin > 1;
 }
 
-static size_t factor(const tr_view_params *params) { return params->bin; }
+static size_t factor(const tr_view_params *params) { return (size_t)params->bin; }
 
 const tr_view_step tr_step_fourier_crop = {
     .name = "Fourier crop", .wanted = wanted, .factor = factor};

@@ -15,20 +15,15 @@
 #define TR_VIEW_STEP_H
 
 #include "common/geometry/warp.h"
-
-/* What the steps are asked to do, the same for all views. A step reads its own members.
- */
-typedef struct tr_view_params {
-    bool log; /* value -> -ln(value + log_base) */
-    double log_base;
-    bool invert; /* value -> -value */
-    size_t bin;  /* Fourier crop by this factor; 1: none */
-} tr_view_params;
+#include "common/options/view_params.h"
+#include "common/views/views.h"
 
 /* One view, as its steps know it. */
 typedef struct tr_view_facts {
-    double mean; /* of the finite pixels, as in the file */
-    double bad;  /* pixels that are NaN or infinite */
+    const tr_view *view; /* what the files say of it */
+    double pixel;        /* angstroms, in the file; 0: not known */
+    double mean;         /* of the finite pixels, as in the file */
+    double bad;          /* pixels that are NaN or infinite */
     /* From (column, row) delivered to the prepared view; NULL: they are the same. */
     const double *map;
     size_t columns;     /* that are delivered */

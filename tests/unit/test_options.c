@@ -136,7 +136,7 @@ static void test_defaults(void **unused)
     assert_string_equal(options.algorithm, "WBP");
     assert_int_equal(options.thickness, 0);
     assert_int_equal(options.width, 0);
-    assert_int_equal(options.bin, 1);
+    assert_int_equal(options.views.bin, 1);
     assert_true(options.scale[0] == 0 && options.scale[1] == 1);
     assert_int_equal(options.slices[0], -1);
     assert_int_equal(options.mode, TR_MODE_FLOAT);
@@ -170,14 +170,14 @@ static void test_every_option(void **unused)
     assert_string_equal(options.include, "3");
     assert_int_equal(options.slices[0], 0);
     assert_int_equal(options.slices[1], 9);
-    assert_int_equal(options.bin, 2);
+    assert_int_equal(options.views.bin, 2);
 
     assert_int_equal(
         parse("p --log -32768 --invert --scale -1,2 --mode uint16 --order xyz "
               "--deflate 5 --threads 8 --memory 2G --dry-run -q -v --version "
               "-h --man --markdown"),
         TR_OK);
-    assert_true(options.log_base == -32768 && options.invert);
+    assert_true(options.views.log_base == -32768 && options.views.invert);
     assert_true(options.scale[0] == -1 && options.scale[1] == 2);
     assert_int_equal(options.mode, TR_MODE_UINT16);
     assert_int_equal(options.order, TR_ORDER_XYZ);

@@ -1,0 +1,15 @@
+/* What the steps on views are asked to do (common/views/view_step.h), the same for all
+ * views: rows of the options' table fill these members, and each step reads its own. */
+#ifndef TR_VIEW_PARAMS_H
+#define TR_VIEW_PARAMS_H
+
+#include <stdbool.h>
+
+typedef struct tr_view_params {
+    bool log; /* value -> -ln(value + log_base); set where --log is given */
+    double log_base;
+    bool invert; /* value -> -value */
+    long bin;    /* Fourier crop by this factor; 1: none */
+} tr_view_params;
+
+#endif
