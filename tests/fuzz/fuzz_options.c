@@ -36,7 +36,7 @@ static void check_options(const tr_options *o)
     FUZZ_REQUIRE(o->thickness >= 0 && o->thickness <= 65536);
     FUZZ_REQUIRE(fabs(o->tilt_offset) <= 180 && fabs(o->pitch) <= 60);
     FUZZ_REQUIRE(isfinite(o->scale[0]) && isfinite(o->scale[1]));
-    FUZZ_REQUIRE(o->bin >= 1 && o->bin <= 32);
+    FUZZ_REQUIRE(o->views.bin >= 1 && o->views.bin <= 32);
     FUZZ_REQUIRE(o->slices[0] <= o->slices[1]);
     FUZZ_REQUIRE(o->mode >= 0 && o->mode < 5 && o->order >= 0 && o->order < 2);
     bool marks[100] = {false};

@@ -527,11 +527,11 @@ static void test_filter_lengths(void **state)
     /* A device filters alike whatever its kernels, by a library that knows all lengths.
      */
     size_t n_lengths = is_cpu() ? sizeof lengths / sizeof *lengths : 11;
-    for (int i = 0, tested = 0; i < N_VARIANTS && (is_cpu() || !tested); i++) {
+    for (int i = 0; i < N_VARIANTS; i++) {
         fixture f;
-        if (!open_variant(&f, i, 2))
+        bool tried = is_cpu() || variants[i].kernel == TR_KERNEL_TILE;
+        if (!tried || !open_variant(&f, i, 2))
             continue;
-        tested++;
         for (size_t k = 0; k < n_lengths; k++)
             for (int own = 0; own < 2; own++) {
                 size_t n = lengths[k], every = n < 50 ? 1 : n < 1000 ? 5 : 23;
