@@ -5,9 +5,10 @@ TR_BUILD_DIR  the build tree whose programs are tested (set by ctest; default th
 TR_MPIEXEC    the MPI launcher (set by ctest; default mpiexec from the path)
 TR_SHARED_DATA  real data that the project does not contain (default ../shared/data)
 TR_TEST_EVERY of what is tried one by one, a call that fails after the other, so many times
-              fewer (default 1: all)
+              fewer, and with the sanitizers a third of each test's cases (default 1: all)
 TR_TEST_QUICK leave out tests marked slow
 """
+import collections
 import os
 import subprocess
 import sys
@@ -62,10 +63,16 @@ def pytest_collection_modifyitems(config, items):
     quick = "TR_TEST_QUICK" in os.environ
     short = EVERY > 1
     bare = short and is_sanitized(find_build_dir())
-    left_out = [item for item in items
-                if quick and item.get_closest_marker("slow")
+    cases = collections.Counter()
+    left_out = []
+    for item in items:
+        # Of a test's many cases with the sanitizers each third: the same code, slowly.
+        turn = cases[item.location[0], item.originalname]
+        cases[item.location[0], item.originalname] += 1
+        if (quick and item.get_closest_marker("slow")
                 or short and item.get_closest_marker("long")
-                or bare and item.get_closest_marker("unsanitized")]
+                or bare and (item.get_closest_marker("unsanitized") or turn % 3)):
+            left_out.append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]

@@ -30,15 +30,15 @@ sweeps = itertools.count()
 
 
 def sampled(most, step=1, every=0):
-    """Numbers of calls to fail in a sweep: each `every`-th, or, if that is 0 and
-    TR_TEST_EVERY is not 1, the first 5 and then each tenth. Those of the next sweep are
-    others, so that in all every one has its turn."""
+    """Numbers of calls to fail in a sweep: each `every`-th, or, if that is 0, the first 3 and
+    then each of TR_TEST_EVERY. Those of the next sweep are others, so that in all every one
+    has its turn."""
     turn = next(sweeps)
     if every:
         return range(1 + turn % (every * step), most, every * step)
     if EVERY == 1 or step > 1:
         return range(1, most, step)
-    return (k for k in range(1, most) if k <= 5 or (k + turn) % 10 == 0)
+    return (k for k in range(1, most) if k <= 3 or (k + turn) % EVERY == 0)
 
 
 class Place:
