@@ -1,4 +1,5 @@
 """What users type: alone in a folder, with a tilt.com, in upstream TiltRec's words."""
+import os
 import re
 import subprocess
 
@@ -232,3 +233,15 @@ const tr_option row = TR_{kind}_ROW(s, m, "name", {TYPES[kind][1]}.help = "Help"
         done = subprocess.run(["cc", "-std=c11", "-fsyntax-only", "-I", ROOT, source],
                               capture_output=True, text=True)
         assert (done.returncode == 0) == (member == TYPES[kind][0]), (member, done.stderr)
+
+
+def test_openmp_waits_without_spinning(build_dir, folder):
+    """The program is loaded again with the setting, under its name and with its arguments."""
+    environment = {name: value for name, value in os.environ.items()
+                   if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    process = subprocess.Popen([build_dir / "tiltrec-mpi", "--help", "no such topic"],
+                               cwd=folder, env={**environment, "LD_DEBUG": "libs"},
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    said = process.communicate(timeout=60)[1]
+    assert said.count("initialize program: ") == 2
+    assert "tiltrec-mpi: error: there is no option" in said and "no such topic" in said
