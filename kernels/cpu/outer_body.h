@@ -65,13 +65,13 @@ static void sum_steps(const tr_slab *s, const outer_task *t, const float *steps,
     }
 }
 
-/* Lanes of a task: what is found out about rays serves all of them, but the list of steps
- * should stay in the second-level cache, and on the stack. */
-static size_t task_lanes(const tr_slab *s)
+/* Lanes of a task: what is found out about rays serves all of them, but its lists of
+ * steps should stay in the second-level cache, and on the stack. */
+enum { MOST_STEPS = 9 << 13 };
+static size_t task_lanes(const tr_slab *s, size_t lists)
 {
-    enum { MOST_FLOATS = 1 << 16 };
     size_t lanes = 64;
-    while (lanes > TR_LANES && (s->n_u + TR_OUTER_SPARE) * lanes > MOST_FLOATS)
+    while (lanes > TR_LANES && (s->n_u + TR_OUTER_SPARE) * lanes * lists > MOST_STEPS)
         lanes /= 2;
     return min_size(lanes, s->rows);
 }
@@ -84,7 +84,7 @@ static size_t steps_floats(const tr_slab *s, size_t lanes)
 static void project_outer_rows(const tr_slab *s, const tr_subset *views, const float *x,
                                float *p, int threads)
 {
-    size_t lanes = task_lanes(s), n = view_count(s, views);
+    size_t lanes = task_lanes(s, 1), n = view_count(s, views);
     size_t chunks = (s->rows + lanes - 1) / lanes;
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (size_t task = 0; task < n * chunks; task++) {
@@ -129,20 +129,26 @@ static void gather_steps(const tr_slab *s, const tr_ray *ray, size_t iz, bool ri
         for (size_t r = 0; r < t->lanes; r += VECTOR)
             *(vec *)(cell + r) += height * *(const vec *)(seen + r);
     }
-    for (int k = span.first; k < span.end; k++) {
-        const tr_outer_taps taps =
-            tr_outer_step_at(right, k, (double)s->n_x, base, ray->ux);
-        float *cell = cell_at(s, x, iz, right, k, t->lane);
-        float *inner = k ? cell_at(s, x, iz, right, k - 1, t->lane) : NULL;
-        const float *from = seen + (size_t)taps.at * t->lanes;
-        for (size_t r = 0; r < t->lanes; r += VECTOR) {
+    int n = span.end - span.first;
+    tr_outer_taps taps[s->outer + 1];
+    for (int i = 0; i < n; i++)
+        taps[i] = tr_outer_step_at(right, span.first + i, (double)s->n_x, base, ray->ux);
+    for (size_t r = 0; r < t->lanes && n > 0; r += VECTOR) {
+        /* A cell is held until the step at its outer end is known as well. */
+        float *cell =
+            span.first ? cell_at(s, x, iz, right, span.first - 1, t->lane + r) : NULL;
+        vec held = cell ? *(const vec *)cell : (vec){0};
+        for (int i = 0; i < n; i++) {
+            const float *from = seen + (size_t)taps[i].at * t->lanes + r;
             vec step = {0};
-            for (size_t i = 0; i < 3; i++)
-                step += taps.weight[i] * *(const vec *)(from + i * t->lanes + r);
-            *(vec *)(cell + r) += step;
-            if (inner)
-                *(vec *)(inner + r) -= step;
+            for (size_t j = 0; j < 3; j++)
+                step += taps[i].weight[j] * *(const vec *)(from + j * t->lanes);
+            if (cell)
+                *(vec *)cell = held - step;
+            cell = cell_at(s, x, iz, right, span.first + i, t->lane + r);
+            held = *(const vec *)cell + step;
         }
+        *(vec *)cell = held;
     }
 }
 
@@ -154,18 +160,31 @@ static void clear_cells(const tr_slab *s, const outer_task *t, float *x)
                    t->lanes * sizeof *x);
 }
 
+/* A plane's cells stay in the first-level cache while some views are added to them, and
+ * what these see of the steps in the second. */
 static void backproject_outer_task(const tr_slab *s, const tr_subset *views,
                                    const outer_task *t, const float *p, float *x)
 {
-    float seen[steps_floats(s, t->lanes)] __attribute__((aligned(64)));
+    enum { TOGETHER = 4 };
+    size_t n = view_count(s, views), size = steps_floats(s, t->lanes),
+           together = TOGETHER;
+    while (together > 1 && together * size > 2 * MOST_STEPS)
+        together /= 2;
+    float seen[together * size] __attribute__((aligned(64)));
     clear_cells(s, t, x);
-    for (size_t k = 0; k < view_count(s, views); k++) {
-        size_t view = view_at(views, k);
-        const float *from = p + (view * (s->n_u + TR_GUARDS) + 1) * s->rows + t->lane;
-        spread_view(s, t, from, seen);
+    for (size_t k = 0; k < n; k += together) {
+        size_t some = min_size(together, n - k);
+        const tr_ray *rays[TOGETHER];
+        for (size_t v = 0; v < some; v++) {
+            size_t view = view_at(views, k + v);
+            const float *from = p + (view * (s->n_u + TR_GUARDS) + 1) * s->rows;
+            rays[v] = &s->rays[view];
+            spread_view(s, t, from + t->lane, seen + v * size);
+        }
         for (size_t iz = t->first_plane; iz < t->end_plane; iz++)
-            for (int right = 0; right < 2; right++)
-                gather_steps(s, &s->rays[view], iz, right, t, seen, x);
+            for (size_t v = 0; v < some; v++)
+                for (int right = 0; right < 2; right++)
+                    gather_steps(s, rays[v], iz, right, t, seen + v * size, x);
     }
 }
 
@@ -193,5 +212,5 @@ static void backproject_cells(outer_run *run, size_t lanes, const tr_slab *s,
 static void backproject_outer_rows(const tr_slab *s, const tr_subset *views,
                                    const float *p, float *x, int threads)
 {
-    backproject_cells(backproject_outer_task, task_lanes(s), s, views, p, x, threads);
+    backproject_cells(backproject_outer_task, task_lanes(s, 2), s, views, p, x, threads);
 }
