@@ -40,6 +40,7 @@ import specimens
 
 WIDTH, SHAPE = 4, 9.0  # of the Kaiser-Bessel function that puts points on a grid
 STEPS = 2048  # of its table, for each grid cell
+MOST_POINTS = 3e7  # 16 bytes each, and as much again in every process
 
 
 # ---- microscope ----
@@ -211,9 +212,10 @@ class Scene:
         t, g, turn = np.radians([view["tilt"], a.pitch, a.axis_angle])
         z = self.y * np.float32(np.sin(g)) + self.s * np.float32(np.cos(g))
         depth = self.x * np.float32(np.sin(t)) + z * np.float32(np.cos(t))
-        u = self.x * np.float32(np.cos(t)) - z * np.float32(np.sin(t)) + np.float32(a.axis_shift)
+        u = self.x * np.float32(np.cos(t)) - z * np.float32(np.sin(t))
         v = self.y * np.float32(np.cos(g)) - self.s * np.float32(np.sin(g))
-        u, v = u - np.float32(view["shift"][0]), v - np.float32(view["shift"][1])
+        u += np.float32(a.axis_shift - view["shift"][0])
+        v -= np.float32(view["shift"][1])
         if turn:
             u, v = (np.float32(np.cos(turn)) * u - np.float32(np.sin(turn)) * v,
                     np.float32(np.sin(turn)) * u + np.float32(np.cos(turn)) * v)
@@ -221,14 +223,15 @@ class Scene:
         seen = np.flatnonzero((np.abs(u) < half[0]) & (np.abs(v) < half[1]))
         rows, columns = self.detector.shape
         # The middle of a field of n samples is at n / 2 - 0.5.
-        return 2 * (u[seen] + columns / 2 - 0.5), 2 * (v[seen] + rows / 2 - 0.5), depth[seen], seen
+        column, row = 2 * (u[seen] + columns / 2 - 0.5), 2 * (v[seen] + rows / 2 - 0.5)
+        return column, row, depth[seen], seen
 
     def contrast(self, view):
         a, detector = self.a, self.detector
         column, row, depth, seen = self.positions(view)
         thick = np.inf if a.no_ctf else a.depth_step * 10 / a.pixel
-        layer = np.zeros(len(seen), np.int32) if a.no_ctf else np.rint(depth / thick).astype(np.int32)
-        lowest = layer.min() if len(seen) else 0
+        layer = np.rint(depth / thick).astype(np.int32)
+        lowest = layer.min(initial=0)
         group = (layer - lowest) * len(self.shapes) + self.kinds[seen]
         sort = np.argsort(group, kind="stable")
         group, column, row = group[sort], column[sort], row[sort]
@@ -327,8 +330,8 @@ def specimen_box(a, views):
     y = (reach_v + s * abs(np.sin(g))) / np.cos(g)
     z = y * abs(np.sin(g)) + s * np.cos(g)
     tilts = np.radians([v["tilt"] for v in views])
-    low, high = ([(reach_u + sign * a.axis_shift + z * abs(np.sin(t))) / np.cos(t) for t in tilts]
-                 for sign in (1, -1))
+    low, high = ([(reach_u + shift + z * abs(np.sin(t))) / np.cos(t) for t in tilts]
+                 for shift in (a.axis_shift, -a.axis_shift))
     return specimens.Box(np.array([-max(low), -y, -s]) * a.pixel,
                          np.array([max(high), y, s]) * a.pixel)
 
@@ -336,6 +339,11 @@ def specimen_box(a, views):
 def make_cloud(a, views):
     cloud, rng = specimens.Cloud(), np.random.default_rng([a.seed, 0])
     box = specimen_box(a, views)
+    if a.specimen in ("chains", "blobs"):
+        points = specimens.POINTS[a.specimen] * a.crowding * box.volume()
+        if points > MOST_POINTS:
+            raise ValueError(f"{points:.2g} points would make this specimen; up to {MOST_POINTS:.0e} "
+                             f"can be, as with --crowding {0.9 * a.crowding * MOST_POINTS / points:.2g}")
     if a.specimen == "chains":
         specimens.chain_specimen(cloud, box, rng, a.crowding)
     elif a.specimen == "blobs":
@@ -349,8 +357,8 @@ def make_cloud(a, views):
     if a.gold:
         # Weaker than gold, which is no weak phase object.
         radius = 50.0
-        cloud.add(specimens.ball(radius), box.scatter(np.random.default_rng([a.seed, 5]), a.gold),
-                  4 * 4 / 3 * np.pi * radius ** 3)
+        places = box.scatter(np.random.default_rng([a.seed, 5]), a.gold)
+        cloud.add(specimens.ball(radius), places, 4 * 4 / 3 * np.pi * radius ** 3)
     return cloud
 
 
@@ -363,8 +371,8 @@ def truth_of(scene):
     at = [2 * (p + n // 2 - 0.5 + (m - n) // 2)
           for p, n, m in ((scene.x + np.float32(a.axis_shift), nx, columns), (scene.s, nz, rows))]
     y = 2 * (scene.y + ny / 2 - 0.5 + (planes - ny) // 2)
-    seen = np.flatnonzero((y > 2) & (y < 2 * planes - 3) & (at[0] > 2) & (at[0] < 2 * columns - 3) &
-                          (at[1] > 2) & (at[1] < 2 * rows - 3))
+    within = [(p > 2) & (p < 2 * n - 3) for p, n in zip((*at, y), (columns, rows, planes))]
+    seen = np.flatnonzero(np.all(within, axis=0))
     seen = seen[np.argsort(y[seen], kind="stable")]
     x, s, y = at[0][seen], at[1][seen], y[seen]
     weights, kinds = scene.weights[seen] / np.float32(a.pixel ** 3), scene.kinds[seen]
@@ -382,7 +390,8 @@ def truth_of(scene):
             if i0 < i1:
                 part, k = mine[i0:i1], j - first[i0:i1]
                 weight = weights[part] * along[k, np.arange(i0, i1)]
-                spectra[j] = cut_spectrum(spread((2 * rows, 2 * columns), s[part], x[part], weight))
+                plane = spread((2 * rows, 2 * columns), s[part], x[part], weight)
+                spectra[j] = cut_spectrum(plane)
         spectra = cut_axis(np.fft.fft(spectra, axis=0), planes)
         spectra *= grid.astype(np.float32)
         for k, f in enumerate(fy):
@@ -452,7 +461,8 @@ def write_all(scene, halves, truth):
     if a.shifts or a.axis_angle:
         write_transforms(name + ".xf", a, scene.views)
     with open(name + "_simulation.json", "w", encoding="ascii") as file:
-        parameters = {key: value for key, value in vars(a).items() if key not in ("jobs", "out_prefix")}
+        parameters = {key: value for key, value in vars(a).items()
+                      if key not in ("jobs", "out_prefix")}
         json.dump({"parameters": parameters, "wavelength": wavelength(a.voltage),
                    "hot_pixels": scene.bad["hot"], "dead_pixels": scene.bad["dead"],
                    "views": scene.views}, file, indent=1)
@@ -466,17 +476,30 @@ def dot(text):
     return place
 
 
+UNITS = {"--amplitude-contrast": "FRACTION", "--axis-angle": "DEGREES", "--axis-shift": "PIXELS",
+         "--b-factor": "A2", "--crowding": "TIMES", "--cs": "MM", "--defocus": "UM",
+         "--defocus-jitter": "UM", "--depth-step": "NM", "--dose-per-view": "E",
+         "--dot-sigma": "PIXELS", "--dot-volt": "V", "--free-path": "NM",
+         "--hot-amplitude": "TIMES", "--ice": "NM", "--out-prefix": "PREFIX",
+         "--phase-shift": "DEGREES", "--pitch": "DEGREES", "--pixel": "A", "--shifts": "PIXELS",
+         "--start": "DEGREES", "--step": "DEGREES", "--voltage": "KV"}
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 
     def group(title):
-        add = parser.add_argument_group(title).add_argument
-        return lambda name, default, text, **more: add(name, default=default, help=text + (
-            "" if default is None or more.get("action") else f" (default {default_text(default)})"), **more)
+        part = parser.add_argument_group(title)
 
-    def default_text(value):
-        return " ".join(map(str, value)) if isinstance(value, list) else value
+        def add(name, default, text, **more):
+            if default is not None and "action" not in more:
+                shown = default if isinstance(default, list) else [default]
+                text += f" (default {' '.join(map(str, shown))})"
+            if not {"action", "choices", "metavar"} & set(more):
+                more["metavar"] = UNITS.get(name, "N")
+            part.add_argument(name, default=default, help=text, **more)
+        return add
 
     add = group("specimen")
     add("--specimen", "chains", "blobs: textured blobs, vesicles, filaments; chains: of residues, "
@@ -491,8 +514,8 @@ def parse_arguments():
     add("--gold", 0, "so many beads of 10 nm in all of it", type=int)
     add("--seed", 1, "of everything random", type=int)
     add = group("geometry")
-    add("--size", [128, 48, 64], "images of NX x NY pixels, the volume NZ thick", nargs=3, type=int,
-        metavar=("NX", "NY", "NZ"))
+    add("--size", [128, 48, 64], "images of NX x NY pixels, the volume NZ thick", nargs=3,
+        type=int, metavar=("NX", "NY", "NZ"))
     add("--pixel", 5.4, "in angstroms", type=float)
     add("--range", [-60.0, 60.0], "tilt angles in degrees", nargs=2, type=float,
         metavar=("FIRST", "LAST"))
@@ -500,29 +523,32 @@ def parse_arguments():
     add("--pitch", 0.0, "rotation about x in degrees", type=float)
     add("--axis-shift", 0.0, "columns from the images' centre to the tilt axis", type=float)
     add("--shifts", 0.0, "standard deviation of each view's shift in pixels", type=float)
-    add("--axis-angle", 0.0, "of the tilt axis to the rows' direction y, counterclockwise", type=float)
+    add("--axis-angle", 0.0, "from y to the tilt axis in degrees, counterclockwise", type=float)
     add = group("microscope")
     add("--no-ctf", False, "a CTF of 1 everywhere", action="store_true")
     add("--voltage", 300.0, "in kV", type=float)
     add("--cs", 2.7, "spherical aberration in mm", type=float)
     add("--amplitude-contrast", 0.07, "as a fraction", type=float)
     add("--phase-shift", 0.0, "of a phase plate, in degrees", type=float)
-    add("--defocus", 3.0, "at the volume's centre, in micrometres; underfocus is positive", type=float)
-    add("--defocus-jitter", 0.0, "standard deviation of each view's defocus, in micrometres", type=float)
-    add("--astigmatism", [0.0, 0.0], "the defocus along ANGLE (degrees from x, counterclockwise) less "
-        "that across, in micrometres", nargs=2, type=float, metavar=("UM", "ANGLE"))
+    add("--defocus", 3.0, "at the volume's centre, in micrometres; underfocus is positive",
+        type=float)
+    add("--defocus-jitter", 0.0, "standard deviation of each view's defocus, in micrometres",
+        type=float)
+    add("--astigmatism", [0.0, 0.0], "the defocus along ANGLE (degrees from x, counterclockwise) "
+        "less that across, in micrometres", nargs=2, type=float, metavar=("UM", "ANGLE"))
     add("--hand", 1, "-1: depth counts the other way round", type=int, choices=[1, -1])
-    add("--depth-step", None, "thickness of a layer of one defocus in nm (default: 0.05 radians at most "
-        "at the highest frequency)", type=float)
+    add("--depth-step", None, "thickness of a layer of one defocus in nm (default: one whose "
+        "phase is right to 0.05 radians at the highest frequency along x)", type=float)
     add = group("exposure")
     add("--dose-per-view", 2.0, "electrons for each square angstrom", type=float)
-    add("--scheme", "symmetric", "the order of views: from --start, two and two on either side (Hagen); "
-        "from --start up, then down; from the first angle to the last",
+    add("--scheme", "symmetric", "the order of views: from --start, two and two on either side "
+        "(Hagen); from --start up, then down; from the first angle to the last",
         choices=["symmetric", "bidirectional", "continuous"])
     add("--start", 0.0, "the first view's angle", type=float)
     add("--no-damping", False, "exposure takes nothing away", action="store_true")
     add("--damping-at", "middle", "of a view's exposure", choices=["middle", "end"])
-    add("--b-factor", 60.0, "in square angstroms: what else is lost at high frequencies", type=float)
+    add("--b-factor", 60.0, "in square angstroms: what else is lost at high frequencies",
+        type=float)
     add("--free-path", 320.0, "of electrons in the specimen, in nm", type=float)
     add("--noise-free", False, "expected electrons instead of counted ones", action="store_true")
     add = group("detector")
@@ -545,7 +571,8 @@ def checked(parser, a):
     if max(map(abs, a.range)) > 75 or abs(a.pitch) > 30:
         parser.error("a specimen without end is seen up to 75 degrees of tilt and 30 of pitch")
     if min(a.pixel, a.voltage, a.dose_per_view, a.free_path, a.dot_sigma) <= 0:
-        parser.error("--pixel, --voltage, --dose-per-view, --free-path and --dot-sigma must be above 0")
+        parser.error("--pixel, --voltage, --dose-per-view, --free-path and --dot-sigma must be "
+                     "above 0")
     if a.ice is None:
         a.ice = 0.9 * a.size[2] * a.pixel / 10
     if a.depth_step is None:
@@ -562,7 +589,10 @@ def checked(parser, a):
 def main():
     global SCENE
     a = parse_arguments()
-    SCENE = Scene(a)
+    try:
+        SCENE = Scene(a)
+    except ValueError as error:
+        raise SystemExit(f"simulate.py: {error}") from None
     numbers = range(len(SCENE.views))
     if a.jobs > 1:
         with multiprocessing.get_context("fork").Pool(a.jobs) as pool:

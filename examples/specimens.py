@@ -8,7 +8,8 @@ Points may lie on each other: nothing keeps a filament out of a vesicle.
 import numpy as np
 
 RESIDUE = 300.0  # V A^3: 135 A^3 of protein, which has 2.2 V more than ice
-RESIDUES = 0.04 / 135  # in an A^3 of a specimen of crowding 1: a twenty-fifth is protein
+# Points in an A^3 of a specimen of crowding 1. Of chains, a twenty-fifth is protein.
+POINTS = {"chains": 0.04 / 135, "blobs": 1.1e-4}
 
 
 def gaussian(sigma):
@@ -61,7 +62,8 @@ class Box:
         """n places or fewer that are about `side` apart: one in a cell of a cubic grid."""
         cells = np.maximum(((self.high - self.low) / side).astype(int), 1)
         taken = rng.permutation(np.prod(cells))[:n]
-        at = np.stack(np.unravel_index(taken, cells), axis=1) + rng.uniform(0.35, 0.65, (len(taken), 3))
+        at = np.stack(np.unravel_index(taken, cells), axis=1)
+        at = at + rng.uniform(0.35, 0.65, (len(taken), 3))
         return self.low + at * (self.high - self.low) / cells
 
 
@@ -72,26 +74,23 @@ def directions(rng, *shape):
 
 def rotations(rng, n):
     """Random rotation matrices [n][3][3]."""
-    w, x, y, z = directions4(rng, n).T
+    quaternions = rng.normal(size=(n, 4))
+    w, x, y, z = (quaternions / np.linalg.norm(quaternions, axis=1, keepdims=True)).T
     rows = [[1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
             [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
             [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]]
     return np.moveaxis(np.array(rows), 2, 0)
 
 
-def directions4(rng, n):
-    q = rng.normal(size=(n, 4))
-    return q / np.linalg.norm(q, axis=1, keepdims=True)
-
-
 def chains(rng, n, length):
     """n folded chains of residues about 0, as [n][length][3]: steps of 3.8 A that keep their
     direction a little and are drawn back into a ball as large as a protein of that length."""
-    radius = (135 * length * 3 / (4 * np.pi)) ** (1 / 3)
+    radius = 1.15 * (135 * length * 3 / (4 * np.pi)) ** (1 / 3)
     at, way = directions(rng, n) * radius / 2, directions(rng, n)
     points = np.empty((n, length, 3), np.float32)
     for k in range(length):
-        way = 0.6 * way + directions(rng, n) - 0.8 * at * (np.linalg.norm(at, axis=1) / radius ** 2)[:, None]
+        out = at / radius
+        way = 0.6 * way + directions(rng, n) - 2 * out * (out ** 2).sum(axis=1, keepdims=True) ** 4
         way /= np.linalg.norm(way, axis=1, keepdims=True)
         at = at + 3.8 * way
         points[:, k] = at
@@ -124,7 +123,7 @@ def copies(rng, template, centres):
 
 def chain_specimen(cloud, box, rng, crowding):
     """Chains of residues, each a Gaussian of 4 A, alone and as rings and rods."""
-    residues = RESIDUES * crowding * box.volume()
+    residues = POINTS["chains"] * crowding * box.volume()
     parts = []
     for length in 120, 250, 500:
         centres = box.places(rng, 2.2 * 3.2 * length ** (1 / 3), int(residues * 0.2 / length))
@@ -181,8 +180,9 @@ def blob_specimen(cloud, box, rng, crowding):
     plasm = box.scatter(rng, int(volume / 1.0e5))
     cloud.add(gaussian(12.0), plasm, rng.uniform(-0.5, 1.5, len(plasm)) * 20 * RESIDUE)
     thick = box.high[2] - box.low[2]
-    walls = [vesicle(rng, c, rng.uniform(0.2, 0.42) * min(thick, 1000.0), 12.0)
-             for c in box.scatter(rng, int(np.ceil(volume / 3e8)))]
+    thick = min(thick, 1000.0)
+    walls = [vesicle(rng, c, rng.uniform(0.2, 0.38) * thick, 12.0)
+             for c in box.places(rng, 800, int(np.ceil(volume / 3e8)))]
     cloud.add(gaussian(8.0), box.inside(np.concatenate(walls)), 5 * RESIDUE)
     lines = [filament(rng, c, rng.uniform(800, 3000))
              for c in box.scatter(rng, int(np.ceil(volume / 1.5e8)))]
