@@ -173,17 +173,16 @@ def filament(rng, start, length):
 def blob_specimen(cloud, box, rng, crowding):
     """Textured blobs, vesicles with membranes, and filaments, in a plasm of small grains."""
     volume = crowding * box.volume()
-    grains = [lump(rng, c, rng.uniform(60, 140), 13.0)
-              for c in box.places(rng, 300, int(volume / 2.5e7))]
-    cloud.add(gaussian(6.0), box.inside(np.concatenate(grains or [np.zeros((0, 3))])),
-              rng.uniform(0.5, 1.5) * 4 * RESIDUE)
+    grains = [lump(rng, c, rng.uniform(60, 140), 17.0)
+              for c in box.places(rng, 230, int(volume / 1.2e7))]
+    grains = box.inside(np.concatenate(grains or [np.zeros((0, 3))]))
+    cloud.add(gaussian(5.0), grains, rng.uniform(0.2, 1.8, len(grains)) * 18 * RESIDUE)
     plasm = box.scatter(rng, int(volume / 1.0e5))
-    cloud.add(gaussian(12.0), plasm, rng.uniform(-0.5, 1.5, len(plasm)) * 20 * RESIDUE)
-    thick = box.high[2] - box.low[2]
-    thick = min(thick, 1000.0)
+    cloud.add(gaussian(10.0), plasm, rng.uniform(-0.5, 1.5, len(plasm)) * 25 * RESIDUE)
+    thick = min(box.high[2] - box.low[2], 1000.0)
     walls = [vesicle(rng, c, rng.uniform(0.2, 0.38) * thick, 12.0)
              for c in box.places(rng, 800, int(np.ceil(volume / 3e8)))]
-    cloud.add(gaussian(8.0), box.inside(np.concatenate(walls)), 5 * RESIDUE)
+    cloud.add(gaussian(8.0), box.inside(np.concatenate(walls)), 9 * RESIDUE)
     lines = [filament(rng, c, rng.uniform(800, 3000))
              for c in box.scatter(rng, int(np.ceil(volume / 1.5e8)))]
     cloud.add(gaussian(14.0), box.inside(np.concatenate(lines)), 150 * RESIDUE)

@@ -131,24 +131,36 @@ def crossings(f, values):
     return f[k] - values[k] * (f[k + 1] - f[k]) / (values[k + 1] - values[k])
 
 
-@pytest.mark.parametrize("options, along_x, along_y, phase, cs, kv", [
-    ([], 2e4, 2e4, 0, 2.7, 300),
-    (["--astigmatism", 0.4, 0], 2.2e4, 1.8e4, 0, 2.7, 300),
-    (["--astigmatism", 0.4, 60], 1.9e4, 2.1e4, 0, 2.7, 300),
-    (["--phase-shift", 90, "--cs", 1.2, "--voltage", 200], 2e4, 2e4, np.pi / 2, 1.2, 200)])
-def test_the_ctf_changes_sign_at_its_zeros(simulate, options, along_x, along_y, phase, cs, kv):
+@pytest.mark.parametrize("options, along_x, along_y, between, phase, cs, kv", [
+    ([], 2e4, 2e4, 2e4, 0, 2.7, 300),
+    (["--astigmatism", 0.4, 0], 2.2e4, 1.8e4, 2e4, 0, 2.7, 300),
+    (["--astigmatism", 0.4, 60], 1.9e4, 2.1e4, 2e4 + 2e3 * np.cos(np.pi / 6), 0, 2.7, 300),
+    (["--phase-shift", 90, "--cs", 1.2, "--voltage", 200], 2e4, 2e4, 2e4, np.pi / 2, 1.2, 200)])
+def test_the_ctf_changes_sign_at_its_zeros(simulate, options, along_x, along_y, between, phase, cs,
+                                           kv):
+    """Along x, y and 45 degrees."""
     made = simulate("--specimen", "none", "--dots", "0.5,0,0.5", "--noise-free", "--defocus", 2,
-                    "--size", 256, 256, 16, "--pixel", 3, "--range", 0, 0, "--dot-sigma", 0.7,
+                    "--size", 256, 256, 16, "--pixel", 2, "--range", 0, 0, "--dot-sigma", 0.7,
                     "--depth-step", 1, *options)
-    spectrum = np.fft.fft2(np.roll(made.contrast()[0], (-128, -128), axis=(0, 1))).real
-    f = np.fft.rfftfreq(256, 3)[:128]
-    for values, defocus in (spectrum[0, :128], along_x), (spectrum[:128, 0], along_y):
+    spectrum = np.fft.fft2(np.roll(made.contrast()[0], (-128, -128), axis=(0, 1))).real[:128, :128]
+    f = np.fft.rfftfreq(256, 2)[:128]
+    for f, values, defocus in ((f, spectrum[0], along_x), (f, spectrum[:, 0], along_y),
+                               (np.sqrt(2) * f, spectrum.diagonal(), between)):
+        f, values = f[f < 0.22], values[f < 0.22]
         fine = np.linspace(0, f[-1], 20000)
         right = crossings(fine, np.sin(chi(fine, defocus, phase, cs, kv)))
         found = crossings(f, values)
-        assert len(right) > 8 and found == pytest.approx(right, rel=0.005)
-        low = f < 0.5 * right[0]
-        assert np.all(values[low] > 0)  # the contrast is kept
+        assert len(right) > 15 and found == pytest.approx(right, rel=0.002)
+        assert np.all(values[f < 0.5 * right[0]] > 0)  # the contrast is kept
+
+
+def test_the_b_factor(simulate):
+    options = ["--specimen", "none", "--dots", "0,0,0", "--noise-free", "--no-ctf", "--no-damping",
+               "--size", 64, 64, 8, "--range", 0, 0]
+    whole, less = (np.abs(np.fft.fft2(simulate(*options, "--b-factor", b).contrast()[0]))
+                   for b in (0, 80))
+    f = np.hypot(*np.meshgrid(*[np.fft.fftfreq(64, 5.4)] * 2))
+    assert (less / whole)[f < 0.08] == pytest.approx(np.exp(-20 * f[f < 0.08] ** 2), rel=0.01)
 
 
 @pytest.mark.parametrize("hand", [1, -1])
