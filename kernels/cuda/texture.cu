@@ -233,9 +233,7 @@ tr_status fill_layers(tr_cuda *c, const tr_slab *s, const tr_subset *views, size
     size_t width = s->p_rows, columns = s->n_u + TR_GUARDS;
     for (size_t k = 0, together; k < n; k += together) {
         size_t view = tr_cuda_view_at(views, first + k);
-        for (together = 1; k + together < n; together++)
-            if (tr_cuda_view_at(views, first + k + together) != view + together)
-                break;
+        together = tr_views_together(views, first + k, first + n);
         cudaMemcpy3DParms copy = {};
         copy.srcPtr = make_cudaPitchedPtr(const_cast<float *>(p) + view * columns * width,
                                           width * sizeof *p, width, columns);
