@@ -88,6 +88,16 @@ typedef struct tr_subset {
     const size_t *views;
 } tr_subset;
 
+/* As many of its first `end` views, from the one at place `first` on, as follow each
+ * other in a vector. */
+static inline size_t tr_views_together(const tr_subset *views, size_t first, size_t end)
+{
+    size_t n = views ? 1 : end - first;
+    while (first + n < end && views->views[first + n] == views->views[first] + n)
+        n++;
+    return n;
+}
+
 /* A filter along u. Each image row of n_u values is extended to `length` values, the
  * added ones falling linearly from the mean of the last 3 values to the mean of the
  * first 3, multiplied in Fourier space by its view's response[0 .. length/2] (real,

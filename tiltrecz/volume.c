@@ -27,15 +27,6 @@ static size_t count_views(const tr_linop *A, const tr_subset *views)
     return views ? views->n : A->slab->n_views;
 }
 
-/* As many of the views from `first` on as follow each other in a vector. */
-static size_t count_run(const tr_subset *views, size_t first)
-{
-    size_t n = 1;
-    while (first + n < views->n && views->views[first + n] == views->views[first] + n)
-        n++;
-    return n;
-}
-
 /* Rows [first, end) of some views of a vector whose lane 0 is row row0 become 0, or a
  * copy of lane *from. */
 static tr_status set_rows(const tr_volume_operator *op, const tr_subset *views,
@@ -44,7 +35,7 @@ static tr_status set_rows(const tr_volume_operator *op, const tr_subset *views,
     const tr_linop *A = &op->A;
     size_t columns = tr_volume_columns(op), n;
     for (size_t k = 0; k < views->n && range.end > range.first; k += n) {
-        n = count_run(views, k);
+        n = tr_views_together(views, k, views->n);
         const tr_rows rows = {.line = views->views[k] * columns,
                               .n_lines = n * columns,
                               .row = (size_t)(range.first - row0),

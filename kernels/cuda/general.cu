@@ -1,63 +1,17 @@
 /* Projectors for rays that couple rows: four samples for each voxel, row and view; and
  * backprojection for views that shift the rows. A warp works on 32 neighbouring rows of
- * one voxel after the other; where the middle one of them is seen is worked out in
- * double, once, and what the others are away from it is small enough for float. */
-#include "kernels/cuda/project.h"
+ * one voxel after the other; origins are of the middle one of them. */
+#include "kernels/cuda/origin.h"
 
 namespace
 {
-enum {
-    WARP = 32,
-    THREADS = 256,
-    WARPS = THREADS / WARP,
-    ACROSS = 4, /* a block's warps in x; the others are in z */
-    MIDDLE = WARP / 2,
-    SUM_BLOCKS = 512
-};
-
-/* Where the middle row of a warp is seen (its first one, of shifted rows): whole columns
- * and rows, and fractions. */
-struct origin {
-    int column, row;
-    float right, up;
-};
-
-struct slopes { /* per row */
-    float u, v;
-};
+enum { SUM_BLOCKS = 512 };
 
 /* The four samples of one row: the first, and the weights of its neighbours. */
 struct taps {
     int column, row;
     float right, up;
 };
-
-__device__ inline void split(double at, int *whole, float *fraction)
-{
-    at = at < -1e9 ? -1e9 : at > 1e9 ? 1e9 : at;
-    double floored = floor(at);
-    *whole = (int)floored;
-    *fraction = (float)(at - floored);
-}
-
-template <bool SHIFTED>
-__device__ inline origin find_origin(const tr_cuda_slab *s, const tr_ray *ray, double ix,
-                                     double iz, double row)
-{
-    origin o;
-    double base = tr_ray_base(ray->u0, ray->uz, iz);
-    if (SHIFTED) {
-        tr_ray_column(base, ray->ux, ix, tr_ray_last((double)s->n_u), &o.column,
-                      &o.right);
-        split(ray->v0 + ray->vz * iz, &o.row, &o.up);
-        o.row += (int)row;
-    } else {
-        double r = row + MIDDLE;
-        split(base + ray->ux * ix + ray->uy * r, &o.column, &o.right);
-        split(ray->v0 + ray->vx * ix + ray->vz * iz + ray->vy * r, &o.row, &o.up);
-    }
-    return o;
-}
 
 /* Hold positions below 0 at 0 and from `last` on at last, as tr_ray_column does. */
 __device__ inline void hold(int *whole, float *fraction, int last)
@@ -68,16 +22,13 @@ __device__ inline void hold(int *whole, float *fraction, int last)
     }
 }
 
-__device__ inline taps find_taps(const tr_cuda_slab *s, origin o, slopes slope, int lane)
+__device__ inline taps find_taps(const tr_cuda_slab *s, origin o, float uy, float vy,
+                                 int lane)
 {
-    taps t;
-    float away = (float)(lane - MIDDLE);
-    float u = o.right + slope.u * away, v = o.up + slope.v * away;
-    float u_floor = floorf(u), v_floor = floorf(v);
-    t.column = o.column + (int)u_floor;
-    t.right = u - u_floor;
-    t.row = o.row + (int)v_floor;
-    t.up = v - v_floor;
+    const float away = (float)(lane - MIDDLE);
+    taps t = {o.column, o.row, fmaf(uy, away, o.right), fmaf(vy, away, o.up)};
+    carry(&t.column, &t.right);
+    carry(&t.row, &t.up);
     int top = (int)s->p_rows - 1;
     hold(&t.column, &t.right, (int)s->n_u + 1);
     hold(&t.row, &t.up, top);
@@ -99,9 +50,9 @@ __device__ inline float sample(const tr_cuda_slab *s, const float *view, taps t)
 
 /* Rows outside the slab do not contribute. */
 __device__ inline float sample_shifted(const tr_cuda_slab *s, const float *view, origin o,
-                                       int row)
+                                       int lane)
 {
-    const int rows = (int)s->rows, at = o.row + row;
+    const int rows = (int)s->rows, at = o.row + lane - MIDDLE;
     const float *a = view + (size_t)o.column * s->rows, *b = a + s->rows;
     float left = 1.0f - o.right, low = 0.0f, high = 0.0f;
     if (at >= 0 && at < rows)
@@ -113,30 +64,22 @@ __device__ inline float sample_shifted(const tr_cuda_slab *s, const float *view,
 
 /* ---- backprojection ---- */
 
-struct view_memory {
-    origin origins[WARPS][WARP]; /* of the warp's voxel in the next 32 views */
-    slopes slope[WARP];
+struct view_memory {             /* of the next 32 views */
+    view_origin views[WARP];     /* of the block's first voxel */
+    origin origins[WARPS][WARP]; /* of the warps' voxels */
     unsigned number[WARP];
 };
 
-struct place {
-    size_t x, z, row; /* of the warp's voxel, and its first row */
-    bool voxel, rows; /* is it in the volume, and this thread's row as well? */
-};
-
-__device__ place find_place(const tr_cuda_slab *s)
+/* Of shifted rows nothing is added any more. */
+template <bool SHIFTED>
+__device__ inline origin hold_shifted(const tr_cuda_slab *s, origin o)
 {
-    unsigned b = blockIdx.x, warp = threadIdx.x / WARP;
-    unsigned across = (unsigned)tr_cuda_parts(s->n_x, ACROSS);
-    unsigned down = (unsigned)tr_cuda_parts(s->n_z, WARPS / ACROSS);
-    place at;
-    at.x = (size_t)(b % across) * ACROSS + warp % ACROSS;
-    b /= across;
-    at.z = (size_t)(b % down) * (WARPS / ACROSS) + warp / ACROSS;
-    at.row = (size_t)(b / down) * WARP;
-    at.voxel = at.x < s->n_x && at.z < s->n_z;
-    at.rows = at.voxel && at.row + threadIdx.x % WARP < s->rows;
-    return at;
+    if (SHIFTED) {
+        carry(&o.column, &o.right);
+        carry(&o.row, &o.up);
+        hold(&o.column, &o.right, (int)s->n_u + 1);
+    }
+    return o;
 }
 
 template <bool SHIFTED>
@@ -152,25 +95,24 @@ __global__ void __launch_bounds__(THREADS)
     for (unsigned first = 0; first < rays.n; first += WARP) {
         unsigned n = tr_cuda_at_most(rays.n - first, WARP);
         __syncthreads();
-        if (lane < n) {
-            const tr_ray *ray = &rays.rays[first + lane];
-            memory->origins[warp][lane] =
-                find_origin<SHIFTED>(&s, ray, (double)at.x, (double)at.z, (double)at.row);
-            if (warp == 0) {
-                memory->slope[lane] = slopes{(float)ray->uy, (float)ray->vy};
-                memory->number[lane] = rays.numbers[first + lane];
-            }
-        }
+        find_views(rays.rays + first, n, &at, memory->views);
+        if (threadIdx.x < n)
+            memory->number[lane] = rays.numbers[first + lane];
         __syncthreads();
+        if (lane < n)
+            memory->origins[warp][lane] =
+                hold_shifted<SHIFTED>(&s, find_origin(&memory->views[lane], warp));
+        __syncwarp();
         if (!at.rows)
             continue;
 #pragma unroll 2
         for (unsigned k = 0; k < n; k++) {
             const float *view = p + memory->number[k] * stride;
+            const view_origin *of = &memory->views[k];
             origin o = memory->origins[warp][k];
             sum += SHIFTED
                        ? sample_shifted(&s, view, o, (int)lane)
-                       : sample(&s, view, find_taps(&s, o, memory->slope[k], (int)lane));
+                       : sample(&s, view, find_taps(&s, o, of->uy, of->vy, (int)lane));
         }
     }
     if (at.rows)
@@ -181,7 +123,8 @@ __global__ void __launch_bounds__(THREADS)
  * show ---- */
 
 struct fixed_point {
-    double scale, inverse;
+    float scale[2]; /* two factors, as a float may have no room for their product */
+    double inverse;
 };
 
 struct sum_memory {
@@ -226,16 +169,33 @@ __global__ void choose_scale(const double *__restrict__ sums,
     int exponent = 0;
     double mantissa = frexp(sum, &exponent);
     bool finite = mantissa - mantissa == 0.0;
-    fixed->scale = finite ? ldexp(1.0, 61 - exponent) : 0.0;
+    const int half = (61 - exponent) / 2;
+    fixed->scale[0] = finite ? ldexpf(1.0f, half) : 0.0f;
+    fixed->scale[1] = finite ? ldexpf(1.0f, 61 - exponent - half) : 0.0f;
     fixed->inverse = finite ? ldexp(1.0, exponent - 61) : mantissa - mantissa;
 }
 
-/* What neighbouring voxels along x add to the same four samples, summed up until the
- * walk leaves them. */
+/* What neighbouring voxels along x add to the same four samples, summed up in their order
+ * until the walk leaves them; only then in whole numbers. */
 struct cell {
     int column, row;
-    long long sums[2][2]; /* [right][up] */
+    float sums[2][2]; /* [right][up] */
 };
+
+/* To the nearest whole number below 2^62, of two that fit in 32 bits: GPUs convert to 64
+ * as slowly as they compute in double. */
+__device__ inline long long to_fixed(float value)
+{
+    const int high = __float2int_rn(value * 0x1p-31f);
+    const int low = __float2int_rn(fmaf((float)high, -0x1p31f, value));
+    return (long long)high * 0x80000000ll + low;
+}
+
+__device__ inline void add_fixed(unsigned long long *to, float value)
+{
+    if (value != 0.0f)
+        atomicAdd(to, (unsigned long long)to_fixed(value));
+}
 
 __device__ inline void flush(const tr_cuda_slab *s, cell *c, int right,
                              unsigned long long *view)
@@ -243,12 +203,10 @@ __device__ inline void flush(const tr_cuda_slab *s, cell *c, int right,
     int column = c->column + right;
     if (column >= 1 && column <= (int)s->n_u) { /* the rest left the image */
         unsigned long long *to = view + (size_t)column * s->p_rows + c->row;
-        if (c->sums[right][0] != 0)
-            atomicAdd(to, (unsigned long long)c->sums[right][0]);
-        if (c->sums[right][1] != 0)
-            atomicAdd(to + 1, (unsigned long long)c->sums[right][1]);
+        add_fixed(to, c->sums[right][0]);
+        add_fixed(to + 1, c->sums[right][1]);
     }
-    c->sums[right][0] = c->sums[right][1] = 0;
+    c->sums[right][0] = c->sums[right][1] = 0.0f;
 }
 
 __device__ inline void move(const tr_cuda_slab *s, cell *c, taps t,
@@ -265,25 +223,26 @@ __device__ inline void move(const tr_cuda_slab *s, cell *c, taps t,
     if (next || previous) {
 #pragma unroll
         for (int up = 0; up < 2; up++) {
-            long long kept = next ? c->sums[1][up] : c->sums[0][up];
-            c->sums[0][up] = next ? kept : 0;
-            c->sums[1][up] = next ? 0 : kept;
+            float kept = next ? c->sums[1][up] : c->sums[0][up];
+            c->sums[0][up] = next ? kept : 0.0f;
+            c->sums[1][up] = next ? 0.0f : kept;
         }
     }
     c->column = t.column;
     c->row = t.row;
 }
 
-__device__ inline void add_taps(cell *c, taps t, float x, double scale)
+__device__ inline void add_taps(cell *c, taps t, float x)
 {
     float low = (1.0f - t.up) * x, high = t.up * x, left = 1.0f - t.right;
-    c->sums[0][0] += llrint((double)(left * low) * scale);
-    c->sums[0][1] += llrint((double)(left * high) * scale);
-    c->sums[1][0] += llrint((double)(t.right * low) * scale);
-    c->sums[1][1] += llrint((double)(t.right * high) * scale);
+    c->sums[0][0] += left * low;
+    c->sums[0][1] += left * high;
+    c->sums[1][0] += t.right * low;
+    c->sums[1][1] += t.right * high;
 }
 
 struct line_memory {
+    view_origin view;            /* of the block's middle voxel */
     origin origins[WARPS][WARP]; /* of 32 voxels along x */
 };
 
@@ -301,21 +260,24 @@ __global__ void __launch_bounds__(THREADS)
     const size_t row = (size_t)(b % up) * WARP;
     b /= up;
     const size_t x0 = (size_t)(b % across) * WARP;
-    const size_t iz = (size_t)(b / across) * WARPS + warp;
-    memory->origins[warp][lane] =
-        find_origin<false>(&s, ray, (double)(x0 + lane), (double)iz, (double)row);
+    const size_t z0 = (size_t)(b / across) * WARPS, iz = z0 + warp;
+    if (threadIdx.x == 0)
+        memory->view = find_view_origin(ray, x0 + WARP / 2, z0 + WARPS / 2, row + MIDDLE);
     __syncthreads();
+    memory->origins[warp][lane] =
+        move_origin(&memory->view, (int)lane - WARP / 2, (int)warp - WARPS / 2);
+    __syncwarp();
     if (iz >= s.n_z || row + lane >= s.rows)
         return;
-    const slopes slope = {(float)ray->uy, (float)ray->vy};
-    const double scale = fixed->scale;
+    const float uy = memory->view.uy, vy = memory->view.vy;
+    const float scale[2] = {fixed->scale[0], fixed->scale[1]};
     unsigned n = tr_cuda_at_most((unsigned)(s.n_x - x0), WARP);
     const float *from = x + (iz * s.n_x + x0) * s.rows + row + lane;
-    cell here = {0, 0, {{0, 0}, {0, 0}}};
+    cell here = {0, 0, {{0.0f, 0.0f}, {0.0f, 0.0f}}};
     for (unsigned i = 0; i < n; i++) {
-        taps t = find_taps(&s, memory->origins[warp][i], slope, (int)lane);
+        taps t = find_taps(&s, memory->origins[warp][i], uy, vy, (int)lane);
         move(&s, &here, t, view);
-        add_taps(&here, t, __ldg(from + i * s.rows), scale);
+        add_taps(&here, t, __ldg(from + i * s.rows) * scale[0] * scale[1]);
     }
     flush(&s, &here, 0, view);
     flush(&s, &here, 1, view);

@@ -267,12 +267,17 @@ tr_status tr_cuda_planes_backproject(tr_cuda *c, const tr_slab *s, const tr_subs
 {
     const sweep w = {s, {{x, false, true}}, 1, STEP, 0, false, 0};
     const auto work = [&](const tr_slab *part, const range *, float *const *at) {
-        return tr_cuda_core_backproject(c, part, views, p, at[0]);
+        tr_cuda_rays rays;
+        TR_TRY(tr_cuda_get_rays(c, part, views, &rays));
+        return tr_cuda_core_backproject(c, part, views, &rays, p, at[0]);
     };
     TR_TRY(go_over(c, &w, work));
     if (!s->outer)
         return TR_OK;
-    TR_TRY(tr_cuda_cells_backproject(c, s, views, p, without_core(s, c->planes->memory)));
+    tr_cuda_rays all;
+    TR_TRY(tr_cuda_get_rays(c, s, views, &all));
+    TR_TRY(tr_cuda_cells_backproject(c, s, views, &all, p,
+                                     without_core(s, c->planes->memory)));
     return copy_cells(c, s, false, x);
 }
 
@@ -311,7 +316,9 @@ tr_status tr_cuda_backproject_add(void *state, const tr_slab *slab,
         const size_t lines = tr_core_lines(part);
         const tr_vec sums = {at[1], lines, s.rows};
         tr_vec own = {at[0], lines, s.rows};
-        TR_TRY(tr_cuda_core_backproject(c, part, views, p->data, at[1]));
+        tr_cuda_rays rays;
+        TR_TRY(tr_cuda_get_rays(c, part, views, &rays));
+        TR_TRY(tr_cuda_core_backproject(c, part, views, &rays, p->data, at[1]));
         return add(r->begin * s.n_x, &sums, &own);
     };
     TR_TRY(go_over(c, &over, work));
@@ -320,7 +327,9 @@ tr_status tr_cuda_backproject_add(void *state, const tr_slab *slab,
     const size_t core = tr_core_lines(&s), lines = s.n_z * 2 * s.outer;
     const tr_vec sums = {(float *)c->planes->memory, lines, s.rows};
     tr_vec own = {x->data + core * s.rows, lines, s.rows};
-    TR_TRY(tr_cuda_cells_backproject(c, &s, views, p->data,
+    tr_cuda_rays rays;
+    TR_TRY(tr_cuda_get_rays(c, &s, views, &rays));
+    TR_TRY(tr_cuda_cells_backproject(c, &s, views, &rays, p->data,
                                      without_core(&s, c->planes->memory)));
     return add(core, &sums, &own);
 }
@@ -345,12 +354,10 @@ static tr_status project_general(tr_cuda *c, const tr_slab *s, const tr_subset *
         TR_CUDA("clear views",
                 cudaMemsetAsync(sums, 0, count * sums_bytes(s), c->compute));
         const auto work = [&](const tr_slab *part, const range *, float *const *at) {
-            const tr_ray *rays;
-            const unsigned *numbers;
-            unsigned all;
-            TR_TRY(tr_cuda_views(c, part, views, &rays, &numbers, &all));
+            tr_cuda_rays rays;
+            TR_TRY(tr_cuda_get_rays(c, part, views, &rays));
             for (size_t k = 0; k < count; k++)
-                TR_TRY(tr_cuda_general_add(c, part, rays + first + k, scale, at[0],
+                TR_TRY(tr_cuda_general_add(c, part, rays.rays + first + k, scale, at[0],
                                            sums + k * view));
             return TR_OK;
         };
@@ -372,14 +379,19 @@ tr_status tr_cuda_planes_project(tr_cuda *c, const tr_slab *s, const tr_subset *
         const sweep w = {s, {{from, true, false}}, 1, STEP, 0, false, 0};
         TR_TRY(tr_cuda_clear_views(c, s, views, p));
         const auto work = [&](const tr_slab *part, const range *, float *const *at) {
-            return tr_cuda_core_project(c, part, views, at[0], p);
+            tr_cuda_rays rays;
+            TR_TRY(tr_cuda_get_rays(c, part, views, &rays));
+            return tr_cuda_core_project(c, part, views, &rays, at[0], p);
         };
         TR_TRY(go_over(c, &w, work));
     }
     if (!s->outer)
         return TR_OK;
     TR_TRY(copy_cells(c, s, true, from));
-    return tr_cuda_cells_project(c, s, views, without_core(s, c->planes->memory), p);
+    tr_cuda_rays rays;
+    TR_TRY(tr_cuda_get_rays(c, s, views, &rays));
+    return tr_cuda_cells_project(c, s, views, &rays, without_core(s, c->planes->memory),
+                                 p);
 }
 
 /* ---- regularizers ---- */
@@ -406,57 +418,49 @@ static tr_vec buffer_of(const tr_slab *part, float *at)
     return {at, tr_volume_lines(part), part->rows};
 }
 
-tr_status tr_cuda_planes_grad(tr_cuda *c, const tr_slab *s, size_t n, const tr_vec *x,
-                              const float *above, tr_vec *gx, tr_vec *gy, tr_vec *gz)
+/* Either the gradient (g) of `one`, or the adjoint: the same volumes in the other
+ * direction. */
+static tr_status go_over_gradient(tr_cuda *c, const tr_slab *s, size_t n, bool adjoint,
+                                  float *one, float *const (&g)[3], const float *beside)
 {
     const sweep w = {s,
-                     {{x->data, true, false},
-                      {gx->data, false, true},
-                      {gy->data, false, true},
-                      {gz->data, false, true}},
+                     {{one, !adjoint, adjoint},
+                      {g[0], adjoint, !adjoint},
+                      {g[1], adjoint, !adjoint},
+                      {g[2], adjoint, !adjoint}},
                      MOST_VOLUMES,
                      1,
                      1,
                      true,
                      0};
     return go_over(c, &w, [&](const tr_slab *part, const range *r, float *const *at) {
-        tr_vec from = buffer_of(part, at[0]), to[3];
-        float *next;
-        for (int k = 0; k < 3; k++)
-            to[k] = buffer_of(part, at[k + 1]);
-        TR_TRY(values_of(s, r, above, &next));
-        tr_status status = tr_cuda_grad(c, part, n, &from, next, &to[0], &to[1], &to[2]);
-        free(next);
+        tr_vec v[MOST_VOLUMES];
+        float *row;
+        for (int k = 0; k < MOST_VOLUMES; k++)
+            v[k] = buffer_of(part, at[k]);
+        TR_TRY(values_of(s, r, beside, &row));
+        tr_status status =
+            adjoint ? tr_cuda_grad_adjoint(c, part, n, &v[1], &v[2], &v[3], row, &v[0])
+                    : tr_cuda_grad(c, part, n, &v[0], row, &v[1], &v[2], &v[3]);
+        free(row);
         return status;
     });
+}
+
+tr_status tr_cuda_planes_grad(tr_cuda *c, const tr_slab *s, size_t n, const tr_vec *x,
+                              const float *above, tr_vec *gx, tr_vec *gy, tr_vec *gz)
+{
+    return go_over_gradient(c, s, n, false, x->data, {gx->data, gy->data, gz->data},
+                            above);
 }
 
 tr_status tr_cuda_planes_grad_adjoint(tr_cuda *c, const tr_slab *s, size_t n,
                                       const tr_vec *gx, const tr_vec *gy,
                                       const tr_vec *gz, const float *below, tr_vec *y)
 {
-    const sweep w = {s,
-                     {{gx->data, true, false},
-                      {gy->data, true, false},
-                      {gz->data, true, false},
-                      {y->data, false, true}},
-                     MOST_VOLUMES,
-                     1,
-                     1,
-                     true,
-                     0};
     TR_ASSERT(y->data != gx->data && y->data != gy->data && y->data != gz->data);
-    return go_over(c, &w, [&](const tr_slab *part, const range *r, float *const *at) {
-        tr_vec from[3], to = buffer_of(part, at[3]);
-        float *before;
-        for (int k = 0; k < 3; k++)
-            from[k] = buffer_of(part, at[k]);
-        TR_TRY(values_of(s, r, below, &before));
-        tr_status status =
-            tr_cuda_grad_adjoint(c, part, n, &from[0], &from[1], &from[2], before, &to);
-        free(before);
-        return status;
-    });
+    return go_over_gradient(c, s, n, true, y->data, {gx->data, gy->data, gz->data},
+                            below);
 }
 
 tr_status tr_cuda_planes_haar(tr_cuda *c, const tr_slab *s, size_t n, int levels,

@@ -56,20 +56,11 @@ static ray_kind find_kind(const tr_slab *s, const tr_subset *views)
     return kind;
 }
 
-static tr_status get_rays(tr_cuda *c, const tr_slab *s, const tr_subset *views,
-                          tr_cuda_rays *rays)
+tr_status tr_cuda_get_rays(tr_cuda *c, const tr_slab *s, const tr_subset *views,
+                           tr_cuda_rays *rays)
 {
     return tr_cuda_views(c, s, views, &rays->rays, &rays->numbers, &rays->n);
 }
-
-typedef struct call { /* of an operation */
-    tr_cuda *c;
-    const tr_slab *slab;
-    const tr_subset *views;
-    const tr_cuda_rays *rays;
-    const float *p;
-    float *x;
-} call;
 
 /* ---- operations ---- */
 
@@ -84,58 +75,43 @@ static tr_status check_texture(const tr_cuda *c, const tr_slab *s)
                    c->properties.maxTexture2DLayered[0], s->n_u, s->p_rows);
 }
 
-static tr_status texture_core(const call *k, bool general)
-{
-    TR_TRY(check_texture(k->c, k->slab));
-    return tr_cuda_texture_backproject(k->c, k->slab, k->views, k->rays, general, k->p,
-                                       k->x);
-}
-
-/* Without what lies outside the field. */
-static tr_status backproject_core(const call *k)
-{
-    tr_cuda *c = k->c;
-    ray_kind kind = find_kind(k->slab, k->views);
-    if (kind != SHIFTED && c->kernel == TR_KERNEL_TEXTURE)
-        return texture_core(k, kind == GENERAL);
-    if (kind == INDEPENDENT && tr_cuda_tile_fits(k->slab, k->views))
-        return tr_cuda_tile_backproject(c, k->slab, k->rays, k->p, k->x);
-    return tr_cuda_general_backproject(c, k->slab, k->rays, kind == SHIFTED, k->p, k->x);
-}
-
 tr_status tr_cuda_core_backproject(tr_cuda *c, const tr_slab *s, const tr_subset *views,
-                                   const float *p, float *x)
+                                   const tr_cuda_rays *rays, const float *p, float *x)
 {
-    tr_cuda_rays rays;
-    TR_TRY(get_rays(c, s, views, &rays));
-    const call k = {c, s, views, &rays, p, x};
-    return backproject_core(&k);
+    ray_kind kind = find_kind(s, views);
+    if (kind != SHIFTED && c->kernel == TR_KERNEL_TEXTURE) {
+        TR_TRY(check_texture(c, s));
+        return tr_cuda_texture_backproject(c, s, views, rays, kind == GENERAL, p, x);
+    }
+    if (kind == INDEPENDENT && tr_cuda_tile_fits(s, views))
+        return tr_cuda_tile_backproject(c, s, rays, p, x);
+    return tr_cuda_general_backproject(c, s, rays, kind == SHIFTED, p, x);
 }
 
 tr_status tr_cuda_cells_backproject(tr_cuda *c, const tr_slab *s, const tr_subset *views,
-                                    const float *p, float *x)
+                                    const tr_cuda_rays *rays, const float *p, float *x)
 {
-    tr_cuda_rays rays;
     if (!s->outer)
         return TR_OK;
-    TR_TRY(get_rays(c, s, views, &rays));
     return (find_kind(s, views) == INDEPENDENT
                 ? tr_cuda_outer_backproject
-                : tr_cuda_outer_coupled_backproject)(c, s, &rays, p, x);
+                : tr_cuda_outer_coupled_backproject)(c, s, rays, p, x);
 }
 
 tr_status tr_cuda_backproject(void *state, const tr_slab *slab, const tr_subset *views,
                               const tr_vec *p, tr_vec *x)
 {
     tr_cuda *c = (tr_cuda *)state;
+    tr_cuda_rays rays;
     tr_slab s;
     if (tr_cuda_view_count(slab, views) == 0)
         return tr_cuda_fill(c, x, 0.0f);
     TR_TRY(tr_cuda_exact(c, slab, &s));
     if (tr_cuda_on_host(c, x->data))
         return tr_cuda_planes_backproject(c, &s, views, p->data, x->data);
-    TR_TRY(tr_cuda_core_backproject(c, &s, views, p->data, x->data));
-    return tr_cuda_cells_backproject(c, &s, views, p->data, x->data);
+    TR_TRY(tr_cuda_get_rays(c, &s, views, &rays));
+    TR_TRY(tr_cuda_core_backproject(c, &s, views, &rays, p->data, x->data));
+    return tr_cuda_cells_backproject(c, &s, views, &rays, p->data, x->data);
 }
 
 bool tr_cuda_is_general(const tr_slab *s, const tr_subset *views)
@@ -149,9 +125,7 @@ tr_status tr_cuda_clear_views(tr_cuda *c, const tr_slab *s, const tr_subset *vie
     const size_t view = (s->n_u + TR_GUARDS) * s->rows, n = tr_cuda_view_count(s, views);
     for (size_t i = 0, together; i < n; i += together) {
         size_t first = tr_cuda_view_at(views, i);
-        for (together = 1; i + together < n; together++)
-            if (tr_cuda_view_at(views, i + together) != first + together)
-                break;
+        together = tr_views_together(views, i, n);
         TR_CUDA("clear views", cudaMemsetAsync(p + first * view, 0,
                                                together * view * sizeof *p, c->compute));
     }
@@ -159,23 +133,19 @@ tr_status tr_cuda_clear_views(tr_cuda *c, const tr_slab *s, const tr_subset *vie
 }
 
 tr_status tr_cuda_core_project(tr_cuda *c, const tr_slab *s, const tr_subset *views,
-                               const float *x, float *p)
+                               const tr_cuda_rays *rays, const float *x, float *p)
 {
-    tr_cuda_rays rays;
-    TR_TRY(get_rays(c, s, views, &rays));
-    return tr_cuda_tile_project(c, s, &rays, find_kind(s, views) == SHIFTED, x, p);
+    return tr_cuda_tile_project(c, s, rays, find_kind(s, views) == SHIFTED, x, p);
 }
 
 tr_status tr_cuda_cells_project(tr_cuda *c, const tr_slab *s, const tr_subset *views,
-                                const float *x, float *p)
+                                const tr_cuda_rays *rays, const float *x, float *p)
 {
-    tr_cuda_rays rays;
     if (!s->outer)
         return TR_OK;
-    TR_TRY(get_rays(c, s, views, &rays));
     return (find_kind(s, views) == INDEPENDENT
                 ? tr_cuda_outer_project
-                : tr_cuda_outer_coupled_project)(c, s, &rays, x, p);
+                : tr_cuda_outer_coupled_project)(c, s, rays, x, p);
 }
 
 tr_status tr_cuda_project(void *state, const tr_slab *slab, const tr_subset *views,
@@ -189,14 +159,14 @@ tr_status tr_cuda_project(void *state, const tr_slab *slab, const tr_subset *vie
     TR_TRY(tr_cuda_exact(c, slab, &s));
     if (tr_cuda_on_host(c, x->data))
         return tr_cuda_planes_project(c, &s, views, x->data, p->data);
+    TR_TRY(tr_cuda_get_rays(c, &s, views, &rays));
     if (tr_cuda_is_general(&s, views)) {
-        TR_TRY(get_rays(c, &s, views, &rays));
         TR_TRY(tr_cuda_general_project(c, &s, views, &rays, x->data, p->data));
     } else {
         TR_TRY(tr_cuda_clear_views(c, &s, views, p->data));
-        TR_TRY(tr_cuda_core_project(c, &s, views, x->data, p->data));
+        TR_TRY(tr_cuda_core_project(c, &s, views, &rays, x->data, p->data));
     }
-    return tr_cuda_cells_project(c, &s, views, x->data, p->data);
+    return tr_cuda_cells_project(c, &s, views, &rays, x->data, p->data);
 }
 
 /* ---- sums: of the geometry only, in double, each by one thread ---- */
@@ -283,7 +253,7 @@ tr_status tr_cuda_row_sums(void *state, const tr_slab *slab, const tr_subset *vi
     if (lines == 0)
         return TR_OK;
     TR_TRY(tr_cuda_exact(c, slab, &s));
-    TR_TRY(get_rays(c, &s, views, &rays));
+    TR_TRY(tr_cuda_get_rays(c, &s, views, &rays));
     TR_LAUNCH(sum_rows, dim3(tr_cuda_blocks(c, lines, SUM_THREADS)), dim3(SUM_THREADS), 0,
               c->compute, tr_cuda_slab_of(&s), rays, p->data);
     TR_TRY(tr_cuda_launched("sum_rows"));
@@ -300,7 +270,7 @@ tr_status tr_cuda_col_sums(void *state, const tr_slab *slab, const tr_subset *vi
     if (tr_cuda_view_count(slab, views) == 0)
         return tr_cuda_fill(c, x, 0.0f);
     TR_TRY(tr_cuda_exact(c, slab, &s));
-    TR_TRY(get_rays(c, &s, views, &rays));
+    TR_TRY(tr_cuda_get_rays(c, &s, views, &rays));
     TR_LAUNCH(sum_columns, dim3(tr_cuda_blocks(c, lines, SUM_THREADS)), dim3(SUM_THREADS),
               0, c->compute, tr_cuda_slab_of(&s), rays, x->data);
     TR_TRY(tr_cuda_launched("sum_columns"));

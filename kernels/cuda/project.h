@@ -55,20 +55,23 @@ TR_HD static inline unsigned tr_cuda_at_most(unsigned n, unsigned most)
  * voxel is seen at by 5e-8 of a column at most. */
 tr_status tr_cuda_exact(tr_cuda *c, const tr_slab *s, tr_slab *exact);
 
-/* project.cu, for planes of a volume: backprojection to the core, and to the cells
+/* project.cu, for planes of a volume: the subset's rays, until the next call, in device
+ * memory, which what follows gets. Backprojection to the core, and to the cells
  * outside the field. Whether rays leave their row. Else, some planes of the core to views
  * that were cleared before. And the cells to views that the core was projected to. */
+tr_status tr_cuda_get_rays(tr_cuda *c, const tr_slab *s, const tr_subset *views,
+                           tr_cuda_rays *rays);
 tr_status tr_cuda_core_backproject(tr_cuda *c, const tr_slab *s, const tr_subset *views,
-                                   const float *p, float *x);
+                                   const tr_cuda_rays *rays, const float *p, float *x);
 tr_status tr_cuda_cells_backproject(tr_cuda *c, const tr_slab *s, const tr_subset *views,
-                                    const float *p, float *x);
+                                    const tr_cuda_rays *rays, const float *p, float *x);
 bool tr_cuda_is_general(const tr_slab *s, const tr_subset *views);
 tr_status tr_cuda_clear_views(tr_cuda *c, const tr_slab *s, const tr_subset *views,
                               float *p);
 tr_status tr_cuda_core_project(tr_cuda *c, const tr_slab *s, const tr_subset *views,
-                               const float *x, float *p);
+                               const tr_cuda_rays *rays, const float *x, float *p);
 tr_status tr_cuda_cells_project(tr_cuda *c, const tr_slab *s, const tr_subset *views,
-                                const float *x, float *p);
+                                const tr_cuda_rays *rays, const float *x, float *p);
 
 /* So many blocks in a row, or the sentence that the problem is too large for it. */
 tr_status tr_cuda_grid(size_t blocks, dim3 *grid);

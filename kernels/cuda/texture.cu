@@ -1,7 +1,7 @@
 /* Backprojection with layered textures: each view is a layer, and the texture unit
  * interpolates between its columns (and rows, where rays couple them), with weights of 8
- * bits. Where a warp's voxel is seen is worked out in double. */
-#include "kernels/cuda/project.h"
+ * bits. */
+#include "kernels/cuda/origin.h"
 
 #include <stdlib.h>
 
@@ -16,80 +16,36 @@ struct tr_cuda_texture {
 namespace
 {
 enum {
-    WARP = 32,
-    THREADS = 256,
-    WARPS = THREADS / WARP,
-    ACROSS = 4, /* a block's warps in x; the others are in z */
-    MIDDLE = WARP / 2,
     MOST_LAYERS = 2048,
     SHARE = 40 /* of the device's memory that the array may have, unless for one view */
 };
 
-/* Where the middle row of a warp is seen, in the texture's coordinates: samples are at
- * whole numbers and a half. Split, so that adding a row's share loses nothing. */
-struct origin {
+/* Where a voxel's middle row is seen, in the texture's coordinates: samples are at whole
+ * numbers and a half. Split, so that adding a row's share loses nothing. */
+struct texel {
     float column, right, row, up;
 };
 
-struct slopes { /* per row */
-    float u, v;
-};
-
-struct texture_memory {
-    float column[WARPS][WARP]; /* of the warp's voxel in the next 32 views */
+struct texture_memory {        /* of the next 32 views */
+    view_origin views[WARP];   /* of the block's first voxel */
+    float column[WARPS][WARP]; /* of the warps' voxels */
 };
 
 struct general_memory {
-    origin origins[WARPS][WARP];
-    slopes slope[WARP];
+    view_origin views[WARP];
+    texel texels[WARPS][WARP];
 };
 
-struct place {
-    size_t x, z, row; /* of the warp's voxel, and its first row */
-    bool rows;        /* are the voxel and this thread's row in the volume? */
-};
-
-__device__ place find_place(const tr_cuda_slab *s)
+__device__ inline texel find_texel(const view_origin *view, unsigned warp)
 {
-    unsigned b = blockIdx.x, warp = threadIdx.x / WARP;
-    unsigned across = (unsigned)tr_cuda_parts(s->n_x, ACROSS);
-    unsigned down = (unsigned)tr_cuda_parts(s->n_z, WARPS / ACROSS);
-    place at;
-    at.x = (size_t)(b % across) * ACROSS + warp % ACROSS;
-    b /= across;
-    at.z = (size_t)(b % down) * (WARPS / ACROSS) + warp / ACROSS;
-    at.row = (size_t)(b / down) * WARP;
-    at.rows = at.x < s->n_x && at.z < s->n_z && at.row + threadIdx.x % WARP < s->rows;
-    return at;
+    const origin o = find_origin(view, warp);
+    return {(float)o.column + 0.5f, o.right, (float)o.row + 0.5f, o.up};
 }
 
-/* A position as the sum of a whole number and a half, and a fraction. */
-__device__ inline void split(double at, float *whole, float *fraction)
+/* The second right guard is not to be read; left of the first one the texture ends. */
+__device__ inline float hold_column(const tr_cuda_slab *s, float column)
 {
-    at = at < -1e6 ? -1e6 : at > 1e6 ? 1e6 : at;
-    double floored = floor(at);
-    *whole = (float)(floored + 0.5);
-    *fraction = (float)(at - floored);
-}
-
-__device__ inline origin find_origin(const tr_ray *ray, const place *at)
-{
-    double ix = (double)at->x, iz = (double)at->z, row = (double)at->row + MIDDLE;
-    double base = tr_ray_base(ray->u0, ray->uz, iz);
-    origin o;
-    split(base + ray->ux * ix + ray->uy * row, &o.column, &o.right);
-    split(ray->v0 + ray->vx * ix + ray->vz * iz + ray->vy * row, &o.row, &o.up);
-    return o;
-}
-
-__device__ inline float find_column(const tr_cuda_slab *s, const tr_ray *ray,
-                                    const place *at)
-{
-    int column;
-    float fraction;
-    tr_ray_column(tr_ray_base(ray->u0, ray->uz, (double)at->z), ray->ux, (double)at->x,
-                  tr_ray_last((double)s->n_u), &column, &fraction);
-    return (float)((double)column + 0.5 + (double)fraction);
+    return fminf(column, (float)s->n_u + 1.5f);
 }
 
 /* The views of one group, which are the layers; the sum goes on where `add`. */
@@ -106,9 +62,13 @@ __global__ void __launch_bounds__(THREADS)
     for (unsigned first = 0; first < n_views; first += WARP) {
         unsigned n = tr_cuda_at_most(n_views - first, WARP);
         __syncthreads();
-        if (lane < n)
-            memory->column[warp][lane] = find_column(&s, &rays[first + lane], &at);
+        find_views(rays + first, n, &at, memory->views);
         __syncthreads();
+        if (lane < n) {
+            const texel t = find_texel(&memory->views[lane], warp);
+            memory->column[warp][lane] = hold_column(&s, t.column + t.right);
+        }
+        __syncwarp();
         if (!at.rows)
             continue;
 #pragma unroll 4
@@ -128,28 +88,25 @@ __global__ void __launch_bounds__(THREADS)
     const place at = find_place(&s);
     const unsigned warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
     const float away = (float)lane - MIDDLE; /* rows from the middle */
-    const float last = (float)s.n_u + 1.5f; /* the second right guard is not to be read */
     float *to = x + (at.z * s.n_x + at.x) * s.rows + at.row + lane;
     float sum = add && at.rows ? *to : 0.0f;
     for (unsigned first = 0; first < n_views; first += WARP) {
         unsigned n = tr_cuda_at_most(n_views - first, WARP);
         __syncthreads();
-        if (lane < n) {
-            const tr_ray *ray = &rays[first + lane];
-            memory->origins[warp][lane] = find_origin(ray, &at);
-            if (warp == 0)
-                memory->slope[lane] = slopes{(float)ray->uy, (float)ray->vy};
-        }
+        find_views(rays + first, n, &at, memory->views);
         __syncthreads();
+        if (lane < n)
+            memory->texels[warp][lane] = find_texel(&memory->views[lane], warp);
+        __syncwarp();
         if (!at.rows)
             continue;
 #pragma unroll 4
         for (unsigned k = 0; k < n; k++) {
-            origin o = memory->origins[warp][k];
-            slopes slope = memory->slope[k];
-            float column = o.column + (o.right + slope.u * away);
-            float row = o.row + (o.up + slope.v * away);
-            sum += tex2DLayered<float>(views, row, fminf(column, last), (int)(first + k));
+            const texel t = memory->texels[warp][k];
+            float column = t.column + (t.right + memory->views[k].uy * away);
+            float row = t.row + (t.up + memory->views[k].vy * away);
+            sum += tex2DLayered<float>(views, row, hold_column(&s, column),
+                                       (int)(first + k));
         }
     }
     if (at.rows)
@@ -233,9 +190,7 @@ tr_status fill_layers(tr_cuda *c, const tr_slab *s, const tr_subset *views, size
     size_t width = s->p_rows, columns = s->n_u + TR_GUARDS;
     for (size_t k = 0, together; k < n; k += together) {
         size_t view = tr_cuda_view_at(views, first + k);
-        for (together = 1; k + together < n; together++)
-            if (tr_cuda_view_at(views, first + k + together) != view + together)
-                break;
+        together = tr_views_together(views, first + k, first + n);
         cudaMemcpy3DParms copy = {};
         copy.srcPtr = make_cudaPitchedPtr(const_cast<float *>(p) + view * columns * width,
                                           width * sizeof *p, width, columns);

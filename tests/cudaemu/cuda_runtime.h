@@ -3,6 +3,7 @@
 #ifndef CUDAEMU_CUDA_RUNTIME_H
 #define CUDAEMU_CUDA_RUNTIME_H
 
+#include <climits>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -384,6 +385,10 @@ template <typename T> static inline T __ldg(const T *p) { return *p; }
 static inline float __saturatef(float x)
 {
     return x > 0.0f ? (x < 1.0f ? x : 1.0f) : 0.0f;
+}
+static inline int __float2int_rn(float x) /* held at the ends; NaN is 0 */
+{
+    return x >= 0x1p31f ? INT_MAX : x <= -0x1p31f ? INT_MIN : x == x ? (int)rintf(x) : 0;
 }
 template <typename T> static inline void __stcs(T *p, T v) { *p = v; }
 static inline unsigned long long atomicAdd(unsigned long long *p, unsigned long long v)
