@@ -59,8 +59,8 @@ tr_status tr_ctf_read(const char *path, const tr_ctf_series *series, tr_ctf_tabl
         TR_TRY(tr_refuse_other_kind(path, "the CTF of the views"));
         return tr_fail(
             TR_ERR_DATA,
-            "%s is none of the files with the CTF of views that are read: %sby "
-            "their contents",
+            "%s is none of the files with the CTF of views that are read (%sby their "
+            "contents)",
             path, TR_CTF_WORDS);
     }
     tr_status status = new_table(series->nz, table);

@@ -3,6 +3,7 @@
  * degrees; additional phase in radians; a correlation; the resolution of the fit; what
  * more there is is not read. Numbers, not the order, say which view a row is about.
  * ctffind's comments have the optics. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

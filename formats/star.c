@@ -161,8 +161,9 @@ static tr_status read_views(const star_reader *r, const table *t,
 
 /* ---- which table, which file ---- */
 
-/* What a table of series says of one: its optics; the size of its pixels before any binning, NaN: it
- * does not say; and the tomogram's thickness in pixels of the series at hand, or 0. */
+/* What a table of series says of one: its optics; the size of its pixels before any
+ * binning, NaN: it does not say; and the tomogram's thickness in pixels of the series at
+ * hand, or 0. */
 typedef struct of_series {
     double pixel, thickness;
     tr_optics optics;

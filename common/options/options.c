@@ -6,6 +6,7 @@
 
 #include "common/base/mem.h"
 #include "formats/alignment_list.h"
+#include "formats/ctf_list.h"
 
 /* Rows that set a member of tr_options. */
 #define FLAG(...) TR_FLAG_ROW(tr_options, __VA_ARGS__)
@@ -122,6 +123,22 @@ const tr_option tr_common_options[] = {
     REAL(views.log_base, "log", "BASE", NULL, 0, 0, .section = "Data",
          .help = "Take -log(value + BASE) of the views first, for bright-field or X-ray "
                  "transmission"),
+    STRING(ctf, "ctf", "FILE", .aside = true,
+           .help =
+               "Correct the contrast transfer function (CTF) of each view as this file "
+               "has it, from " TR_CTF_WORDS "known by their contents"),
+    CHOICE(views.ctf_mode, "ctf-mode", "HOW", "flip", "flip multiply",
+           .help = "How the CTF is corrected: flip the sign of frequencies where it is "
+                   "negative, or multiply by it"),
+    REAL(views.voltage, "voltage", "KILOVOLTS", NULL, 10, 3000,
+         .help = "Of the microscope, for --ctf; unless given, what that file says"),
+    REAL(views.cs, "cs", "MILLIMETRES", NULL, 0, 20,
+         .help = "Spherical aberration, for --ctf; unless given, what that file says"),
+    REAL(views.amplitude, "amplitude-contrast", "FRACTION", NULL, 0, 1,
+         .help = "Amplitude contrast, for --ctf; unless given, what that file says"),
+    FLAG(ctf_again, "ctf-again", .aside = true,
+         .help = "Correct the CTF although the series' header says that it is corrected "
+                 "already"),
     FLAG(views.invert, "invert", .help = "Invert the contrast of the tomogram"),
     PAIR(scale, "scale", "ADD,MUL", "0,1", 0, 0, .help = "Write (value + ADD) * MUL"),
     CHOICE(mode, "mode", "TYPE", "float", "float half int16 uint16 byte",

@@ -5,11 +5,18 @@
 
 #include <stdbool.h>
 
+enum { TR_CTF_FLIP, TR_CTF_MULTIPLY };
+
 typedef struct tr_view_params {
     bool log; /* value -> -ln(value + log_base); set where --log is given */
     double log_base;
     bool invert; /* value -> -value */
     long bin;    /* Fourier crop by this factor; 1: none */
+    bool ctf;    /* correct it; set where --ctf is given, and then what is below */
+    int ctf_mode;
+    double voltage;   /* kilovolts */
+    double cs;        /* millimetres */
+    double amplitude; /* contrast, a fraction of 1 */
 } tr_view_params;
 
 #endif

@@ -183,6 +183,30 @@ static void put_halves(tr_json *j, const tr_result *r)
     tr_json_close(j, ']');
 }
 
+static void put_ctf(tr_json *j, const tr_result *r)
+{
+    const tr_options *o = &r->run->command.options;
+    if (!o->views.ctf)
+        return;
+    tr_json_open(j, "ctf", '{');
+    tr_json_string(j, "path", o->ctf);
+    tr_json_number(j, "voltage_kilovolt", o->views.voltage);
+    tr_json_number(j, "cs_millimetre", o->views.cs);
+    tr_json_number(j, "amplitude_contrast", o->views.amplitude);
+    tr_json_close(j, '}');
+}
+
+static void put_view_ctf(tr_json *j, const tr_result *r, size_t k)
+{
+    const tr_ctf *ctf = &r->run->inputs.views.view[k].ctf;
+    if (!r->run->command.options.views.ctf)
+        return;
+    tr_json_number(j, "defocus_1_angstrom", ctf->defocus_1);
+    tr_json_number(j, "defocus_2_angstrom", ctf->defocus_2);
+    tr_json_number(j, "astigmatism_degrees", ctf->axis);
+    tr_json_number(j, "phase_shift_degrees", ctf->phase);
+}
+
 static void put_views(tr_json *j, const tr_result *r)
 {
     const tr_geometry *g = &r->run->volumes[0].job.geometry;
@@ -201,6 +225,7 @@ static void put_views(tr_json *j, const tr_result *r)
         tr_json_number(j, "tilt_degrees", v->tilt);
         if (g->xtilt)
             tr_json_number(j, "x_tilt_degrees", (g->pitch + g->xtilt[k]) * TR_DEGREES);
+        put_view_ctf(j, r, k);
         tr_json_number(j, "residual", v->residual);
         tr_json_number(j, "correlation", v->correlation);
         tr_json_bool(j, "bad", v->bad);
@@ -286,6 +311,7 @@ static void put_all(tr_json *j, const tr_result *r)
     put_inputs(j, r);
     put_options(j, r);
     put_geometry(j, r);
+    put_ctf(j, r);
     put_output(j, r);
     put_halves(j, r);
     put_residuals(j, r);

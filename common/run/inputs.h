@@ -63,6 +63,16 @@ static inline const tr_alignment *tr_inputs_aligning(const tr_inputs *in)
 /* The transforms of the views chosen, if there are any, in pixels of the file. */
 TR_CHECKED tr_status tr_inputs_take_transforms(tr_inputs *in);
 
+/* Of a series that is aligned already, the alignment of the raw images, if it is beside
+ * it: a->transforms, to be freed by tr_alignment_free; NULL where there is none. */
+TR_CHECKED tr_status tr_inputs_known_alignment(const tr_inputs *in, const tr_command *c,
+                                               tr_alignment *a, const char **path);
+
+/* inputs_ctf.c: the CTF of the views chosen, from --ctf, and in the command's options
+ * what all views share in it. After the transforms. TR_ERR_USAGE where something is
+ * missing for it, or the series is corrected already. */
+TR_CHECKED tr_status tr_inputs_read_ctf(tr_inputs *in, tr_command *c);
+
 /* Where no alignment that is used says how thick the specimen is, ask those beside the
  * series, if they are about this one. */
 TR_CHECKED tr_status tr_inputs_find_thickness(tr_inputs *in, const tr_command *c);

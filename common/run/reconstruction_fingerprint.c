@@ -50,6 +50,16 @@ static void print_transforms(FILE *out, const tr_reconstruction *r)
             r->job.transforms ? ", of the rays" : "");
 }
 
+static void print_ctf(FILE *out, const tr_reconstruction *r)
+{
+    unsigned long long hash = 0;
+    if (!r->command->options.views.ctf)
+        return;
+    for (size_t k = 0; k < r->views.n; k++)
+        hash = XXH3_64bits_withSeed(&r->views.view[k].ctf, sizeof(tr_ctf), hash);
+    fprintf(out, "CTF = %016llx, pixels of %.17g\n", hash, r->inputs->pixel);
+}
+
 static void print_data(FILE *out, const tr_reconstruction *r)
 {
     const tr_job *job = &r->job;
@@ -102,6 +112,7 @@ char *tr_reconstruction_fingerprint(const tr_reconstruction *r)
     print_data(out, r);
     print_geometry(out, &r->job.geometry);
     print_transforms(out, r);
+    print_ctf(out, r);
     print_output(out, &r->job);
     complete = complete && !ferror(out);
     if (fclose(out) == 0 && complete)

@@ -152,6 +152,13 @@ static void describe_algorithm(const tr_reconstruction *r, char *text, size_t si
              rest);
 }
 
+static const char *ctf_word(const tr_view_params *views)
+{
+    static const char *const words[] = {
+        [TR_CTF_FLIP] = "CTF phases flipped", [TR_CTF_MULTIPLY] = "multiplied by CTF"};
+    return views->ctf ? words[views->ctf_mode] : "not CTF-corrected here";
+}
+
 void tr_reconstruction_labels(tr_reconstruction *r)
 {
     tr_output_spec *spec = &r->job.output_spec;
@@ -164,10 +171,10 @@ void tr_reconstruction_labels(tr_reconstruction *r)
     snprintf(line, sizeof line, "%s %s: %s, %s", r->command->program->name, TR_VERSION,
              r->command->algorithm->name, text);
     snprintf(spec->labels[0], sizeof spec->labels[0], "%.80s", line);
-    snprintf(line, sizeof line, "%s%s%zu views, pitch %g, %s; not CTF-corrected here",
-             r->half ? r->half : "", r->half ? " half, " : "", g->n_views,
-             r->command->options.pitch,
-             spec->xyz ? "order xyz (rotated, hand kept)" : "order xzy (IMOD's native)");
+    snprintf(line, sizeof line, "%s%s%zu views, pitch %g, %s; %s", r->half ? r->half : "",
+             r->half ? " half, " : "", g->n_views, r->command->options.pitch,
+             spec->xyz ? "order xyz (rotated, hand kept)" : "order xzy (IMOD's native)",
+             ctf_word(&r->command->options.views));
     snprintf(spec->labels[1], sizeof spec->labels[1], "%.80s", line);
     spec->n_labels = 2;
     size_t most = spec->automatic ? TR_LABELS - 1 : TR_LABELS; /* one for the scaling */
