@@ -41,6 +41,7 @@ typedef struct tr_alignment {
     double *exposure, *prior_exposure; /* e/A^2, of the view and before; NaN: not known */
     tr_ctf *ctf;
     double pixel;         /* angstroms, of the images that were aligned; 0: not said */
+    double voltage;       /* kV; 0 or NaN: not said */
     double axis;          /* of tilt in the raw images, degrees from y; NaN: not said */
     double rotation;      /* mean of the used views, degrees */
     double scale;         /* pixels of the series for one of the aligned images */

@@ -7,6 +7,7 @@
  *   _rlnMicrographName: where it is NN@file in all rows and of one file, NN is the
  *     section, from 1; otherwise rows are the views in their order.
  *   _rlnMicrographPreExposure: e/A^2 before the view;
+ *   _rlnVoltage: kV, here or in the table of series;
  *   _rlnDefocusU, _rlnDefocusV, _rlnDefocusAngle, _rlnPhaseShift: its CTF.
  * RELION copies rotation and shifts from IMOD or AreTomo as they are, so the centre is
  * theirs, (n - 1)/2. */
@@ -18,6 +19,7 @@
 
 #include "common/base/mem.h"
 #include "formats/alignment.h"
+#include "formats/dose_file.h"
 #include "formats/text_file.h"
 
 enum { MOST_COLUMNS = 256 };
@@ -314,7 +316,7 @@ static tr_status read_views(const star_reader *r, const table *t,
         TR_TRY(tr_alignment_set(r->text.path, view, &row, alignment));
     }
     alignment->pixel = file_pixel > 0.0 ? file_pixel : 0.0;
-    return TR_OK;
+    return number_or_nan(r, t, 0, "_rlnVoltage", &alignment->voltage);
 }
 
 /* ---- which table, which file ---- */
@@ -322,7 +324,7 @@ static tr_status read_views(const star_reader *r, const table *t,
 /* What a table of series says of one: the size of its pixels before any binning, NaN: it
  * does not say; and the tomogram's thickness in pixels of the series at hand, or 0. */
 typedef struct of_series {
-    double pixel, thickness;
+    double pixel, thickness, voltage;
 } of_series;
 
 static tr_status read_of_series(const star_reader *r, const table *t, size_t row,
@@ -331,6 +333,7 @@ static tr_status read_of_series(const star_reader *r, const table *t, size_t row
     double size;
     TR_TRY(number_or_nan(r, t, row, "_rlnTomoTiltSeriesPixelSize", &of->pixel));
     TR_TRY(number_or_nan(r, t, row, "_rlnTomoSizeZ", &size));
+    TR_TRY(number_or_nan(r, t, row, "_rlnVoltage", &of->voltage));
     of->thickness = size > 0.0 ? size : 0.0;
     if (of->pixel > 0.0 && series->pixel > 0.0)
         of->thickness *= of->pixel / series->pixel;
@@ -446,7 +449,7 @@ tr_status tr_star_read(const char *path, const tr_aligned_series *series,
                        tr_alignment *alignment)
 {
     char *other, *further = NULL;
-    of_series of = {.pixel = NAN};
+    of_series of = {.pixel = NAN, .voltage = NAN};
     tr_status status = read_file(path, series, &of, alignment, &other);
     if (status == TR_OK && !alignment->used)
         status = read_file(other, series, &of, alignment, &further);
@@ -456,6 +459,83 @@ tr_status tr_star_read(const char *path, const tr_aligned_series *series,
         alignment->further = other;
     alignment->thickness = of.thickness;
     alignment->of_tomogram = true;
+    if (!(alignment->voltage > 0.0))
+        alignment->voltage = of.voltage > 0.0 ? of.voltage : 0.0;
     free(further);
     return status;
+}
+
+/* ---- Warp's list of views ---- */
+
+static bool is_tomostar(const table *t)
+{
+    return column(t, "_wrpAngleTilt") >= 0 && column(t, "_wrpDose") >= 0;
+}
+
+static tr_status first_tomostar(star_reader *r, table *t)
+{
+    tr_status status;
+    while ((status = next_table(r, t)) == TR_OK && t->n_columns && !is_tomostar(t))
+        free_table(t);
+    return status;
+}
+
+bool tr_tomostar_probe(const char *path)
+{
+    star_reader reader = {.block = ""};
+    table t = {0};
+    if (tr_text_peek(path, &reader.text) != TR_OK)
+        return false;
+    advance(&reader);
+    bool begins_so =
+        reader.line && (begins(reader.line, "data_") || begins(reader.line, "loop_"));
+    bool found = begins_so && first_tomostar(&reader, &t) == TR_OK && t.n_columns;
+    free_table(&t);
+    tr_text_free(&reader.text);
+    return found;
+}
+
+static tr_status keep_tomostar(const star_reader *r, const table *t,
+                               tr_tomostar *tomostar)
+{
+    TR_TRY(check_rows(r, t));
+    *tomostar = (tr_tomostar){.n = t->n_rows};
+    tomostar->tilt = tr_calloc("tilt angles", t->n_rows, sizeof(double));
+    tomostar->dose = tr_calloc("doses", t->n_rows, sizeof(double));
+    if (!tomostar->tilt || !tomostar->dose)
+        return TR_ERR_MEMORY;
+    int tilt = column(t, "_wrpAngleTilt"), dose = column(t, "_wrpDose");
+    for (size_t k = 0; k < t->n_rows; k++) {
+        TR_TRY(number(r, t, k, tilt, &tomostar->tilt[k]));
+        TR_TRY(number(r, t, k, dose, &tomostar->dose[k]));
+        if (tomostar->dose[k] < 0.0)
+            return tr_fail(TR_ERR_DATA,
+                           "%s, line %zu: %g is not an exposure (e/A^2, 0 or more)",
+                           r->text.path, t->lines[k], tomostar->dose[k]);
+    }
+    return TR_OK;
+}
+
+tr_status tr_tomostar_read(const char *path, tr_tomostar *tomostar)
+{
+    star_reader reader = {.block = ""};
+    table t = {0};
+    *tomostar = (tr_tomostar){.n = 0};
+    TR_TRY(tr_text_read(path, &reader.text));
+    advance(&reader);
+    tr_status status = first_tomostar(&reader, &t);
+    if (status == TR_OK)
+        status = keep_tomostar(&reader, &t, tomostar);
+    if (status != TR_OK)
+        tr_tomostar_free(tomostar);
+    free_table(&t);
+    tr_text_free(&reader.text);
+    return status;
+}
+
+void tr_tomostar_free(tr_tomostar *tomostar)
+{
+    free(tomostar->tilt);
+    free(tomostar->dose);
+    *tomostar = (tr_tomostar){.n = 0};
 }

@@ -5,11 +5,17 @@
 
 #include <stdbool.h>
 
+typedef enum tr_dose_model { TR_DOSE_GG, TR_DOSE_BFACTOR } tr_dose_model;
+
 typedef struct tr_view_params {
     bool log; /* value -> -ln(value + log_base); set where --log is given */
     double log_base;
-    bool invert; /* value -> -value */
-    long bin;    /* Fourier crop by this factor; 1: none */
+    bool invert;         /* value -> -value */
+    long bin;            /* Fourier crop by this factor; 1: none */
+    bool dose;           /* weights of exposure; set where --dose is given */
+    int dose_model;      /* a tr_dose_model */
+    double dose_bfactor; /* square angstroms per e/A^2 */
+    double voltage;      /* kV; 0: not given, until the files are read */
 } tr_view_params;
 
 #endif

@@ -2,5 +2,6 @@
 TR_VIEW_STEP(tr_step_repair)
 TR_VIEW_STEP(tr_step_logarithm)
 TR_VIEW_STEP(tr_step_inversion)
+TR_VIEW_STEP(tr_step_dose)
 TR_VIEW_STEP(tr_step_fourier_crop)
 TR_VIEW_STEP(tr_step_transform)
