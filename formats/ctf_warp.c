@@ -17,6 +17,7 @@ enum { DEFOCUS, DELTA, ANGLE, PHASE, N_GRIDS };
 static const char *const grid_names[N_GRIDS] = {"GridCTF", "GridCTFDefocusDelta",
                                                 "GridCTFDefocusAngle", "GridCTFPhase"};
 enum { MOST_TILTS = 4096 };
+static const char spaces[] = " \t\r\n\v\f";
 
 typedef struct grid {
     size_t n; /* the highest Z, and 1 */
@@ -66,7 +67,8 @@ static bool is_named(const tag *t, const char *name)
     return t->length == strlen(name) && strncmp(t->name, name, t->length) == 0;
 }
 
-/* The value of an attribute; false: it has none, or one that is too long. */
+/* The value of an attribute; false: it has none, or one that is too long or goes on in
+ * another line. */
 static bool attribute(const tag *t, const char *name, char *value, size_t size)
 {
     size_t n = strlen(name);
@@ -81,7 +83,7 @@ static bool attribute(const tag *t, const char *name, char *value, size_t size)
             return false;
         size_t length = (size_t)(end - quote - 1);
         if ((size_t)(is - at) == n && strncmp(at, name, n) == 0) {
-            if (length >= size)
+            if (length >= size || strcspn(quote + 1, "\r\n\v\f") < length)
                 return false;
             memcpy(value, quote + 1, length);
             value[length] = '\0';
@@ -156,9 +158,9 @@ static tr_status read_optics(const tr_text *text, const tag *t, tr_optics *o)
 /* Numbers up to the next tag. */
 static tr_status read_angles(const tr_text *text, const char *at, warp_file *w)
 {
-    for (at += strspn(at, " \t\r\n"); *at && *at != '<'; at += strspn(at, " \t\r\n")) {
+    for (at += strspn(at, spaces); *at && *at != '<'; at += strspn(at, spaces)) {
         char word[64] = "";
-        size_t n = strcspn(at, " \t\r\n<");
+        size_t n = strcspn(at, " \t\r\n\v\f<");
         if (w->n_tilts == MOST_TILTS)
             return tr_fail(TR_ERR_DATA, "%s has more than %d tilts", text->path,
                            (int)MOST_TILTS);

@@ -7,6 +7,7 @@
  *   _rlnMicrographName: where it is NN@file in all rows and of one file, NN is the
  *     section, from 1; otherwise rows are the views in their order.
  *   _rlnMicrographPreExposure: e/A^2 before the view;
+ *   _rlnVoltage: kV, here or in the table of series;
  *   _rlnDefocusU, _rlnDefocusV, _rlnDefocusAngle, _rlnPhaseShift: its CTF.
  * RELION copies rotation and shifts from IMOD or AreTomo as they are, so the centre is
  * theirs, (n - 1)/2. */
@@ -18,6 +19,7 @@
 
 #include "common/base/mem.h"
 #include "formats/alignment.h"
+#include "formats/dose_file.h"
 #include "formats/star_table.h"
 
 typedef tr_star_table table;
@@ -156,7 +158,7 @@ static tr_status read_views(const star_reader *r, const table *t,
         TR_TRY(tr_alignment_set(r->text.path, view, &row, alignment));
     }
     alignment->pixel = file_pixel > 0.0 ? file_pixel : 0.0;
-    return TR_OK;
+    return tr_star_number_or_nan(r, t, 0, "_rlnVoltage", &alignment->voltage);
 }
 
 /* ---- which table, which file ---- */
@@ -305,6 +307,85 @@ tr_status tr_star_read(const char *path, const tr_aligned_series *series,
     alignment->thickness = of.thickness;
     alignment->of_tomogram = true;
     alignment->optics = of.optics;
+    if (alignment->voltage > 0.0)
+        alignment->optics.voltage = alignment->voltage;
+    if (!(alignment->voltage > 0.0))
+        alignment->voltage = of.optics.voltage > 0.0 ? of.optics.voltage : 0.0;
     free(further);
     return status;
+}
+
+/* ---- Warp's list of views ---- */
+
+static bool is_tomostar(const table *t)
+{
+    return tr_star_column(t, "_wrpAngleTilt") >= 0 && tr_star_column(t, "_wrpDose") >= 0;
+}
+
+static tr_status first_tomostar(star_reader *r, table *t)
+{
+    tr_status status;
+    while ((status = tr_star_next(r, t)) == TR_OK && t->n_columns && !is_tomostar(t))
+        tr_star_free(t);
+    return status;
+}
+
+bool tr_tomostar_probe(const char *path)
+{
+    star_reader reader = {.block = ""};
+    table t = {0};
+    if (tr_text_peek(path, &reader.text) != TR_OK)
+        return false;
+    tr_star_advance(&reader);
+    bool begins_so =
+        reader.line && (begins(reader.line, "data_") || begins(reader.line, "loop_"));
+    bool found = begins_so && first_tomostar(&reader, &t) == TR_OK && t.n_columns;
+    tr_star_free(&t);
+    tr_text_free(&reader.text);
+    return found;
+}
+
+static tr_status keep_tomostar(const star_reader *r, const table *t,
+                               tr_tomostar *tomostar)
+{
+    TR_TRY(tr_star_check_rows(r, t));
+    *tomostar = (tr_tomostar){.n = t->n_rows};
+    tomostar->tilt = tr_calloc("tilt angles", t->n_rows, sizeof(double));
+    tomostar->dose = tr_calloc("doses", t->n_rows, sizeof(double));
+    if (!tomostar->tilt || !tomostar->dose)
+        return TR_ERR_MEMORY;
+    int tilt = tr_star_column(t, "_wrpAngleTilt"), dose = tr_star_column(t, "_wrpDose");
+    for (size_t k = 0; k < t->n_rows; k++) {
+        TR_TRY(tr_star_number(r, t, k, tilt, &tomostar->tilt[k]));
+        TR_TRY(tr_star_number(r, t, k, dose, &tomostar->dose[k]));
+        if (tomostar->dose[k] < 0.0)
+            return tr_fail(TR_ERR_DATA,
+                           "%s, line %zu: %g is not an exposure (e/A^2, 0 or more)",
+                           r->text.path, t->lines[k], tomostar->dose[k]);
+    }
+    return TR_OK;
+}
+
+tr_status tr_tomostar_read(const char *path, tr_tomostar *tomostar)
+{
+    star_reader reader = {.block = ""};
+    table t = {0};
+    *tomostar = (tr_tomostar){.n = 0};
+    TR_TRY(tr_text_read(path, &reader.text));
+    tr_star_advance(&reader);
+    tr_status status = first_tomostar(&reader, &t);
+    if (status == TR_OK)
+        status = keep_tomostar(&reader, &t, tomostar);
+    if (status != TR_OK)
+        tr_tomostar_free(tomostar);
+    tr_star_free(&t);
+    tr_text_free(&reader.text);
+    return status;
+}
+
+void tr_tomostar_free(tr_tomostar *tomostar)
+{
+    free(tomostar->tilt);
+    free(tomostar->dose);
+    *tomostar = (tr_tomostar){.n = 0};
 }

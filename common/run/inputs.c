@@ -222,6 +222,7 @@ tr_status tr_inputs_open(tr_inputs *in, tr_command *c)
             in->series_path);
     TR_TRY(find_size(in, c));
     TR_TRY(read_views(in, c));
+    TR_TRY(tr_inputs_take_doses(in, c));
     return check_sizes(in, c);
 }
 

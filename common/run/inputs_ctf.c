@@ -1,26 +1,33 @@
 /* The CTF of the views, from --ctf and the options of optics. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/base/angle.h"
 #include "common/base/log.h"
 #include "common/run/inputs.h"
 #include "formats/ctf_file.h"
 
-static const char *const about[] = {"ctf-mode", "voltage", "cs", "amplitude-contrast",
-                                    "ctf-again"};
-
-static tr_status check_options(const tr_inputs *in, const tr_command *c)
+/* On their own they would do nothing. */
+static tr_status check_without(const tr_command *c)
 {
-    const tr_image_info *info = tr_image_get_info(in->image);
-    for (size_t k = 0; k < sizeof about / sizeof *about && !c->options.ctf; k++)
-        if (tr_option_given(&c->line, about[k]))
+    static const char *const about[] = {"ctf-mode", "cs", "amplitude-contrast",
+                                        "ctf-again", "voltage"};
+    for (size_t k = 0; k < sizeof about / sizeof *about; k++)
+        if (tr_option_given(&c->line, about[k]) &&
+            !(c->options.dose && strcmp(about[k], "voltage") == 0))
             return tr_fail(TR_ERR_USAGE,
                            "--%s is about the correction of the CTF; give the CTF of the "
                            "views with --ctf FILE",
                            about[k]);
+    return TR_OK;
+}
+
+static tr_status check_options(const tr_inputs *in, const tr_command *c)
+{
+    const tr_image_info *info = tr_image_get_info(in->image);
     if (!c->options.ctf)
-        return TR_OK;
+        return check_without(c);
     if (info->ctf_corrected && !c->options.ctf_again)
         return tr_fail(
             TR_ERR_USAGE,
@@ -63,7 +70,7 @@ static tr_status take_optics(const char *path, const tr_optics *said, tr_command
 {
     tr_view_params *v = &c->options.views;
     const optical optics[] = {
-        {"voltage", "voltage in kilovolts", said->voltage, 10.0, 3000.0, &v->voltage},
+        {"voltage", "voltage in kilovolts", said->voltage, 20.0, 3000.0, &v->voltage},
         {"cs", "spherical aberration in millimetres", said->cs, 0.0, 20.0, &v->cs},
         {"amplitude-contrast", "amplitude contrast", said->amplitude, 0.0, 1.0,
          &v->amplitude}};

@@ -246,6 +246,7 @@ CTF = "1 20000 20000 0 0 0.1 9\n2 20000 20000 0 0 0.1 9\n"
     (["--ctf", "c.txt", *OPTICS], "1 2 -10 10 2000 2\n3 3 20 20 2000\n", 5, DATA,
      ["line 2", "no view 3"]),
     (["--voltage", 300], CTF, 5, USAGE, ["--voltage is about", "--ctf FILE"]),
+    (["--cs", 2.7], CTF, 5, USAGE, ["--cs is about", "--ctf FILE"]),
     (["--ctf-mode", "multiply"], CTF, 5, USAGE, ["--ctf-mode is about"]),
     (["--ctf-again"], CTF, 5, USAGE, ["--ctf-again is about"]),
     (["--ctf", "c.txt"], "# acceleration voltage: 3.0 keV ; spherical aberration: 2.7 mm ; "
