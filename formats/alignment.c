@@ -80,7 +80,8 @@ void tr_alignment_free(tr_alignment *alignment)
 
 tr_status tr_alignment_new(size_t n_views, unsigned gives, tr_alignment *alignment)
 {
-    *alignment = (tr_alignment){.n_views = n_views, .scale = 1.0, .axis = NAN};
+    *alignment = (tr_alignment){
+        .n_views = n_views, .scale = 1.0, .axis = NAN, .optics = TR_NO_OPTICS};
     tr_alignment *a = alignment;
     a->used = tr_calloc("the list of views", n_views, sizeof *a->used);
     a->exposure = tr_calloc("exposures", n_views, sizeof *a->exposure);

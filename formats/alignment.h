@@ -31,6 +31,17 @@ typedef struct tr_ctf {
         NAN, NAN, NAN, NAN                                                               \
     }
 
+/* What all views of a series share in it, NaN where the file does not say. */
+typedef struct tr_optics {
+    double voltage;   /* kilovolts */
+    double cs;        /* spherical aberration, millimetres */
+    double amplitude; /* contrast, a fraction of 1 */
+} tr_optics;
+#define TR_NO_OPTICS                                                                     \
+    {                                                                                    \
+        NAN, NAN, NAN                                                                    \
+    }
+
 /* Per view of the series; what a view that is not used has does not matter. */
 typedef struct tr_alignment {
     size_t n_views, n_used;
@@ -40,7 +51,9 @@ typedef struct tr_alignment {
     tr_transform *transforms; /* as in an .xf; NULL: the file has no alignment */
     double *exposure, *prior_exposure; /* e/A^2, of the view and before; NaN: not known */
     tr_ctf *ctf;
+    tr_optics optics;
     double pixel;         /* angstroms, of the images that were aligned; 0: not said */
+    double voltage;       /* kV; 0 or NaN: not said */
     double axis;          /* of tilt in the raw images, degrees from y; NaN: not said */
     double rotation;      /* mean of the used views, degrees */
     double scale;         /* pixels of the series for one of the aligned images */

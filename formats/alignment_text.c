@@ -76,6 +76,7 @@ tr_status tr_serialem_read(const char *path, const tr_aligned_series *series,
     if (status == TR_OK) {
         alignment->pixel = mdoc.pixel > 0.0 ? mdoc.pixel : 0.0;
         alignment->axis = mdoc.tilt_axis_angle;
+        alignment->voltage = mdoc.voltage;
     }
     tr_mdoc_free(&mdoc);
     return status;

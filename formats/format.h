@@ -46,6 +46,7 @@ typedef struct tr_image_info {
     size_t n_labels;
     char labels[TR_LABELS][TR_LABEL_LENGTH + 1];
     size_t chunk_bytes; /* what is unpacked as a whole to read any part; 0: nothing is */
+    bool ctf_corrected; /* as IMOD's header flag says */
     bool has_flats;     /* or dark fields, beside the views */
     size_t n_tilts;     /* angles found inside the file: 0, or nz */
     double *tilts;      /* degrees, owned by the image; NULL when n_tilts is 0 */

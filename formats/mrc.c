@@ -301,6 +301,7 @@ static void fill_labels(const header *h, tr_image_info *info)
 
 static void fill_info(const header *h, tr_image_info *info)
 {
+    info->ctf_corrected = has_imod_flag(h, CTF_CORRECTED);
     bool inverted = has_imod_flag(h, INVERTED_ORIGIN) || is_mrc2014(h);
     info->nx = (size_t)get_int(h, AT_SIZE);
     info->ny = (size_t)get_int(h, AT_SIZE + 4);

@@ -11,6 +11,7 @@ enum {
     SIGNED_BYTES = 1,
     INVERTED_ORIGIN = 4,
     PACKED_BYTES = 16,
+    CTF_CORRECTED = 32,
     MODE_BYTE = 0,
     MODE_UINT4 = 101
 };

@@ -7,6 +7,7 @@
  *   _rlnMicrographName: where it is NN@file in all rows and of one file, NN is the
  *     section, from 1; otherwise rows are the views in their order.
  *   _rlnMicrographPreExposure: e/A^2 before the view;
+ *   _rlnVoltage: kV, here or in the table of series;
  *   _rlnDefocusU, _rlnDefocusV, _rlnDefocusAngle, _rlnPhaseShift: its CTF.
  * RELION copies rotation and shifts from IMOD or AreTomo as they are, so the centre is
  * theirs, (n - 1)/2. */
@@ -18,137 +19,26 @@
 
 #include "common/base/mem.h"
 #include "formats/alignment.h"
-#include "formats/text_file.h"
+#include "formats/dose_file.h"
+#include "formats/star_table.h"
 
-enum { MOST_COLUMNS = 256 };
-
-/* A "loop_" with its rows; the strings belong to the text. */
-typedef struct table {
-    const char *block;
-    const char *labels[MOST_COLUMNS];
-    size_t n_columns, n_rows;
-    char **cells; /* [row][column], NULL where a row is too short */
-    size_t *lines;
-    size_t uneven_line, uneven_n; /* the first row of another length, or 0 */
-} table;
-
-typedef struct star_reader {
-    tr_text text;
-    const char *block;
-    char *line; /* the next one */
-} star_reader;
-
-static void free_table(table *t)
-{
-    free(t->cells);
-    free(t->lines);
-    *t = (table){0};
-}
-
-/* The next word, which quotes may hold together; NULL at the end or before a comment. */
-static char *next_word(char **rest)
-{
-    char *word = *rest + strspn(*rest, " \t\r\f\v");
-    if (*word == '\0' || *word == '#')
-        return NULL;
-    char quote = '\0';
-    if (*word == '"' || *word == '\'')
-        quote = *word++;
-    char *end = quote ? strchrnul(word, quote) : word + strcspn(word, " \t\r\f\v");
-    *rest = *end ? end + 1 : end;
-    *end = '\0';
-    return word;
-}
-
-static tr_status add_row(star_reader *r, table *t, char *line)
-{
-    if ((t->n_rows & (t->n_rows - 1)) == 0) {
-        size_t room = t->n_rows ? 2 * t->n_rows : 1, size;
-        TR_TRY(tr_size_product("a STAR table", &size, 3,
-                               (size_t[]){room, t->n_columns, sizeof *t->cells}));
-        char **cells = realloc(t->cells, size);
-        t->cells = cells ? cells : t->cells;
-        size_t *lines = realloc(t->lines, room * sizeof *lines);
-        t->lines = lines ? lines : t->lines;
-        if (!cells || !lines)
-            return tr_fail(TR_ERR_MEMORY, "not enough memory for a table");
-    }
-    char **row = t->cells + t->n_rows * t->n_columns;
-    size_t n = 0;
-    for (char *word; (word = next_word(&line)) != NULL; n++)
-        if (n < t->n_columns)
-            row[n] = word;
-    for (size_t c = n; c < t->n_columns; c++)
-        row[c] = NULL;
-    if (n != t->n_columns && !t->uneven_line) {
-        t->uneven_line = r->text.line;
-        t->uneven_n = n;
-    }
-    t->lines[t->n_rows++] = r->text.line;
-    return TR_OK;
-}
-
-static void advance(star_reader *r) { r->line = tr_text_line(&r->text); }
+typedef tr_star_table table;
+typedef tr_star_reader star_reader;
 
 static bool begins(const char *line, const char *word)
 {
     return strncmp(line, word, strlen(word)) == 0;
 }
 
-/* The next table, to be freed; one without columns at the end of the file. */
-static tr_status next_table(star_reader *r, table *t)
-{
-    while (r->line && !begins(r->line, "loop_")) {
-        if (begins(r->line, "data_"))
-            r->block = r->line + strlen("data_");
-        advance(r);
-    }
-    t->block = r->block;
-    if (r->line)
-        advance(r);
-    for (; r->line && *r->line == '_'; advance(r)) {
-        char *rest = r->line;
-        if (t->n_columns == MOST_COLUMNS)
-            return tr_fail(TR_ERR_DATA, "%s, line %zu: a table of more than %d columns",
-                           r->text.path, r->text.line, (int)MOST_COLUMNS);
-        t->labels[t->n_columns++] = next_word(&rest);
-    }
-    for (; t->n_columns && r->line && !begins(r->line, "data_") &&
-           !begins(r->line, "loop_") && *r->line != '_';
-         advance(r))
-        TR_TRY(add_row(r, t, r->line));
-    return TR_OK;
-}
-
-/* The column of that name, or -1. */
-static int column(const table *t, const char *label)
-{
-    for (size_t c = 0; c < t->n_columns; c++)
-        if (strcmp(t->labels[c], label) == 0)
-            return (int)c;
-    return -1;
-}
-
 static int tilt_column(const table *t)
 {
-    int refined = column(t, "_rlnTomoYTilt");
-    return refined >= 0 ? refined : column(t, "_rlnTomoNominalStageTiltAngle");
+    int refined = tr_star_column(t, "_rlnTomoYTilt");
+    return refined >= 0 ? refined : tr_star_column(t, "_rlnTomoNominalStageTiltAngle");
 }
 
 static int files_column(const table *t)
 {
-    return column(t, "_rlnTomoTiltSeriesStarFile");
-}
-
-static tr_status check_rows(const star_reader *r, const table *t)
-{
-    if (t->n_rows == 0)
-        return tr_fail(TR_ERR_DATA, "%s: its table \"data_%s\" has no rows", r->text.path,
-                       t->block);
-    if (t->uneven_line)
-        return tr_fail(TR_ERR_DATA, "%s, line %zu: %zu values in a table of %zu columns",
-                       r->text.path, t->uneven_line, t->uneven_n, t->n_columns);
-    return TR_OK;
+    return tr_star_column(t, "_rlnTomoTiltSeriesStarFile");
 }
 
 /* How much of the series' name a tomogram's name accounts for: TS_1 fits TS_1.mrc and
@@ -169,13 +59,13 @@ bool tr_star_probe(const char *path, bool alone)
     table t = {0};
     if (tr_text_peek(path, &reader.text) != TR_OK)
         return false;
-    advance(&reader);
+    tr_star_advance(&reader);
     bool found = false, more = reader.line && (begins(reader.line, "data_") ||
                                                begins(reader.line, "loop_"));
     while (more && !found) {
-        more = next_table(&reader, &t) == TR_OK && t.n_columns > 0;
+        more = tr_star_next(&reader, &t) == TR_OK && t.n_columns > 0;
         found = tilt_column(&t) >= 0 || (!alone && files_column(&t) >= 0);
-        free_table(&t);
+        tr_star_free(&t);
     }
     tr_text_free(&reader.text);
     return found;
@@ -183,69 +73,21 @@ bool tr_star_probe(const char *path, bool alone)
 
 /* ---- a table of views ---- */
 
-static tr_status number(const star_reader *r, const table *t, size_t row, int col,
-                        double *value)
-{
-    *value = 0.0;
-    if (col < 0)
-        return TR_OK;
-    tr_text at = r->text;
-    at.line = t->lines[row];
-    return tr_text_number(&at, t->cells[row * t->n_columns + (size_t)col], value);
-}
-
-/* A number that a view may lack: no column, or what pandas writes for none. */
-static tr_status number_or_nan(const star_reader *r, const table *t, size_t row,
-                               const char *label, double *value)
-{
-    static const char *const none[] = {"nan", "<NA>", "None"};
-    int col = column(t, label);
-    *value = NAN;
-    for (size_t i = 0; col >= 0 && i < sizeof none / sizeof *none; i++)
-        if (strcasecmp(t->cells[row * t->n_columns + (size_t)col], none[i]) == 0)
-            return TR_OK;
-    return col < 0 ? TR_OK : number(r, t, row, col, value);
-}
-
 static tr_status read_exposure_and_ctf(const star_reader *r, const table *t, size_t k,
                                        tr_alignment_row *row)
 {
     tr_ctf *ctf = &row->ctf;
-    TR_TRY(number_or_nan(r, t, k, "_rlnMicrographPreExposure", &row->prior_exposure));
-    TR_TRY(number_or_nan(r, t, k, "_rlnDefocusU", &ctf->defocus_1));
-    TR_TRY(number_or_nan(r, t, k, "_rlnDefocusV", &ctf->defocus_2));
-    TR_TRY(number_or_nan(r, t, k, "_rlnDefocusAngle", &ctf->axis));
-    TR_TRY(number_or_nan(r, t, k, "_rlnPhaseShift", &ctf->phase));
+    TR_TRY(tr_star_number_or_nan(r, t, k, "_rlnMicrographPreExposure",
+                                 &row->prior_exposure));
+    TR_TRY(tr_star_number_or_nan(r, t, k, "_rlnDefocusU", &ctf->defocus_1));
+    TR_TRY(tr_star_number_or_nan(r, t, k, "_rlnDefocusV", &ctf->defocus_2));
+    TR_TRY(tr_star_number_or_nan(r, t, k, "_rlnDefocusAngle", &ctf->axis));
+    TR_TRY(tr_star_number_or_nan(r, t, k, "_rlnPhaseShift", &ctf->phase));
     if (row->prior_exposure < 0.0)
         return tr_fail(TR_ERR_DATA,
                        "%s, line %zu: %g is not an exposure (e/A^2, 0 or more)",
                        r->text.path, row->line, row->prior_exposure);
     return TR_OK;
-}
-
-/* The section before an '@' in the name, from 1; 0 if there is none. */
-static size_t section_in(const char *name)
-{
-    char *end;
-    if (*name < '0' || *name > '9')
-        return 0;
-    unsigned long section = strtoul(name, &end, 10);
-    return *end == '@' ? section : 0;
-}
-
-/* Whether every row names a section, all of one file. */
-static bool has_sections(const table *t, int names)
-{
-    if (names < 0)
-        return false;
-    TR_ASSERT(t->cells); /* it has rows */
-    const char *first = strchr(t->cells[names], '@');
-    for (size_t k = 0; k < t->n_rows; k++) {
-        const char *name = t->cells[k * t->n_columns + (size_t)names];
-        if (!first || !section_in(name) || strcmp(strchr(name, '@'), first) != 0)
-            return false;
-    }
-    return true;
 }
 
 static tr_status find_view(const star_reader *r, const table *t, size_t row, int names,
@@ -254,7 +96,7 @@ static tr_status find_view(const star_reader *r, const table *t, size_t row, int
     *view = row;
     if (names < 0)
         return TR_OK;
-    size_t section = section_in(t->cells[row * t->n_columns + (size_t)names]);
+    size_t section = tr_star_section(t->cells[row * t->n_columns + (size_t)names]);
     if (section > series->nz)
         return tr_fail(TR_ERR_DATA,
                        "%s, line %zu: section %zu is named, but %s has %zu views",
@@ -278,12 +120,14 @@ static tr_status read_views(const star_reader *r, const table *t,
                             tr_alignment *alignment)
 {
     double pixel = pixel_for_shifts(series->pixel, file_pixel);
-    int names = column(t, "_rlnMicrographName"), tilt = tilt_column(t);
-    int xtilt = column(t, "_rlnTomoXTilt"), rotation = column(t, "_rlnTomoZRot");
-    int x = column(t, "_rlnTomoXShiftAngst"), y = column(t, "_rlnTomoYShiftAngst");
+    int names = tr_star_column(t, "_rlnMicrographName"), tilt = tilt_column(t);
+    int xtilt = tr_star_column(t, "_rlnTomoXTilt"),
+        rotation = tr_star_column(t, "_rlnTomoZRot");
+    int x = tr_star_column(t, "_rlnTomoXShiftAngst"),
+        y = tr_star_column(t, "_rlnTomoYShiftAngst");
     bool aligned = rotation >= 0 && x >= 0 && y >= 0;
-    TR_TRY(check_rows(r, t));
-    names = has_sections(t, names) ? names : -1;
+    TR_TRY(tr_star_check_rows(r, t));
+    names = tr_star_has_sections(t, names) ? names : -1;
     if (names < 0 && t->n_rows != series->nz)
         return tr_fail(TR_ERR_DATA,
                        "%s has %zu views, but %s has %zu, and no section numbers "
@@ -300,37 +144,43 @@ static tr_status read_views(const star_reader *r, const table *t,
         tr_alignment_row row = {.line = t->lines[k]};
         size_t view;
         TR_TRY(find_view(r, t, k, names, series, &view));
-        TR_TRY(number(r, t, k, tilt, &row.tilt));
-        TR_TRY(number(r, t, k, xtilt, &row.xtilt));
+        TR_TRY(tr_star_number(r, t, k, tilt, &row.tilt));
+        TR_TRY(tr_star_number(r, t, k, xtilt, &row.xtilt));
         row.xtilt = row.xtilt == 0.0 ? 0.0 : -row.xtilt;
         TR_TRY(read_exposure_and_ctf(r, t, k, &row));
         if (aligned) {
-            TR_TRY(number(r, t, k, rotation, &row.rotation));
-            TR_TRY(number(r, t, k, x, &row.shift_x));
-            TR_TRY(number(r, t, k, y, &row.shift_y));
+            TR_TRY(tr_star_number(r, t, k, rotation, &row.rotation));
+            TR_TRY(tr_star_number(r, t, k, x, &row.shift_x));
+            TR_TRY(tr_star_number(r, t, k, y, &row.shift_y));
             row.shift_x /= pixel;
             row.shift_y /= pixel;
         }
         TR_TRY(tr_alignment_set(r->text.path, view, &row, alignment));
     }
     alignment->pixel = file_pixel > 0.0 ? file_pixel : 0.0;
-    return TR_OK;
+    return tr_star_number_or_nan(r, t, 0, "_rlnVoltage", &alignment->voltage);
 }
 
 /* ---- which table, which file ---- */
 
-/* What a table of series says of one: the size of its pixels before any binning, NaN: it
- * does not say; and the tomogram's thickness in pixels of the series at hand, or 0. */
+/* What a table of series says of one: its optics; the size of its pixels before any
+ * binning, NaN: it does not say; and the tomogram's thickness in pixels of the series at
+ * hand, or 0. */
 typedef struct of_series {
     double pixel, thickness;
+    tr_optics optics;
 } of_series;
 
 static tr_status read_of_series(const star_reader *r, const table *t, size_t row,
                                 const tr_aligned_series *series, of_series *of)
 {
     double size;
-    TR_TRY(number_or_nan(r, t, row, "_rlnTomoTiltSeriesPixelSize", &of->pixel));
-    TR_TRY(number_or_nan(r, t, row, "_rlnTomoSizeZ", &size));
+    TR_TRY(tr_star_number_or_nan(r, t, row, "_rlnTomoTiltSeriesPixelSize", &of->pixel));
+    TR_TRY(tr_star_number_or_nan(r, t, row, "_rlnTomoSizeZ", &size));
+    tr_optics *o = &of->optics;
+    TR_TRY(tr_star_number_or_nan(r, t, row, "_rlnVoltage", &o->voltage));
+    TR_TRY(tr_star_number_or_nan(r, t, row, "_rlnSphericalAberration", &o->cs));
+    TR_TRY(tr_star_number_or_nan(r, t, row, "_rlnAmplitudeContrast", &o->amplitude));
     of->thickness = size > 0.0 ? size : 0.0;
     if (of->pixel > 0.0 && series->pixel > 0.0)
         of->thickness *= of->pixel / series->pixel;
@@ -343,9 +193,9 @@ static tr_status choose_file(const star_reader *r, const table *t,
                              const tr_aligned_series *series, const char **name,
                              of_series *of)
 {
-    int tomogram = column(t, "_rlnTomoName"), files = files_column(t);
+    int tomogram = tr_star_column(t, "_rlnTomoName"), files = files_column(t);
     size_t best = 0;
-    TR_TRY(check_rows(r, t));
+    TR_TRY(tr_star_check_rows(r, t));
     size_t chosen = 0;
     *name = t->n_rows == 1 ? t->cells[files] : NULL;
     for (size_t k = 0; k < t->n_rows && tomogram >= 0; k++) {
@@ -393,7 +243,7 @@ static tr_status search(star_reader *r, const tr_aligned_series *series, table *
     tr_status status = TR_OK;
     for (bool more = true; status == TR_OK && more;) {
         table t = {0};
-        status = next_table(r, &t);
+        status = tr_star_next(r, &t);
         more = t.n_columns > 0;
         if (status == TR_OK && tilt_column(&t) >= 0) {
             /* Of several series the one whose name fits best, or the only one. */
@@ -401,7 +251,7 @@ static tr_status search(star_reader *r, const tr_aligned_series *series, table *
             n_tables++;
             if (length > best || n_tables == 1) {
                 best = length;
-                free_table(views);
+                tr_star_free(views);
                 *views = t;
                 continue;
             }
@@ -411,7 +261,7 @@ static tr_status search(star_reader *r, const tr_aligned_series *series, table *
             if (status == TR_OK && name)
                 status = find_file(r->text.path, name, other);
         }
-        free_table(&t);
+        tr_star_free(&t);
     }
     TR_TRY(status);
     if (n_tables > 1 && best == 0)
@@ -433,11 +283,11 @@ static tr_status read_file(const char *path, const tr_aligned_series *series,
     table views = {0};
     *other = NULL;
     TR_TRY(tr_text_read(path, &reader.text));
-    advance(&reader);
+    tr_star_advance(&reader);
     tr_status status = search(&reader, series, &views, other, of);
     if (status == TR_OK && views.n_columns)
         status = read_views(&reader, &views, series, of->pixel, alignment);
-    free_table(&views);
+    tr_star_free(&views);
     tr_text_free(&reader.text);
     return status;
 }
@@ -446,7 +296,7 @@ tr_status tr_star_read(const char *path, const tr_aligned_series *series,
                        tr_alignment *alignment)
 {
     char *other, *further = NULL;
-    of_series of = {.pixel = NAN};
+    of_series of = {.pixel = NAN, .optics = TR_NO_OPTICS};
     tr_status status = read_file(path, series, &of, alignment, &other);
     if (status == TR_OK && !alignment->used)
         status = read_file(other, series, &of, alignment, &further);
@@ -456,6 +306,86 @@ tr_status tr_star_read(const char *path, const tr_aligned_series *series,
         alignment->further = other;
     alignment->thickness = of.thickness;
     alignment->of_tomogram = true;
+    alignment->optics = of.optics;
+    if (alignment->voltage > 0.0)
+        alignment->optics.voltage = alignment->voltage;
+    if (!(alignment->voltage > 0.0))
+        alignment->voltage = of.optics.voltage > 0.0 ? of.optics.voltage : 0.0;
     free(further);
     return status;
+}
+
+/* ---- Warp's list of views ---- */
+
+static bool is_tomostar(const table *t)
+{
+    return tr_star_column(t, "_wrpAngleTilt") >= 0 && tr_star_column(t, "_wrpDose") >= 0;
+}
+
+static tr_status first_tomostar(star_reader *r, table *t)
+{
+    tr_status status;
+    while ((status = tr_star_next(r, t)) == TR_OK && t->n_columns && !is_tomostar(t))
+        tr_star_free(t);
+    return status;
+}
+
+bool tr_tomostar_probe(const char *path)
+{
+    star_reader reader = {.block = ""};
+    table t = {0};
+    if (tr_text_peek(path, &reader.text) != TR_OK)
+        return false;
+    tr_star_advance(&reader);
+    bool begins_so =
+        reader.line && (begins(reader.line, "data_") || begins(reader.line, "loop_"));
+    bool found = begins_so && first_tomostar(&reader, &t) == TR_OK && t.n_columns;
+    tr_star_free(&t);
+    tr_text_free(&reader.text);
+    return found;
+}
+
+static tr_status keep_tomostar(const star_reader *r, const table *t,
+                               tr_tomostar *tomostar)
+{
+    TR_TRY(tr_star_check_rows(r, t));
+    *tomostar = (tr_tomostar){.n = t->n_rows};
+    tomostar->tilt = tr_calloc("tilt angles", t->n_rows, sizeof(double));
+    tomostar->dose = tr_calloc("doses", t->n_rows, sizeof(double));
+    if (!tomostar->tilt || !tomostar->dose)
+        return TR_ERR_MEMORY;
+    int tilt = tr_star_column(t, "_wrpAngleTilt"), dose = tr_star_column(t, "_wrpDose");
+    for (size_t k = 0; k < t->n_rows; k++) {
+        TR_TRY(tr_star_number(r, t, k, tilt, &tomostar->tilt[k]));
+        TR_TRY(tr_star_number(r, t, k, dose, &tomostar->dose[k]));
+        if (tomostar->dose[k] < 0.0)
+            return tr_fail(TR_ERR_DATA,
+                           "%s, line %zu: %g is not an exposure (e/A^2, 0 or more)",
+                           r->text.path, t->lines[k], tomostar->dose[k]);
+    }
+    return TR_OK;
+}
+
+tr_status tr_tomostar_read(const char *path, tr_tomostar *tomostar)
+{
+    star_reader reader = {.block = ""};
+    table t = {0};
+    *tomostar = (tr_tomostar){.n = 0};
+    TR_TRY(tr_text_read(path, &reader.text));
+    tr_star_advance(&reader);
+    tr_status status = first_tomostar(&reader, &t);
+    if (status == TR_OK)
+        status = keep_tomostar(&reader, &t, tomostar);
+    if (status != TR_OK)
+        tr_tomostar_free(tomostar);
+    tr_star_free(&t);
+    tr_text_free(&reader.text);
+    return status;
+}
+
+void tr_tomostar_free(tr_tomostar *tomostar)
+{
+    free(tomostar->tilt);
+    free(tomostar->dose);
+    *tomostar = (tr_tomostar){.n = 0};
 }

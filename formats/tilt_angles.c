@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "formats/angle_columns.h"
+#include "formats/dose_file.h"
 #include "formats/file_kind.h"
 #include "formats/text_file.h"
 #include "formats/turns.h"
@@ -207,7 +208,7 @@ typedef struct section {
     int kind; /* of view_sections */
     long number;
     size_t line;
-    double tilt, dose, prior_dose;
+    double tilt, dose, prior_dose, time;
     double statistics[3]; /* MinMaxMean */
 } section;
 
@@ -218,8 +219,9 @@ typedef struct mdoc_reader {
     section *sections;
     size_t n, room;
     place place; /* what the lines being read belong to */
-    double pixel, view_pixel;
+    double pixel, view_pixel, voltage;
     double key_axis, title_axis;
+    size_t odd_time_line;
     bool has_frames;
 } mdoc_reader;
 
@@ -292,6 +294,7 @@ static tr_status begin_view(mdoc_reader *reader, int kind, const char *number)
                       .tilt = NAN,
                       .dose = NAN,
                       .prior_dose = NAN,
+                      .time = NAN,
                       .statistics = {NAN, NAN, NAN}};
     if (kind != IMAGE)
         TR_TRY(tr_text_whole_number(reader->text, number, &view->number));
@@ -312,6 +315,13 @@ static void read_statistics(const tr_text *text, const char *value, double *stat
     }
 }
 
+static void read_time(mdoc_reader *reader, section *view, const char *value)
+{
+    view->time = tr_mdoc_time(value);
+    if (isnan(view->time) && !reader->odd_time_line)
+        reader->odd_time_line = reader->text->line;
+}
+
 static tr_status read_value(mdoc_reader *reader, const char *key, const char *value)
 {
     double *target = NULL;
@@ -319,6 +329,8 @@ static tr_status read_value(mdoc_reader *reader, const char *key, const char *va
     section *view = reader->place == PLACE_VIEW ? &reader->sections[reader->n - 1] : NULL;
     if (view && strcmp(key, "MinMaxMean") == 0)
         read_statistics(reader->text, value, view->statistics);
+    if (view && strcmp(key, "DateTime") == 0)
+        read_time(reader, view, value);
     if (view && strcmp(key, "SubFramePath") == 0)
         reader->has_frames = true;
     if (view && strcmp(key, "TiltAngle") == 0) {
@@ -329,6 +341,9 @@ static tr_status read_value(mdoc_reader *reader, const char *key, const char *va
         target = &view->prior_dose;
     } else if (reader->place != PLACE_OTHER && strcmp(key, "PixelSpacing") == 0) {
         target = view ? &reader->view_pixel : &reader->pixel;
+        first_only = true;
+    } else if (reader->place != PLACE_OTHER && strcmp(key, "Voltage") == 0) {
+        target = &reader->voltage;
         first_only = true;
     } else if (reader->place != PLACE_OTHER && strcmp(key, "TiltAxisAngle") == 0) {
         target = &reader->key_axis;
@@ -437,15 +452,20 @@ static tr_status sort_sections(mdoc_reader *reader)
 static tr_status keep_mdoc(const mdoc_reader *reader, tr_mdoc *mdoc)
 {
     size_t n = reader->n;
-    *mdoc = (tr_mdoc){.n_views = n, .has_frames = reader->has_frames};
+    *mdoc = (tr_mdoc){.n_views = n,
+                      .has_frames = reader->has_frames,
+                      .voltage = reader->voltage,
+                      .odd_time_line = reader->odd_time_line};
     mdoc->pixel = isnan(reader->pixel) ? reader->view_pixel : reader->pixel;
     mdoc->tilt_axis_angle =
         isnan(reader->key_axis) ? reader->title_axis : reader->key_axis;
     mdoc->tilt = tr_calloc("tilt angles", n, sizeof(double));
     mdoc->dose = tr_calloc("doses", n, sizeof(double));
     mdoc->prior_dose = tr_calloc("doses", n, sizeof(double));
+    mdoc->time = tr_calloc("times", n, sizeof(double));
     mdoc->statistics = tr_calloc("statistics", n, sizeof *mdoc->statistics);
-    if (!mdoc->tilt || !mdoc->dose || !mdoc->prior_dose || !mdoc->statistics) {
+    if (!mdoc->tilt || !mdoc->dose || !mdoc->prior_dose || !mdoc->time ||
+        !mdoc->statistics) {
         tr_mdoc_free(mdoc);
         return TR_ERR_MEMORY;
     }
@@ -453,6 +473,7 @@ static tr_status keep_mdoc(const mdoc_reader *reader, tr_mdoc *mdoc)
         mdoc->tilt[k] = reader->sections[k].tilt;
         mdoc->dose[k] = reader->sections[k].dose;
         mdoc->prior_dose[k] = reader->sections[k].prior_dose;
+        mdoc->time[k] = reader->sections[k].time;
         memcpy(mdoc->statistics[k], reader->sections[k].statistics,
                sizeof mdoc->statistics[k]);
     }
@@ -467,6 +488,7 @@ tr_status tr_mdoc_read(const char *path, tr_mdoc *mdoc)
     mdoc_reader reader = {.text = &text,
                           .pixel = NAN,
                           .view_pixel = NAN,
+                          .voltage = NAN,
                           .key_axis = NAN,
                           .title_axis = NAN};
     tr_status status = TR_OK;
@@ -502,6 +524,7 @@ void tr_mdoc_free(tr_mdoc *mdoc)
     free(mdoc->tilt);
     free(mdoc->dose);
     free(mdoc->prior_dose);
+    free(mdoc->time);
     free(mdoc->statistics);
     *mdoc = (tr_mdoc){0};
 }

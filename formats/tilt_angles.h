@@ -31,6 +31,9 @@ typedef struct tr_mdoc {
     double *tilt;            /* degrees */
     double *dose;            /* ExposureDose, e/A^2 */
     double *prior_dose;      /* PriorRecordDose */
+    double *time;            /* DateTime, in seconds since some day */
+    size_t odd_time_line;    /* of the first DateTime that is none; 0: all can be read */
+    double voltage;          /* kV */
     double (*statistics)[3]; /* MinMaxMean */
     bool has_frames;         /* it names files of frames (SubFramePath) */
 } tr_mdoc;

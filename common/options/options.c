@@ -6,6 +6,7 @@
 
 #include "common/base/mem.h"
 #include "formats/alignment_list.h"
+#include "formats/ctf_list.h"
 
 /* Rows that set a member of tr_options. */
 #define FLAG(...) TR_FLAG_ROW(tr_options, __VA_ARGS__)
@@ -122,7 +123,50 @@ const tr_option tr_common_options[] = {
     REAL(views.log_base, "log", "BASE", NULL, 0, 0, .section = "Data",
          .help = "Take -log(value + BASE) of the views first, for bright-field or X-ray "
                  "transmission"),
+    STRING(ctf, "ctf", "FILE", .aside = true,
+           .help =
+               "Correct the contrast transfer function (CTF) of each view as this file "
+               "has it, from " TR_CTF_WORDS "known by their contents"),
+    CHOICE(views.ctf_mode, "ctf-mode", "HOW", "flip", "flip multiply",
+           .help = "How the CTF is corrected: flip the sign of frequencies where it is "
+                   "negative, or multiply by it"),
+    REAL(views.cs, "cs", "MILLIMETRES", NULL, 0, 20,
+         .help = "Spherical aberration, for --ctf; unless given, what that file says"),
+    REAL(views.amplitude, "amplitude-contrast", "FRACTION", NULL, 0, 1,
+         .help = "Amplitude contrast, for --ctf; unless given, what that file says"),
+    FLAG(ctf_again, "ctf-again", .aside = true,
+         .help = "Correct the CTF although the series' header says that it is corrected "
+                 "already"),
     FLAG(views.invert, "invert", .help = "Invert the contrast of the tomogram"),
+    STRING(dose, "dose", "WHAT", .aside = true,
+           .help =
+               "Weight the frequencies of each view by what its exposure has left of "
+               "them: mdoc, for what the mdoc or RELION's STAR file of the series says; "
+               "a file (an mdoc, RELION's .star, Warp's .tomostar, IMOD's texts of "
+               "exposures); or the exposure of each view, the same for all, in e/A^2",
+           .brief = "Dose weighting: mdoc, a file, or e/A^2 a view"),
+    CHOICE(views.dose_model, "dose-model", "NAME", "gg", "gg bfactor",
+           .help = "The weights: those of Grant and Grigorieff, with the exposure at the "
+                   "end of the view, or a B-factor that grows with the exposure before "
+                   "it"),
+    REAL(views.dose_bfactor, "dose-bfactor", "B", "4", 0.01, 1000,
+         .help = "For --dose-model bfactor: square angstroms for each e/A^2"),
+    REAL(views.voltage, "voltage", "KV", NULL, 20, 3000,
+         .help =
+             "Voltage of the microscope, for --ctf and --dose-model gg; unless given, "
+             "what the files say, or for the dose 300"),
+    CHOICE(dose_type, "dose-type", "TYPE", "auto", "auto 1 2 3", .aside = true,
+           .help = "What a text file of exposures has of each view, as IMOD's -dtype: 1 "
+                   "its exposure; 2 the exposure before it and its own; 3 that before it "
+                   "and at its end; auto tells them apart, or asks"),
+    REAL(dose_initial, "dose-initial", "DOSE", "0", 0, 1000, .aside = true,
+         .help = "Exposure in e/A^2 before the first view"),
+    STRING(dose_order, "dose-order", "ORDER", .aside = true,
+           .help = "In which order views were taken, where no file tells: file, as they "
+                   "are in the series; symmetric or symmetric:START,GROUP, from START "
+                   "degrees (0), GROUP views (1) up, as many down and so on, down first "
+                   "where GROUP is negative; bidirectional:N, view N first and back to "
+                   "the first, then from N + 1 on, or with -N from N + 1 on first"),
     PAIR(scale, "scale", "ADD,MUL", "0,1", 0, 0, .help = "Write (value + ADD) * MUL"),
     CHOICE(mode, "mode", "TYPE", "float", "float half int16 uint16 byte",
            .help = "Number type of the tomogram; the integers are scaled from the "

@@ -19,6 +19,8 @@ typedef struct tr_options {
     const char *tilts;      /* -t */
     const char *xtilts;     /* --xtilts */
     const char *transforms; /* --transforms */
+    const char *ctf;        /* --ctf; of whose CTF more is in `views` */
+    bool ctf_again;         /* --ctf-again: whatever the header says */
     bool aligned;           /* --aligned: whatever lies beside the series */
     const char *initial;    /* --initial */
     const char *imod_com;   /* --imod-com */
@@ -31,8 +33,12 @@ typedef struct tr_options {
     const char *exclude, *include;
     long slices[2]; /* first and last output slice, both included; -1: all */
     /* data */
-    tr_view_params views; /* --bin, --log, --invert */
-    double scale[2];      /* ADD, MUL: written value = (value + ADD) * MUL */
+    tr_view_params views; /* --bin, --log, --invert, --dose-model, --ctf-mode ... */
+    const char *dose;     /* --dose; NULL: not given */
+    int dose_type;        /* a tr_dose_type */
+    double dose_initial;  /* e/A^2 */
+    const char *dose_order;
+    double scale[2]; /* ADD, MUL: written value = (value + ADD) * MUL */
     int mode, order;
     long deflate; /* HDF5 only */
     bool verify;

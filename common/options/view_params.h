@@ -5,11 +5,22 @@
 
 #include <stdbool.h>
 
+enum { TR_CTF_FLIP, TR_CTF_MULTIPLY };
+typedef enum tr_dose_model { TR_DOSE_GG, TR_DOSE_BFACTOR } tr_dose_model;
+
 typedef struct tr_view_params {
     bool log; /* value -> -ln(value + log_base); set where --log is given */
     double log_base;
-    bool invert; /* value -> -value */
-    long bin;    /* Fourier crop by this factor; 1: none */
+    bool invert;         /* value -> -value */
+    long bin;            /* Fourier crop by this factor; 1: none */
+    bool dose;           /* weights of exposure; set where --dose is given */
+    int dose_model;      /* a tr_dose_model */
+    double dose_bfactor; /* square angstroms per e/A^2 */
+    double voltage;      /* kV; 0: not given, until the files are read */
+    bool ctf; /* correct it; set where --ctf is given, and then what is below */
+    int ctf_mode;
+    double cs;        /* millimetres */
+    double amplitude; /* contrast, a fraction of 1 */
 } tr_view_params;
 
 #endif

@@ -9,6 +9,7 @@
 #include "common/base/angle.h"
 #include "formats/file_io.h"
 #include "common/report/html.h"
+#include "common/views/dose.h"
 
 /* ---- tables ---- */
 
@@ -107,6 +108,12 @@ static void put_geometry_table(FILE *out, const tr_result *r)
     row(out, "pitch", "%.4g degrees%s", g->pitch * TR_DEGREES,
         g->xtilt ? ", and x-tilts of each view" : "");
     row(out, "tilt axis", "vertical, at column %g (from 0)", g->axis_u);
+    if (run->command.options.views.dose) {
+        char model[64];
+        tr_dose_model_name(&run->command.options.views, model, sizeof model);
+        row(out, "dose weighting", "%s; %.4g e/\303\205\302\262 in all; the order by %s",
+            model, run->inputs.dose.total, run->inputs.dose.ordered_by);
+    }
     put_size(out, r);
     if (o->n_slices < g->n_v)
         row(out, "slices", "%zu to %zu of %zu", run->volumes[0].job.first_slice,

@@ -183,6 +183,60 @@ static void put_halves(tr_json *j, const tr_result *r)
     tr_json_close(j, ']');
 }
 
+static void put_ctf(tr_json *j, const tr_result *r)
+{
+    const tr_options *o = &r->run->command.options;
+    if (!o->views.ctf)
+        return;
+    tr_json_open(j, "ctf", '{');
+    tr_json_string(j, "path", o->ctf);
+    tr_json_number(j, "voltage_kilovolt", o->views.voltage);
+    tr_json_number(j, "cs_millimetre", o->views.cs);
+    tr_json_number(j, "amplitude_contrast", o->views.amplitude);
+    tr_json_close(j, '}');
+}
+
+static void put_view_ctf(tr_json *j, const tr_result *r, size_t k)
+{
+    const tr_ctf *ctf = &r->run->inputs.views.view[k].ctf;
+    if (!r->run->command.options.views.ctf)
+        return;
+    tr_json_number(j, "defocus_1_angstrom", ctf->defocus_1);
+    tr_json_number(j, "defocus_2_angstrom", ctf->defocus_2);
+    tr_json_number(j, "astigmatism_degrees", ctf->axis);
+    tr_json_number(j, "phase_shift_degrees", ctf->phase);
+}
+
+/* Of --dose. */
+static void put_exposure(tr_json *j, const tr_result *r, size_t k)
+{
+    const tr_view *view = &r->run->volumes[0].views.view[k];
+    if (!r->run->command.options.views.dose)
+        return;
+    tr_json_integer(j, "acquired", (long long)view->acquired);
+    tr_json_number(j, "prior_exposure", view->prior_exposure);
+    tr_json_number(j, "exposure", view->exposure);
+}
+
+static void put_dose(tr_json *j, const tr_result *r)
+{
+    const tr_view_params *p = &r->run->command.options.views;
+    const tr_dose_facts *dose = &r->run->inputs.dose;
+    bool gg = p->dose_model == TR_DOSE_GG;
+    if (!p->dose) {
+        tr_json_null(j, "dose");
+        return;
+    }
+    tr_json_open(j, "dose", '{');
+    tr_json_string(j, "model", gg ? "gg" : "bfactor");
+    tr_json_number(j, "voltage", gg ? p->voltage : NAN);
+    tr_json_number(j, "bfactor", gg ? NAN : p->dose_bfactor);
+    tr_json_string(j, "file", dose->from);
+    tr_json_string(j, "ordered_by", dose->ordered_by);
+    tr_json_number(j, "total", dose->total);
+    tr_json_close(j, '}');
+}
+
 static void put_views(tr_json *j, const tr_result *r)
 {
     const tr_geometry *g = &r->run->volumes[0].job.geometry;
@@ -199,8 +253,10 @@ static void put_views(tr_json *j, const tr_result *r)
         tr_json_open(j, NULL, '{');
         tr_json_integer(j, "view", (long long)v->number);
         tr_json_number(j, "tilt_degrees", v->tilt);
+        put_exposure(j, r, k);
         if (g->xtilt)
             tr_json_number(j, "x_tilt_degrees", (g->pitch + g->xtilt[k]) * TR_DEGREES);
+        put_view_ctf(j, r, k);
         tr_json_number(j, "residual", v->residual);
         tr_json_number(j, "correlation", v->correlation);
         tr_json_bool(j, "bad", v->bad);
@@ -286,9 +342,11 @@ static void put_all(tr_json *j, const tr_result *r)
     put_inputs(j, r);
     put_options(j, r);
     put_geometry(j, r);
+    put_ctf(j, r);
     put_output(j, r);
     put_halves(j, r);
     put_residuals(j, r);
+    put_dose(j, r);
     put_views(j, r);
     put_frc(j, r);
     put_times(j, r);

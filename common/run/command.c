@@ -82,10 +82,31 @@ static tr_status check_trial(tr_command *c)
     return TR_OK;
 }
 
+/* Options that say how to weight, and nobody said to. */
+static tr_status check_dose(tr_command *c)
+{
+    static const char *const how[] = {"dose-model", "dose-bfactor", "dose-type",
+                                      "dose-initial", "dose-order"};
+    tr_options *o = &c->options;
+    o->views.dose = o->dose;
+    for (size_t k = 0; k < sizeof how / sizeof *how && !o->dose; k++)
+        if (tr_option_given(&c->line, how[k]))
+            return tr_fail(TR_ERR_USAGE,
+                           "--%s says how views are weighted by their exposure, and "
+                           "without --dose they are not; give --dose, too",
+                           how[k]);
+    if (tr_option_given(&c->line, "dose-bfactor") &&
+        o->views.dose_model != TR_DOSE_BFACTOR)
+        return tr_fail(TR_ERR_USAGE,
+                       "--dose-bfactor is for --dose-model bfactor, and the model is gg");
+    return TR_OK;
+}
+
 static tr_status check_options(tr_command *c)
 {
     tr_options *o = &c->options;
     o->views.log = tr_option_given(&c->line, "log");
+    TR_TRY(check_dose(c));
     if (c->line.positional && o->input)
         return tr_fail(TR_ERR_USAGE, "two series are named, %s and --input %s; name one",
                        c->line.positional, o->input);

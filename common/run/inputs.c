@@ -60,7 +60,7 @@ static tr_status choose_views(tr_inputs *in, const tr_command *c)
 }
 
 /* With what the files named beside the angles say. */
-static tr_status read_views(tr_inputs *in, const tr_command *c)
+static tr_status read_views(tr_inputs *in, tr_command *c)
 {
     size_t n = tr_image_get_info(in->image)->nz;
     TR_TRY(choose_views(in, c));
@@ -69,6 +69,7 @@ static tr_status read_views(tr_inputs *in, const tr_command *c)
         TR_TRY(tr_views_read_xtilts(c->options.xtilts, n, &in->views));
     TR_TRY(tr_inputs_check_angles(in, c));
     TR_TRY(tr_inputs_take_transforms(in));
+    TR_TRY(tr_inputs_read_ctf(in, c));
     TR_TRY(tr_inputs_doubt(in));
     for (size_t k = 0; k < in->views.n; k++) {
         in->views.view[k].transform.dx /= (double)c->options.views.bin;
@@ -221,6 +222,7 @@ tr_status tr_inputs_open(tr_inputs *in, tr_command *c)
             in->series_path);
     TR_TRY(find_size(in, c));
     TR_TRY(read_views(in, c));
+    TR_TRY(tr_inputs_take_doses(in, c));
     return check_sizes(in, c);
 }
 

@@ -7,6 +7,13 @@
 #include "common/views/sidecars.h"
 #include "common/views/views.h"
 
+/* Of --dose: the files and what the order is known by, NULL: as the option says; e/A^2 at
+ * the end of the last view. */
+typedef struct tr_dose_facts {
+    const char *from, *ordered_by;
+    double total;
+} tr_dose_facts;
+
 typedef struct tr_inputs {
     tr_discovery found; /* where no series was named */
     tr_imod_com com;
@@ -23,9 +30,10 @@ typedef struct tr_inputs {
     bool of_tomogram;           /* as there */
     const char *thickness_from; /* that file */
     tr_image *image;
-    double *tilts;  /* of all views of the file, degrees; NaN: not known */
-    double pixel;   /* angstroms, of the series; 0: nobody says */
-    size_t nx, ny;  /* of the views once they are aligned, in pixels of the series */
+    double *tilts; /* of all views of the file, degrees; NaN: not known */
+    double pixel;  /* angstroms, of the series; 0: nobody says */
+    size_t nx, ny; /* of the views once they are aligned, in pixels of the series */
+    tr_dose_facts dose;
     tr_views views; /* those used; shifts of their transforms in pixels after binning */
 } tr_inputs;
 
@@ -63,6 +71,16 @@ static inline const tr_alignment *tr_inputs_aligning(const tr_inputs *in)
 /* The transforms of the views chosen, if there are any, in pixels of the file. */
 TR_CHECKED tr_status tr_inputs_take_transforms(tr_inputs *in);
 
+/* Of a series that is aligned already, the alignment of the raw images, if it is beside
+ * it: a->transforms, to be freed by tr_alignment_free; NULL where there is none. */
+TR_CHECKED tr_status tr_inputs_known_alignment(const tr_inputs *in, const tr_command *c,
+                                               tr_alignment *a, const char **path);
+
+/* inputs_ctf.c: the CTF of the views chosen, from --ctf, and in the command's options
+ * what all views share in it. After the transforms. TR_ERR_USAGE where something is
+ * missing for it, or the series is corrected already. */
+TR_CHECKED tr_status tr_inputs_read_ctf(tr_inputs *in, tr_command *c);
+
 /* Where no alignment that is used says how thick the specimen is, ask those beside the
  * series, if they are about this one. */
 TR_CHECKED tr_status tr_inputs_find_thickness(tr_inputs *in, const tr_command *c);
@@ -87,6 +105,12 @@ TR_CHECKED tr_status tr_inputs_find_pixel(tr_inputs *in, const tr_command *c);
  * in pixels along x and y. 0 where views are aligned while they are read: these have the
  * centre of the larger ones. */
 void tr_inputs_subset_shift(const tr_inputs *in, double shift[2]);
+
+/* inputs_dose.c: where --dose is given, exposures of the chosen views and before them, as
+ * which they were taken, and the voltage; what of it cannot be right is said. Errors:
+ * those of the files; no pixel size, no exposure of a view (TR_ERR_DATA); TR_ERR_USAGE.
+ */
+TR_CHECKED tr_status tr_inputs_take_doses(tr_inputs *in, tr_command *c);
 
 /* inputs_doubts.c: say what in the files cannot be meant: a pixel size in another unit,
  * transforms that leave little of a view. TR_ERR_DATA where they leave nothing of any.

@@ -203,6 +203,25 @@ tr_status tr_inputs_find_thickness(tr_inputs *in, const tr_command *c)
     return TR_OK;
 }
 
+tr_status tr_inputs_known_alignment(const tr_inputs *in, const tr_command *c,
+                                    tr_alignment *a, const char **path)
+{
+    tr_aligned_series series = this_series(in, c);
+    for (size_t k = 0; k < in->beside.n; k++) {
+        const tr_sidecar *one = &in->beside.list[k];
+        *path = one->path;
+        if (!(one->format->gives & TR_GIVES_TRANSFORMS))
+            continue;
+        tr_status status = tr_alignment_read(one->path, TR_GIVES_TRANSFORMS, &series, a);
+        if (status == TR_ERR_MEMORY || (status == TR_OK && a->transforms))
+            return status;
+        if (status == TR_OK)
+            tr_alignment_free(a);
+    }
+    *a = (tr_alignment){.n_views = 0};
+    return TR_OK;
+}
+
 tr_status tr_inputs_read_alignment(tr_inputs *in, const tr_command *c)
 {
     TR_TRY(choose(in, c));

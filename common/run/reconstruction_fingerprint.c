@@ -37,7 +37,7 @@ static void print_geometry(FILE *out, const tr_geometry *g)
     fprintf(out, "cells outside = %zu\n", g->outer);
 }
 
-/* Not the exposures or other things that views may have besides. */
+/* Not other things that views may have besides. */
 static void print_transforms(FILE *out, const tr_reconstruction *r)
 {
     unsigned long long hash = 0;
@@ -50,6 +50,30 @@ static void print_transforms(FILE *out, const tr_reconstruction *r)
             r->job.transforms ? ", of the rays" : "");
 }
 
+static void print_ctf(FILE *out, const tr_reconstruction *r)
+{
+    unsigned long long hash = 0;
+    if (!r->command->options.views.ctf)
+        return;
+    for (size_t k = 0; k < r->views.n; k++)
+        hash = XXH3_64bits_withSeed(&r->views.view[k].ctf, sizeof(tr_ctf), hash);
+    fprintf(out, "CTF = %016llx, pixels of %.17g\n", hash, r->inputs->pixel);
+}
+
+/* The model is among the options. */
+static void print_doses(FILE *out, const tr_reconstruction *r)
+{
+    unsigned long long hash = 0;
+    if (!r->command->options.views.dose)
+        return;
+    for (size_t k = 0; k < r->views.n; k++) {
+        const tr_view *view = &r->views.view[k];
+        const double values[] = {view->prior_exposure, view->exposure};
+        hash = XXH3_64bits_withSeed(values, sizeof values, hash);
+    }
+    fprintf(out, "exposures = %016llx, pixel %.17g\n", hash, r->inputs->pixel);
+}
+
 static void print_data(FILE *out, const tr_reconstruction *r)
 {
     const tr_job *job = &r->job;
@@ -57,6 +81,7 @@ static void print_data(FILE *out, const tr_reconstruction *r)
     tr_series_digest(job->series, digest);
     fprintf(out, "series = %s\n", digest);
     fprintf(out, "logarithm = %s\n", r->command->options.views.log ? "yes" : "no");
+    print_doses(out, r);
     if (job->initial)
         tr_content_digest(&job->initial_content, tr_image_get_info(job->initial)->nx,
                           digest);
@@ -102,6 +127,7 @@ char *tr_reconstruction_fingerprint(const tr_reconstruction *r)
     print_data(out, r);
     print_geometry(out, &r->job.geometry);
     print_transforms(out, r);
+    print_ctf(out, r);
     print_output(out, &r->job);
     complete = complete && !ferror(out);
     if (fclose(out) == 0 && complete)

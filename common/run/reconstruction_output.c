@@ -15,6 +15,7 @@
 #include "common/run/outside.h"
 #include "common/run/paths.h"
 #include "common/run/reconstruction.h"
+#include "common/views/dose.h"
 #include "common/views/series_name.h"
 
 /* Before any work, and before a format's library says it less clearly. */
@@ -152,6 +153,13 @@ static void describe_algorithm(const tr_reconstruction *r, char *text, size_t si
              rest);
 }
 
+static const char *ctf_word(const tr_view_params *views)
+{
+    static const char *const words[] = {
+        [TR_CTF_FLIP] = "CTF phases flipped", [TR_CTF_MULTIPLY] = "multiplied by CTF"};
+    return views->ctf ? words[views->ctf_mode] : "not CTF-corrected here";
+}
+
 void tr_reconstruction_labels(tr_reconstruction *r)
 {
     tr_output_spec *spec = &r->job.output_spec;
@@ -164,12 +172,18 @@ void tr_reconstruction_labels(tr_reconstruction *r)
     snprintf(line, sizeof line, "%s %s: %s, %s", r->command->program->name, TR_VERSION,
              r->command->algorithm->name, text);
     snprintf(spec->labels[0], sizeof spec->labels[0], "%.80s", line);
-    snprintf(line, sizeof line, "%s%s%zu views, pitch %g, %s; not CTF-corrected here",
-             r->half ? r->half : "", r->half ? " half, " : "", g->n_views,
-             r->command->options.pitch,
-             spec->xyz ? "order xyz (rotated, hand kept)" : "order xzy (IMOD's native)");
+    snprintf(line, sizeof line, "%s%s%zu views, pitch %g, %s; %s", r->half ? r->half : "",
+             r->half ? " half, " : "", g->n_views, r->command->options.pitch,
+             spec->xyz ? "order xyz (rotated, hand kept)" : "order xzy (IMOD's native)",
+             ctf_word(&r->command->options.views));
     snprintf(spec->labels[1], sizeof spec->labels[1], "%.80s", line);
     spec->n_labels = 2;
+    if (r->command->options.views.dose) {
+        tr_dose_model_name(&r->command->options.views, text, sizeof text);
+        snprintf(line, sizeof line, "dose weighted: %s; %.4g e/A^2 in all", text,
+                 r->inputs->dose.total);
+        snprintf(spec->labels[spec->n_labels++], sizeof spec->labels[2], "%.80s", line);
+    }
     size_t most = spec->automatic ? TR_LABELS - 1 : TR_LABELS; /* one for the scaling */
     for (size_t k = 0; k < info->n_labels && spec->n_labels < most; k++)
         if (info->labels[k][0])
@@ -225,6 +239,20 @@ tr_status tr_reconstruction_half_output(tr_reconstruction *half, const char *suf
     return TR_OK;
 }
 
+static void print_view(const tr_reconstruction *r, size_t k)
+{
+    const tr_geometry *g = &r->job.geometry;
+    const tr_view *view = &r->views.view[k];
+    char dose[128] = "";
+    if (r->command->options.views.dose)
+        snprintf(dose, sizeof dose,
+                 ", taken as number %zu, %.6g e/A^2 before it and %.6g of its own",
+                 view->acquired, view->prior_exposure, view->exposure);
+    tr_verbose("view %zu: tilt %.3f degrees%s%s", view->section + 1,
+               g->tilt[k] * TR_DEGREES,
+               g->xtilt && g->xtilt[k] != 0.0 ? ", with an x-tilt of its own" : "", dose);
+}
+
 void tr_reconstruction_print(const tr_reconstruction *r)
 {
     const tr_image_info *info = tr_image_get_info(r->image);
@@ -248,9 +276,7 @@ void tr_reconstruction_print(const tr_reconstruction *r)
         r->command->options.tilt_offset != 0.0 ? " (offset included)" : "",
         g->pitch * TR_DEGREES, g->axis_u);
     for (size_t k = 0; k < g->n_views; k++)
-        tr_verbose("view %zu: tilt %.3f degrees%s", r->views.view[k].section + 1,
-                   g->tilt[k] * TR_DEGREES,
-                   g->xtilt && g->xtilt[k] != 0.0 ? ", with an x-tilt of its own" : "");
+        print_view(r, k);
     tr_info("%s: %s; %s", r->command->algorithm->name, text,
             r->job.backend->describe(r->job.device));
     if (r->command->options.try_what)

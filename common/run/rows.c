@@ -7,7 +7,8 @@
 static bool rows_are_alone(const tr_reconstruction *r)
 {
     const tr_options *o = &r->command->options;
-    return o->views.bin == 1 && !r->views.has_transforms && !r->job.geometry.xtilt;
+    return o->views.bin == 1 && !o->views.dose && !r->views.has_transforms &&
+           !r->job.geometry.xtilt;
 }
 
 static void mark(long first, long end, size_t n, bool *rows)

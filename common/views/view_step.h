@@ -52,9 +52,15 @@ typedef struct tr_view_step {
                        size_t ny, float *image);
 
     /* spectrum[ny][nx/2 + 1] (real, imaginary) of an image of nx x ny pixels, in place.
-     * The way back may make the image smaller by a factor along both axes. */
+     * The way back may make the image smaller by a factor along both axes.
+     *
+     * With `spectrum`: how far, in pixels of the file, it spreads what it changes of this
+     * view. The view has the largest of these more on every side while it is transformed
+     * (tr_fourier_crop_new), and nx, ny are those of the larger image; NULL: 0, the view
+     * as it is. */
     void (*spectrum)(const tr_view_params *params, const tr_view_facts *view, size_t nx,
                      size_t ny, float (*spectrum)[2]);
+    size_t (*padding)(const tr_view_params *params, const tr_view_facts *view);
     size_t (*factor)(const tr_view_params *params);
 
     /* Rows row .. row + n_rows - 1 of what becomes of a view of nx x ny pixels, to

@@ -2,5 +2,7 @@
 TR_VIEW_STEP(tr_step_repair)
 TR_VIEW_STEP(tr_step_logarithm)
 TR_VIEW_STEP(tr_step_inversion)
+TR_VIEW_STEP(tr_step_ctf)
+TR_VIEW_STEP(tr_step_dose)
 TR_VIEW_STEP(tr_step_fourier_crop)
 TR_VIEW_STEP(tr_step_transform)

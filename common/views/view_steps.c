@@ -43,6 +43,17 @@ size_t tr_view_steps_factor(const tr_view_steps *s)
     return factor;
 }
 
+size_t tr_view_steps_padding(const tr_view_steps *s, const tr_view_facts *view)
+{
+    size_t padding = 0;
+    for (const tr_view_step *const *step = s->list; *step; step++)
+        if ((*step)->padding && (*step)->wanted(&s->params, view)) {
+            size_t own = (*step)->padding(&s->params, view);
+            padding = own > padding ? own : padding;
+        }
+    return padding;
+}
+
 /* ---- single pixels ---- */
 
 static void run_pixels(const tr_view_steps *s, const tr_view_facts *view,
@@ -93,7 +104,8 @@ struct tr_view_plans {
     tr_fourier_crop *crop; /* NULL: no step is in Fourier space */
 };
 
-tr_view_plans *tr_view_plans_new(const tr_view_steps *s, size_t nx, size_t ny)
+tr_view_plans *tr_view_plans_new(const tr_view_steps *s, size_t nx, size_t ny,
+                                 size_t padding)
 {
     bool fourier = false;
     tr_view_plans *plans = tr_calloc("the steps of views", 1, sizeof *plans);
@@ -103,7 +115,10 @@ tr_view_plans *tr_view_plans_new(const tr_view_steps *s, size_t nx, size_t ny)
     for (const tr_view_step *const *step = s->list; *step; step++)
         fourier =
             fourier || (in_fourier_space(*step) && (*step)->wanted(&s->params, NULL));
-    if (!fourier || (plans->crop = tr_fourier_crop_new(nx, ny, tr_view_steps_factor(s))))
+    if (!fourier)
+        return plans;
+    plans->crop = tr_fourier_crop_new(nx, ny, tr_view_steps_factor(s), padding);
+    if (plans->crop)
         return plans;
     free(plans);
     return NULL;
@@ -115,6 +130,13 @@ void tr_view_plans_free(tr_view_plans *plans)
         return;
     tr_fourier_crop_free(plans->crop);
     free(plans);
+}
+
+size_t tr_view_plans_bytes(const tr_view_plans *plans)
+{
+    size_t pixels = plans->nx * plans->ny,
+           most = plans->crop ? tr_fourier_crop_pixels(plans->crop) : 0;
+    return 4 * (most > pixels ? most : pixels) * sizeof(float);
 }
 
 typedef struct spectrum_of {

@@ -12,6 +12,9 @@ typedef struct tr_view_steps {
 /* Whether any of them needs whole views; and by how much views become smaller. */
 bool tr_view_steps_whole(const tr_view_steps *steps);
 size_t tr_view_steps_factor(const tr_view_steps *steps);
+/* How many pixels more a view needs on every side while it is transformed: the most that
+ * any step asks for this one. */
+size_t tr_view_steps_padding(const tr_view_steps *steps, const tr_view_facts *view);
 
 /* The steps on single pixels, on values[w->ny][w->nx] of the view. */
 void tr_view_steps_pixels(const tr_view_steps *steps, const tr_view_facts *view,
@@ -22,11 +25,15 @@ void tr_view_steps_pixels(const tr_view_steps *steps, const tr_view_facts *view,
 bool tr_view_steps_mean(const tr_view_steps *steps, const tr_view_facts *view,
                         double *mean);
 
-/* The plans for whole views of nx x ny pixels, shared by threads; NULL, with the sentence
+/* The plans for whole views of nx x ny pixels, shared by threads; `padding` is the same
+ * for all views of a series, the largest that one of them needs. NULL, with the sentence
  * set, when memory is short. */
 typedef struct tr_view_plans tr_view_plans;
-tr_view_plans *tr_view_plans_new(const tr_view_steps *steps, size_t nx, size_t ny);
+tr_view_plans *tr_view_plans_new(const tr_view_steps *steps, size_t nx, size_t ny,
+                                 size_t padding);
 void tr_view_plans_free(tr_view_plans *plans);
+/* That a thread needs for one view, its images included, about. */
+size_t tr_view_plans_bytes(const tr_view_plans *plans);
 
 /* All steps up to the whole view: image[ny][nx] as in the file, which is changed as well,
  * to out, smaller by the factor. From any thread. */

@@ -10,6 +10,7 @@ typedef struct tr_view {
     tr_transform transform; /* from the raw image to the aligned one, as in an .xf */
     double exposure,
         prior_exposure; /* e/A^2, of the view and before it; NaN: not known */
+    size_t acquired;    /* as which it was taken, from 1; 0: not known */
     tr_ctf ctf;
 } tr_view;
 

@@ -250,6 +250,23 @@ ALN = b"""# AreTomo Alignment / Priims bprmMn
    1   0  -274.86   -757.91    -36.95     11.98   1.0
 """
 
+CTF = {
+    "defocus2": b"1 2 -20 -10 3000 2\n4 4 10 10 4000\n",
+    "defocus3": b"21 0 0. 0. 0. 3\n1 1 -20 -20 3000 2800 80 90\n5 5 20 20 3000 2800 -80 45\n",
+    "plain": b"0 0 -20 -20 1000\n2 2 0 0 3000\n4 4 20 20 5000\n",
+    "ctffind": b"# acceleration voltage: 200.0 keV ; spherical aberration: 1.40 mm ; amplitude "
+               b"contrast: 0.10\n1.0 31000.0 30000.0 12.5 0.0 0.1 9.8\n"
+               b"5.0 35000.0 34000.0 -30 1.57 0.1 inf\n",
+    "gctf": b"data_\nloop_\n_rlnMicrographName #1\n_rlnDefocusU #2\n_rlnVoltage #3\n"
+            b"4@a.mrcs 31000 300\n1@a.mrcs 32000 300\n",
+    "relion": b"data_TS_1\nloop_\n_rlnTomoNominalStageTiltAngle #1\n_rlnDefocusU #2\n"
+              b"-20 31000\n-10 32000\n0 nan\n10 1\n20 3\n",
+    "warp": b"<?xml version=\"1.0\"?>\n<!-- a -->\n<TiltSeries AreAnglesInverted=\"True\">\n"
+            b"<Angles>20\n10\n-20\n0\n-10</Angles><CTF><Param Name=\"Cs\" Value=\"2.7\"/></CTF>\n"
+            b"<GridCTF><Node X=\"0\" Y=\"0\" Z=\"0\" Value=\"3\"/>"
+            b"<Node X='0' Y='0' Z='4' Value='3.1'/></GridCTF>\n"
+            b"<GridCTFPhase><Node X=\"0\" Y=\"0\" Z=\"0\" Value=\".5\"/></GridCTFPhase></TiltSeries>\n",
+}
 STAR = b"""
 # version 50001
 
@@ -314,6 +331,8 @@ def make_text():
     put("star", "rows", b"\x20\x1e\2" + STAR.replace(b"@", b"_"))
     put("star", "two", b"\x20\x1e\3" + STAR + STAR.replace(b"TS_1", b"TS_11"))
     put("star", "series", b"\x20\x1e\3" + SERIES)
+    for name, text in CTF.items():
+        put("ctf", name, b"\5" + text)
     put("com", "all", COM)
     put("com", "old", b"$tilt\na.ali\na.rec\nTHICKNESS 20\nRADIAL 30 4\nDONE\n")
     for i, command in enumerate(COMMANDS):
@@ -336,6 +355,8 @@ def take_data():
             put("transforms", path.name, count + content)
         elif path.suffix == ".aln":
             put("aln", path.name, b"\x10\x10\x5a" + content)
+        elif path.name.endswith("_CTF.txt"):
+            put("ctf", path.name, b"\x50" + content)
         elif path.suffix == ".mdoc":
             put("mdoc", path.name, content)
         elif path.suffix == ".com":
@@ -348,6 +369,6 @@ make_recipes()
 make_text()
 if DATA and DATA.is_dir():
     take_data()
-for target in ("mrc hdf hdf_bytes angles mdoc transforms aln star com options "
+for target in ("mrc hdf hdf_bytes angles mdoc transforms aln star ctf com options "
                "list").split():
     (FOLDER / target).mkdir(parents=True, exist_ok=True)

@@ -41,6 +41,9 @@
 #define FUZZ_ENTRY fuzz_star
 #include "../fuzz/fuzz_star.c"
 #undef FUZZ_ENTRY
+#define FUZZ_ENTRY fuzz_ctf
+#include "../fuzz/fuzz_ctf.c"
+#undef FUZZ_ENTRY
 #define FUZZ_ENTRY fuzz_com
 #include "../fuzz/fuzz_com.c"
 #undef FUZZ_ENTRY
@@ -57,7 +60,7 @@ static const struct {
     {"mrc", fuzz_mrc},         {"hdf", fuzz_hdf},   {"hdf_bytes", fuzz_hdf_bytes},
     {"angles", fuzz_angles},   {"mdoc", fuzz_mdoc}, {"transforms", fuzz_transforms},
     {"aln", fuzz_aln},         {"star", fuzz_star}, {"com", fuzz_com},
-    {"options", fuzz_options}, {"list", fuzz_list},
+    {"options", fuzz_options}, {"list", fuzz_list}, {"ctf", fuzz_ctf},
 };
 enum { N_TARGETS = sizeof targets / sizeof targets[0] };
 

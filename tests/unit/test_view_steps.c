@@ -185,7 +185,7 @@ static void check_whole(size_t nx, size_t ny, size_t bin)
         }
     assert_true(tr_view_steps_whole(&steps));
     assert_int_equal(tr_view_steps_factor(&steps), bin);
-    tr_view_plans *plans = tr_view_plans_new(&steps, nx, ny);
+    tr_view_plans *plans = tr_view_plans_new(&steps, nx, ny, 0);
     assert_non_null(plans);
     assert_int_equal(tr_view_steps_image(plans, &view, image, out), TR_OK);
     tr_view_plans_free(plans);
@@ -212,6 +212,109 @@ static void test_whole(void **state)
     check_whole(17, 13, 3);
 }
 
+/* ---- padding ---- */
+
+/* Asks for as many pixels as the view's mean says, and takes note of what it is given. */
+static size_t given_x, given_y;
+
+static size_t by_mean(const tr_view_params *params, const tr_view_facts *view)
+{
+    (void)params;
+    return (size_t)view->mean;
+}
+
+static void note_size(const tr_view_params *params, const tr_view_facts *view, size_t nx,
+                      size_t ny, float (*spectrum)[2])
+{
+    (void)params;
+    given_x = nx;
+    given_y = ny;
+    multiply(nx, ny, view->mean, spectrum);
+}
+
+static const tr_view_step padded = {"padded", always, .spectrum = note_size,
+                                    .padding = by_mean};
+static const tr_view_step *const padded_list[] = {&first, &padded, &tr_step_fourier_crop,
+                                                  NULL};
+
+/* The image with `padding` more before its first pixel, in a field of px x py. */
+static void pad_in_double(const double *image, size_t nx, size_t ny, size_t padding,
+                          size_t before, size_t px, size_t py, double *all)
+{
+    double mean = 0.0, edge = 0.0;
+    for (size_t y = 0; y < ny; y++)
+        for (size_t x = 0; x < nx; x++)
+            if (x == 0 || y == 0 || x == nx - 1 || y == ny - 1) {
+                mean += image[y * nx + x];
+                edge += 1.0;
+            }
+    mean /= edge;
+    for (size_t j = 0; j < py; j++)
+        for (size_t i = 0; i < px; i++) {
+            double nearest = HUGE_VAL, value = 0.0;
+            for (size_t y = 0; y < ny; y++)
+                for (size_t x = 0; x < nx; x++) {
+                    double dx = fabs((double)i - (double)(x + before));
+                    double dy = fabs((double)j - (double)(y + before));
+                    double d =
+                        hypot(fmin(dx, (double)px - dx), fmin(dy, (double)py - dy));
+                    if (d < nearest) {
+                        nearest = d;
+                        value = image[y * nx + x];
+                    }
+                }
+            double t = fmin(nearest / (double)padding, 1.0);
+            all[j * px + i] = mean + (value - mean) * 0.5 * (1.0 + cos(M_PI * t));
+        }
+}
+
+/* px, py: what the transform is to be of. */
+static void check_padded(size_t nx, size_t ny, size_t bin, size_t padding, size_t before,
+                         size_t px, size_t py)
+{
+    const tr_view_facts view = {.mean = (double)padding};
+    const tr_view_steps steps = {padded_list, {.bin = (long)bin}};
+    size_t mx = nx / bin, my = ny / bin, cx = mx * bin, cy = my * bin;
+    float image[nx * ny], out[mx * my];
+    double cut[cx * cy], all[px * py];
+    fill_image(image, nx * ny);
+    for (size_t y = 0; y < cy; y++)
+        for (size_t x = 0; x < cx; x++)
+            cut[y * cx + x] = image[(y + (ny - cy) / 2) * nx + x + (nx - cx) / 2];
+    pad_in_double(cut, cx, cy, padding, before, px, py, all);
+    assert_int_equal(tr_view_steps_padding(&steps, &view), padding);
+    tr_view_plans *plans = tr_view_plans_new(&steps, nx, ny, padding);
+    assert_non_null(plans);
+    assert_true(tr_view_plans_bytes(plans) >= 4 * px * py * sizeof(float));
+    assert_int_equal(tr_view_steps_image(plans, &view, image, out), TR_OK);
+    tr_view_plans_free(plans);
+    assert_int_equal(given_x, px);
+    assert_int_equal(given_y, py);
+    double shift_x = (double)nx / 2 - 0.5 - (double)((nx - cx) / 2) -
+                     (double)bin * ((double)mx / 2 - 0.5) + (double)before;
+    double shift_y = (double)ny / 2 - 0.5 - (double)((ny - cy) / 2) -
+                     (double)bin * ((double)my / 2 - 0.5) + (double)before;
+    for (size_t y = 0; y < my; y++)
+        for (size_t x = 0; x < mx; x++) {
+            double wanted = interpolate(all, px, py, (double)(bin * x) + shift_x,
+                                        (double)(bin * y) + shift_y, bin, view.mean);
+            if (!(fabs(out[y * mx + x] - wanted) < 2e-6))
+                fail_msg("%zu x %zu by %zu: (%zu, %zu) is %.9g, the sum %.9g", nx, ny,
+                         bin, x, y, out[y * mx + x], wanted);
+        }
+}
+
+static void test_padding(void **state)
+{
+    (void)state;
+    check_padded(12, 9, 1, 3, 3, 18, 16);
+    check_padded(10, 12, 2, 3, 4, 20, 20);
+    check_padded(17, 13, 3, 4, 6, 30, 24);
+    const tr_view_facts view = {.mean = 5.0};
+    const tr_view_steps none = {to_come, {.bin = 2}};
+    assert_int_equal(tr_view_steps_padding(&none, &view), 0);
+}
+
 /* Without a step in Fourier space there is no transform, hence no rounding. */
 static void test_image_only(void **state)
 {
@@ -222,7 +325,7 @@ static void test_image_only(void **state)
     float image[12], out[12];
     fill_image(image, 12);
     assert_true(tr_view_steps_whole(&steps));
-    tr_view_plans *plans = tr_view_plans_new(&steps, 4, 3);
+    tr_view_plans *plans = tr_view_plans_new(&steps, 4, 3, 0);
     assert_non_null(plans);
     assert_int_equal(tr_view_steps_image(plans, &view, image, out), TR_OK);
     tr_view_plans_free(plans);
@@ -261,7 +364,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pixels),    cmocka_unit_test(test_order),
         cmocka_unit_test(test_whole),     cmocka_unit_test(test_image_only),
-        cmocka_unit_test(test_transform),
+        cmocka_unit_test(test_transform), cmocka_unit_test(test_padding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,547 @@
+#include "common/run/dose_sources.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/base/file_name.h"
+#include "common/base/log.h"
+#include "common/base/median.h"
+#include "common/base/mem.h"
+#include "common/views/dose.h"
+#include "formats/dose_file.h"
+
+static const double SAME_WITHIN = 1.0; /* degrees: before and after alignment */
+
+tr_status tr_doses_new(const tr_inputs *in, tr_doses *d)
+{
+    size_t n = tr_image_get_info(in->image)->nz;
+    *d = (tr_doses){.n = n, .series_path = in->series_path, .tilt = in->tilts};
+    d->exposure = tr_calloc("exposures", 3 * n, sizeof *d->exposure);
+    if (!d->exposure)
+        return TR_ERR_MEMORY;
+    d->prior = d->exposure + n;
+    d->key = d->prior + n;
+    for (size_t k = 0; k < 3 * n; k++)
+        d->exposure[k] = NAN;
+    return TR_OK;
+}
+
+void tr_doses_free(tr_doses *d) { free(d->exposure); }
+
+/* ---- which record is of which view ---- */
+
+enum { NO_RECORD = -1 };
+
+/* Those that are known, by rising angle; of equal ones the first first. */
+static size_t sort_known(const double *angle, size_t n, size_t *sorted)
+{
+    size_t known = 0;
+    for (size_t k = 0; k < n; k++) {
+        if (isnan(angle[k]))
+            continue;
+        size_t at = known++;
+        for (; at > 0 && angle[sorted[at - 1]] > angle[k]; at--)
+            sorted[at] = sorted[at - 1];
+        sorted[at] = k;
+    }
+    return known;
+}
+
+typedef struct match {
+    const double *tilt, *theirs; /* of n views and m records */
+    size_t n, m;
+    size_t *views, *records; /* that are known, by rising angle */
+    double *apart;
+    long *of; /* the record of each view, or NO_RECORD */
+} match;
+
+/* As many views as records: by their ranks, which a tilt of the specimen that was taken
+ * out of the angles does not change. False where the angles are others. */
+static bool match_ranks(match *x, size_t known)
+{
+    for (size_t i = 0; i < known; i++)
+        x->apart[i] = x->tilt[x->views[i]] - x->theirs[x->records[i]];
+    double offset = tr_median(x->apart, known);
+    bool in_order = x->n == x->m;
+    for (size_t i = 0; i < known; i++) {
+        size_t k = x->views[i];
+        if (fabs(x->tilt[k] - x->theirs[x->records[i]] - offset) > SAME_WITHIN)
+            return false;
+        in_order =
+            in_order && fabs(x->tilt[k] - x->theirs[k] - offset) <= 2.0 * SAME_WITHIN;
+    }
+    for (size_t i = 0; i < known; i++)
+        x->of[x->views[i]] = (long)(in_order ? x->views[i] : x->records[i]);
+    return true;
+}
+
+/* Fewer views: the nearest record that is not taken. */
+static bool match_nearest(match *x, size_t n_views, size_t n_records)
+{
+    for (size_t i = 0; i < n_views; i++) {
+        size_t k = x->views[i], best = n_records;
+        double least = SAME_WITHIN;
+        for (size_t j = 0; j < n_records; j++) {
+            double apart = fabs(x->tilt[k] - x->theirs[x->records[j]]);
+            bool taken = false;
+            for (size_t before = 0; before < i; before++)
+                taken = taken || x->of[x->views[before]] == (long)x->records[j];
+            if (!taken && apart <= least && (best == n_records || apart < least)) {
+                least = apart;
+                best = j;
+            }
+        }
+        if (best == n_records)
+            return false;
+        x->of[k] = (long)x->records[best];
+    }
+    return true;
+}
+
+/* Equal angles twice: nothing but the order tells which is which. */
+static void doubt_twins(const match *x, const char *path, size_t n_records)
+{
+    for (size_t i = 1; i < n_records; i++)
+        if (x->theirs[x->records[i]] == x->theirs[x->records[i - 1]]) {
+            tr_warn("%s has %g degrees twice, and its views are found by their angles: "
+                    "of the two the first is taken for the one that comes first in the "
+                    "series",
+                    path, x->theirs[x->records[i]]);
+            return;
+        }
+}
+
+/* of[n]: the record of each view of the series, by angle; as they follow each other where
+ * the angles do so, too. TR_ERR_DATA where the angles are those of another series. */
+static tr_status match_records(const tr_doses *d, const char *path, const double *theirs,
+                               size_t m, long *of)
+{
+    size_t most = d->n > m ? d->n : m;
+    match x = {.tilt = d->tilt, .theirs = theirs, .n = d->n, .m = m, .of = of};
+    x.views = tr_calloc("the order of views", 2 * most, sizeof *x.views);
+    x.apart = tr_calloc("angles", most, sizeof *x.apart);
+    tr_status status = x.views && x.apart ? TR_OK : TR_ERR_MEMORY;
+    if (status == TR_OK) {
+        x.records = x.views + most;
+        for (size_t k = 0; k < d->n; k++)
+            of[k] = NO_RECORD;
+        size_t known = sort_known(x.tilt, x.n, x.views);
+        size_t records = sort_known(theirs, m, x.records);
+        bool found =
+            known == records ? match_ranks(&x, known) : match_nearest(&x, known, records);
+        bool by_angle = false;
+        for (size_t k = 0; k < d->n; k++)
+            by_angle = by_angle || of[k] != (long)k;
+        if (!found)
+            status = tr_fail(TR_ERR_DATA,
+                             "%s is about %zu views at other angles than the %zu of %s; "
+                             "give the exposures of its views with --dose",
+                             path, m, d->n, d->series_path);
+        else if (by_angle)
+            doubt_twins(&x, path, records);
+    }
+    free(x.views);
+    free(x.apart);
+    return status;
+}
+
+/* ---- SerialEM's mdoc ---- */
+
+static bool is_known(const double *values, size_t n)
+{
+    bool all = true, differ = n < 2;
+    for (size_t k = 0; k < n; k++) {
+        all = all && !isnan(values[k]);
+        differ = differ || values[k] != values[0];
+    }
+    return all && differ;
+}
+
+static void say_of_times(const char *path, const tr_mdoc *mdoc)
+{
+    if (mdoc->odd_time_line)
+        tr_warn("%s, line %zu: its DateTime cannot be read, so the order of the views is "
+                "not known by their times",
+                path, mdoc->odd_time_line);
+}
+
+/* In the order of the records. `key` is what rises with their order, NULL: nothing does.
+ */
+static const double *key_of(const char *path, const tr_mdoc *mdoc, const char **by)
+{
+    *by = "PriorRecordDose";
+    if (is_known(mdoc->prior_dose, mdoc->n_views))
+        return mdoc->prior_dose;
+    *by = "DateTime";
+    if (is_known(mdoc->time, mdoc->n_views))
+        return mdoc->time;
+    say_of_times(path, mdoc);
+    *by = NULL;
+    return NULL;
+}
+
+/* PriorRecordDose against DateTime. */
+static tr_status compare_orders(const char *path, const tr_mdoc *mdoc)
+{
+    size_t n = mdoc->n_views;
+    if (!is_known(mdoc->prior_dose, n) || !is_known(mdoc->time, n))
+        return TR_OK;
+    size_t *a = tr_calloc("the order of views", 2 * n, sizeof *a);
+    if (!a)
+        return TR_ERR_MEMORY;
+    size_t *b = a + n;
+    tr_order_by(mdoc->prior_dose, n, a);
+    tr_order_by(mdoc->time, n, b);
+    for (size_t i = 0; i < n; i++)
+        if (mdoc->time[a[i]] != mdoc->time[b[i]]) {
+            tr_warn("%s: PriorRecordDose and DateTime are of different orders: as number "
+                    "%zu came section %zu by the first, which is taken, and section %zu "
+                    "by the second",
+                    path, i + 1, a[i], b[i]);
+            break;
+        }
+    free(a);
+    return TR_OK;
+}
+
+static tr_status check_exposures(const char *path, const tr_mdoc *mdoc)
+{
+    for (size_t k = 0; k < mdoc->n_views; k++)
+        if (!(mdoc->dose[k] > 0.0))
+            return tr_fail(
+                TR_ERR_DATA,
+                "%s has %s for section %zu (of %zu, from 0); give the exposure "
+                "of a view in e/A^2 instead, such as --dose 3, or a file of "
+                "them",
+                path, isnan(mdoc->dose[k]) ? "no ExposureDose" : "ExposureDose 0", k,
+                mdoc->n_views);
+    return TR_OK;
+}
+
+/* What the exposures and those before each say of one another. */
+static void doubt_sum(const char *path, const tr_mdoc *mdoc)
+{
+    double first = INFINITY, last = -INFINITY, sum = 0.0, of_last = 0.0;
+    for (size_t k = 0; k < mdoc->n_views; k++) {
+        first = fmin(first, mdoc->prior_dose[k]);
+        sum += mdoc->dose[k];
+        if (mdoc->prior_dose[k] > last) {
+            last = mdoc->prior_dose[k];
+            of_last = mdoc->dose[k];
+        }
+    }
+    double all = last - first + of_last;
+    if (fabs(sum - all) > 0.1 * all)
+        tr_warn(
+            "%s: the exposures (ExposureDose) add up to %.4g e/A^2, those before each "
+            "view (PriorRecordDose) reach %.4g",
+            path, sum, all);
+}
+
+/* Exposures and priors of its records become those of the views; all exposures are
+ * `fixed`, unless that is 0. */
+static tr_status take_records(tr_doses *d, const char *path, tr_mdoc *mdoc, double fixed,
+                              const long *of)
+{
+    size_t n = mdoc->n_views;
+    const double *key = key_of(path, mdoc, &d->by);
+    bool own = key && key == mdoc->prior_dose && fixed == 0.0;
+    for (size_t k = 0; k < n && fixed > 0.0; k++)
+        mdoc->dose[k] = fixed;
+    TR_TRY(check_exposures(path, mdoc));
+    TR_TRY(compare_orders(path, mdoc));
+    d->order_path = path;
+    for (size_t k = 0; k < d->n; k++) {
+        if (of[k] == NO_RECORD)
+            continue;
+        d->exposure[k] = mdoc->dose[of[k]];
+        if (key)
+            d->key[k] = key[of[k]];
+    }
+    if (own)
+        doubt_sum(path, mdoc);
+    if (key && !own) { /* with those of views that are not in the series */
+        size_t *order = tr_calloc("the order of views", n, sizeof *order);
+        if (!order)
+            return TR_ERR_MEMORY;
+        tr_order_by(key, n, order);
+        tr_priors_in_order(mdoc->dose, order, n, mdoc->prior_dose);
+        free(order);
+    }
+    for (size_t k = 0; k < d->n && key; k++)
+        if (of[k] != NO_RECORD)
+            d->prior[k] = mdoc->prior_dose[of[k]];
+    return TR_OK;
+}
+
+static tr_status read_mdoc(tr_doses *d, const tr_inputs *in, const char *path,
+                           double fixed)
+{
+    tr_mdoc mdoc;
+    TR_TRY(tr_mdoc_read(path, &mdoc));
+    long *of = tr_calloc("the order of views", d->n, sizeof *of);
+    tr_status status = of ? TR_OK : TR_ERR_MEMORY;
+    bool same = in->tilts_path && tr_same_file(path, in->tilts_path);
+    for (size_t k = 0; of && same && k < d->n; k++)
+        of[k] = (long)k;
+    if (status == TR_OK && !same)
+        status = match_records(d, path, mdoc.tilt, mdoc.n_views, of);
+    if (status == TR_OK)
+        status = take_records(d, path, &mdoc, fixed, of);
+    if (status == TR_OK)
+        d->voltage = mdoc.voltage;
+    tr_mdoc_free(&mdoc);
+    free(of);
+    return status;
+}
+
+/* ---- files with the exposures before each view ---- */
+
+/* RELION's: sections that it has no row of stay unknown, and it says nothing of their
+ * exposures; that of a view ends where the next one begins. */
+static tr_status take_star(tr_doses *d, const tr_alignment *a, const char *path)
+{
+    size_t known = 0, *section = tr_calloc("the order of views", d->n, sizeof *section);
+    double *prior = tr_calloc("exposures", 2 * d->n, sizeof *prior);
+    tr_status status = section && prior ? TR_OK : TR_ERR_MEMORY;
+    for (size_t k = 0; status == TR_OK && k < d->n; k++)
+        if (a->used[k] && !isnan(a->prior_exposure[k])) {
+            section[known] = k;
+            prior[known++] = a->prior_exposure[k];
+        }
+    double *exposure = prior + d->n;
+    if (status == TR_OK && known > 0)
+        status = tr_exposures_of_priors(prior, known, exposure);
+    for (size_t i = 0; status == TR_OK && i < known; i++) {
+        d->prior[section[i]] = d->key[section[i]] = prior[i];
+        d->exposure[section[i]] = exposure[i];
+    }
+    d->path = d->order_path = path;
+    d->by = "rlnMicrographPreExposure";
+    d->voltage = a->voltage;
+    free(section);
+    free(prior);
+    return status;
+}
+
+static bool has_priors(const tr_alignment *a)
+{
+    for (size_t k = 0; a->prior_exposure && k < a->n_views; k++)
+        if (a->used[k] && !isnan(a->prior_exposure[k]))
+            return true;
+    return false;
+}
+
+static tr_status read_star(tr_doses *d, const tr_inputs *in, const tr_command *c,
+                           const char *path)
+{
+    const tr_image_info *info = tr_image_get_info(in->image);
+    const tr_aligned_series series = {.path = in->series_path,
+                                      .nx = info->nx,
+                                      .ny = info->ny,
+                                      .nz = info->nz,
+                                      .pixel = tr_inputs_own_pixel(in, c)};
+    tr_alignment a;
+    TR_TRY(tr_alignment_read(path, TR_GIVES_ANGLES, &series, &a));
+    tr_status status =
+        has_priors(&a)
+            ? take_star(d, &a, path)
+            : tr_fail(TR_ERR_DATA,
+                      "%s says nothing of exposures (_rlnMicrographPreExposure)", path);
+    tr_alignment_free(&a);
+    return status;
+}
+
+/* Warp's rows are the views of the stack that it makes, unless the angles say otherwise;
+ * their sign may be the other one. */
+static tr_status match_tomostar(const tr_doses *d, const char *path, tr_tomostar *t,
+                                long *of)
+{
+    bool plus = t->n == d->n, minus = plus;
+    for (size_t k = 0; k < d->n && k < t->n; k++) {
+        plus = plus && !(fabs(d->tilt[k] - t->tilt[k]) > 2.0 * SAME_WITHIN);
+        minus = minus && !(fabs(d->tilt[k] + t->tilt[k]) > 2.0 * SAME_WITHIN);
+    }
+    for (size_t k = 0; k < d->n; k++)
+        of[k] = (long)k;
+    if (plus || minus)
+        return TR_OK;
+    bool as_they_are = match_records(d, path, t->tilt, t->n, of) == TR_OK;
+    for (size_t k = 0; k < t->n; k++)
+        t->tilt[k] = -t->tilt[k];
+    long *other = tr_calloc("the order of views", d->n, sizeof *other);
+    if (!other)
+        return TR_ERR_MEMORY;
+    tr_status status = match_records(d, path, t->tilt, t->n, other);
+    bool differ = false;
+    for (size_t k = 0; k < d->n; k++)
+        differ = differ || of[k] != other[k];
+    if (as_they_are && status == TR_OK && differ)
+        status = tr_fail(TR_ERR_DATA,
+                         "%s has the views in another order than %s, and its angles fit "
+                         "with either sign; give the exposures in the order of the views "
+                         "with --dose",
+                         path, d->series_path);
+    else if (as_they_are)
+        status = TR_OK;
+    else if (status == TR_OK)
+        memcpy(of, other, d->n * sizeof *of);
+    free(other);
+    return status;
+}
+
+static tr_status take_tomostar(tr_doses *d, const char *path, tr_tomostar *t, long *of,
+                               double *prior)
+{
+    const char *where;
+    TR_TRY(match_tomostar(d, path, t, of));
+    TR_TRY(tr_split_accumulated(t->dose, t->n, prior, prior + t->n, &where));
+    for (size_t k = 0; k < d->n; k++)
+        if (of[k] != NO_RECORD) {
+            d->prior[k] = d->key[k] = prior[of[k]];
+            d->exposure[k] = prior[t->n + (size_t)of[k]];
+        }
+    tr_info("%s: its exposures (wrpDose) are taken to reach to the %s of each view", path,
+            where);
+    d->path = d->order_path = path;
+    d->by = "wrpDose";
+    return TR_OK;
+}
+
+static tr_status read_tomostar(tr_doses *d, const char *path)
+{
+    tr_tomostar t;
+    TR_TRY(tr_tomostar_read(path, &t));
+    long *of = tr_calloc("the order of views", d->n, sizeof *of);
+    double *prior = tr_calloc("exposures", 2 * t.n, sizeof *prior);
+    tr_status status =
+        of && prior ? take_tomostar(d, path, &t, of, prior) : TR_ERR_MEMORY;
+    free(of);
+    free(prior);
+    tr_tomostar_free(&t);
+    return status;
+}
+
+/* ---- of all kinds ---- */
+
+/* The mdoc that tells of the series, or NULL. */
+static const char *find_mdoc(const tr_inputs *in)
+{
+    if (in->tilts_path && tr_mdoc_probe(in->tilts_path))
+        return in->tilts_path;
+    for (size_t k = 0; k < in->beside.n; k++)
+        if (tr_mdoc_probe(in->beside.list[k].path))
+            return in->beside.list[k].path;
+    return NULL;
+}
+
+/* The order, where the exposures are known otherwise; an mdoc about other views tells
+ * nothing. */
+static tr_status find_order(tr_doses *d, const tr_inputs *in, double fixed)
+{
+    const char *path = find_mdoc(in);
+    if (has_priors(&in->angles) && !(in->tilts_path && tr_mdoc_probe(in->tilts_path))) {
+        TR_TRY(take_star(d, &in->angles, in->tilts_path));
+        d->path = NULL;
+        for (size_t k = 0; k < d->n; k++)
+            d->prior[k] = NAN;
+        return TR_OK;
+    }
+    tr_status status = path ? read_mdoc(d, in, path, fixed) : TR_OK;
+    return status == TR_ERR_MEMORY ? status : TR_OK;
+}
+
+static tr_status read_fixed(tr_doses *d, const tr_inputs *in, double fixed)
+{
+    if (!(fixed > 0.0 && fixed <= 1000.0))
+        return tr_fail(TR_ERR_USAGE,
+                       "--dose %g: the exposure of a view must be above 0 and at most "
+                       "1000 e/A^2",
+                       fixed);
+    TR_TRY(find_order(d, in, fixed));
+    bool some = false;
+    for (size_t k = 0; k < d->n; k++)
+        some = some || !isnan(d->key[k]);
+    for (size_t k = 0; k < d->n; k++) /* others have no part in the order */
+        d->exposure[k] = some && isnan(d->key[k]) ? NAN : fixed;
+    return TR_OK;
+}
+
+static tr_status read_text(tr_doses *d, const tr_inputs *in, const char *path, int type)
+{
+    tr_dose_type found = (tr_dose_type)type;
+    tr_doses known;
+    TR_TRY(tr_doses_new(in, &known));
+    tr_status status = tr_dose_text_read(path, d->n, &found, known.exposure, known.prior);
+    if (status == TR_OK && found == TR_DOSE_OF_VIEW)
+        status = find_order(d, in, 1.0); /* for its key alone */
+    if (status == TR_OK) {
+        memcpy(d->exposure, known.exposure, d->n * sizeof *d->exposure);
+        memcpy(d->prior, known.prior, d->n * sizeof *d->prior);
+        d->path = path;
+        if (found != TR_DOSE_OF_VIEW) {
+            d->by = "the exposures before each";
+            d->order_path = path;
+            memcpy(d->key, d->prior, d->n * sizeof *d->key);
+        }
+    }
+    tr_doses_free(&known);
+    return status;
+}
+
+static tr_status read_beside(tr_doses *d, const tr_inputs *in)
+{
+    const char *path = find_mdoc(in);
+    bool named = in->tilts_path && path == in->tilts_path;
+    if (!named && has_priors(&in->angles))
+        return take_star(d, &in->angles, in->tilts_path);
+    if (!named && has_priors(&in->transforms))
+        return take_star(d, &in->transforms, in->transforms_path);
+    if (!path)
+        return tr_fail(TR_ERR_USAGE,
+                       "--dose mdoc: there is no mdoc beside %s, and its angles are from "
+                       "no mdoc or STAR file of RELION with exposures; name a file, or "
+                       "give the exposure of a view in e/A^2, such as --dose 3",
+                       in->series_path);
+    TR_TRY(read_mdoc(d, in, path, 0.0));
+    d->path = path;
+    return TR_OK;
+}
+
+static tr_status read_any(const tr_inputs *in, const tr_command *c, tr_doses *d)
+{
+    const char *what = c->options.dose;
+    double fixed;
+    if (strcasecmp(what, "mdoc") == 0)
+        return read_beside(d, in);
+    if (tr_parse_real(what, strlen(what), &fixed))
+        return read_fixed(d, in, fixed);
+    if (!tr_is_file(what))
+        return tr_fail(TR_ERR_USAGE,
+                       "--dose %s: there is no such file, and it is neither mdoc nor a "
+                       "number of e/A^2",
+                       what);
+    if (tr_tomostar_probe(what))
+        return read_tomostar(d, what);
+    if (tr_mdoc_probe(what)) {
+        TR_TRY(read_mdoc(d, in, what, 0.0));
+        d->path = what;
+        return TR_OK;
+    }
+    if (tr_alignment_format_of(what, TR_GIVES_ANGLES | TR_GIVES_TRANSFORMS))
+        return read_star(d, in, c, what);
+    return read_text(d, in, what, c->options.dose_type);
+}
+
+tr_status tr_dose_sources_read(const tr_inputs *in, const tr_command *c, tr_doses *d)
+{
+    TR_TRY(read_any(in, c, d));
+    if (!(d->voltage > 0.0))
+        d->voltage = fmax(in->angles.voltage, in->transforms.voltage);
+    if (!(d->voltage > 0.0))
+        (void)tr_inputs_mdoc_says(in, offsetof(tr_mdoc, voltage), 0.0, &d->voltage);
+    return TR_OK;
+}

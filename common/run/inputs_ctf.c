@@ -1,0 +1,198 @@
+/* The CTF of the views, from --ctf and the options of optics. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/angle.h"
+#include "common/base/log.h"
+#include "common/run/inputs.h"
+#include "formats/ctf_file.h"
+
+/* On their own they would do nothing. */
+static tr_status check_without(const tr_command *c)
+{
+    static const char *const about[] = {"ctf-mode", "cs", "amplitude-contrast",
+                                        "ctf-again", "voltage"};
+    for (size_t k = 0; k < sizeof about / sizeof *about; k++)
+        if (tr_option_given(&c->line, about[k]) &&
+            !(c->options.dose && strcmp(about[k], "voltage") == 0))
+            return tr_fail(TR_ERR_USAGE,
+                           "--%s is about the correction of the CTF; give the CTF of the "
+                           "views with --ctf FILE",
+                           about[k]);
+    return TR_OK;
+}
+
+static tr_status check_options(const tr_inputs *in, const tr_command *c)
+{
+    const tr_image_info *info = tr_image_get_info(in->image);
+    if (!c->options.ctf)
+        return check_without(c);
+    if (info->ctf_corrected && !c->options.ctf_again)
+        return tr_fail(
+            TR_ERR_USAGE,
+            "%s is CTF-corrected already, as its header says; leave out --ctf, "
+            "or give --ctf-again, too, if that is wrong",
+            in->series_path);
+    if (!(in->pixel > 0.0))
+        return tr_fail(TR_ERR_USAGE,
+                       "--ctf needs the size of a pixel of %s, which nothing tells; give "
+                       "it with --pixel",
+                       in->series_path);
+    return TR_OK;
+}
+
+/* ---- what all views share ---- */
+
+typedef struct optical {
+    const char *option, *name;
+    double said; /* by the file; NaN: not */
+    double low, high;
+    double *value; /* by the option, if that is given */
+} optical;
+
+static tr_status check_optical(const char *path, const optical *o, bool given)
+{
+    if (given) {
+        if (isfinite(o->said) && fabs(o->said - *o->value) > 1e-3 * fabs(*o->value))
+            tr_warn("%s has the %s %g; --%s %g is taken", path, o->name, o->said,
+                    o->option, *o->value);
+        return TR_OK;
+    }
+    if (!(o->said >= o->low && o->said <= o->high))
+        return tr_fail(TR_ERR_DATA, "%s: the %s cannot be %g; give it with --%s", path,
+                       o->name, o->said, o->option);
+    *o->value = o->said;
+    return TR_OK;
+}
+
+static tr_status take_optics(const char *path, const tr_optics *said, tr_command *c)
+{
+    tr_view_params *v = &c->options.views;
+    const optical optics[] = {
+        {"voltage", "voltage in kilovolts", said->voltage, 20.0, 3000.0, &v->voltage},
+        {"cs", "spherical aberration in millimetres", said->cs, 0.0, 20.0, &v->cs},
+        {"amplitude-contrast", "amplitude contrast", said->amplitude, 0.0, 1.0,
+         &v->amplitude}};
+    char missing[256] = "";
+    for (size_t k = 0, used = 0; k < sizeof optics / sizeof *optics; k++) {
+        bool given = tr_option_given(&c->line, optics[k].option);
+        if (!given && isnan(optics[k].said))
+            used += (size_t)snprintf(missing + used, sizeof missing - used, "%s--%s",
+                                     used ? ", " : "", optics[k].option);
+        else
+            TR_TRY(check_optical(path, &optics[k], given));
+    }
+    if (*missing)
+        return tr_fail(TR_ERR_USAGE,
+                       "%s does not say all that the CTF depends on; give %s of the "
+                       "microscope (wrong values are worse than no correction)",
+                       path, missing);
+    return TR_OK;
+}
+
+/* ---- views ---- */
+
+static bool is_astigmatic(const tr_ctf *ctf) { return ctf->defocus_1 != ctf->defocus_2; }
+
+/* The axis in the raw image is that of the aligned one after its transform. */
+static void turn_axis(const tr_transform *t, tr_ctf *ctf)
+{
+    double c = cos(ctf->axis * TR_RADIANS), s = sin(ctf->axis * TR_RADIANS);
+    ctf->axis = atan2(t->a21 * c + t->a22 * s, t->a11 * c + t->a12 * s) * TR_DEGREES;
+}
+
+/* CTF is measured in the raw images. The correction is before the transform of those that
+ * are aligned while they are read. */
+static tr_status turn_axes(tr_inputs *in, const tr_command *c)
+{
+    bool astigmatic = false;
+    tr_alignment a = {.n_views = 0};
+    const char *path;
+    for (size_t k = 0; k < in->views.n; k++)
+        astigmatic = astigmatic || is_astigmatic(&in->views.view[k].ctf);
+    if (!in->aligned || !astigmatic)
+        return TR_OK;
+    TR_TRY(tr_inputs_known_alignment(in, c, &a, &path));
+    for (size_t k = 0; k < in->views.n && a.transforms; k++)
+        turn_axis(&a.transforms[in->views.view[k].section], &in->views.view[k].ctf);
+    if (a.transforms)
+        tr_info("the astigmatism of %s is that of raw images: it is turned with %s, by "
+                "%.1f degrees",
+                c->options.ctf, path, -a.rotation);
+    else
+        tr_warn(
+            "%s is aligned, and %s has astigmatism with an axis: it is taken as it is, "
+            "which is right only if the CTF was measured in the aligned images; to "
+            "have it turned, put the alignment (.xf, .aln) beside the series",
+            in->series_path, c->options.ctf);
+    tr_alignment_free(&a);
+    return TR_OK;
+}
+
+static tr_status take_views(const tr_ctf_table *table, const char *path, tr_inputs *in)
+{
+    size_t interpolated = 0;
+    for (size_t k = 0; k < in->views.n; k++) {
+        tr_view *view = &in->views.view[k];
+        view->ctf = table->view[view->section];
+        if (isnan(view->ctf.defocus_1))
+            return tr_fail(TR_ERR_DATA,
+                           "%s has no CTF of view %zu; leave the view out with --exclude "
+                           "%zu",
+                           path, view->section + 1, view->section + 1);
+        interpolated += !table->given[view->section];
+    }
+    if (interpolated)
+        tr_info("%s has no entry of %zu of the views: they get what lies between others",
+                path, interpolated);
+    return TR_OK;
+}
+
+static void say(const tr_inputs *in, const tr_command *c)
+{
+    const tr_view_params *v = &c->options.views;
+    double low = INFINITY, high = -INFINITY;
+    for (size_t k = 0; k < in->views.n; k++) {
+        const tr_ctf *ctf = &in->views.view[k].ctf;
+        low = fmin(low, fmin(ctf->defocus_1, ctf->defocus_2));
+        high = fmax(high, fmax(ctf->defocus_1, ctf->defocus_2));
+        tr_verbose("view %zu: defocus %.0f and %.0f angstroms, axis %.1f, phase %.1f "
+                   "degrees",
+                   in->views.view[k].section + 1, ctf->defocus_1, ctf->defocus_2,
+                   ctf->axis, ctf->phase);
+    }
+    tr_info("CTF by %s, %s: defocus %.2f to %.2f micrometres, %g kilovolts, Cs %g mm, "
+            "amplitude contrast %g",
+            c->options.ctf,
+            v->ctf_mode == TR_CTF_FLIP ? "phases flipped" : "multiplied by it",
+            1e-4 * low, 1e-4 * high, v->voltage, v->cs, v->amplitude);
+    if (fmax(fabs(low), fabs(high)) < 1000.0 || fmax(fabs(low), fabs(high)) > 2e5)
+        tr_warn(
+            "%s: a defocus of %g to %g micrometres is unusual; are its units what they "
+            "should be?",
+            c->options.ctf, 1e-4 * low, 1e-4 * high);
+}
+
+tr_status tr_inputs_read_ctf(tr_inputs *in, tr_command *c)
+{
+    const char *path = c->options.ctf;
+    const tr_ctf_series series = {.path = in->series_path,
+                                  .nz = tr_image_get_info(in->image)->nz,
+                                  .tilt = in->tilts,
+                                  .pixel = in->pixel};
+    tr_ctf_table table;
+    TR_TRY(check_options(in, c));
+    if (!path)
+        return TR_OK;
+    TR_TRY(tr_ctf_read(path, &series, &table));
+    tr_status status = take_views(&table, path, in);
+    if (status == TR_OK)
+        status = take_optics(path, &table.optics, c);
+    tr_ctf_table_free(&table);
+    TR_TRY(status);
+    c->options.views.ctf = true;
+    TR_TRY(turn_axes(in, c));
+    say(in, c);
+    return TR_OK;
+}

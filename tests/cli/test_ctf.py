@@ -1,0 +1,284 @@
+"""Correction of the contrast transfer: views against FFTs in numpy, a specimen that was
+imaged with a CTF, files of other programs, and what is refused."""
+import json
+
+import mrcfile
+import numpy as np
+import pytest
+
+from conftest import difference, read_mrc, runner, write_series
+from slab import Slab
+
+USAGE, DATA = 2, 1
+OPTICS = ["--voltage", 300, "--cs", 2.7, "--amplitude-contrast", 0.07]
+PIXEL = 5.4
+
+
+def wavelength(kilovolts):
+    """h / sqrt(2 m E (1 + E / 2 m c^2)) in angstroms."""
+    h, m, e, c = 6.62607015e-34, 9.1093837015e-31, 1.602176634e-19, 299792458.0
+    energy = 1e3 * kilovolts * e
+    return 1e10 * h / np.sqrt(2 * m * energy * (1 + energy / (2 * m * c * c)))
+
+
+def ctf(shape, pixel, first, second=None, axis=0.0, phase=0.0, kilovolts=300.0, cs=2.7, a=0.07):
+    """On the frequencies of np.fft.rfft2; angles in degrees."""
+    second = first if second is None else second
+    fy, fx = np.meshgrid(np.fft.fftfreq(shape[0], pixel), np.fft.rfftfreq(shape[1], pixel),
+                         indexing="ij")
+    fy[shape[0] // 2] *= -1 if shape[0] % 2 == 0 else 1  # the highest has either sign
+    length, f = wavelength(kilovolts), np.hypot(fx, fy)
+    defocus = (first + second + (first - second)
+               * np.cos(2 * (np.arctan2(fy, fx) - np.radians(axis)))) / 2
+    return np.sin(np.pi * length * defocus * f ** 2
+                  - np.pi / 2 * cs * 1e7 * length ** 3 * f ** 4
+                  + np.radians(phase) + np.arctan(a / np.sqrt(1 - a * a)))
+
+
+def smooth(n):
+    """The next even number without prime factors above 7."""
+    while True:
+        rest = n
+        for prime in 2, 3, 5, 7:
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1 and n % 2 == 0:
+            return n
+        n += 1
+
+
+def filtered(image, pixel, defocus, transfer, kilovolts=300.0):
+    """`transfer(shape)` times the spectrum of the image among zeros."""
+    reach = wavelength(kilovolts) * defocus * 0.5 / pixel / pixel
+    beside = int(np.ceil(2 * reach)) + 32
+    shape = [smooth(n + 2 * beside) for n in image.shape]
+    y, x = ((m - n) // 2 for m, n in zip(shape, image.shape))
+    large = np.zeros(shape)
+    large[y:y + image.shape[0], x:x + image.shape[1]] = image
+    large = np.fft.irfft2(np.fft.rfft2(large) * transfer(shape), s=shape)
+    return large[y:y + image.shape[0], x:x + image.shape[1]]
+
+
+def spot(n_v=40, n_u=64, seed=5):
+    """Noise that is 0 at the edges, so that it does not matter what is beyond them."""
+    rng = np.random.default_rng(seed)
+    image = np.zeros((n_v, n_u))
+    image[8:-8, 10:-10] = rng.normal(0, 1, (n_v - 16, n_u - 20))
+    return image
+
+
+@pytest.fixture
+def run(tiltrec, tmp_path):
+    def reconstruct(series, *options, **how):
+        done = tiltrec("-o", "rec.mrc", *options, series, cwd=tmp_path, **how)
+        reconstruct.said = done.stderr
+        return read_mrc(tmp_path / "rec.mrc")
+    return reconstruct
+
+
+def one_view(tmp_path, image, pixel=PIXEL):
+    return write_series(tmp_path, image[None].astype(np.float32), [0], pixel=pixel)
+
+
+# ---- single views ----
+
+@pytest.mark.parametrize("mode, of", [("flip", np.sign), ("multiply", lambda c: c)])
+@pytest.mark.parametrize("first, second, axis, phase", [
+    (30000, 30000, 0, 0), (33000, 27000, 30, 0), (20000, 26000, -70, 90)])
+def test_a_view(run, tmp_path, mode, of, first, second, axis, phase):
+    image = spot()
+    (tmp_path / "ctf.txt").write_text(f"1 {first} {second} {axis} {np.radians(phase)} 0.1 9\n")
+    view = run(one_view(tmp_path, image), "-a", "BPT", "-T", 2, "--ctf", "ctf.txt",
+               "--ctf-mode", mode, *OPTICS)[:, 1]
+    wanted = filtered(image, PIXEL, max(first, second),
+                      lambda shape: of(ctf(shape, PIXEL, first, second, axis, phase)))
+    assert difference(view, wanted) < 1e-5
+    assert difference(view, image) > 0.1
+    what = {"flip": "CTF phases flipped", "multiply": "multiplied by CTF"}[mode]
+    with mrcfile.open(tmp_path / "rec.mrc") as rec:
+        assert what in rec.header.label[1].decode()
+
+
+def test_other_optics(run, tmp_path):
+    image = spot()
+    (tmp_path / "ctf.txt").write_text(
+        "# Pixel size: 1 ; acceleration voltage: 120.0 keV ; spherical aberration: 6.30 mm ; "
+        "amplitude contrast: 0.20\n1 15000 15000 0 0 0.1 9\n")
+    series = one_view(tmp_path, image, 2.5)
+    view = run(series, "-a", "BPT", "-T", 2, "--ctf", "ctf.txt", "--ctf-mode", "multiply",
+               "--json", "r.json")[:, 1]
+    wanted = filtered(image, 2.5, 15000,
+                      lambda shape: ctf(shape, 2.5, 15000, kilovolts=120, cs=6.3, a=0.2), 120)
+    assert difference(view, wanted) < 1e-5
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert result["ctf"] == {"path": "ctf.txt", "voltage_kilovolt": 120, "cs_millimetre": 6.3,
+                             "amplitude_contrast": 0.2}
+    assert result["views"]["list"][0]["defocus_1_angstrom"] == 15000
+    assert [i["role"] for i in result["inputs"]].count("CTF") == 1
+    view = run(series, "-a", "BPT", "-T", 2, "--ctf", "ctf.txt", "--ctf-mode", "multiply",
+               "--voltage", 300)[:, 1]
+    wanted = filtered(image, 2.5, 15000,
+                      lambda shape: ctf(shape, 2.5, 15000, cs=6.3, a=0.2))
+    assert difference(view, wanted) < 1e-5
+    assert "voltage in kilovolts 120; --voltage 300 is taken" in run.said
+
+
+def test_without_it_nothing_changes(run, tmp_path):
+    image = spot()
+    assert difference(run(one_view(tmp_path, image), "-a", "BPT", "-T", 2)[:, 1], image) < 1e-6
+    with mrcfile.open(tmp_path / "rec.mrc") as rec:
+        assert "not CTF-corrected here" in rec.header.label[1].decode()
+
+
+def test_astigmatism_of_an_aligned_series_is_turned(run, tmp_path):
+    """By the alignment of the raw images beside it: 90 degrees counterclockwise."""
+    image = spot()
+    series = one_view(tmp_path, image)
+    (tmp_path / "ctf.txt").write_text("1 33000 27000 20 0 0.1 9\n")
+    options = ["-a", "BPT", "-T", 2, "--ctf", "ctf.txt", *OPTICS]
+    as_it_is = run(series, *options)[:, 1]
+    assert "put the alignment" in run.said
+    (tmp_path / "s.xf").write_text("0 -1 1 0 0 0\n")
+    turned = run(series, *options)[:, 1]
+    assert "turned with" in run.said and "by 90.0 degrees" in run.said
+    for view, axis in (as_it_is, 20), (turned, 110):
+        assert difference(view, filtered(image, PIXEL, 33000, lambda shape: np.sign(
+            ctf(shape, PIXEL, 33000, 27000, axis)))) < 1e-5
+
+
+def test_views_are_matched_by_number(run, tmp_path):
+    """Also where some are left out."""
+    views = np.stack([spot(seed=k) for k in range(3)])
+    series = write_series(tmp_path, views.astype(np.float32), [-10, 0, 10], pixel=PIXEL)
+    (tmp_path / "ctf.txt").write_text("3 3e4 3e4 0 0 0 9\n1 1e4 1e4 0 0 0 9\n2 2e4 2e4 0 0 0 9\n")
+    view = run(series, "-a", "BPT", "-T", 2, "--include", 2, "--ctf", "ctf.txt", *OPTICS)[:, 1]
+    assert difference(view, filtered(views[1], PIXEL, 20000, lambda shape: np.sign(
+        ctf(shape, PIXEL, 20000)))) < 1e-5
+
+
+# ---- a specimen ----
+
+def bands(a, b, edges):
+    """Correlation of the two volumes' Fourier transforms between frequencies in 1/voxel."""
+    f = np.sqrt(sum(g ** 2 for g in np.meshgrid(*(np.fft.fftfreq(n) for n in a.shape),
+                                                indexing="ij")))
+    a, b = np.fft.fftn(a), np.fft.fftn(b)
+    found = []
+    for low, high in zip(edges[:-1], edges[1:]):
+        ring = (f >= low) & (f < high)
+        cross = (a[ring] * b[ring].conj()).sum().real
+        found.append(cross / np.sqrt((abs(a[ring]) ** 2).sum() * (abs(b[ring]) ** 2).sum()))
+    return found
+
+
+@pytest.fixture(scope="module")
+def specimen():
+    """Views through a CTF of 3 um, made of larger ones without edges, and the densities."""
+    beside, thick, n_u, n_v = 64, 60, 192, 48
+    slab = Slab(n_u + 2 * beside, n_v + 2 * beside, thick, density=0.004, beads=0)
+    angles = np.arange(-60.0, 61.0, 3.0)
+    views = []
+    for angle in angles:
+        image = slab.project(angle)
+        transfer = ctf(image.shape, PIXEL, 30000)
+        image = np.fft.irfft2(np.fft.rfft2(image) * transfer, s=image.shape)
+        views.append(image[beside:-beside, beside:-beside])
+    truth = np.zeros((n_v, thick, n_u))
+    for x, y, z, weight in zip(slab.x, slab.y, slab.z, slab.weight):
+        at = [y + (n_v - 1) / 2, z + (thick - 1) / 2, x + (n_u - 1) / 2]
+        low = [max(0, int(p) - 5) for p in at]
+        high = [min(n, int(p) + 6) for p, n in zip(at, truth.shape)]
+        if all(a < b for a, b in zip(low, high)):
+            near = [np.exp((np.arange(a, b) - p) ** 2 / -2) for a, b, p in zip(low, high, at)]
+            truth[tuple(map(slice, low, high))] += weight * np.einsum("i,j,k->ijk", *near)
+    return angles, np.array(views, np.float32), truth
+
+
+def test_signs_of_bands(run, tmp_path, specimen):
+    """Between the first and the second zero, 24 and 17 angstroms, contrast is inverted;
+    flipping turns it and leaves the other bands."""
+    angles, views, truth = specimen
+    series = write_series(tmp_path, views, angles, pixel=PIXEL)
+    (tmp_path / "ctf.defocus").write_text(f"1 {len(angles)} -60 60 3000 2\n")
+    edges = [0.02, PIXEL / 33, PIXEL / 25.5, PIXEL / 24, PIXEL / 18]
+    none = bands(run(series, "-T", 60), truth, edges)
+    flip = bands(run(series, "-T", 60, "--ctf", "ctf.defocus", *OPTICS), truth, edges)
+    assert none[3] < -0.4 and flip[3] > 0.45
+    assert np.allclose(none[:2], flip[:2], atol=0.02)
+
+
+@pytest.mark.parametrize("mode", ["flip", "multiply"])
+@pytest.mark.parametrize("program", ["tiltrec-mpi", "tiltrecz-mpi"])
+def test_ranks_make_the_same_bytes(build_dir, tmp_path, specimen, program, mode):
+    angles, views, _ = specimen
+    write_series(tmp_path, views[::4, :24, :96], angles[::4], pixel=PIXEL)
+    (tmp_path / "ctf.defocus").write_text("17 0 0 0 0 3\n1 1 -60 -60 3000 2800 20\n"
+                                          "11 11 60 60 3300 3100 10\n")
+    made = []
+    for ranks in 1, 2, 3:
+        runner(build_dir, program)(
+            "-T", 20, "--bin", 2, "--ctf", "ctf.defocus", "--ctf-mode", mode, *OPTICS,
+            "-o", "rec.mrc", "s_ali.mrc", cwd=tmp_path, ranks=ranks)
+        made.append((tmp_path / "rec.mrc").read_bytes())
+    assert made[0] == made[1] == made[2]
+
+
+# ---- what is refused ----
+
+def corrected(path):
+    """IMOD's flag in the header."""
+    with open(path, "r+b") as file:
+        file.seek(152)
+        file.write(np.array([1146047817, 32], "<i4").tobytes())
+
+
+CTF = "1 20000 20000 0 0 0.1 9\n2 20000 20000 0 0 0.1 9\n"
+
+
+@pytest.mark.parametrize("options, text, pixel, status, words", [
+    (["--ctf", "none.txt"], CTF, 5, DATA, ["none.txt"]),
+    (["--ctf", "c.txt"], CTF, 5, USAGE, ["--voltage, --cs, --amplitude-contrast"]),
+    (["--ctf", "c.txt", "--cs", 0], CTF, 5, USAGE, ["--voltage, --amplitude-contrast of"]),
+    (["--ctf", "c.txt", *OPTICS], CTF, 0, USAGE, ["--pixel"]),
+    (["--ctf", "c.txt", *OPTICS], CTF.replace("\n2 ", "\n3 "), 5, DATA, ["line 2", "view 3"]),
+    (["--ctf", "c.txt", *OPTICS], CTF[:CTF.index("2 20", 9)], 5, DATA,
+     ["no CTF of view 2", "--exclude 2"]),
+    (["--ctf", "c.txt", *OPTICS], "1 2 -10 10 2000 2\n3 3 20 20 2000\n", 5, DATA,
+     ["line 2", "no view 3"]),
+    (["--voltage", 300], CTF, 5, USAGE, ["--voltage is about", "--ctf FILE"]),
+    (["--cs", 2.7], CTF, 5, USAGE, ["--cs is about", "--ctf FILE"]),
+    (["--ctf-mode", "multiply"], CTF, 5, USAGE, ["--ctf-mode is about"]),
+    (["--ctf-again"], CTF, 5, USAGE, ["--ctf-again is about"]),
+    (["--ctf", "c.txt"], "# acceleration voltage: 3.0 keV ; spherical aberration: 2.7 mm ; "
+     "amplitude contrast: 0.1\n" + CTF, 5, DATA, ["cannot be 3", "--voltage"]),
+    (["--ctf", "s_ali.tlt", *OPTICS], CTF, 5, DATA, ["none of the files"]),
+])
+def test_refused(tiltrec, tmp_path, options, text, pixel, status, words):
+    views = np.stack([spot(), spot()]).astype(np.float32)
+    write_series(tmp_path, views, [-10, 10], pixel=pixel)
+    (tmp_path / "c.txt").write_text(text)
+    done = tiltrec("-T", 8, *options, "s_ali.mrc", cwd=tmp_path, check=False)
+    assert done.returncode == status
+    for word in words:
+        assert word in done.stderr, done.stderr
+    assert not list(tmp_path.glob("s_ali_rec*"))
+
+
+def test_corrected_already(tiltrec, run, tmp_path):
+    series = one_view(tmp_path, spot())
+    (tmp_path / "c.txt").write_text("1 20000 20000 0 0 0.1 9\n")
+    options = ["-a", "BPT", "-T", 2, "--ctf", "c.txt", *OPTICS]
+    wanted = run(series, *options)
+    corrected(series)
+    done = tiltrec(*options, series, cwd=tmp_path, check=False)
+    assert done.returncode == USAGE
+    assert "CTF-corrected already" in done.stderr and "--ctf-again" in done.stderr
+    assert np.array_equal(run(series, *options, "--ctf-again"), wanted)
+    run(series, "-a", "BPT", "-T", 2)  # without is no matter
+
+
+def test_unlikely_defocus(run, tmp_path):
+    series = one_view(tmp_path, spot())
+    (tmp_path / "c.defocus").write_text("1 1 0 0 30 2\n")
+    run(series, "-T", 2, "--ctf", "c.defocus", *OPTICS)
+    assert "is unusual" in run.said
