@@ -31,7 +31,7 @@ typedef struct tr_options {
     const char *exclude, *include;
     long slices[2]; /* first and last output slice, both included; -1: all */
     /* data */
-    tr_view_params views; /* --bin, --log, --invert */
+    tr_view_params views; /* --bin, --log, --invert ... */
     double scale[2];      /* ADD, MUL: written value = (value + ADD) * MUL */
     int mode, order;
     long deflate; /* HDF5 only */
