@@ -8,7 +8,7 @@
 #include "common/series/hot_pixels.h"
 #include "kernels/samples.h"
 
-enum { BLOCK = 64, REACH = 2, CARRY = 2 * REACH, MOST_SAMPLES = 512, RING = 8 };
+enum { BLOCK = 64, REACH = 2, CARRY = 2 * REACH, MOST_SAMPLES = 256, RING = 8 };
 static const double OUTLIER = 5.0, HOT = 8.0, SHARE = 0.4;
 
 static size_t n_blocks(size_t nx) { return nx < BLOCK ? 1 : (nx + BLOCK / 2) / BLOCK; }
@@ -92,10 +92,48 @@ static size_t gather(const tr_hot_finder *f, size_t x, size_t y, int reach, int 
     return n;
 }
 
+static inline void in_order(float *a, float *b)
+{
+    float low = *a < *b ? *a : *b, high = *a < *b ? *b : *a;
+    *a = low;
+    *b = high;
+}
+
+/* Their median, of eight numbers: a network that sorts, without what does not matter for
+ * the middle two. */
+static double middle_of_eight(float v[RING])
+{
+    static const unsigned char pairs[][2] = {
+        {0, 1}, {2, 3}, {4, 5}, {6, 7}, {0, 2}, {1, 3}, {4, 6}, {5, 7}, {1, 2},
+        {5, 6}, {0, 4}, {1, 5}, {2, 6}, {3, 7}, {2, 4}, {3, 5}, {3, 4}};
+#pragma GCC unroll 17
+    for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++)
+        in_order(&v[pairs[k][0]], &v[pairs[k][1]]);
+    return ((double)v[3] + v[4]) / 2.0;
+}
+
+/* Where all eight are held; false where one is no number. */
+static bool background_inside(const float *at, size_t nx, double *b)
+{
+    const float *above = at - REACH * nx, *below = at + REACH * nx;
+    float v[RING] = {above[-REACH], above[0],      above[REACH], at[-REACH],
+                     at[REACH],     below[-REACH], below[0],     below[REACH]};
+    float sum = 0.0f;
+    for (size_t i = 0; i < RING; i++)
+        sum += v[i];
+    if (!(fabsf(sum) <= FLT_MAX))
+        return false;
+    *b = middle_of_eight(v);
+    return true;
+}
+
 /* False where too few pixels are around. */
 static bool background(const tr_hot_finder *f, size_t x, size_t y, double *b)
 {
     double ring[RING];
+    if (x >= REACH && x + REACH < f->nx && y >= f->first + REACH &&
+        y + REACH < f->first + f->held && background_inside(row_of(f, y) + x, f->nx, b))
+        return true;
     size_t n = gather(f, x, y, REACH, REACH, ring);
     if (n < 3)
         return false;
@@ -142,8 +180,8 @@ typedef struct samples {
 static void take_samples(const tr_hot_finder *f, size_t x0, size_t x1, size_t y1,
                          samples *t)
 {
-    size_t rows = y1 - f->next, by = rows >= BLOCK / 2 ? 4 : 1;
-    size_t bx = rows >= BLOCK / 2 ? 8 : rows / 2 > 1 ? rows / 2 : 1;
+    size_t rows = y1 - f->next, by = rows >= BLOCK / 2 ? 8 : 1;
+    size_t bx = rows >= BLOCK / 2 ? 8 : rows;
     t->n = 0;
     for (size_t y = f->next; y < y1; y += by)
         for (size_t x = x0; x < x1 && t->n < MOST_SAMPLES; x += bx) {
@@ -183,13 +221,28 @@ static double least_spread(const samples *t, double limit)
     return negative || mean > 30.0 * unit ? 0.5 * unit : unit * sqrt(mean / unit + 1.0);
 }
 
+/* Shell's sort: there are many blocks, and qsort calls a function to compare. */
+static void sort_samples(double *values, size_t n)
+{
+    static const size_t gaps[] = {57, 23, 10, 4, 1};
+    for (size_t g = 0; g < sizeof gaps / sizeof *gaps; g++)
+        for (size_t i = gaps[g]; i < n; i++) {
+            double value = values[i];
+            size_t k = i;
+            for (; k >= gaps[g] && values[k - gaps[g]] > value; k -= gaps[g])
+                values[k] = values[k - gaps[g]];
+            values[k] = value;
+        }
+}
+
 static double spread_of(samples *t)
 {
     double sorted[MOST_SAMPLES], squares = 0.0;
     if (!t->n)
         return 0.0;
     memcpy(sorted, t->off, t->n * sizeof *sorted);
-    double s = 1.4826 * tr_median(sorted, t->n);
+    sort_samples(sorted, t->n);
+    double s = 1.4826 * middle_of(sorted, t->n);
     size_t kept = t->n - t->n / 16;
     for (size_t i = 0; i < kept; i++)
         squares += sorted[i] * sorted[i];
@@ -205,7 +258,7 @@ static void measure(tr_hot_finder *f, size_t y1)
         take_samples(f, k * BLOCK, k + 1 < n ? (k + 1) * BLOCK : f->nx, y1, &t);
         f->spread[k] = f->spread[n + k] = spread_of(&t);
     }
-    double least = 0.25 * tr_median(f->spread + n, n);
+    double least = 0.5 * tr_median(f->spread + n, n);
     for (size_t k = 0; k < n; k++)
         f->spread[k] = fmax(f->spread[k], least);
 }

@@ -4,9 +4,9 @@
  *
  * The background b of a pixel is the median of the eight pixels at distance 2 along the
  * rows, columns and diagonals, d = p - b. The deviation s of a block of 64 x 64 pixels is
- * 1.4826 times the median of |d| over about 128 of its pixels, but not less than the root
+ * 1.4826 times the median of |d| over about 64 of its pixels, but not less than the root
  * mean square of those 15/16 of them that are smallest, nor, where the values are counts
- * of mean m <= 30, than sqrt(m + 1), nor than a quarter of the median of the blocks
+ * of mean m <= 30, than sqrt(m + 1), nor than half the median of the blocks
  * beside it. A pixel is an outlier where |d| > 5 s and at most one of its eight
  * neighbours is beyond b + 0.4 d: in a bead, down to a full width at half maximum of 2
  * pixels, more are. It is hot where |d| > 8 s, or where it is an outlier in more than
