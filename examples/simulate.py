@@ -379,7 +379,7 @@ def truth_of(scene):
     weights, kinds = scene.weights[seen] / np.float32(a.pixel ** 3), scene.kinds[seen]
     fx, fs, fy = (f(n, a.pixel) for f, n in ((np.fft.rfftfreq, columns), (np.fft.fftfreq, rows),
                                              (np.fft.fftfreq, planes)))
-    grid = 1 / (kernel_transform(rows)[:, None] * kernel_transform(columns)[:columns // 2 + 1])
+    across = kernel_transform(rows)[:, None] * kernel_transform(columns)[:columns // 2 + 1]
     total = np.zeros((planes, rows, columns // 2 + 1), np.complex64)
     for kind, shape in enumerate(scene.cloud.kinds):
         mine = np.flatnonzero(kinds == kind)
@@ -393,14 +393,17 @@ def truth_of(scene):
                 weight = weights[part] * along[k, np.arange(i0, i1)]
                 plane = spread((2 * rows, 2 * columns), s[part], x[part], weight)
                 spectra[j] = cut_spectrum(plane)
-        spectra = cut_axis(np.fft.fft(spectra, axis=0), planes)
-        spectra *= grid.astype(np.float32)
-        for k, f in enumerate(fy):
-            factor = shape(np.sqrt(fx ** 2 + fs[:, None] ** 2 + f ** 2))
-            total[k] += spectra[k] * (factor / kernel_transform(planes)[k]).astype(np.float32)
-    total = np.fft.ifft(total, axis=0)[(planes - ny) // 2:][:ny]
-    volume = np.fft.irfft2(total, (rows, columns), axes=(1, 2))
-    return volume[:, (rows - nz) // 2:, (columns - nx) // 2:][:, :nz, :nx]
+        for r in range(rows):
+            f = np.sqrt(fx ** 2 + fs[r] ** 2 + fy[:, None] ** 2)
+            factor = shape(f) / across[r] / kernel_transform(planes)[:, None]
+            total[:, r] += cut_axis(np.fft.fft(spectra[:, r], axis=0), planes) * factor
+    volume = np.empty((ny, nz, nx), np.float32)
+    for r in range(rows):
+        total[:, r] = np.fft.ifft(total[:, r], axis=0)
+    for k in range(ny):
+        plane = np.fft.irfft2(total[k + (planes - ny) // 2], (rows, columns))
+        volume[k] = plane[(rows - nz) // 2:, (columns - nx) // 2:][:nz, :nx]
+    return volume
 
 
 # ---- files ----
