@@ -342,8 +342,9 @@ def make_cloud(a, views):
     if a.specimen in ("chains", "blobs"):
         points = specimens.POINTS[a.specimen] * a.crowding * box.volume()
         if points > MOST_POINTS:
-            raise ValueError(f"{points:.2g} points would make this specimen; up to {MOST_POINTS:.0e} "
-                             f"can be, as with --crowding {0.9 * a.crowding * MOST_POINTS / points:.2g}")
+            fewer = 0.9 * a.crowding * MOST_POINTS / points
+            raise ValueError(f"{points:.2g} points would make this specimen; up to "
+                             f"{MOST_POINTS:.0e} can be, as with --crowding {fewer:.2g}")
     if a.specimen == "chains":
         specimens.chain_specimen(cloud, box, rng, a.crowding)
     elif a.specimen == "blobs":
@@ -378,7 +379,7 @@ def truth_of(scene):
     weights, kinds = scene.weights[seen] / np.float32(a.pixel ** 3), scene.kinds[seen]
     fx, fs, fy = (f(n, a.pixel) for f, n in ((np.fft.rfftfreq, columns), (np.fft.fftfreq, rows),
                                              (np.fft.fftfreq, planes)))
-    grid = 1 / (kernel_transform(rows)[:, None] * kernel_transform(columns)[:columns // 2 + 1])
+    across = kernel_transform(rows)[:, None] * kernel_transform(columns)[:columns // 2 + 1]
     total = np.zeros((planes, rows, columns // 2 + 1), np.complex64)
     for kind, shape in enumerate(scene.cloud.kinds):
         mine = np.flatnonzero(kinds == kind)
@@ -392,14 +393,17 @@ def truth_of(scene):
                 weight = weights[part] * along[k, np.arange(i0, i1)]
                 plane = spread((2 * rows, 2 * columns), s[part], x[part], weight)
                 spectra[j] = cut_spectrum(plane)
-        spectra = cut_axis(np.fft.fft(spectra, axis=0), planes)
-        spectra *= grid.astype(np.float32)
-        for k, f in enumerate(fy):
-            factor = shape(np.sqrt(fx ** 2 + fs[:, None] ** 2 + f ** 2))
-            total[k] += spectra[k] * (factor / kernel_transform(planes)[k]).astype(np.float32)
-    total = np.fft.ifft(total, axis=0)[(planes - ny) // 2:][:ny]
-    volume = np.fft.irfft2(total, (rows, columns), axes=(1, 2))
-    return volume[:, (rows - nz) // 2:, (columns - nx) // 2:][:, :nz, :nx]
+        for r in range(rows):
+            f = np.sqrt(fx ** 2 + fs[r] ** 2 + fy[:, None] ** 2)
+            factor = shape(f) / across[r] / kernel_transform(planes)[:, None]
+            total[:, r] += cut_axis(np.fft.fft(spectra[:, r], axis=0), planes) * factor
+    volume = np.empty((ny, nz, nx), np.float32)
+    for r in range(rows):
+        total[:, r] = np.fft.ifft(total[:, r], axis=0)
+    for k in range(ny):
+        plane = np.fft.irfft2(total[k + (planes - ny) // 2], (rows, columns))
+        volume[k] = plane[(rows - nz) // 2:, (columns - nx) // 2:][:nz, :nx]
+    return volume
 
 
 # ---- files ----
@@ -452,7 +456,8 @@ def write_all(scene, halves, truth):
         if a.output == "contrast":
             data = data / data.mean(axis=(1, 2), keepdims=True, dtype=np.float64) - 1
         mrc.write(f"{name}{suffix}.mrc", data, a.pixel, f"Simulated tilt series, {a.output}")
-    mrc.write(f"{name}_truth.mrc", truth, a.pixel, "Potential of the simulated specimen in volt")
+    if truth is not None:
+        mrc.write(f"{name}_truth.mrc", truth, a.pixel, "Potential of the simulated specimen, V")
     for suffix in ".rawtlt", ".tlt":
         np.savetxt(name + suffix, [view["tilt"] for view in scene.views], "%.3f")
     write_mdoc(name + ".mrc.mdoc", a, scene.views)
@@ -559,6 +564,7 @@ def parse_arguments():
     add = group("output")
     add("--output", "counts", "electrons, or these over the view's mean, less 1",
         choices=["counts", "contrast"])
+    add("--no-truth", False, "leave out the potential", action="store_true")
     add("--dark", False, "dense matter is dark", action="store_true")
     add("--jobs", os.cpu_count() or 1, "processes", type=int)
     add("--out-prefix", "sim", "how the files' names begin")
@@ -599,7 +605,7 @@ def main():
             halves = np.array(pool.map(halves_of, numbers, chunksize=1))
     else:
         halves = np.array([halves_of(number) for number in numbers])
-    write_all(SCENE, halves, truth_of(SCENE))
+    write_all(SCENE, halves, None if a.no_truth else truth_of(SCENE))
     print(f"{len(SCENE.x)} points, {len(SCENE.views)} views of {a.size[0]} x {a.size[1]}, "
           f"{a.range[0]:g} to {SCENE.views[-1]['tilt']:g} degrees, pixel {a.pixel:g} A")
 

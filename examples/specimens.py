@@ -9,7 +9,7 @@ import numpy as np
 
 RESIDUE = 300.0  # V A^3: 135 A^3 of protein, which has 2.2 V more than ice
 # Points in an A^3 of a specimen of crowding 1. Of chains, a twenty-fifth is protein.
-POINTS = {"chains": 0.04 / 135, "blobs": 1.1e-4}
+POINTS = {"chains": 0.04 / 135, "blobs": 8e-5}
 
 
 def gaussian(sigma):
