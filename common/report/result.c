@@ -89,6 +89,8 @@ static void find_inputs(tr_result *r)
         add_input(r, "transforms", run->inputs.transforms_path);
     add_input(r, "transforms", run->inputs.transforms.further);
     add_input(r, "CTF", run->command.options.ctf);
+    add_input(r, "exposures", run->inputs.dose.from);
+    add_input(r, "exposures", run->inputs.dose.order_from);
     add_input(r, "initial volume", run->command.options.initial);
     add_input(r, "tilt.com", run->command.options.imod_com);
     add_input(r, "tilt.com", run->inputs.found.imod_com);

@@ -199,8 +199,10 @@ static void put_halves(tr_json *j, const tr_result *r)
 static void put_ctf(tr_json *j, const tr_result *r)
 {
     const tr_options *o = &r->run->command.options;
-    if (!o->views.ctf)
+    if (!o->views.ctf) {
+        tr_json_null(j, "ctf");
         return;
+    }
     tr_json_open(j, "ctf", '{');
     tr_json_string(j, "path", o->ctf);
     tr_json_number(j, "voltage_kilovolt", o->views.voltage);

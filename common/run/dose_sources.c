@@ -54,8 +54,8 @@ typedef struct match {
     const double *tilt, *theirs; /* of n views and m records */
     size_t n, m;
     size_t *views, *records; /* that are known, by rising angle */
-    double *apart;
-    long *of; /* the record of each view, or NO_RECORD */
+    double *apart, offset;   /* the median of what they differ by */
+    long *of;                /* the record of each view, or NO_RECORD */
 } match;
 
 /* As many views as records: by their ranks, which a tilt of the specimen that was taken
@@ -65,6 +65,7 @@ static bool match_ranks(match *x, size_t known)
     for (size_t i = 0; i < known; i++)
         x->apart[i] = x->tilt[x->views[i]] - x->theirs[x->records[i]];
     double offset = tr_median(x->apart, known);
+    x->offset = offset;
     bool in_order = x->n == x->m;
     for (size_t i = 0; i < known; i++) {
         size_t k = x->views[i];
@@ -101,23 +102,30 @@ static bool match_nearest(match *x, size_t n_views, size_t n_records)
     return true;
 }
 
-/* Equal angles twice: nothing but the order tells which is which. */
-static void doubt_twins(const match *x, const char *path, size_t n_records)
+/* Equal angles twice, where views are found by them: nothing but the order tells which is
+ * which. */
+static void doubt_twins(const tr_doses *d, const char *path, const double *theirs,
+                        size_t m, const long *of)
 {
-    for (size_t i = 1; i < n_records; i++)
-        if (x->theirs[x->records[i]] == x->theirs[x->records[i - 1]]) {
-            tr_warn("%s has %g degrees twice, and its views are found by their angles: "
-                    "of the two the first is taken for the one that comes first in the "
-                    "series",
-                    path, x->theirs[x->records[i]]);
-            return;
-        }
+    size_t k = 0, i = 0, j = 0;
+    while (k < d->n && of[k] == (long)k)
+        k++;
+    for (; k < d->n && i < m; i++)
+        for (j = 0; j < i; j++)
+            if (theirs[i] == theirs[j]) {
+                tr_warn("%s has %g degrees twice, and its views are found by their "
+                        "angles: of the two the first is taken for the one that comes "
+                        "first in the series",
+                        path, theirs[i]);
+                return;
+            }
 }
 
 /* of[n]: the record of each view of the series, by angle; as they follow each other where
- * the angles do so, too. TR_ERR_DATA where the angles are those of another series. */
+ * the angles do so, too; *offset is added to theirs then. TR_ERR_DATA where the angles
+ * are those of another series. */
 static tr_status match_records(const tr_doses *d, const char *path, const double *theirs,
-                               size_t m, long *of)
+                               size_t m, long *of, double *offset)
 {
     size_t most = d->n > m ? d->n : m;
     match x = {.tilt = d->tilt, .theirs = theirs, .n = d->n, .m = m, .of = of};
@@ -132,17 +140,13 @@ static tr_status match_records(const tr_doses *d, const char *path, const double
         size_t records = sort_known(theirs, m, x.records);
         bool found =
             known == records ? match_ranks(&x, known) : match_nearest(&x, known, records);
-        bool by_angle = false;
-        for (size_t k = 0; k < d->n; k++)
-            by_angle = by_angle || of[k] != (long)k;
         if (!found)
             status = tr_fail(TR_ERR_DATA,
                              "%s is about %zu views at other angles than the %zu of %s; "
                              "give the exposures of its views with --dose",
                              path, m, d->n, d->series_path);
-        else if (by_angle)
-            doubt_twins(&x, path, records);
     }
+    *offset = x.offset;
     free(x.views);
     free(x.apart);
     return status;
@@ -287,8 +291,11 @@ static tr_status read_mdoc(tr_doses *d, const tr_inputs *in, const char *path,
     bool same = in->tilts_path && tr_same_file(path, in->tilts_path);
     for (size_t k = 0; of && same && k < d->n; k++)
         of[k] = (long)k;
+    double offset;
     if (status == TR_OK && !same)
-        status = match_records(d, path, mdoc.tilt, mdoc.n_views, of);
+        status = match_records(d, path, mdoc.tilt, mdoc.n_views, of, &offset);
+    if (status == TR_OK)
+        doubt_twins(d, path, mdoc.tilt, mdoc.n_views, of);
     if (status == TR_OK)
         status = take_records(d, path, &mdoc, fixed, of);
     if (status == TR_OK)
@@ -355,42 +362,58 @@ static tr_status read_star(tr_doses *d, const tr_inputs *in, const tr_command *c
     return status;
 }
 
-/* Warp's rows are the views of the stack that it makes, unless the angles say otherwise;
- * their sign may be the other one. */
-static tr_status match_tomostar(const tr_doses *d, const char *path, tr_tomostar *t,
-                                long *of)
+/* Rows follow each other as the views do, at angles of one of the signs. */
+static bool is_in_order(const tr_doses *d, const tr_tomostar *t)
 {
     bool plus = t->n == d->n, minus = plus;
     for (size_t k = 0; k < d->n && k < t->n; k++) {
         plus = plus && !(fabs(d->tilt[k] - t->tilt[k]) > 2.0 * SAME_WITHIN);
         minus = minus && !(fabs(d->tilt[k] + t->tilt[k]) > 2.0 * SAME_WITHIN);
     }
+    return plus || minus;
+}
+
+/* Otherwise by angle, of either sign: of[0] to of[n - 1] as they are, and behind that the
+ * other way round. The sign with which nothing has to be added to the angles is better.
+ */
+static tr_status match_signs(const tr_doses *d, const char *path, tr_tomostar *t,
+                             long *of)
+{
+    double offset[2];
+    tr_status status[2];
+    for (int sign = 0; sign < 2; sign++) {
+        long *part = of + (size_t)sign * d->n;
+        status[sign] = match_records(d, path, t->tilt, t->n, part, &offset[sign]);
+        for (size_t k = 0; k < t->n; k++)
+            t->tilt[k] = -t->tilt[k];
+    }
+    bool fits[2] = {status[0] == TR_OK, status[1] == TR_OK};
+    bool near[2] = {fabs(offset[0]) <= SAME_WITHIN, fabs(offset[1]) <= SAME_WITHIN};
+    if (fits[0] && fits[1] && near[0] != near[1])
+        fits[near[0] ? 1 : 0] = false;
+    if (fits[0] && fits[1] && memcmp(of, of + d->n, d->n * sizeof *of) != 0)
+        return tr_fail(TR_ERR_DATA,
+                       "%s has the views in another order than %s, and its angles fit "
+                       "with either sign; give the exposures in the order of the views "
+                       "with --dose",
+                       path, d->series_path);
+    if (!fits[0])
+        memcpy(of, of + d->n, d->n * sizeof *of);
+    return fits[0] || fits[1] ? TR_OK : status[0];
+}
+
+/* Warp's rows are the views of the stack that it makes, unless the angles say otherwise;
+ * their sign may be the other one. */
+static tr_status match_tomostar(const tr_doses *d, const char *path, tr_tomostar *t,
+                                long *of)
+{
     for (size_t k = 0; k < d->n; k++)
         of[k] = (long)k;
-    if (plus || minus)
+    if (is_in_order(d, t))
         return TR_OK;
-    bool as_they_are = match_records(d, path, t->tilt, t->n, of) == TR_OK;
-    for (size_t k = 0; k < t->n; k++)
-        t->tilt[k] = -t->tilt[k];
-    long *other = tr_calloc("the order of views", d->n, sizeof *other);
-    if (!other)
-        return TR_ERR_MEMORY;
-    tr_status status = match_records(d, path, t->tilt, t->n, other);
-    bool differ = false;
-    for (size_t k = 0; k < d->n; k++)
-        differ = differ || of[k] != other[k];
-    if (as_they_are && status == TR_OK && differ)
-        status = tr_fail(TR_ERR_DATA,
-                         "%s has the views in another order than %s, and its angles fit "
-                         "with either sign; give the exposures in the order of the views "
-                         "with --dose",
-                         path, d->series_path);
-    else if (as_they_are)
-        status = TR_OK;
-    else if (status == TR_OK)
-        memcpy(of, other, d->n * sizeof *of);
-    free(other);
-    return status;
+    TR_TRY(match_signs(d, path, t, of));
+    doubt_twins(d, path, t->tilt, t->n, of);
+    return TR_OK;
 }
 
 static tr_status take_tomostar(tr_doses *d, const char *path, tr_tomostar *t, long *of,
@@ -415,7 +438,7 @@ static tr_status read_tomostar(tr_doses *d, const char *path)
 {
     tr_tomostar t;
     TR_TRY(tr_tomostar_read(path, &t));
-    long *of = tr_calloc("the order of views", d->n, sizeof *of);
+    long *of = tr_calloc("the order of views", 2 * d->n, sizeof *of);
     double *prior = tr_calloc("exposures", 2 * t.n, sizeof *prior);
     tr_status status =
         of && prior ? take_tomostar(d, path, &t, of, prior) : TR_ERR_MEMORY;

@@ -7,10 +7,10 @@
 #include "common/views/sidecars.h"
 #include "common/views/views.h"
 
-/* Of --dose: the files and what the order is known by, NULL: as the option says; e/A^2 at
- * the end of the last view. */
+/* Of --dose: the files that exposures and their order are from, NULL: none, and what the
+ * order is known by; e/A^2 at the end of the last view. */
 typedef struct tr_dose_facts {
-    const char *from, *ordered_by;
+    const char *from, *order_from, *ordered_by;
     double total;
 } tr_dose_facts;
 

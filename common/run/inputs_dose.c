@@ -104,6 +104,7 @@ static tr_status from_option(tr_doses *d, const char *text)
     if (status == TR_OK)
         tr_priors_in_order(d->exposure, order, d->n, d->prior);
     d->by = "--dose-order";
+    d->order_path = NULL;
     free(order);
     return status;
 }
@@ -121,6 +122,7 @@ static void from_file_order(tr_doses *d)
         sum += d->exposure[k];
     }
     d->by = "the order of the series";
+    d->order_path = NULL;
 }
 
 /* By the key of those that have an exposure. */
@@ -305,6 +307,7 @@ static tr_status settle(tr_inputs *in, tr_command *c, tr_doses *d)
     TR_TRY(doubt(in, d));
     settle_voltage(d, c);
     in->dose.from = d->path;
+    in->dose.order_from = d->order_path;
     in->dose.ordered_by = d->by;
     say(in, d, c);
     return TR_OK;

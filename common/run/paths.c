@@ -24,7 +24,7 @@ typedef struct run_file {
     char *derived;    /* the path, where it is nobody else's */
 } run_file;
 
-enum { MOST_FILES = 40 };
+enum { MOST_FILES = 48 };
 
 typedef struct run_files {
     size_t n;
@@ -79,6 +79,8 @@ static tr_status add_read(run_files *t, const tr_reconstruction *r)
                                  o->ctf,
                                  r->inputs->transforms_path,
                                  r->inputs->transforms.further,
+                                 r->inputs->dose.from,
+                                 r->inputs->dose.order_from,
                                  o->initial,
                                  o->imod_com,
                                  r->inputs->found.imod_com,

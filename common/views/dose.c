@@ -192,21 +192,19 @@ tr_status tr_order_is_usual(const double *tilt, const size_t *order, size_t n,
     *usual = true;
     if (!sorted)
         return TR_ERR_MEMORY;
-    size_t *rank = sorted + n;
+    size_t *rank = sorted + n; /* equal angles have the same */
     tr_order_by(tilt, n, sorted);
-    for (size_t i = 0; i < n; i++)
-        rank[sorted[i]] = i;
+    for (size_t i = 0; i < n; i++) {
+        bool equal = i > 0 && tilt[sorted[i]] == tilt[sorted[i - 1]];
+        size_t before = i > 0 ? rank[sorted[i - 1]] : 0;
+        rank[sorted[i]] = equal || i == 0 ? before : before + 1;
+    }
     size_t low = rank[order[0]], high = low;
-    for (size_t i = 1; i < n && *usual; i++) {
+    for (size_t i = 1; i < n; i++) {
         size_t now = rank[order[i]];
-        /* of equal angles the sorted order tells nothing */
-        bool below = low > 0 && tilt[order[i]] == tilt[sorted[low - 1]];
-        bool above = high + 1 < n && tilt[order[i]] == tilt[sorted[high + 1]];
-        *usual = below || above || now + 1 == low || now == high + 1;
-        if (now < low && (below || now + 1 == low))
-            low--;
-        else
-            high++;
+        *usual = *usual && now + 1 >= low && now <= high + 1;
+        low = now < low ? now : low;
+        high = now > high ? now : high;
     }
     free(sorted);
     return TR_OK;
