@@ -23,13 +23,12 @@ static void order_response(const tr_filter *f, const float *response, const tr_f
     }
 }
 
-/* `work` has room for each thread's signal. */
-static void filter_pairs(const tr_cpu *cpu, const tr_slab *s, const tr_filter *f,
-                         const tr_fft *fft, const float *gain, float *work, float *p)
+void tr_cpu_share_pairs(const tr_cpu *cpu, const tr_slab *s,
+                        void (*run)(void *data, size_t view, size_t lane, float *room),
+                        void *data, float *work, size_t room)
 {
     size_t pairs = (s->n_views + 1) / 2, chunks = s->p_rows / TR_LANES;
-    size_t signal = 2 * f->length * TR_LANES;
-    int next = 0; /* hands out the work buffers */
+    int next = 0; /* hands out the room */
 #pragma omp parallel num_threads(cpu->threads)
     {
         int mine;
@@ -37,10 +36,25 @@ static void filter_pairs(const tr_cpu *cpu, const tr_slab *s, const tr_filter *f
         mine = next++;
 #pragma omp for schedule(dynamic)
         for (size_t task = 0; task < pairs * chunks; task++)
-            cpu->projectors->filter_pair(s, f, fft, gain, task / chunks * 2,
-                                         task % chunks * TR_LANES, p,
-                                         work + (size_t)mine * signal);
+            run(data, task / chunks * 2, task % chunks * TR_LANES,
+                work + (size_t)mine * room);
     }
+}
+
+typedef struct filter_run {
+    const tr_projectors *projectors;
+    const tr_slab *slab;
+    const tr_filter *filter;
+    const tr_fft *fft;
+    const float *gain;
+    float *p;
+} filter_run;
+
+static void filter_pair(void *data, size_t view, size_t lane, float *room)
+{
+    const filter_run *r = data;
+    r->projectors->filter_pair(r->slab, r->filter, r->fft, r->gain, view, lane, r->p,
+                               room);
 }
 
 tr_status tr_cpu_filter(void *state, const tr_slab *s, const tr_filter *f, tr_vec *p)
@@ -57,7 +71,8 @@ tr_status tr_cpu_filter(void *state, const tr_slab *s, const tr_filter *f, tr_ve
         /* With responses of their own, only an odd last view is alone. */
         size_t alone = f->stride ? s->n_views - 1 : 0;
         order_response(f, f->response + alone * f->stride, &fft, gain);
-        filter_pairs(cpu, s, f, &fft, gain, work, p->data);
+        filter_run run = {cpu->projectors, s, f, &fft, gain, p->data};
+        tr_cpu_share_pairs(cpu, s, filter_pair, &run, work, 2 * f->length * TR_LANES);
     }
     tr_fft_free(&fft);
     free(gain);

@@ -8,9 +8,12 @@
 #include "kernels/cpu/state.h"
 #include "kernels/fftw_planner.h"
 
-typedef struct filter_plan {
+typedef struct filter_run {
+    const tr_slab *slab;
+    const tr_filter *filter;
     fftwf_plan forward, backward;
-} filter_plan;
+    float *p;
+} filter_run;
 
 static fftwf_plan plan_lanes(fftwf_complex *work, size_t length, int sign)
 {
@@ -92,22 +95,25 @@ static void apply_responses(fftwf_complex *work, size_t length, const float *a,
 }
 
 /* Views `view` and, if there is one, `view` + 1, lanes from `lane`. */
-static void filter_pair(const tr_slab *s, const tr_filter *f, const filter_plan *plan,
-                        size_t view, size_t lane, fftwf_complex *work, float *p)
+static void filter_pair(void *data, size_t view, size_t lane, float *room)
 {
+    const filter_run *run = data;
+    const tr_slab *s = run->slab;
+    const tr_filter *f = run->filter;
+    fftwf_complex *work = (fftwf_complex *)room;
     size_t rows = s->p_rows, stride = (s->n_u + TR_GUARDS) * rows;
-    float *a = p + view * stride + lane, *b = a + stride;
+    float *a = run->p + view * stride + lane, *b = a + stride;
     bool pair = view + 1 < s->n_views;
     float mean[2][TR_LANES];
     load_view(a, rows, s->n_u, f->length, 0, work, mean[0]);
     load_view(pair ? b : a, rows, s->n_u, f->length, 1, work, mean[1]);
-    fftwf_execute_dft(plan->forward, work, work);
+    fftwf_execute_dft(run->forward, work, work);
     const float *response = f->response + view * f->stride;
     if (f->stride && pair)
         apply_responses(work, f->length, response, response + f->stride);
     else
         apply_response(work, f->length, response);
-    fftwf_execute_dft(plan->backward, work, work);
+    fftwf_execute_dft(run->backward, work, work);
     store_view(a, rows, s->n_u, 0, f->weight[view], work, f->edge_gain, mean[0]);
     if (pair)
         store_view(b, rows, s->n_u, 1, f->weight[view + 1], work, f->edge_gain, mean[1]);
@@ -117,41 +123,23 @@ tr_status tr_cpu_filter_fftw(const tr_cpu *cpu, const tr_slab *s, const tr_filte
                              tr_vec *p)
 {
     size_t samples = f->length * TR_LANES;
-    fftwf_complex *work[cpu->threads];
-    bool complete = true;
-    for (int t = 0; t < cpu->threads; t++) {
-        work[t] = fftwf_alloc_complex(samples);
-        complete = complete && work[t];
-    }
-    filter_plan plan = {0};
-    if (complete) {
-        tr_fftw_planner_lock();
-        plan.forward = plan_lanes(work[0], f->length, FFTW_FORWARD);
-        plan.backward = plan_lanes(work[0], f->length, FFTW_BACKWARD);
-        tr_fftw_planner_unlock();
-        complete = plan.forward && plan.backward;
-    }
-    if (complete) {
-        size_t pairs = (s->n_views + 1) / 2, chunks = s->p_rows / TR_LANES;
-        int next = 0; /* hands out the work buffers */
-#pragma omp parallel num_threads(cpu->threads)
-        {
-            int mine;
-#pragma omp atomic capture
-            mine = next++;
-#pragma omp for schedule(dynamic)
-            for (size_t task = 0; task < pairs * chunks; task++)
-                filter_pair(s, f, &plan, task / chunks * 2, task % chunks * TR_LANES,
-                            work[mine], p->data);
-        }
-    }
+    fftwf_complex *work = fftwf_alloc_complex((size_t)cpu->threads * samples);
+    filter_run run = {.slab = s, .filter = f, .p = p->data};
     tr_fftw_planner_lock();
-    if (plan.forward)
-        fftwf_destroy_plan(plan.forward);
-    if (plan.backward)
-        fftwf_destroy_plan(plan.backward);
+    if (work) {
+        run.forward = plan_lanes(work, f->length, FFTW_FORWARD);
+        run.backward = plan_lanes(work, f->length, FFTW_BACKWARD);
+    }
     tr_fftw_planner_unlock();
-    for (int t = 0; t < cpu->threads; t++)
-        fftwf_free(work[t]);
+    bool complete = run.forward && run.backward;
+    if (complete)
+        tr_cpu_share_pairs(cpu, s, filter_pair, &run, (float *)work, 2 * samples);
+    tr_fftw_planner_lock();
+    if (run.forward)
+        fftwf_destroy_plan(run.forward);
+    if (run.backward)
+        fftwf_destroy_plan(run.backward);
+    tr_fftw_planner_unlock();
+    fftwf_free(work);
     return complete ? TR_OK : tr_cpu_filter_memory(f);
 }

@@ -18,6 +18,11 @@ tr_status tr_cpu_filter(void *state, const tr_slab *slab, const tr_filter *filte
 tr_status tr_cpu_filter_fftw(const tr_cpu *cpu, const tr_slab *slab,
                              const tr_filter *filter, tr_vec *p);
 tr_status tr_cpu_filter_memory(const tr_filter *filter);
+/* Pairs of views and TR_LANES lanes of them, shared out to the threads: run(data, view,
+ * lane, room) of each. `work` has `room` floats for each thread. */
+void tr_cpu_share_pairs(const tr_cpu *cpu, const tr_slab *slab,
+                        void (*run)(void *data, size_t view, size_t lane, float *room),
+                        void *data, float *work, size_t room);
 /* sums.c: row and column sums of the backend table. */
 tr_status tr_cpu_row_sums(void *state, const tr_slab *slab, const tr_subset *views,
                           tr_vec *p);
