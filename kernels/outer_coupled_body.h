@@ -40,10 +40,12 @@ TR_HD static inline tr_outer_course tr_outer_find_course(const tr_slab *s,
     tr_outer_course c;
     c.along_u = fabs(ray->ux) >= fabs(ray->vx);
     c.first_q = c.along_u ? s->p_first : 0;
-    double u[4] = {ray->u0, ray->ux, ray->uy, ray->uz};
-    double v[4] = {ray->v0 - (double)(c.along_u ? 0 : s->p_first), ray->vx, ray->vy,
-                   ray->vz};
-    const double *p = c.along_u ? u : v, *q = c.along_u ? v : u;
+    /* Element by element, so that devices keep them in registers. */
+    double v0 = ray->v0 - (double)(c.along_u ? 0 : s->p_first);
+    double p[4] = {c.along_u ? ray->u0 : v0, c.along_u ? ray->ux : ray->vx,
+                   c.along_u ? ray->uy : ray->vy, c.along_u ? ray->uz : ray->vz};
+    double q[4] = {c.along_u ? v0 : ray->u0, c.along_u ? ray->vx : ray->ux,
+                   c.along_u ? ray->vy : ray->uy, c.along_u ? ray->vz : ray->uz};
     c.n_p = c.along_u ? s->n_u : s->p_rows;
     c.n_q = c.along_u ? s->p_rows : s->n_u;
     c.turned = p[1] < 0.0;

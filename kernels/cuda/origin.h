@@ -26,22 +26,15 @@ struct __align__(8) view_origin
     float uy, vy, ux, uz, vx, vz;
 };
 
-__device__ static inline void split(double at, int *whole, float *fraction)
-{
-    at = at < -1e9 ? -1e9 : at > 1e9 ? 1e9 : at;
-    double floored = floor(at);
-    *whole = (int)floored;
-    *fraction = (float)(at - floored);
-}
-
 __device__ static inline view_origin find_view_origin(const tr_ray *ray, size_t x,
                                                       size_t z, size_t row)
 {
     const double ix = (double)x, iz = (double)z, r = (double)row;
     view_origin of;
-    split(tr_ray_base(ray->u0, ray->uz, iz) + ray->ux * ix + ray->uy * r, &of.at.column,
-          &of.at.right);
-    split(ray->v0 + ray->vx * ix + ray->vz * iz + ray->vy * r, &of.at.row, &of.at.up);
+    tr_cuda_split(tr_ray_base(ray->u0, ray->uz, iz) + ray->ux * ix + ray->uy * r,
+                  &of.at.column, &of.at.right);
+    tr_cuda_split(ray->v0 + ray->vx * ix + ray->vz * iz + ray->vy * r, &of.at.row,
+                  &of.at.up);
     of.ux = (float)ray->ux, of.uy = (float)ray->uy, of.uz = (float)ray->uz;
     of.vx = (float)ray->vx, of.vy = (float)ray->vy, of.vz = (float)ray->vz;
     return of;

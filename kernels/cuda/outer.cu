@@ -35,6 +35,7 @@ __device__ inline size_t list_floats(const tr_slab *s, const lists *l)
 /* One side of one row as one view sees it. */
 struct side {
     double base, ux, height; /* of a step: 1/ux */
+    float step;              /* the same */
     tr_outer_span span;
     bool right;
 };
@@ -62,6 +63,7 @@ __device__ void find_side(const tr_slab *s, const tr_ray *ray, size_t iz, bool r
     to->base = ray->u0 + ray->uz * (double)iz;
     to->ux = ray->ux;
     to->height = 1.0 / ray->ux;
+    to->step = (float)to->height;
     to->right = right;
     to->span = tr_outer_find(right, (int)s->outer, (double)s->n_x, (double)s->n_u,
                              to->base, to->ux);
@@ -102,7 +104,7 @@ __device__ void add_steps(const tr_slab *s, const side *of, const tr_outer_taps 
     float inner = 0.0f;
     if (span.entering >= 0)
         list[0] +=
-            (float)of->height *
+            of->step *
             cells[tr_outer_line(of->right, (size_t)span.entering, s->outer) * s->rows];
     if (span.first > 0 && span.first < span.end)
         inner =
@@ -236,7 +238,7 @@ __device__ void gather_cells(const tr_slab *s, const side_memory *m, unsigned n,
             float next = seen_step(of, steps, k + j + 1, seen, l->lanes);
             float sum = here - next;
             if (of->span.entering == k + j)
-                sum += (float)of->height * seen[0];
+                sum += of->step * seen[0];
             sums[j] += sum;
             here = next;
         }
@@ -289,8 +291,12 @@ __device__ double outer_row_sum(const tr_slab *s, const tr_ray *ray, int place)
     double sum = 0.0;
     for (size_t iz = 0; iz < s->n_z; iz++)
         for (int right = 0; right < 2; right++) {
-            side of = {
-                ray->u0 + ray->uz * (double)iz, ray->ux, 1.0 / ray->ux, {}, right != 0};
+            side of = {ray->u0 + ray->uz * (double)iz,
+                       ray->ux,
+                       1.0 / ray->ux,
+                       0.0f,
+                       {},
+                       right != 0};
             of.span = tr_outer_find(of.right, 1, (double)s->n_x, (double)s->n_u, of.base,
                                     of.ux);
             if (of.span.entering >= 0)
@@ -416,13 +422,6 @@ tr_status backproject_group(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *ra
     return tr_cuda_launched("backproject_cells");
 }
 
-/* Views [first, first + n) of these, as many as there are. */
-tr_cuda_rays some_rays(const tr_cuda_rays *rays, size_t first, size_t n)
-{
-    return {rays->rays + first, rays->numbers + first,
-            tr_cuda_at_most((unsigned)(rays->n - first), (unsigned)n)};
-}
-
 void next_lanes(const tr_slab *s, const share *of, lists *l)
 {
     size_t left = s->rows - l->first_lane;
@@ -441,7 +440,7 @@ tr_status tr_cuda_outer_project(tr_cuda *c, const tr_slab *s, const tr_cuda_rays
     for (; l.first_lane < s->rows; l.first_lane += of.lanes) {
         next_lanes(s, &of, &l);
         for (size_t first = 0; first < rays->n; first += of.views) {
-            const tr_cuda_rays some = some_rays(rays, first, of.views);
+            const tr_cuda_rays some = tr_cuda_some_rays(rays, first, of.views);
             TR_TRY(project_group(c, s, &some, &l, x, p));
         }
     }
@@ -457,7 +456,7 @@ tr_status tr_cuda_outer_backproject(tr_cuda *c, const tr_slab *s,
     for (; l.first_lane < s->rows; l.first_lane += of.lanes) {
         next_lanes(s, &of, &l);
         for (size_t first = 0; first < rays->n; first += of.views) {
-            const tr_cuda_rays some = some_rays(rays, first, of.views);
+            const tr_cuda_rays some = tr_cuda_some_rays(rays, first, of.views);
             TR_TRY(backproject_group(c, s, &some, &l, first > 0, p, x));
         }
     }

@@ -13,6 +13,16 @@ typedef struct tr_cuda_rays {
     unsigned n;
 } tr_cuda_rays;
 
+/* Views [first, first + n) of these, as many as there are. */
+static inline tr_cuda_rays tr_cuda_some_rays(const tr_cuda_rays *rays, size_t first,
+                                             size_t n)
+{
+    const size_t left = rays->n - first;
+    tr_cuda_rays some = {rays->rays + first, rays->numbers + first,
+                         (unsigned)(left < n ? left : n)};
+    return some;
+}
+
 /* A slab for a kernel. */
 typedef struct tr_cuda_slab {
     size_t n_u, n_x, n_z, rows, p_rows;
@@ -47,6 +57,15 @@ TR_HD static inline size_t tr_cuda_parts(size_t n, size_t per_part)
 TR_HD static inline unsigned tr_cuda_at_most(unsigned n, unsigned most)
 {
     return n < most ? n : most;
+}
+
+/* A position as the whole number below, held where an int has room, and a fraction. */
+__device__ static inline void tr_cuda_split(double at, int *whole, float *fraction)
+{
+    at = at < -1e9 ? -1e9 : at > 1e9 ? 1e9 : at;
+    double floored = floor(at);
+    *whole = (int)floored;
+    *fraction = (float)(at - floored);
 }
 
 /* The slab with rays that are multiples of 2^-37, the caller's until the next call: up to
