@@ -8,7 +8,14 @@
 #include "common/series/hot_pixels.h"
 #include "kernels/samples.h"
 
-enum { BLOCK = 64, REACH = 2, CARRY = 2 * REACH, MOST_SAMPLES = 256, RING = 8 };
+enum {
+    BLOCK = 64,
+    REACH = 2,
+    CARRY = 2 * REACH,
+    MOST_SAMPLES = 256,
+    RING = 8,
+    FEWEST = 5
+};
 static const double OUTLIER = 5.0, HOT = 8.0, SHARE = 0.4;
 
 static size_t n_blocks(size_t nx) { return nx < BLOCK ? 1 : (nx + BLOCK / 2) / BLOCK; }
@@ -127,18 +134,18 @@ static bool background_inside(const float *at, size_t nx, double *b)
     return true;
 }
 
-/* False where too few pixels are around. */
-static bool background(const tr_hot_finder *f, size_t x, size_t y, double *b)
+/* How many pixels it comes from; 0: too few are around. */
+static size_t background(const tr_hot_finder *f, size_t x, size_t y, double *b)
 {
     double ring[RING];
     if (x >= REACH && x + REACH < f->nx && y >= f->first + REACH &&
         y + REACH < f->first + f->held && background_inside(row_of(f, y) + x, f->nx, b))
-        return true;
+        return RING;
     size_t n = gather(f, x, y, REACH, REACH, ring);
-    if (n < 3)
-        return false;
+    if (n < FEWEST)
+        return 0;
     *b = middle_of(ring, n);
-    return true;
+    return n;
 }
 
 static float replacement(const tr_hot_finder *f, size_t x, size_t y, double b, double s)
@@ -155,12 +162,13 @@ static float replacement(const tr_hot_finder *f, size_t x, size_t y, double b, d
 static bool judge(const tr_hot_finder *f, size_t x, size_t y, double s, tr_outlier *o)
 {
     double b, p = row_of(f, y)[x], around[RING];
-    if (!(fabs(p) <= FLT_MAX) || !background(f, x, y, &b) || !(fabs(p - b) > OUTLIER * s))
+    size_t of = fabs(p) <= FLT_MAX ? background(f, x, y, &b) : 0;
+    if (!of || !(fabs(p - b) > OUTLIER * s))
         return false;
     size_t n = gather(f, x, y, 1, 1, around), beyond = 0;
     for (size_t i = 0; i < n; i++)
         beyond += (around[i] - b) / (p - b) > SHARE;
-    if (beyond > 1)
+    if (beyond > (of == RING)) /* at the edge a slope looks like two */
         return false;
     *o = (tr_outlier){.place = y * f->nx + x,
                       .value = (float)p,

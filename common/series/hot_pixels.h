@@ -9,11 +9,12 @@
  * of mean m <= 30, than sqrt(m + 1), nor than half the median of the blocks
  * beside it. A pixel is an outlier where |d| > 5 s and at most one of its eight
  * neighbours is beyond b + 0.4 d: in a bead, down to a full width at half maximum of 2
- * pixels, more are. It is hot where |d| > 8 s, or where it is an outlier in more than
- * 30 % of the views, 3 at least. Where more than 1 in 1000 pixels (and more than 4) of a
- * view are hot by themselves, it is no view with a few hot pixels, and keeps them all.
- * What takes the place of one is the median of those of the 5 x 5 pixels around that are
- * within 5 s of the background. */
+ * pixels, more are. Where the background has less than eight pixels, none may be, and
+ * with less than five, at the corners of a view, nothing is judged. It is hot where |d| >
+ * 8 s, or where it is an outlier in more than 30 % of the views, 3 at least. Where more
+ * than 1 in 1000 pixels (and more than 4) of a view are hot by themselves, it is no view
+ * with a few hot pixels, and keeps them all. What takes the place of one is the median of
+ * those of the 5 x 5 pixels around that are within 5 s of the background. */
 #ifndef TR_HOT_PIXELS_H
 #define TR_HOT_PIXELS_H
 
