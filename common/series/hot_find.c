@@ -99,23 +99,34 @@ static size_t gather(const tr_hot_finder *f, size_t x, size_t y, int reach, int 
     return n;
 }
 
-static inline void in_order(float *a, float *b)
+static inline void in_order(float *v, int i, int j)
 {
-    float low = *a < *b ? *a : *b, high = *a < *b ? *b : *a;
-    *a = low;
-    *b = high;
+    float low = v[i] < v[j] ? v[i] : v[j], high = v[i] < v[j] ? v[j] : v[i];
+    v[i] = low;
+    v[j] = high;
 }
 
-/* Their median, of eight numbers: a network that sorts, without what does not matter for
- * the middle two. */
+/* The median of eight numbers: a network that sorts, without what does not matter for the
+ * middle two. */
 static double middle_of_eight(float v[RING])
 {
-    static const unsigned char pairs[][2] = {
-        {0, 1}, {2, 3}, {4, 5}, {6, 7}, {0, 2}, {1, 3}, {4, 6}, {5, 7}, {1, 2},
-        {5, 6}, {0, 4}, {1, 5}, {2, 6}, {3, 7}, {2, 4}, {3, 5}, {3, 4}};
-#pragma GCC unroll 17
-    for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++)
-        in_order(&v[pairs[k][0]], &v[pairs[k][1]]);
+    in_order(v, 0, 1);
+    in_order(v, 2, 3);
+    in_order(v, 4, 5);
+    in_order(v, 6, 7);
+    in_order(v, 0, 2);
+    in_order(v, 1, 3);
+    in_order(v, 4, 6);
+    in_order(v, 5, 7);
+    in_order(v, 1, 2);
+    in_order(v, 5, 6);
+    in_order(v, 0, 4);
+    in_order(v, 1, 5);
+    in_order(v, 2, 6);
+    in_order(v, 3, 7);
+    in_order(v, 2, 4);
+    in_order(v, 3, 5);
+    in_order(v, 3, 4);
     return ((double)v[3] + v[4]) / 2.0;
 }
 
@@ -300,6 +311,15 @@ static tr_status look_at(tr_hot_finder *f, size_t x, size_t y, double s)
     return s > 0.0 && judge(f, x, y, s, &o) ? add(f, &o) : TR_OK;
 }
 
+/* `alone` may pass over what has a neighbour that is no number. */
+static bool beside_bad(const tr_hot_finder *f, const float *at)
+{
+    float sum = 0.0f;
+    for (const float *row = at - f->nx; row <= at + f->nx; row += f->nx)
+        sum += 0.0f * row[-1] + 0.0f * row[0] + 0.0f * row[1];
+    return sum != 0.0f; /* NaN */
+}
+
 /* Row y from column x0 to before x1. Only the outermost pixels, and those that `alone`
  * finds, are worth a closer look: it does not pass over an outlier, as of each two
  * neighbours one is within 0.4 d of the background at least. */
@@ -316,10 +336,13 @@ static tr_status look_along(tr_hot_finder *f, size_t y, size_t x0, size_t x1, do
         TR_TRY(look_at(f, 0, y, s));
     size_t end = x1 == f->nx ? x1 - 1 : x1;
     float by = (float)(0.999 * (1.0 - SHARE) * OUTLIER * s);
-    for (size_t x = x0 ? x0 : 1; x < end; x++) {
-        x = tr_samples_best()->alone(at - f->nx, at, at + f->nx, x, end, by);
-        if (x < end)
-            TR_TRY(look_at(f, x, y, s));
+    for (size_t x = x0 ? x0 : 1, next; x < end; x = next + 1) {
+        next = tr_samples_best()->alone(at - f->nx, at, at + f->nx, x, end, by);
+        for (; f->has_bad && x < next; x++)
+            if (beside_bad(f, at + x))
+                TR_TRY(look_at(f, x, y, s));
+        if (next < end)
+            TR_TRY(look_at(f, next, y, s));
     }
     return x1 == f->nx ? look_at(f, x1 - 1, y, s) : TR_OK;
 }
@@ -392,6 +415,7 @@ tr_status tr_hot_look(tr_hot_finder *f, size_t n, bool last)
     size_t until = last ? end : end > REACH ? end - REACH : 0;
     if (f->next >= until)
         return TR_OK;
+    f->has_bad = !tr_samples_best()->finite(f->rows, f->held * f->nx);
     measure(f, until);
     for (size_t y = f->next; y < until; y++)
         TR_TRY(look_at_row(f, y));

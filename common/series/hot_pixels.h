@@ -44,6 +44,7 @@ typedef struct tr_hot_finder {
     double *row_sum;          /* of each row's finite values; NULL: not wanted */
     double *spread;           /* of blocks, and room to sort them */
     size_t first, held, next; /* first row not judged */
+    bool has_bad;             /* values held that are no numbers */
     const tr_replaced *known; /* replaced whatever they are, by place */
     size_t n_known, at_known;
     tr_outliers *found; /* NULL: nothing is looked for */
