@@ -16,18 +16,18 @@ enum {
     RING = 8,
     FEWEST = 5
 };
-static const double OUTLIER = 5.0, HOT = 8.0, SHARE = 0.4;
+static const double OUTLIER = 5.0, HOT = 8.0, WORTH_A_WORD = 16.0, SHARE = 0.4;
 
 static size_t n_blocks(size_t nx) { return nx < BLOCK ? 1 : (nx + BLOCK / 2) / BLOCK; }
 
-tr_status tr_hot_finder_new(size_t nx, size_t ny, bool sums, tr_hot_finder *f)
+tr_status tr_hot_finder_new(size_t nx, size_t ny, bool replace, tr_hot_finder *f)
 {
-    *f = (tr_hot_finder){.nx = nx, .ny = ny};
+    *f = (tr_hot_finder){.nx = nx, .ny = ny, .hot = replace ? HOT : WORTH_A_WORD};
     f->rows = tr_calloc("rows of the series", (TR_HOT_STRIP + CARRY) * nx, sizeof(float));
     f->spread = tr_calloc("deviations of a view", 2 * n_blocks(nx), sizeof(double));
-    if (sums)
+    if (replace)
         f->row_sum = tr_calloc("sums of rows", ny, sizeof(double));
-    return f->rows && f->spread && (!sums || f->row_sum) ? TR_OK : TR_ERR_MEMORY;
+    return f->rows && f->spread && (!replace || f->row_sum) ? TR_OK : TR_ERR_MEMORY;
 }
 
 void tr_hot_finder_free(tr_hot_finder *f)
@@ -184,7 +184,7 @@ static bool judge(const tr_hot_finder *f, size_t x, size_t y, double s, tr_outli
     *o = (tr_outlier){.place = y * f->nx + x,
                       .value = (float)p,
                       .instead = replacement(f, x, y, b, s),
-                      .hot = fabs(p - b) > HOT * s};
+                      .hot = fabs(p - b) > f->hot * s};
     return true;
 }
 

@@ -195,6 +195,16 @@ def test_warned_of_or_not_where_views_may_be_interpolated(tiltrec, slab, tmp_pat
         assert "far above" in warned[1] and np.array_equal(warned[2], volume)
 
 
+def test_little_is_not_worth_a_warning(picture):
+    view = np.random.default_rng(3).normal(100, 1, SHAPE).astype(np.float32)
+    for height, warned in ((113, False), (130, True)):
+        view[100, 100] = height
+        picture(view, name="s_ali.mrc")
+        assert ("far above" in picture.said) == warned
+        picture(view, "--hot-pixels", "replace")
+        assert "1 hot or dead pixels are replaced" in picture.said
+
+
 def test_without_any_nothing_changes(tiltrec, tiltrecz, slab, tmp_path):
     views, tilts, _ = slab
     series = raw_series(tmp_path, views, tilts)
