@@ -8,19 +8,26 @@
 #include "common/series/hot_pixels.h"
 #include "kernels/samples.h"
 
-enum { BLOCK = 64, REACH = 2, CARRY = 2 * REACH, MOST_SAMPLES = 256, RING = 8 };
-static const double OUTLIER = 5.0, HOT = 8.0, SHARE = 0.4;
+enum {
+    BLOCK = 64,
+    REACH = 2,
+    CARRY = 2 * REACH,
+    MOST_SAMPLES = 256,
+    RING = 8,
+    FEWEST = 5
+};
+static const double OUTLIER = 5.0, HOT = 8.0, WORTH_A_WORD = 16.0, SHARE = 0.4;
 
 static size_t n_blocks(size_t nx) { return nx < BLOCK ? 1 : (nx + BLOCK / 2) / BLOCK; }
 
-tr_status tr_hot_finder_new(size_t nx, size_t ny, bool sums, tr_hot_finder *f)
+tr_status tr_hot_finder_new(size_t nx, size_t ny, bool replace, tr_hot_finder *f)
 {
-    *f = (tr_hot_finder){.nx = nx, .ny = ny};
+    *f = (tr_hot_finder){.nx = nx, .ny = ny, .hot = replace ? HOT : WORTH_A_WORD};
     f->rows = tr_calloc("rows of the series", (TR_HOT_STRIP + CARRY) * nx, sizeof(float));
     f->spread = tr_calloc("deviations of a view", 2 * n_blocks(nx), sizeof(double));
-    if (sums)
+    if (replace)
         f->row_sum = tr_calloc("sums of rows", ny, sizeof(double));
-    return f->rows && f->spread && (!sums || f->row_sum) ? TR_OK : TR_ERR_MEMORY;
+    return f->rows && f->spread && (!replace || f->row_sum) ? TR_OK : TR_ERR_MEMORY;
 }
 
 void tr_hot_finder_free(tr_hot_finder *f)
@@ -92,23 +99,34 @@ static size_t gather(const tr_hot_finder *f, size_t x, size_t y, int reach, int 
     return n;
 }
 
-static inline void in_order(float *a, float *b)
+static inline void in_order(float *v, int i, int j)
 {
-    float low = *a < *b ? *a : *b, high = *a < *b ? *b : *a;
-    *a = low;
-    *b = high;
+    float low = v[i] < v[j] ? v[i] : v[j], high = v[i] < v[j] ? v[j] : v[i];
+    v[i] = low;
+    v[j] = high;
 }
 
-/* Their median, of eight numbers: a network that sorts, without what does not matter for
- * the middle two. */
+/* The median of eight numbers: a network that sorts, without what does not matter for the
+ * middle two. */
 static double middle_of_eight(float v[RING])
 {
-    static const unsigned char pairs[][2] = {
-        {0, 1}, {2, 3}, {4, 5}, {6, 7}, {0, 2}, {1, 3}, {4, 6}, {5, 7}, {1, 2},
-        {5, 6}, {0, 4}, {1, 5}, {2, 6}, {3, 7}, {2, 4}, {3, 5}, {3, 4}};
-#pragma GCC unroll 17
-    for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++)
-        in_order(&v[pairs[k][0]], &v[pairs[k][1]]);
+    in_order(v, 0, 1);
+    in_order(v, 2, 3);
+    in_order(v, 4, 5);
+    in_order(v, 6, 7);
+    in_order(v, 0, 2);
+    in_order(v, 1, 3);
+    in_order(v, 4, 6);
+    in_order(v, 5, 7);
+    in_order(v, 1, 2);
+    in_order(v, 5, 6);
+    in_order(v, 0, 4);
+    in_order(v, 1, 5);
+    in_order(v, 2, 6);
+    in_order(v, 3, 7);
+    in_order(v, 2, 4);
+    in_order(v, 3, 5);
+    in_order(v, 3, 4);
     return ((double)v[3] + v[4]) / 2.0;
 }
 
@@ -127,18 +145,18 @@ static bool background_inside(const float *at, size_t nx, double *b)
     return true;
 }
 
-/* False where too few pixels are around. */
-static bool background(const tr_hot_finder *f, size_t x, size_t y, double *b)
+/* How many pixels it comes from; 0: too few are around. */
+static size_t background(const tr_hot_finder *f, size_t x, size_t y, double *b)
 {
     double ring[RING];
     if (x >= REACH && x + REACH < f->nx && y >= f->first + REACH &&
         y + REACH < f->first + f->held && background_inside(row_of(f, y) + x, f->nx, b))
-        return true;
+        return RING;
     size_t n = gather(f, x, y, REACH, REACH, ring);
-    if (n < 3)
-        return false;
+    if (n < FEWEST)
+        return 0;
     *b = middle_of(ring, n);
-    return true;
+    return n;
 }
 
 static float replacement(const tr_hot_finder *f, size_t x, size_t y, double b, double s)
@@ -155,17 +173,18 @@ static float replacement(const tr_hot_finder *f, size_t x, size_t y, double b, d
 static bool judge(const tr_hot_finder *f, size_t x, size_t y, double s, tr_outlier *o)
 {
     double b, p = row_of(f, y)[x], around[RING];
-    if (!(fabs(p) <= FLT_MAX) || !background(f, x, y, &b) || !(fabs(p - b) > OUTLIER * s))
+    size_t of = fabs(p) <= FLT_MAX ? background(f, x, y, &b) : 0;
+    if (!of || !(fabs(p - b) > OUTLIER * s))
         return false;
     size_t n = gather(f, x, y, 1, 1, around), beyond = 0;
     for (size_t i = 0; i < n; i++)
         beyond += (around[i] - b) / (p - b) > SHARE;
-    if (beyond > 1)
+    if (beyond > (of == RING)) /* at the edge a slope looks like two */
         return false;
     *o = (tr_outlier){.place = y * f->nx + x,
                       .value = (float)p,
                       .instead = replacement(f, x, y, b, s),
-                      .hot = fabs(p - b) > HOT * s};
+                      .hot = fabs(p - b) > f->hot * s};
     return true;
 }
 
@@ -292,6 +311,15 @@ static tr_status look_at(tr_hot_finder *f, size_t x, size_t y, double s)
     return s > 0.0 && judge(f, x, y, s, &o) ? add(f, &o) : TR_OK;
 }
 
+/* `alone` may pass over what has a neighbour that is no number. */
+static bool beside_bad(const tr_hot_finder *f, const float *at)
+{
+    float sum = 0.0f;
+    for (const float *row = at - f->nx; row <= at + f->nx; row += f->nx)
+        sum += 0.0f * row[-1] + 0.0f * row[0] + 0.0f * row[1];
+    return sum != 0.0f; /* NaN */
+}
+
 /* Row y from column x0 to before x1. Only the outermost pixels, and those that `alone`
  * finds, are worth a closer look: it does not pass over an outlier, as of each two
  * neighbours one is within 0.4 d of the background at least. */
@@ -308,10 +336,13 @@ static tr_status look_along(tr_hot_finder *f, size_t y, size_t x0, size_t x1, do
         TR_TRY(look_at(f, 0, y, s));
     size_t end = x1 == f->nx ? x1 - 1 : x1;
     float by = (float)(0.999 * (1.0 - SHARE) * OUTLIER * s);
-    for (size_t x = x0 ? x0 : 1; x < end; x++) {
-        x = tr_samples_best()->alone(at - f->nx, at, at + f->nx, x, end, by);
-        if (x < end)
-            TR_TRY(look_at(f, x, y, s));
+    for (size_t x = x0 ? x0 : 1, next; x < end; x = next + 1) {
+        next = tr_samples_best()->alone(at - f->nx, at, at + f->nx, x, end, by);
+        for (; f->has_bad && x < next; x++)
+            if (beside_bad(f, at + x))
+                TR_TRY(look_at(f, x, y, s));
+        if (next < end)
+            TR_TRY(look_at(f, next, y, s));
     }
     return x1 == f->nx ? look_at(f, x1 - 1, y, s) : TR_OK;
 }
@@ -384,6 +415,7 @@ tr_status tr_hot_look(tr_hot_finder *f, size_t n, bool last)
     size_t until = last ? end : end > REACH ? end - REACH : 0;
     if (f->next >= until)
         return TR_OK;
+    f->has_bad = !tr_samples_best()->finite(f->rows, f->held * f->nx);
     measure(f, until);
     for (size_t y = f->next; y < until; y++)
         TR_TRY(look_at_row(f, y));

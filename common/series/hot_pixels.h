@@ -8,12 +8,14 @@
  * mean square of those 15/16 of them that are smallest, nor, where the values are counts
  * of mean m <= 30, than sqrt(m + 1), nor than half the median of the blocks
  * beside it. A pixel is an outlier where |d| > 5 s and at most one of its eight
- * neighbours is beyond b + 0.4 d: in a bead, down to a full width at half maximum of 2
- * pixels, more are. It is hot where |d| > 8 s, or where it is an outlier in more than
- * 30 % of the views, 3 at least. Where more than 1 in 1000 pixels (and more than 4) of a
- * view are hot by themselves, it is no view with a few hot pixels, and keeps them all.
- * What takes the place of one is the median of those of the 5 x 5 pixels around that are
- * within 5 s of the background. */
+ * neighbours is beyond b + 0.4 d: in a bead with a full width at half maximum of 3
+ * pixels or more, more are. Where the background has less than eight pixels, none may be,
+ * and with less than five, at the corners of a view, nothing is judged. It is hot where
+ * |d| > 8 s (16 s if it is only warned of: less spoils nothing), or where it is an
+ * outlier in more than 30 % of the views, 3 at least. Where more than 1 in 1000 pixels
+ * (and more than 4) of a view are hot by themselves, it is no view with a few hot pixels,
+ * and keeps them all. What takes the place of one is the median of those of the 5 x 5
+ * pixels around that are within 5 s of the background. */
 #ifndef TR_HOT_PIXELS_H
 #define TR_HOT_PIXELS_H
 
@@ -39,17 +41,21 @@ enum { TR_HOT_STRIP = 64 }; /* rows that are given at once, at most */
 /* The rows of a view on their way, in one thread. */
 typedef struct tr_hot_finder {
     size_t nx, ny;            /* of the view */
+    double hot;               /* beyond so many deviations */
     float *rows;              /* held, from row `first` of the view on */
-    double *row_sum;          /* of each row's finite values; NULL: not wanted */
+    double *row_sum;          /* of each row's finite values; NULL: none is replaced */
     double *spread;           /* of blocks, and room to sort them */
     size_t first, held, next; /* first row not judged */
+    bool has_bad;             /* values held that are no numbers */
     const tr_replaced *known; /* replaced whatever they are, by place */
     size_t n_known, at_known;
     tr_outliers *found; /* NULL: nothing is looked for */
 } tr_hot_finder;
 
-/* For views of nx x ny pixels; freed by tr_hot_finder_free. Errors: TR_ERR_MEMORY. */
-TR_CHECKED tr_status tr_hot_finder_new(size_t nx, size_t ny, bool sums, tr_hot_finder *f);
+/* For views of nx x ny pixels, to replace hot ones or only to warn of them; freed by
+ * tr_hot_finder_free. Errors: TR_ERR_MEMORY. */
+TR_CHECKED tr_status tr_hot_finder_new(size_t nx, size_t ny, bool replace,
+                                       tr_hot_finder *f);
 void tr_hot_finder_free(tr_hot_finder *f);
 /* Begin with a view: *found, all 0 or with a list from before, is emptied. */
 void tr_hot_begin(tr_hot_finder *f, tr_outliers *found, const tr_replaced *known,
