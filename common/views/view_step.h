@@ -18,12 +18,16 @@
 #include "common/options/view_params.h"
 #include "common/views/views.h"
 
+typedef struct tr_wiener tr_wiener; /* common/views/wiener.h */
+
 /* One view, as its steps know it. */
 typedef struct tr_view_facts {
-    const tr_view *view; /* what the files say of it */
-    double pixel;        /* angstroms, in the file; 0: not known */
-    double mean;         /* of the finite pixels, as in the file */
-    double bad;          /* pixels that are NaN or infinite */
+    const tr_view *view;     /* what the files say of it */
+    double pixel;            /* angstroms, in the file; 0: not known */
+    double mean;             /* of the finite pixels, as in the file */
+    double bad;              /* pixels that are NaN or infinite */
+    const tr_wiener *wiener; /* of all views, and of this one its noise; */
+    double noise;            /* NULL: not measured (yet) */
     /* From (column, row) delivered to the prepared view; NULL: they are the same. */
     const double *map;
     size_t columns;     /* that are delivered */
