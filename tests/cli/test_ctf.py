@@ -278,6 +278,20 @@ def test_ranks_make_the_same_bytes(build_dir, tmp_path, specimen, program, mode)
     assert made[0] == made[1] == made[2]
 
 
+@pytest.mark.parametrize("mode", ["flip", "wiener"])
+def test_some_slices_are_those_of_all(tiltrec, tmp_path, specimen, mode):
+    """Whole views are read for them, also where only rows near them would do."""
+    angles, views, _ = specimen
+    write_series(tmp_path, views[::4, :, :96], angles[::4], pixel=PIXEL)
+    (tmp_path / "ctf.defocus").write_text("1 11 -60 60 3000 2\n")
+    options = ["-T", 20, "--ctf", "ctf.defocus", "--ctf-mode", mode, *OPTICS, "s_ali.mrc"]
+    tiltrec(*options, "-o", "all.mrc", cwd=tmp_path)
+    tiltrec(*options, "-o", "some.mrc", "--slices", "20:22", "--report", "r.html", cwd=tmp_path)
+    assert np.array_equal(read_mrc(tmp_path / "some.mrc"), read_mrc(tmp_path / "all.mrc")[20:23])
+    report = (tmp_path / "r.html").read_text()
+    assert "defocus 3.00 to 3.00 \u00b5m, 300 kV, Cs 2.7 mm, amplitude contrast 0.07" in report
+
+
 # ---- what is refused ----
 
 def corrected(path):
