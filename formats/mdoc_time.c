@@ -58,7 +58,9 @@ double tr_mdoc_time(const char *text)
     size_t year_length = length[year_first ? 0 : 2];
     long year = strtol(year_word, NULL, 10), month = month_of(field[1], length[1]);
     long day = strtol(field[year_first ? 2 : 0], NULL, 10);
-    if (year_length <= 2)
+    if (year_length != 2 && year_length != 4)
+        return NAN;
+    if (year_length == 2)
         year += 2000;
     double hour = strtod(field[3], NULL), minute = strtod(field[4], NULL);
     long second = strtol(field[5], NULL, 10);

@@ -242,6 +242,8 @@ tr_status tr_fourier_crop_run(const tr_fourier_crop *c, const float *in,
         fftwf_execute_dft_r2c(c->forward, image, full);
         if (also)
             also(data, p->nx, p->ny, (float(*)[2])full);
+    }
+    if (complete && out) {
         if (c->bin > 1)
             crop_spectrum(c, full, part);
         else

@@ -20,7 +20,8 @@ void tr_fourier_crop_free(tr_fourier_crop *crop);
  * place, of an image of nx x ny pixels. */
 typedef void tr_on_spectrum(void *data, size_t nx, size_t ny, float (*spectrum)[2]);
 
-/* One image in[ny][nx] to out[ny/bin][nx/bin], the mean kept. Before the high frequencies
+/* One image in[ny][nx] to out[ny/bin][nx/bin], the mean kept; out NULL: only as far as
+ * `also`. Before the high frequencies
  * go, `also` (NULL: nothing) has the spectrum of what was not cut off. From any thread.
  */
 TR_CHECKED tr_status tr_fourier_crop_run(const tr_fourier_crop *crop, const float *in,

@@ -13,7 +13,7 @@ enum {
     TR_NORMALIZE_MEAN_STD, /* value -> (value - mean) / standard deviation */
     TR_NORMALIZE_CONTRAST  /* value -> value / mean - 1 */
 };
-enum { TR_CTF_FLIP, TR_CTF_MULTIPLY };
+enum { TR_CTF_FLIP, TR_CTF_MULTIPLY, TR_CTF_WIENER };
 typedef enum tr_dose_model { TR_DOSE_GG, TR_DOSE_BFACTOR } tr_dose_model;
 
 typedef struct tr_view_params {

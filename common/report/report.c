@@ -87,6 +87,27 @@ static void put_size(FILE *out, const tr_result *r)
             nm * (double)o->n_slices, nm * (double)o->thickness);
 }
 
+static void put_ctf(FILE *out, const tr_result *r)
+{
+    static const char *const ways[] = {[TR_CTF_FLIP] = "phases flipped",
+                                       [TR_CTF_MULTIPLY] = "multiplied by it",
+                                       [TR_CTF_WIENER] = "Wiener filter"};
+    const tr_run *run = r->run;
+    const tr_view_params *v = &run->command.options.views;
+    double low = INFINITY, high = -INFINITY;
+    if (!v->ctf)
+        return;
+    for (size_t k = 0; k < run->inputs.views.n; k++) {
+        const tr_ctf *ctf = &run->inputs.views.view[k].ctf;
+        double defocus = 0.5e-4 * (ctf->defocus_1 + ctf->defocus_2);
+        low = fmin(low, defocus);
+        high = fmax(high, defocus);
+    }
+    row(out, "CTF",
+        "%s; defocus %.2f to %.2f \302\265m, %g kV, Cs %g mm, amplitude contrast %g",
+        ways[v->ctf_mode], low, high, v->voltage, v->cs, v->amplitude);
+}
+
 static void put_geometry_table(FILE *out, const tr_result *r)
 {
     const tr_run *run = r->run;
@@ -114,6 +135,7 @@ static void put_geometry_table(FILE *out, const tr_result *r)
         row(out, "dose weighting", "%s; %.4g e/\303\205\302\262 in all; the order by %s",
             model, run->inputs.dose.total, run->inputs.dose.ordered_by);
     }
+    put_ctf(out, r);
     put_size(out, r);
     if (o->n_slices < g->n_v)
         row(out, "slices", "%zu to %zu of %zu", run->volumes[0].job.first_slice,

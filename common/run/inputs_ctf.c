@@ -23,6 +23,24 @@ static tr_status check_without(const tr_command *c)
     return TR_OK;
 }
 
+/* Its weights would be in the noise, which ADMM takes to be white, and different ones in
+ * half sets. */
+static tr_status check_wiener(const tr_command *c)
+{
+    if (c->options.views.ctf_mode != TR_CTF_WIENER)
+        return TR_OK;
+    if (tr_algorithm_option(c->algorithm, c->params, TR_LAMBDA_TIMES))
+        return tr_fail(TR_ERR_USAGE,
+                       "--ctf-mode wiener changes the noise to what %s does not expect; "
+                       "use --ctf-mode flip with it",
+                       c->algorithm->name);
+    if (c->options.half_sets.choice == TR_HALVES_FRAMES)
+        return tr_fail(TR_ERR_USAGE,
+                       "--ctf-mode wiener would filter half sets of frames each in its "
+                       "own way; use --ctf-mode flip with them");
+    return TR_OK;
+}
+
 static tr_status check_options(const tr_inputs *in, const tr_command *c)
 {
     const tr_image_info *info = tr_image_get_info(in->image);
@@ -34,6 +52,7 @@ static tr_status check_options(const tr_inputs *in, const tr_command *c)
             "%s is CTF-corrected already, as its header says; leave out --ctf, "
             "or give --ctf-again, too, if that is wrong",
             in->series_path);
+    TR_TRY(check_wiener(c));
     if (!(in->pixel > 0.0))
         return tr_fail(TR_ERR_USAGE,
                        "--ctf needs the size of a pixel of %s, which nothing tells; give "
@@ -152,6 +171,9 @@ static tr_status take_views(const tr_ctf_table *table, const char *path, tr_inpu
 static void say(const tr_inputs *in, const tr_command *c)
 {
     const tr_view_params *v = &c->options.views;
+    static const char *const ways[] = {[TR_CTF_FLIP] = "phases flipped",
+                                       [TR_CTF_MULTIPLY] = "multiplied by it",
+                                       [TR_CTF_WIENER] = "Wiener filter"};
     double low = INFINITY, high = -INFINITY;
     for (size_t k = 0; k < in->views.n; k++) {
         const tr_ctf *ctf = &in->views.view[k].ctf;
@@ -164,9 +186,8 @@ static void say(const tr_inputs *in, const tr_command *c)
     }
     tr_info("CTF by %s, %s: defocus %.2f to %.2f micrometres, %g kilovolts, Cs %g mm, "
             "amplitude contrast %g",
-            c->options.ctf,
-            v->ctf_mode == TR_CTF_FLIP ? "phases flipped" : "multiplied by it",
-            1e-4 * low, 1e-4 * high, v->voltage, v->cs, v->amplitude);
+            c->options.ctf, ways[v->ctf_mode], 1e-4 * low, 1e-4 * high, v->voltage, v->cs,
+            v->amplitude);
     if (fmax(fabs(low), fabs(high)) < 1000.0 || fmax(fabs(low), fabs(high)) > 2e5)
         tr_warn(
             "%s: a defocus of %g to %g micrometres is unusual; are its units what they "

@@ -84,6 +84,7 @@ static void print_data(FILE *out, const tr_reconstruction *r)
     fprintf(out, "pixels replaced = %016llx\n", hot.replaced ? hot.hash : 0ULL);
     fprintf(out, "logarithm = %s\n", r->command->options.views.log ? "yes" : "no");
     print_doses(out, r);
+    print_ctf(out, r);
     if (job->initial)
         tr_content_digest(&job->initial_content, tr_image_get_info(job->initial)->nx,
                           digest);
@@ -129,7 +130,6 @@ char *tr_reconstruction_fingerprint(const tr_reconstruction *r)
     print_data(out, r);
     print_geometry(out, &r->job.geometry);
     print_transforms(out, r);
-    print_ctf(out, r);
     print_output(out, &r->job);
     complete = complete && !ferror(out);
     if (fclose(out) == 0 && complete)

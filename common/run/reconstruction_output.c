@@ -155,8 +155,9 @@ static void describe_algorithm(const tr_reconstruction *r, char *text, size_t si
 
 static const char *ctf_word(const tr_view_params *views)
 {
-    static const char *const words[] = {
-        [TR_CTF_FLIP] = "CTF phases flipped", [TR_CTF_MULTIPLY] = "multiplied by CTF"};
+    static const char *const words[] = {[TR_CTF_FLIP] = "CTF phases flipped",
+                                        [TR_CTF_MULTIPLY] = "multiplied by CTF",
+                                        [TR_CTF_WIENER] = "CTF: Wiener filter"};
     return views->ctf ? words[views->ctf_mode] : "not CTF-corrected here";
 }
 

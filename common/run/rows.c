@@ -1,13 +1,14 @@
 #include "common/run/rows.h"
 
 #include "common/base/mem.h"
+#include "common/views/view_steps.h"
 
 /* Whether a row of a view as it is has all that becomes of this row: nothing is between
  * them that takes it from other rows. */
 static bool rows_are_alone(const tr_reconstruction *r)
 {
-    const tr_options *o = &r->command->options;
-    return o->views.bin == 1 && !o->views.dose && !r->views.has_transforms &&
+    const tr_view_steps steps = {tr_view_step_list(), r->command->options.views};
+    return !tr_view_steps_whole(&steps) && !r->views.has_transforms &&
            !r->job.geometry.xtilt;
 }
 

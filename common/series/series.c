@@ -54,6 +54,8 @@ tr_status tr_series_open(tr_comm *comm, tr_image *image, const tr_series_spec *s
     tr_status status = comm->ops->agree(comm, copy_spec(spec, s));
     if (status == TR_OK)
         status = tr_series_scan(comm, s, spec);
+    if (status == TR_OK && spec->steps.ctf && spec->steps.ctf_mode == TR_CTF_WIENER)
+        status = tr_series_look(comm, s, spec);
     if (status == TR_OK && tr_view_steps_whole(&s->steps))
         status = tr_series_prepare(comm, s, spec);
     if (status != TR_OK)
@@ -122,6 +124,7 @@ void tr_series_close(tr_series *s)
     if (s->prepared >= 0)
         close(s->prepared);
     tr_views_free(&s->views);
+    tr_wiener_free(s->wiener);
     free(s->place);
     free(s->scan);
     free(s->levels);

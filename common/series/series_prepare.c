@@ -37,8 +37,7 @@ static tr_status prepare_view(tr_series *s, const tr_view_plans *plans, size_t k
     return write_prepared(s, k, prepared);
 }
 
-/* The same on all ranks, whichever views they prepare. */
-static tr_view_plans *make_plans(const tr_series *s)
+tr_view_plans *tr_series_plans(const tr_series *s)
 {
     size_t padding = 0;
     for (size_t k = 0; k < s->n_views; k++) {
@@ -49,19 +48,23 @@ static tr_view_plans *make_plans(const tr_series *s)
     return tr_view_plans_new(&s->steps, s->raw_u, s->raw_v, padding);
 }
 
+int tr_series_workers(const tr_series_spec *spec, const tr_view_plans *plans)
+{
+    size_t fits = spec->memory / tr_view_plans_bytes(plans);
+    int workers = fits < (size_t)spec->threads ? (int)fits : spec->threads;
+    return workers > 0 ? workers : 1;
+}
+
 static tr_status prepare_share(tr_comm *comm, tr_series *s, const tr_series_spec *spec)
 {
     size_t first, count;
     tr_partition(s->n_views, (size_t)comm->size, (size_t)comm->rank, &first, &count);
-    tr_view_plans *plans = make_plans(s);
+    tr_view_plans *plans = tr_series_plans(s);
     if (!plans)
         return TR_ERR_MEMORY;
     size_t pixels = s->raw_u * s->raw_v;
-    size_t fits = spec->memory / tr_view_plans_bytes(plans);
-    int workers = fits < (size_t)spec->threads ? (int)fits : spec->threads;
-    workers = workers > 0 ? workers : 1;
     tr_first_error failure = TR_NO_ERROR_YET;
-#pragma omp parallel num_threads(workers)
+#pragma omp parallel num_threads(tr_series_workers(spec, plans))
     {
         float *raw = tr_calloc("a view to prepare", pixels, sizeof *raw);
         float *prepared =

@@ -6,6 +6,7 @@
 #include "common/series/hot_pixels.h"
 #include "common/series/series.h"
 #include "common/views/view_steps.h"
+#include "common/views/wiener.h"
 
 typedef struct view_scan {
     double bad;              /* pixels that are NaN or infinite */
@@ -36,8 +37,9 @@ struct tr_series {
     tr_content content;  /* of the views, as in the file: those rows that were scanned */
     tr_file_stamp stamp; /* of the file, before that */
     tr_view_steps steps;
-    int prepared;  /* file descriptor of the stack of prepared views, -1 for none */
-    size_t *place; /* of the views in it */
+    tr_wiener *wiener; /* or NULL */
+    int prepared;      /* file descriptor of the stack of prepared views, -1 for none */
+    size_t *place;     /* of the views in it */
     float *band;
     size_t band_size;
     float *source;
@@ -53,6 +55,8 @@ static inline tr_view_facts tr_series_facts(const tr_series *s, size_t k)
     return (tr_view_facts){.view = &s->views.view[k],
                            .pixel = s->pixel,
                            .mean = s->scan[k].mean,
+                           .wiener = s->wiener,
+                           .noise = s->wiener ? s->wiener->noise[k] : 0.0,
                            .bad = s->scan[k].bad,
                            .replaced = replace ? s->hot.list + s->hot.start[k] : NULL,
                            .n_replaced =
@@ -72,6 +76,14 @@ TR_CHECKED tr_status tr_series_levels(tr_comm *comm, tr_series *series,
                                       const tr_series_spec *spec);
 /* What is to be said of all that; TR_ERR_DATA where every view is constant. */
 TR_CHECKED tr_status tr_series_report(const tr_series *series);
+/* Where the steps want to know of the spectra of all views: s->wiener. Collective. */
+TR_CHECKED tr_status tr_series_look(tr_comm *comm, tr_series *series,
+                                    const tr_series_spec *spec);
+
+/* The plans of its views, the same on all ranks, whichever views they prepare; to be
+ * freed. And how many threads may use them. */
+tr_view_plans *tr_series_plans(const tr_series *series);
+int tr_series_workers(const tr_series_spec *spec, const tr_view_plans *plans);
 
 /* All steps that need whole views; then s->prepared has the views. Collective. */
 TR_CHECKED tr_status tr_series_prepare(tr_comm *comm, tr_series *series,

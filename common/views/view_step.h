@@ -18,6 +18,8 @@
 #include "common/options/view_params.h"
 #include "common/views/views.h"
 
+typedef struct tr_wiener tr_wiener; /* common/views/wiener.h */
+
 /* A pixel of the detector that is too bright or too dark, and what takes its place. */
 typedef struct tr_replaced {
     size_t x, y;
@@ -33,6 +35,8 @@ typedef struct tr_view_facts {
     const tr_replaced *replaced; /* by row, then column */
     size_t n_replaced;
     double level, deviation; /* mean and standard deviation, to normalize by */
+    const tr_wiener *wiener; /* of all views, and of this one its noise; */
+    double noise;            /* NULL: not measured (yet) */
     /* From (column, row) delivered to the prepared view; NULL: they are the same. */
     const double *map;
     size_t columns;     /* that are delivered */

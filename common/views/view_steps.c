@@ -1,9 +1,11 @@
 #include "common/views/view_steps.h"
 
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/angle.h"
 #include "common/base/mem.h"
 #include "kernels/fourier_crop.h"
 
@@ -155,8 +157,9 @@ static void run_spectrum(void *data, size_t nx, size_t ny, float (*spectrum)[2])
             (*step)->spectrum(params, of->view, nx, ny, spectrum);
 }
 
-tr_status tr_view_steps_image(const tr_view_plans *plans, const tr_view_facts *view,
-                              float *image, float *out)
+/* All that comes before the spectrum. */
+static tr_status run_image(const tr_view_plans *plans, const tr_view_facts *view,
+                           float *image)
 {
     const tr_view_steps *s = plans->steps;
     const tr_window_2d all = {.nx = plans->nx, .ny = plans->ny};
@@ -164,12 +167,50 @@ tr_status tr_view_steps_image(const tr_view_plans *plans, const tr_view_facts *v
     for (const tr_view_step *const *step = s->list; *step; step++)
         if ((*step)->image && (*step)->wanted(&s->params, view))
             TR_TRY((*step)->image(&s->params, view, plans->nx, plans->ny, image));
+    return TR_OK;
+}
+
+tr_status tr_view_steps_image(const tr_view_plans *plans, const tr_view_facts *view,
+                              float *image, float *out)
+{
+    TR_TRY(run_image(plans, view, image));
     if (!plans->crop) {
         memcpy(out, image, plans->nx * plans->ny * sizeof *out);
         return TR_OK;
     }
-    return tr_fourier_crop_run(plans->crop, image, run_spectrum, &(spectrum_of){s, view},
-                               out);
+    return tr_fourier_crop_run(plans->crop, image, run_spectrum,
+                               &(spectrum_of){plans->steps, view}, out);
+}
+
+/* From 1 in the middle to 0 beyond both ends, a cosine over an eighth of the length. */
+static double fade(size_t i, size_t n)
+{
+    double in = fmin((double)i + 0.5, (double)n - (double)i - 0.5),
+           over = (double)n / 8.0;
+    return in < over ? 0.5 - 0.5 * cos(TR_PI * in / over) : 1.0;
+}
+
+/* So that the spectrum has nothing of the edges, which padding stretches. */
+static void fade_edges(size_t nx, size_t ny, float *image)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < nx * ny; i++)
+        sum += image[i];
+    double mean = sum / ((double)nx * (double)ny);
+    for (size_t y = 0; y < ny; y++)
+        for (size_t x = 0; x < nx; x++) {
+            float *value = image + y * nx + x;
+            *value = (float)(mean + fade(x, nx) * fade(y, ny) * (*value - mean));
+        }
+}
+
+tr_status tr_view_steps_look(const tr_view_plans *plans, const tr_view_facts *view,
+                             float *image, tr_on_spectrum *look, void *data)
+{
+    TR_ASSERT(plans->crop);
+    TR_TRY(run_image(plans, view, image));
+    fade_edges(plans->nx, plans->ny, image);
+    return tr_fourier_crop_run(plans->crop, image, look, data, NULL);
 }
 
 /* ---- rows ---- */

@@ -3,6 +3,7 @@
 #define TR_VIEW_STEPS_H
 
 #include "common/views/view_step.h"
+#include "kernels/fourier_crop.h"
 
 typedef struct tr_view_steps {
     const tr_view_step *const *list; /* NULL ends it */
@@ -40,6 +41,12 @@ size_t tr_view_plans_bytes(const tr_view_plans *plans);
 TR_CHECKED tr_status tr_view_steps_image(const tr_view_plans *plans,
                                          const tr_view_facts *view, float *image,
                                          float *out);
+
+/* The same only up to the spectrum, which `look` is given before the steps on it: of the
+ * view with edges that fade to its mean. */
+TR_CHECKED tr_status tr_view_steps_look(const tr_view_plans *plans,
+                                        const tr_view_facts *view, float *image,
+                                        tr_on_spectrum *look, void *data);
 
 /* The step that delivers rows of this view; NULL if they are the prepared view's own. */
 const tr_view_step *tr_view_steps_rows(const tr_view_steps *steps,

@@ -6,7 +6,7 @@ import mrcfile
 import numpy as np
 import pytest
 
-from conftest import difference, read_mrc, runner, write_series
+from conftest import correlation, difference, read_mrc, runner, write_series
 from slab import Slab
 
 USAGE, DATA = 2, 1
@@ -207,7 +207,62 @@ def test_signs_of_bands(run, tmp_path, specimen):
     assert np.allclose(none[:2], flip[:2], atol=0.02)
 
 
-@pytest.mark.parametrize("mode", ["flip", "multiply"])
+def warp(shape):
+    """Warp's deconvolution: CTF / (CTF^2 + 1 / SNR) with its constants."""
+    fy, fx = np.meshgrid(np.fft.fftfreq(shape[0], PIXEL), np.fft.rfftfreq(shape[1], PIXEL),
+                         indexing="ij")
+    f = np.hypot(fx, fy)
+    high_pass = (1 - np.cos(np.pi * np.minimum(1, 150 * f))) / 2
+    transfer = ctf(shape, PIXEL, 30000)
+    return transfer / (transfer ** 2 + 1 / np.maximum(1000 * np.exp(-200 * f) * high_pass, 1e-15))
+
+
+def test_wiener_by_the_data(run, tmp_path, specimen):
+    """Nearer to the truth than flipping, and than the same filter with Warp's constants."""
+    angles, views, truth = specimen
+    noise = np.random.default_rng(1).standard_normal(views.shape)
+    noisy = (views + views.std() * noise).astype(np.float32)
+    series = write_series(tmp_path, noisy, angles, pixel=PIXEL)
+    (tmp_path / "ctf.defocus").write_text(f"1 {len(angles)} -60 60 3000 2\n")
+    options = ["-T", 60, "--ctf", "ctf.defocus", *OPTICS]
+    flip = correlation(run(series, *options), truth)
+    wiener = correlation(run(series, *options, "--ctf-mode", "wiener"), truth)
+    assert "Wiener filter: at 0 degrees the specimen has" in run.said
+    with mrcfile.open(tmp_path / "rec.mrc") as rec:
+        assert "CTF: Wiener filter" in rec.header.label[1].decode()
+    constants = np.array([filtered(view, PIXEL, 30000, warp) for view in noisy])
+    series = write_series(tmp_path, constants, angles, "w_ali.mrc", pixel=PIXEL)
+    constants = correlation(run(series, "-T", 60), truth)
+    assert wiener > flip + 0.1 and wiener > constants + 0.05
+
+
+def test_wiener_without_a_plateau(run, tmp_path):
+    """A view that was low-passed is filtered with Warp's constants."""
+    image = spot()
+    for axis in 0, 1:
+        image = sum(np.roll(image, shift, axis) for shift in (-1, 0, 0, 1)) / 4
+    (tmp_path / "ctf.txt").write_text("1 30000 30000 0 0 0.1 9\n")
+    view = run(one_view(tmp_path, image), "-a", "BPT", "-T", 2, "--ctf", "ctf.txt",
+               "--ctf-mode", "wiener", *OPTICS)[:, 1]
+    assert "takes Warp's constants" in run.said
+    assert difference(view, filtered(image, PIXEL, 30000, warp)) < 1e-4
+
+
+def test_wiener_with_doses(run, tmp_path, specimen):
+    """The weights are in the filter: it takes less from what exposure left little of, and
+    what it makes goes through them once."""
+    angles, views, truth = specimen
+    noise = np.random.default_rng(2).standard_normal(views.shape)
+    series = write_series(tmp_path, (views + views.std() * noise).astype(np.float32), angles,
+                          pixel=PIXEL)
+    (tmp_path / "ctf.defocus").write_text(f"1 {len(angles)} -60 60 3000 2\n")
+    options = ["-T", 60, "--ctf", "ctf.defocus", *OPTICS, "--dose", 0.5, "--dose-order", "file"]
+    flip = correlation(run(series, *options), truth)
+    wiener = correlation(run(series, *options, "--ctf-mode", "wiener"), truth)
+    assert wiener > flip + 0.1
+
+
+@pytest.mark.parametrize("mode", ["flip", "multiply", "wiener"])
 @pytest.mark.parametrize("program", ["tiltrec-mpi", "tiltrecz-mpi"])
 def test_ranks_make_the_same_bytes(build_dir, tmp_path, specimen, program, mode):
     angles, views, _ = specimen
@@ -221,6 +276,20 @@ def test_ranks_make_the_same_bytes(build_dir, tmp_path, specimen, program, mode)
             "-o", "rec.mrc", "s_ali.mrc", cwd=tmp_path, ranks=ranks)
         made.append((tmp_path / "rec.mrc").read_bytes())
     assert made[0] == made[1] == made[2]
+
+
+@pytest.mark.parametrize("mode", ["flip", "wiener"])
+def test_some_slices_are_those_of_all(tiltrec, tmp_path, specimen, mode):
+    """Whole views are read for them, also where only rows near them would do."""
+    angles, views, _ = specimen
+    write_series(tmp_path, views[::4, :, :96], angles[::4], pixel=PIXEL)
+    (tmp_path / "ctf.defocus").write_text("1 11 -60 60 3000 2\n")
+    options = ["-T", 20, "--ctf", "ctf.defocus", "--ctf-mode", mode, *OPTICS, "s_ali.mrc"]
+    tiltrec(*options, "-o", "all.mrc", cwd=tmp_path)
+    tiltrec(*options, "-o", "some.mrc", "--slices", "20:22", "--report", "r.html", cwd=tmp_path)
+    assert np.array_equal(read_mrc(tmp_path / "some.mrc"), read_mrc(tmp_path / "all.mrc")[20:23])
+    report = (tmp_path / "r.html").read_text()
+    assert "defocus 3.00 to 3.00 \u00b5m, 300 kV, Cs 2.7 mm, amplitude contrast 0.07" in report
 
 
 # ---- what is refused ----
@@ -251,6 +320,8 @@ CTF = "1 20000 20000 0 0 0.1 9\n2 20000 20000 0 0 0.1 9\n"
     (["--ctf-again"], CTF, 5, USAGE, ["--ctf-again is about"]),
     (["--ctf", "c.txt"], "# acceleration voltage: 3.0 keV ; spherical aberration: 2.7 mm ; "
      "amplitude contrast: 0.1\n" + CTF, 5, DATA, ["cannot be 3", "--voltage"]),
+    (["--ctf", "c.txt", *OPTICS, "--ctf-mode", "wiener", "--half-sets", "frames", "s_ali.mrc",
+      "s_ali.mrc"], CTF, 5, USAGE, ["half sets of frames", "flip"]),
     (["--ctf", "s_ali.tlt", *OPTICS], CTF, 5, DATA, ["none of the files"]),
 ])
 def test_refused(tiltrec, tmp_path, options, text, pixel, status, words):
@@ -262,6 +333,14 @@ def test_refused(tiltrec, tmp_path, options, text, pixel, status, words):
     for word in words:
         assert word in done.stderr, done.stderr
     assert not list(tmp_path.glob("s_ali_rec*"))
+
+
+def test_not_into_admm(tiltrecz, tmp_path):
+    write_series(tmp_path, np.stack([spot(), spot()]).astype(np.float32), [-10, 10], pixel=PIXEL)
+    (tmp_path / "c.txt").write_text(CTF)
+    done = tiltrecz("-a", "ADMM", "-T", 8, "--ctf", "c.txt", *OPTICS, "--ctf-mode", "wiener",
+                    "s_ali.mrc", cwd=tmp_path, check=False)
+    assert done.returncode == USAGE and "what ADMM does not expect" in done.stderr
 
 
 def test_corrected_already(tiltrec, run, tmp_path):

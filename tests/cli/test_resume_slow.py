@@ -203,6 +203,34 @@ def test_other_options_or_data_are_refused_by_name(build_dir, tiltrec, series, t
     assert done.returncode == 2 and '"tilt angles = ' in done.stderr
 
 
+def test_other_exposures_are_refused(build_dir, tiltrec, series, tmp_path):
+    options = [*OPTIONS, *WORK["SIRT"], "--dose-order", "symmetric", series]
+    assert interrupt(build_dir, tmp_path, [*options, "--dose", 3], signal.SIGTERM) is not None
+    for more, line in ((["--dose", 4], "exposures = "),
+                       (["--dose", 3, "--dose-initial", 1], "exposures = "),
+                       (["--dose", 3, "--voltage", 200], "--voltage = ")):
+        done = tiltrec("-o", "rec.mrc", "--resume", *options, *more, cwd=tmp_path, check=False)
+        assert done.returncode == 2 and f'"{line}' in done.stderr, done.stderr
+    done = tiltrec("-o", "rec.mrc", "--resume", *options, "--dose", 3, cwd=tmp_path)
+    assert "going on" in done.stderr or "goes on" in done.stderr, done.stderr
+
+
+def test_another_ctf_is_refused(build_dir, tiltrec, series, tmp_path):
+    (tmp_path / "c.defocus").write_text("1 1 0 0 3000 2\n")
+    (tmp_path / "d.defocus").write_text("1 1 0 0 3001 2\n")
+    options = [*OPTIONS, *WORK["SIRT"], series, "--voltage", 300, "--cs", 2.7,
+               "--amplitude-contrast", 0.07]
+    assert interrupt(build_dir, tmp_path, [*options, "--ctf", "c.defocus"],
+                     signal.SIGTERM) is not None
+    for more, line in ((["--ctf", "d.defocus"], "CTF = "),
+                       (["--ctf", "c.defocus", "--ctf-mode", "multiply"], "--ctf-mode = ")):
+        done = tiltrec("-o", "rec.mrc", "--resume", *options, *more, cwd=tmp_path, check=False)
+        assert done.returncode == 2 and f'"{line}' in done.stderr, done.stderr
+    (tmp_path / "c.defocus").rename(tmp_path / "e.defocus")  # a name is no matter
+    done = tiltrec("-o", "rec.mrc", "--resume", *options, "--ctf", "e.defocus", cwd=tmp_path)
+    assert "going on" in done.stderr or "goes on" in done.stderr, done.stderr
+
+
 def test_a_damaged_journal_is_not_believed(build_dir, tiltrec, series, tmp_path):
     """Records that do not fit their check sum count as not done."""
     options = [*OPTIONS, *WORK["SIRT"], series]

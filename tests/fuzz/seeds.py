@@ -323,6 +323,12 @@ def make_text():
     put("mdoc", "images", MDOC.replace(b"ZValue", b"Image"))
     put("mdoc", "movies", MDOC.replace(b"ZValue = 1", b"FrameSet = 0"))
     put("mdoc", "windows", MDOC.replace(b"\n", b"\r\n"))
+    put("mdoc", "times", MDOC.replace(b"TiltAngle", b"DateTime = 25-Nov-2026  14:03:22\nVoltage ="
+                                      b" 300\nExposureDose = 3\nPriorRecordDose = 6\nTiltAngle"))
+    put("dose", "exposures", b"\3\0 3\n3\n2.5\n")
+    put("dose", "ends", b"\3\0 6 9\n0 3\n3 6\n")
+    put("dose", "own", b"\2\2 3 3\n0 3\n")
+    put("dose", "warp", b"\2\0data_\n\nloop_\n_wrpAngleTilt #1\n_wrpDose #2\n-3 6\n0 0\n")
     put("transforms", "two", b"\2 1 0 0 1 0.5 -3\n0.99 -.1 .1 0.99 1e2 2\n")
     put("transforms", "flat", b"\1 1 1 1 1 0 0")
     put("aln", "one", b"\x20\x1e\4" + ALN)
@@ -369,6 +375,6 @@ make_recipes()
 make_text()
 if DATA and DATA.is_dir():
     take_data()
-for target in ("mrc hdf hdf_bytes angles mdoc transforms aln star ctf com options "
+for target in ("mrc hdf hdf_bytes angles mdoc dose transforms aln star ctf com options "
                "list").split():
     (FOLDER / target).mkdir(parents=True, exist_ok=True)

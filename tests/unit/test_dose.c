@@ -194,6 +194,7 @@ static void times_are_read(void **state)
     const char *const bad[] = {"",
                                "yesterday",
                                "25-Nov-2026",
+                               "25-Nov-9223372036854775807 14:03:22",
                                "25-Nov-2026 14:03",
                                "25-Abc-2026 14:03:22",
                                "32-Nov-2026 14:03:22",

@@ -1,0 +1,286 @@
+#include "common/views/wiener.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/angle.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/views/ctf.h"
+#include "common/views/dose.h"
+
+/* Of a ring and view; the mean stands behind the rings'. */
+enum { POWER, POWER_H2, H2, H4, COUNT, N_SUMS };
+enum { FEWEST_RINGS = 20, MOST_RINGS = 200, LEAST_FITTED = 6 };
+static const double plateau =
+    0.85; /* of the highest frequency, from where all is noise */
+
+size_t tr_wiener_rings(size_t nx, size_t ny, double pixel)
+{
+    const double spacing = 432.0; /* angstroms: a ring is 1 / 432 wide, */
+    double n = 0.5 * spacing / pixel, most = 0.5 * (double)(nx < ny ? nx : ny);
+    n = fmin(fmax(n, FEWEST_RINGS), fmin(most, MOST_RINGS)); /* or a step of the DFT */
+    return n >= 1.0 ? (size_t)n : 1;
+}
+
+size_t tr_wiener_sums(size_t rings) { return N_SUMS * rings + 1; }
+
+static double centre(size_t ring, size_t rings)
+{
+    return ((double)ring + 0.5) * 0.5 / (double)rings;
+}
+
+void tr_wiener_add(const tr_view_params *params, const tr_view_facts *view, size_t nx,
+                   size_t ny, float (*spectrum)[2], size_t rings, double *sums)
+{
+    const tr_optics optics = {params->voltage, params->cs, params->amplitude};
+    const tr_ctf_phase phase = tr_ctf_phase_of(&view->view->ctf, &optics);
+    double weight[MOST_RINGS], pixels = (double)nx * (double)ny;
+    double counted = params->dose ? tr_dose_counted(params, view->view) : 0.0;
+    memset(sums, 0, tr_wiener_sums(rings) * sizeof *sums);
+    for (size_t r = 0; r < rings; r++)
+        weight[r] = params->dose
+                        ? tr_dose_weight(params, counted, centre(r, rings) / view->pixel)
+                        : 1.0;
+    for (size_t ky = 0; ky < ny; ky++) {
+        double y = (ky > ny / 2 ? (double)ky - (double)ny : (double)ky) / (double)ny;
+        for (size_t kx = 0; kx <= nx / 2; kx++) {
+            double x = (double)kx / (double)nx, k = hypot(x, y);
+            size_t ring = (size_t)(k * 2.0 * (double)rings);
+            if (ring >= rings || (kx == 0 && ky == 0))
+                continue;
+            const float *f = spectrum[ky * (nx / 2 + 1) + kx];
+            double power = ((double)f[0] * f[0] + (double)f[1] * f[1]) / pixels;
+            double h =
+                weight[ring] * tr_ctf_value(&phase, x / view->pixel, y / view->pixel);
+            double *sum = sums + N_SUMS * ring;
+            sum[POWER] += power;
+            sum[POWER_H2] += power * h * h;
+            sum[H2] += h * h;
+            sum[H4] += h * h * h * h;
+            sum[COUNT] += 1.0;
+        }
+    }
+    sums[N_SUMS * rings] = spectrum[0][0] / pixels; /* the mean */
+}
+
+/* ---- noise ---- */
+
+/* Mean power between two parts of the highest frequency. */
+static double power_between(const double *sums, size_t rings, double from, double to)
+{
+    double power = 0.0, n = 0.0;
+    for (size_t r = 0; r < rings; r++) {
+        double k = 2.0 * centre(r, rings);
+        if (k < from || k >= to)
+            continue;
+        power += sums[N_SUMS * r + POWER];
+        n += sums[N_SUMS * r + COUNT];
+    }
+    return n > 0.0 ? power / n : 0.0;
+}
+
+/* Whether what is taken for noise is flat, and not what a low pass has left of it. */
+static bool is_flat(const double *sums, size_t n, size_t rings)
+{
+    const double middle = 0.5 * (plateau + 1.0);
+    double low = 0.0, high = 0.0, before = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        const double *of = sums + i * tr_wiener_sums(rings);
+        double noise = power_between(of, rings, plateau, 1.0);
+        if (!(noise > 0.0))
+            return false;
+        low += power_between(of, rings, plateau, middle) / noise;
+        high += power_between(of, rings, middle, 1.0) / noise;
+        before += power_between(of, rings, 0.5, 0.6) / noise;
+    }
+    return low < 1.3 * high && high < 1.3 * low && before < 10.0 * (double)n;
+}
+
+/* The views' means, if they are counts, of which a part is lost where the specimen is
+ * thick; 1 where they have been taken away. */
+static void find_gains(const tr_view_params *params, size_t n, size_t rings,
+                       const double *sums, double *gain)
+{
+    bool counts = !params->log;
+    for (size_t i = 0; i < n; i++) {
+        const double *of = sums + i * tr_wiener_sums(rings);
+        double deviation = sqrt(power_between(of, rings, plateau, 1.0));
+        gain[i] = fabs(of[N_SUMS * rings]);
+        counts = counts && gain[i] > 0.5 * deviation;
+    }
+    for (size_t i = 0; i < n && !counts; i++)
+        gain[i] = 1.0;
+}
+
+/* ---- the specimen's power ---- */
+
+/* One ring of P, and its standard deviation by the noise alone. */
+static double power_of(const tr_view *views, size_t n, size_t rings, size_t ring,
+                       const double *sums, const double *gain, double *deviation)
+{
+    double above = 0.0, below = 0.0, variance = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        const double *of = sums + i * tr_wiener_sums(rings);
+        const double *sum = of + N_SUMS * ring;
+        double noise = power_between(of, rings, plateau, 1.0);
+        double c = fmax(cos(views[i].tilt * TR_RADIANS), 0.1);
+        double weight = pow(gain[i], 4.0) / (noise * noise); /* 1 / N^2 */
+        above += weight * (sum[POWER_H2] - noise * sum[H2]) / (gain[i] * gain[i] * c);
+        below += weight * sum[H4] / (c * c);
+        variance += weight * sum[H4] / (c * c); /* weight^2 N^2 */
+    }
+    *deviation = below > 0.0 ? sqrt(variance) / below : INFINITY;
+    return below > 0.0 ? above / below : 0.0;
+}
+
+/* Four equations; false: they do not determine x. */
+static bool solve(double a[4][5], double x[4])
+{
+    for (int c = 0; c < 4; c++) {
+        int best = c;
+        for (int r = c + 1; r < 4; r++)
+            best = fabs(a[r][c]) > fabs(a[best][c]) ? r : best;
+        if (!(fabs(a[best][c]) > 1e-12))
+            return false;
+        for (int j = 0; j < 5; j++) {
+            double swap = a[c][j];
+            a[c][j] = a[best][j];
+            a[best][j] = swap;
+        }
+        for (int r = 0; r < 4; r++) {
+            double times = r == c ? 0.0 : a[r][c] / a[c][c];
+            for (int j = c; j < 5; j++)
+                a[r][j] -= times * a[c][j];
+        }
+    }
+    for (int c = 0; c < 4; c++)
+        x[c] = a[c][4] / a[c][c];
+    return true;
+}
+
+static double cubic_at(const double c[4], double x)
+{
+    return c[0] + x * (c[1] + x * (c[2] + x * c[3]));
+}
+
+/* A cubic of log P over log k, with weights that fall with k and with the distance from
+ * the last one. power[r] not above 0: not known. */
+static bool fit_cubic(const double *power, size_t rings, size_t last, tr_wiener *w)
+{
+    double residual[MOST_RINGS] = {0.0};
+    w->middle = 0.5 * (log(centre(1, rings)) + log(centre(last, rings)));
+    for (int round = 0; round < 4; round++) {
+        double a[4][5] = {{0.0}};
+        for (size_t r = 1; r <= last; r++) {
+            if (!(power[r] > 0.0))
+                continue;
+            double off = residual[r] / 0.5;
+            double weight = exp(-1.5 * centre(r, rings) / centre(rings - 1, rings)) /
+                            (1.0 + off * off);
+            double x[5] = {1.0, log(centre(r, rings)) - w->middle};
+            x[2] = x[1] * x[1];
+            x[3] = x[1] * x[2];
+            x[4] = log(power[r]);
+            for (int i = 0; i < 4; i++)
+                for (int j = 0; j < 5; j++)
+                    a[i][j] += weight * weight * x[i] * x[j];
+        }
+        if (!solve(a, w->cubic))
+            return false;
+        for (size_t r = 1; r <= last; r++)
+            if (power[r] > 0.0)
+                residual[r] =
+                    log(power[r]) - cubic_at(w->cubic, log(centre(r, rings)) - w->middle);
+    }
+    return true;
+}
+
+static bool find_power(const tr_view *views, size_t n, size_t rings, const double *sums,
+                       const double *gain, tr_wiener *w)
+{
+    const double sure = 3.0; /* deviations above 0 */
+    double power[MOST_RINGS];
+    size_t last = 0, known = 0;
+    for (size_t r = 1; r < rings; r++) {
+        double deviation;
+        power[r] = power_of(views, n, rings, r, sums, gain, &deviation);
+        if (power[r] > sure * deviation && centre(r, rings) <= 0.5 * plateau)
+            last = r;
+    }
+    for (size_t r = 1; r <= last; r++)
+        known += power[r] > 0.0;
+    if (known < LEAST_FITTED || !fit_cubic(power, rings, last, w))
+        return false;
+    w->low = centre(1, rings);
+    w->high = fmin(0.8 * 0.5, centre(last, rings));
+    double x = log(w->high) - w->middle;
+    w->slope = fmin(w->cubic[1] + x * (2.0 * w->cubic[2] + 3.0 * x * w->cubic[3]), -1.0);
+    return true;
+}
+
+double tr_wiener_power(const tr_wiener *w, double k)
+{
+    double within = fmin(fmax(k, w->low), w->high);
+    double power = exp(cubic_at(w->cubic, log(within) - w->middle));
+    return k > w->high ? power * pow(k / w->high, w->slope) : power;
+}
+
+double tr_warp_ratio(double f)
+{
+    double high_pass = 0.5 - 0.5 * cos(TR_PI * fmin(1.0, 150.0 * f));
+    return fmax(1e3 * exp(-200.0 * f) * high_pass, 1e-15);
+}
+
+/* ---- all of it ---- */
+
+static void say(const tr_wiener *w, const tr_view *views, size_t n, double pixel)
+{
+    size_t least = 0;
+    if (!w->measured) {
+        tr_warn("the noise of the views cannot be told from their spectra, which are not "
+                "flat at high frequencies, as after a low pass or an interpolation, or "
+                "show no specimen: the Wiener filter takes Warp's constants");
+        return;
+    }
+    for (size_t i = 1; i < n; i++)
+        least = fabs(views[i].tilt) < fabs(views[least].tilt) ? i : least;
+    tr_info("Wiener filter: at %g degrees the specimen has %.3g times the power of the "
+            "noise at 1/100 of an angstrom, %.3g times at 1/50, %.3g times at 1/25",
+            views[least].tilt, tr_wiener_power(w, pixel / 100.0) / w->noise[least],
+            tr_wiener_power(w, pixel / 50.0) / w->noise[least],
+            tr_wiener_power(w, pixel / 25.0) / w->noise[least]);
+}
+
+tr_status tr_wiener_fit(const tr_view_params *params, const tr_view *views, size_t n,
+                        double pixel, size_t rings, const double *sums,
+                        tr_wiener **wiener)
+{
+    double *gain = tr_calloc("the views' means", n, sizeof *gain);
+    tr_wiener *w = tr_calloc("a Wiener filter", 1, sizeof *w);
+    if (w)
+        w->noise = tr_calloc("the views' noise", n, sizeof *w->noise);
+    if (!gain || !w || !w->noise) {
+        free(gain);
+        tr_wiener_free(w);
+        return TR_ERR_MEMORY;
+    }
+    find_gains(params, n, rings, sums, gain);
+    for (size_t i = 0; i < n; i++)
+        w->noise[i] =
+            power_between(sums + i * tr_wiener_sums(rings), rings, plateau, 1.0) *
+            fmax(cos(views[i].tilt * TR_RADIANS), 0.1) / (gain[i] * gain[i]);
+    w->measured = is_flat(sums, n, rings) && find_power(views, n, rings, sums, gain, w);
+    say(w, views, n, pixel);
+    free(gain);
+    *wiener = w;
+    return TR_OK;
+}
+
+void tr_wiener_free(tr_wiener *w)
+{
+    if (w)
+        free(w->noise);
+    free(w);
+}

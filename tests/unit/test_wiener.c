@@ -1,0 +1,167 @@
+/* The Wiener filter's ratio of signal to noise, from spectra whose expected power is
+ * known: random amplitudes of h^2 P / c + N in each frequency. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "common/base/angle.h"
+#include "common/views/ctf.h"
+#include "common/views/dose.h"
+#include "common/views/wiener.h"
+
+enum { N_VIEWS = 21, N = 192 };
+static const double pixel = 5.4;
+
+/* Evenly in (0, 1). */
+static double uniform(uint64_t *state)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return ((double)(*state >> 11) + 0.5) / 9007199254740992.0;
+}
+
+static double falling(double k) { return 0.04 / (1.0 + pow(k / 0.05, 2.5)); }
+
+static double transfer(const tr_view_params *p, const tr_view *view, double x, double y)
+{
+    const tr_optics optics = {p->voltage, p->cs, p->amplitude};
+    const tr_ctf_phase phase = tr_ctf_phase_of(&view->ctf, &optics);
+    double weight =
+        p->dose ? tr_dose_weight(p, tr_dose_counted(p, view), hypot(x, y) / pixel) : 1.0;
+    return weight * tr_ctf_value(&phase, x / pixel, y / pixel);
+}
+
+/* A view's spectrum with this noise, of counts with that mean. */
+static void make_spectrum(const tr_view_params *p, const tr_view *view, double noise,
+                          double mean, uint64_t *seed, float (*spectrum)[2])
+{
+    for (size_t ky = 0; ky < N; ky++)
+        for (size_t kx = 0; kx <= N / 2; kx++) {
+            double y = (ky > N / 2 ? (double)ky - N : (double)ky) / N, x = (double)kx / N;
+            double h = transfer(p, view, x, y), k = hypot(x, y);
+            double power = h * h * falling(k) / cos(view->tilt * TR_RADIANS) + noise;
+            double size = mean * sqrt(-log(uniform(seed)) * power * N * N);
+            double turn = 2.0 * TR_PI * uniform(seed);
+            spectrum[ky * (N / 2 + 1) + kx][0] = (float)(size * cos(turn));
+            spectrum[ky * (N / 2 + 1) + kx][1] = (float)(size * sin(turn));
+        }
+    spectrum[0][0] = (float)(mean * N * N);
+    spectrum[0][1] = 0.0f;
+}
+
+static double noise_of(size_t i) { return 0.03 + 0.002 * (double)i; }
+
+/* Counts lose a part in thick views: `counts` or contrast, the same is found. */
+static tr_wiener *fit(const tr_view_params *p, bool counts, double low_pass)
+{
+    static float spectrum[N * (N / 2 + 1)][2];
+    size_t rings = tr_wiener_rings(N, N, pixel), size = tr_wiener_sums(rings);
+    double *sums = calloc(N_VIEWS * size, sizeof *sums);
+    uint64_t seed = 7;
+    tr_view views[N_VIEWS] = {{.section = 0}};
+    tr_wiener *wiener = NULL;
+    assert_non_null(sums);
+    assert_int_equal(rings, 40);
+    for (size_t i = 0; i < N_VIEWS; i++) {
+        views[i].tilt = -60.0 + 6.0 * (double)i;
+        views[i].exposure = 2.0;
+        views[i].prior_exposure = 2.0 * (double)i;
+        views[i].ctf = (tr_ctf){29000.0 + 100.0 * (double)i, 28000, 15, 0};
+        double mean = counts ? 100.0 - 3.0 * (double)i : 1.0;
+        make_spectrum(p, &views[i], noise_of(i), mean, &seed, spectrum);
+        if (!counts)
+            spectrum[0][0] = 0.0f;
+        for (size_t j = 0; j < N * (N / 2 + 1); j++) {
+            double y = (double)(j / (N / 2 + 1)), x = (double)(j % (N / 2 + 1));
+            if (hypot(x, y > N / 2 ? N - y : y) > low_pass * N)
+                spectrum[j][0] = spectrum[j][1] = 0.0f;
+        }
+        const tr_view_facts facts = {.view = &views[i], .pixel = pixel};
+        tr_wiener_add(p, &facts, N, N, spectrum, rings, sums + i * size);
+    }
+    assert_int_equal(tr_wiener_fit(p, views, N_VIEWS, pixel, rings, sums, &wiener),
+                     TR_OK);
+    free(sums);
+    return wiener;
+}
+
+static const tr_view_params optics = {
+    .ctf = true, .voltage = 300, .cs = 2.7, .amplitude = 0.07, .bin = 1};
+
+static void assert_found(const tr_wiener *w)
+{
+    assert_true(w->measured);
+    for (size_t i = 0; i < N_VIEWS; i++) {
+        double c = cos((-60.0 + 6.0 * (double)i) * TR_RADIANS);
+        assert_float_equal(w->noise[i] / (noise_of(i) * c), 1, 0.1);
+    }
+    /* from the third ring to 0.6 of the highest frequency */
+    for (double k = 2.5 / 80; k < 0.3; k += 0.01)
+        assert_float_equal(tr_wiener_power(w, k) / falling(k), 1, k < 0.04 ? 0.4 : 0.2);
+    /* beyond it falls on */
+    assert_true(tr_wiener_power(w, 0.5) < tr_wiener_power(w, 0.4));
+    assert_true(tr_wiener_power(w, 0.0) == tr_wiener_power(w, w->low));
+}
+
+static void test_contrast(void **state)
+{
+    (void)state;
+    tr_wiener *w = fit(&optics, false, 1.0);
+    assert_found(w);
+    tr_wiener_free(w);
+}
+
+static void test_counts(void **state)
+{
+    (void)state;
+    tr_wiener *w = fit(&optics, true, 1.0);
+    assert_found(w);
+    tr_wiener_free(w);
+}
+
+static void test_with_doses(void **state)
+{
+    (void)state;
+    tr_view_params p = optics;
+    p.dose = true;
+    tr_wiener *w = fit(&p, false, 1.0);
+    assert_true(w->measured);
+    for (double k = 2.5 / 80; k < 0.2; k += 0.01)
+        assert_float_equal(tr_wiener_power(w, k) / falling(k), 1, k < 0.04 ? 0.4 : 0.25);
+    tr_wiener_free(w);
+}
+
+/* Views that were low-passed before show no noise by itself. */
+static void test_low_pass(void **state)
+{
+    (void)state;
+    tr_wiener *w = fit(&optics, false, 0.46);
+    assert_false(w->measured);
+    tr_wiener_free(w);
+    w = fit(&optics, false, 0.35);
+    assert_false(w->measured);
+    tr_wiener_free(w);
+}
+
+static void test_warp(void **state)
+{
+    (void)state;
+    assert_float_equal(tr_warp_ratio(0.0), 1e-15, 1e-20);
+    assert_float_equal(tr_warp_ratio(1.0 / 300), 1000 * exp(-200.0 / 300) * 0.5, 1e-9);
+    assert_float_equal(tr_warp_ratio(0.02), 1000 * exp(-4.0), 1e-9);
+    assert_float_equal(tr_warp_ratio(0.4), 1e-15, 1e-20);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_contrast),   cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_with_doses), cmocka_unit_test(test_low_pass),
+        cmocka_unit_test(test_warp),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
