@@ -121,8 +121,17 @@ static void turn_axis(const tr_transform *t, tr_ctf *ctf)
     ctf->axis = atan2(t->a21 * c + t->a22 * s, t->a11 * c + t->a12 * s) * TR_DEGREES;
 }
 
+/* The axis before this transform, of one that is after it. */
+static void turn_axis_back(const tr_transform *t, tr_ctf *ctf)
+{
+    const tr_transform back = {
+        .a11 = t->a22, .a12 = -t->a12, .a21 = -t->a21, .a22 = t->a11};
+    turn_axis(&back, ctf);
+}
+
 /* CTF is measured in the raw images. The correction is before the transform of those that
- * are aligned while they are read. */
+ * are aligned while they are read: also where --transforms aligns what is named as
+ * aligned already, be it raw or prealigned, and the whole alignment is known. */
 static tr_status turn_axes(tr_inputs *in, const tr_command *c)
 {
     bool astigmatic = false;
@@ -137,9 +146,17 @@ static tr_status turn_axes(tr_inputs *in, const tr_command *c)
     else
         TR_TRY(tr_inputs_known_alignment(in, c, &a, &path));
     const tr_alignment *known = in->angles.transforms ? &in->angles : &a;
-    for (size_t k = 0; k < in->views.n && known->transforms; k++)
-        turn_axis(&known->transforms[in->views.view[k].section], &in->views.view[k].ctf);
-    if (known->transforms)
+    for (size_t k = 0; k < in->views.n && known->transforms; k++) {
+        tr_view *view = &in->views.view[k];
+        turn_axis(&known->transforms[view->section], &view->ctf);
+        if (in->views.has_transforms)
+            turn_axis_back(&view->transform, &view->ctf);
+    }
+    if (known->transforms && in->views.has_transforms)
+        tr_info("the astigmatism of %s is that of raw images: it is turned with %s, and "
+                "back with %s",
+                c->options.ctf, path, c->options.transforms);
+    else if (known->transforms)
         tr_info("the astigmatism of %s is that of raw images: it is turned with %s, by "
                 "%.1f degrees",
                 c->options.ctf, path, -known->rotation);

@@ -153,6 +153,22 @@ def test_astigmatism_of_an_aligned_series_is_turned(run, tmp_path):
             ctf(shape, PIXEL, 33000, 27000, axis)))) < 1e-5
 
 
+@pytest.mark.parametrize("name, before, axis", [
+    ("s.mrc", 0, 20), ("s_ali.mrc", 0, 20), ("s_preali.mrc", 30, 50)])
+def test_astigmatism_of_what_transforms_align(tiltrec, tmp_path, name, before, axis):
+    """The correction comes before --transforms, also where the name says that the series is
+    aligned: what has been turned already is the alignment beside it less these."""
+    write_series(tmp_path, spot()[None].astype(np.float32), [0], name=name, pixel=PIXEL)
+    (tmp_path / "ctf.txt").write_text("1 33000 27000 20 0 0.1 9\n")
+    for file, degrees in ("s.xf", 85 + before), ("rest.xf", 85):
+        c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+        (tmp_path / file).write_text(f"{c} {-s} {s} {c} 3 4\n")
+    tiltrec("-a", "BPT", "-T", 2, "--ctf", "ctf.txt", *OPTICS, "--transforms", "rest.xf",
+            "--json", "r.json", "-o", "rec.mrc", name, cwd=tmp_path)
+    view = json.loads((tmp_path / "r.json").read_text())["views"]["list"][0]
+    assert abs((view["astigmatism_degrees"] - axis + 90) % 180 - 90) < 1e-6
+
+
 def test_views_are_matched_by_number(run, tmp_path):
     """Also where some are left out."""
     views = np.stack([spot(seed=k) for k in range(3)])
