@@ -384,3 +384,16 @@ def test_unlikely_defocus(run, tmp_path):
     (tmp_path / "c.defocus").write_text("1 1 0 0 30 2\n")
     run(series, "-T", 2, "--ctf", "c.defocus", *OPTICS)
     assert "is unusual" in run.said
+
+
+@pytest.mark.parametrize("first, second", [
+    (0, 0), (4.6e4, 4.6e4), (1.4e4, 1.4e4), (4.6e4, 1.4e4), (-3e4, 3e4), (-3e4, -3e4)])
+def test_a_fit_that_failed(run, tmp_path, first, second):
+    views = np.stack([spot(seed=k) for k in range(5)]).astype(np.float32)
+    series = write_series(tmp_path, views, range(-4, 6, 2), name="s.mrc", pixel=PIXEL)
+    for said, row in (True, f"{first} {second}"), (False, "4.4e4 3.6e4"), (False, "1.6e4 1.6e4"):
+        (tmp_path / "ctf.txt").write_text("".join(
+            f"{k} {row if k == 4 else '3e4 3e4'} 0 0 0.1 9\n" for k in range(1, 6)))
+        run(series, "-a", "BPT", "-T", 2, "--ctf", "ctf.txt", *OPTICS)
+        assert ("are unusual" in run.said) == said
+        assert ("1 of 5 views are unusual" in run.said and "of view 4," in run.said) == said
