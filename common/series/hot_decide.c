@@ -14,24 +14,32 @@ typedef struct all_outliers {
     double *value;
 } all_outliers;
 
+/* count[2 k] and count[2 k + 1] of view k: how many, and whether they are too many. */
+static tr_status share_counts(tr_comm *comm, size_t n_views, const tr_outliers *outliers,
+                              double *count, size_t *start, tr_hot_pixels *hot)
+{
+    for (size_t k = 0; k < n_views; k++) {
+        count[2 * k] = outliers[k].too_many ? 0.0 : (double)outliers[k].n;
+        count[2 * k + 1] = outliers[k].too_many;
+    }
+    TR_TRY(tr_comm_gather(comm, count, 2 * n_views));
+    for (size_t k = 0; k < n_views; k++) {
+        start[k + 1] = start[k] + (size_t)count[2 * k];
+        if (count[2 * k + 1] != 0.0 && hot->n_crowded++ == 0)
+            hot->crowded = k;
+    }
+    return TR_OK;
+}
+
 static tr_status gather_counts(tr_comm *comm, size_t n_views, const tr_outliers *outliers,
                                all_outliers *all, tr_hot_pixels *hot)
 {
     double *count = tr_calloc("the list of views", 2 * n_views, sizeof *count);
     all->start = tr_calloc("the list of views", n_views + 1, sizeof *all->start);
-    tr_status status =
-        comm->ops->agree(comm, count && all->start ? TR_OK : TR_ERR_MEMORY);
-    for (size_t k = 0; k < n_views && status == TR_OK; k++) {
-        count[2 * k] = outliers[k].too_many ? 0.0 : (double)outliers[k].n;
-        count[2 * k + 1] = outliers[k].too_many;
-    }
-    if (status == TR_OK)
-        status = tr_comm_gather(comm, count, 2 * n_views);
-    for (size_t k = 0; k < n_views && status == TR_OK; k++) {
-        all->start[k + 1] = all->start[k] + (size_t)count[2 * k];
-        if (count[2 * k + 1] != 0.0 && hot->n_crowded++ == 0)
-            hot->crowded = k;
-    }
+    bool ready = count && all->start;
+    tr_status status = comm->ops->agree(comm, ready ? TR_OK : TR_ERR_MEMORY);
+    if (status == TR_OK && ready)
+        status = share_counts(comm, n_views, outliers, count, all->start, hot);
     free(count);
     return status;
 }

@@ -179,7 +179,7 @@ static bool judge(const tr_hot_finder *f, size_t x, size_t y, double s, tr_outli
     size_t n = gather(f, x, y, 1, 1, around), beyond = 0;
     for (size_t i = 0; i < n; i++)
         beyond += (around[i] - b) / (p - b) > SHARE;
-    if (beyond > (of == RING)) /* at the edge a slope looks like two */
+    if (beyond > (of == RING ? 1 : 0)) /* at the edge a slope looks like two */
         return false;
     *o = (tr_outlier){.place = y * f->nx + x,
                       .value = (float)p,

@@ -15,12 +15,12 @@ typedef struct scan_sums {
     double *row; /* each row's part of the sum; NULL: not wanted */
 } scan_sums;
 
-typedef struct tr_scan {
+typedef struct scan_spec {
     const bool *rows; /* to look at; NULL: all */
     int threads;
     const tr_series *whole; /* of half a series of frames */
     tr_outliers *outliers;  /* of each view; NULL: they are not looked for */
-} tr_scan;
+} scan_spec;
 
 enum { ABREAST = 8 }; /* rows, each of which is added up one value after another */
 
@@ -122,7 +122,8 @@ static void begin_view(const tr_series *whole, size_t k, tr_outliers *found,
         tr_hot_begin(f, found, NULL, 0);
 }
 
-static tr_status scan_view(tr_series *s, size_t k, const tr_scan *scan, tr_hot_finder *f)
+static tr_status scan_view(tr_series *s, size_t k, const scan_spec *scan,
+                           tr_hot_finder *f)
 {
     view_scan *v = &s->scan[k];
     scan_sums sums;
@@ -144,7 +145,7 @@ static tr_status scan_view(tr_series *s, size_t k, const tr_scan *scan, tr_hot_f
     return TR_OK;
 }
 
-static tr_status scan_share(tr_comm *comm, tr_series *s, const tr_scan *scan)
+static tr_status scan_share(tr_comm *comm, tr_series *s, const scan_spec *scan)
 {
     size_t first, count;
     tr_partition(s->n_views, (size_t)comm->size, (size_t)comm->rank, &first, &count);
@@ -188,11 +189,11 @@ static tr_status scan_all(tr_comm *comm, tr_series *s, const tr_series_spec *spe
     bool look =
         spec->steps.hot_pixels == TR_HOT_REPLACE || spec->steps.hot_pixels == TR_HOT_WARN;
     tr_outliers *outliers = tr_calloc("the list of views", s->n_views, sizeof *outliers);
-    const tr_scan scan = {.rows = whole ? NULL : spec->rows,
-                          .threads = spec->threads,
-                          .whole = spec->steps.hot_pixels == TR_HOT_REPLACE ? spec->whole
-                                                                            : NULL,
-                          .outliers = look ? outliers : NULL};
+    const scan_spec scan = {
+        .rows = whole ? NULL : spec->rows,
+        .threads = spec->threads,
+        .whole = spec->steps.hot_pixels == TR_HOT_REPLACE ? spec->whole : NULL,
+        .outliers = look ? outliers : NULL};
     tr_status status = comm->ops->agree(comm, outliers ? TR_OK : TR_ERR_MEMORY);
     if (status == TR_OK)
         status = comm->ops->agree(comm, scan_share(comm, s, &scan));
