@@ -307,6 +307,22 @@ static tr_status read_mdoc(tr_doses *d, const tr_inputs *in, const char *path,
 
 /* ---- files with the exposures before each view ---- */
 
+/* All 0, say, where nobody has filled them in. */
+static tr_status check_that_they_rise(const char *path, const char *name,
+                                      const double *prior, size_t n)
+{
+    for (size_t k = 1; k < n; k++)
+        if (prior[k] != prior[0])
+            return TR_OK;
+    if (n < 2)
+        return TR_OK;
+    return tr_fail(TR_ERR_DATA,
+                   "%s has the same %s for all views, %g, so these are not the exposures "
+                   "before each; give the exposure of a view in e/A^2 instead, such as "
+                   "--dose 3",
+                   path, name, prior[0]);
+}
+
 /* RELION's: sections that it has no row of stay unknown, and it says nothing of their
  * exposures; that of a view ends where the next one begins. */
 static tr_status take_star(tr_doses *d, const tr_alignment *a, const char *path)
@@ -320,6 +336,8 @@ static tr_status take_star(tr_doses *d, const tr_alignment *a, const char *path)
             prior[known++] = a->prior_exposure[k];
         }
     double *exposure = prior + d->n;
+    if (status == TR_OK)
+        status = check_that_they_rise(path, "rlnMicrographPreExposure", prior, known);
     if (status == TR_OK && known > 0)
         status = tr_exposures_of_priors(prior, known, exposure);
     for (size_t i = 0; status == TR_OK && i < known; i++) {
@@ -425,6 +443,7 @@ static tr_status take_tomostar(tr_doses *d, const char *path, tr_tomostar *t, lo
 {
     const char *where;
     TR_TRY(match_tomostar(d, path, t, of));
+    TR_TRY(check_that_they_rise(path, "wrpDose", t->dose, t->n));
     TR_TRY(tr_split_accumulated(t->dose, t->n, prior, prior + t->n, &where));
     for (size_t k = 0; k < d->n; k++)
         if (of[k] != NO_RECORD) {
@@ -466,18 +485,19 @@ static const char *find_mdoc(const tr_inputs *in)
 }
 
 /* The order, where the exposures are known otherwise; an mdoc about other views tells
- * nothing. */
+ * nothing, nor do exposures that are all the same. */
 static tr_status find_order(tr_doses *d, const tr_inputs *in, double fixed)
 {
     const char *path = find_mdoc(in);
+    tr_status status = TR_OK;
     if (has_priors(&in->angles) && !(in->tilts_path && tr_mdoc_probe(in->tilts_path))) {
-        TR_TRY(take_star(d, &in->angles, in->tilts_path));
+        status = take_star(d, &in->angles, in->tilts_path);
         d->path = NULL;
         for (size_t k = 0; k < d->n; k++)
             d->prior[k] = NAN;
-        return TR_OK;
+    } else if (path) {
+        status = read_mdoc(d, in, path, fixed);
     }
-    tr_status status = path ? read_mdoc(d, in, path, fixed) : TR_OK;
     return status == TR_ERR_MEMORY ? status : TR_OK;
 }
 

@@ -337,6 +337,25 @@ def test_no_exposures(tiltrec, folder):
     assert "x.star says nothing of exposures" in refused(tiltrec, folder, "--dose", "x.star")
 
 
+@pytest.mark.parametrize("value", [0, 3])
+def test_the_same_before_all_views(tiltrec, folder, value):
+    """Columns that nobody filled in, or with the exposure of each view."""
+    (folder / "x.star").write_text(star([value] * 7))
+    said = refused(tiltrec, folder, "--dose", "x.star")
+    assert f"x.star has the same rlnMicrographPreExposure for all views, {value}, so" in said
+    assert "such as --dose 3" in said
+    (folder / "x.tomostar").write_text(tomostar(zip(TILTS, [value] * 7)))
+    said = refused(tiltrec, folder, "--dose", "x.tomostar")
+    assert f"x.tomostar has the same wrpDose for all views, {value}, so" in said
+    lines, rows, _ = warned(tiltrec, folder, "-t", "x.star", "--dose", 3)
+    assert len(lines) == 1 and "nothing says in which order the views were taken" in lines[0]
+    assert_views(rows, range(1, 8))
+    lines, rows, _ = warned(tiltrec, folder, "-t", "x.star", "--dose", 3, "--dose-order",
+                            "symmetric:0,-1")
+    assert not lines
+    assert_views(rows, SYMMETRIC)
+
+
 def test_of_another_series(tiltrec, folder):
     (folder / "s_ali.mdoc").write_text(mdoc(TILTS * 3, PriorRecordDose=priors(SYMMETRIC)))
     assert "is about 7 views at other angles" in refused(tiltrec, folder, "--dose", "mdoc")
