@@ -141,6 +141,13 @@ def test_astigmatism_of_an_aligned_series_is_turned(run, tmp_path):
     (tmp_path / "s.xf").write_text("0 -1 1 0 0 0\n")
     turned = run(series, *options)[:, 1]
     assert "turned with" in run.said and "by 90.0 degrees" in run.said
+    (tmp_path / "s.xf").unlink()
+    (tmp_path / "other.star").write_text(
+        "data_s\nloop_\n_rlnTomoYTilt #1\n_rlnTomoZRot #2\n_rlnTomoXShiftAngst #3\n"
+        "_rlnTomoYShiftAngst #4\n0 -90 0 0\n")
+    named = run(series, *options, "--tilts", "other.star")[:, 1]
+    assert "turned with other.star, by 90.0 degrees" in run.said
+    assert np.array_equal(named, turned)
     for view, axis in (as_it_is, 20), (turned, 110):
         assert difference(view, filtered(image, PIXEL, 33000, lambda shape: np.sign(
             ctf(shape, PIXEL, 33000, 27000, axis)))) < 1e-5
