@@ -46,7 +46,7 @@ void tr_wiener_add(const tr_view_params *params, const tr_view_facts *view, size
     for (size_t ky = 0; ky < ny; ky++) {
         double y = (ky > ny / 2 ? (double)ky - (double)ny : (double)ky) / (double)ny;
         for (size_t kx = 0; kx <= nx / 2; kx++) {
-            double x = (double)kx / (double)nx, k = hypot(x, y);
+            double x = (double)kx / (double)nx, k = sqrt(x * x + y * y);
             size_t ring = (size_t)(k * 2.0 * (double)rings);
             if (ring >= rings || (kx == 0 && ky == 0))
                 continue;
