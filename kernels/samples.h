@@ -37,6 +37,12 @@ typedef struct tr_samples {
     /* How many are neither; *low and *high are the limits of those, or FLT_MAX and
      * -FLT_MAX. */
     size_t (*limits)(const float *values, size_t n, float *low, float *high);
+    /* The first x of those from `x` to before `end`, 1 <= x and end < width, whose value
+     * in `at` exceeds, or is below, by more than `by`, at least one of each two of its
+     * neighbours that face each other, in this row and those above and below; else
+     * `end`. */
+    size_t (*alone)(const float *above, const float *at, const float *below, size_t x,
+                    size_t end, float by);
     /* The XXH3 of their bits. */
     uint64_t (*hash)(const float *values, size_t n, uint64_t seed);
     /* As tr_convert_from_float and tr_convert_to_float; NULL for float32. */

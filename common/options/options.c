@@ -123,6 +123,15 @@ const tr_option tr_common_options[] = {
     REAL(views.log_base, "log", "BASE", NULL, 0, 0, .section = "Data",
          .help = "Take -log(value + BASE) of the views first, for bright-field or X-ray "
                  "transmission"),
+    CHOICE(views.hot_pixels, "hot-pixels", "WHAT", "auto", "auto replace warn off",
+           .help =
+               "Pixels of the detector that are too bright or too dark, in one view or "
+               "in many: replace them by their neighbours, only warn of them, or do "
+               "not look for them; auto replaces them in views that are aligned while "
+               "they are read, and warns otherwise"),
+    CHOICE(views.normalize, "normalize", "HOW", "none", "none mean mean-std contrast",
+           .help = "Of each view, after the logarithm: subtract its mean, divide by its "
+                   "standard deviation as well, or take value / mean - 1"),
     STRING(ctf, "ctf", "FILE", .aside = true,
            .help =
                "Correct the contrast transfer function (CTF) of each view as this file "

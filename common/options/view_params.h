@@ -5,12 +5,22 @@
 
 #include <stdbool.h>
 
+/* Hot and dead pixels. TR_HOT_AUTO is for the run to decide, and like TR_HOT_OFF here. */
+enum { TR_HOT_AUTO, TR_HOT_REPLACE, TR_HOT_WARN, TR_HOT_OFF };
+enum {
+    TR_NORMALIZE_NONE,
+    TR_NORMALIZE_MEAN,     /* value -> value - mean */
+    TR_NORMALIZE_MEAN_STD, /* value -> (value - mean) / standard deviation */
+    TR_NORMALIZE_CONTRAST  /* value -> value / mean - 1 */
+};
 enum { TR_CTF_FLIP, TR_CTF_MULTIPLY, TR_CTF_WIENER };
 typedef enum tr_dose_model { TR_DOSE_GG, TR_DOSE_BFACTOR } tr_dose_model;
 
 typedef struct tr_view_params {
-    bool log; /* value -> -ln(value + log_base); set where --log is given */
+    int hot_pixels; /* a TR_HOT_... */
+    bool log;       /* value -> -ln(value + log_base); set where --log is given */
     double log_base;
+    int normalize;       /* a TR_NORMALIZE_..., of the view after the logarithm */
     bool invert;         /* value -> -value */
     long bin;            /* Fourier crop by this factor; 1: none */
     bool dose;           /* weights of exposure; set where --dose is given */

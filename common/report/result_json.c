@@ -41,6 +41,18 @@ static void put_run(tr_json *j, const tr_result *r, bool good, int exit_status)
     tr_json_close(j, ']');
 }
 
+static void put_hot_pixels(tr_json *j, const tr_result *r)
+{
+    const tr_hot_counts hot = tr_series_hot(r->run->volumes[0].job.series);
+    tr_json_open(j, "hot_pixels", '{');
+    tr_json_bool(j, "replaced", hot.replaced);
+    tr_json_integer(j, "pixels", (long long)hot.pixels);
+    tr_json_integer(j, "views", (long long)hot.views);
+    tr_json_integer(j, "most_in_one_view", (long long)hot.most);
+    tr_json_integer(j, "persistent", (long long)hot.persistent);
+    tr_json_close(j, '}');
+}
+
 static void put_inputs(tr_json *j, const tr_result *r)
 {
     const tr_image_info *info = tr_image_get_info(r->run->inputs.image);
@@ -64,6 +76,7 @@ static void put_inputs(tr_json *j, const tr_result *r)
     tr_json_integer(j, "views", (long long)info->nz);
     tr_json_integer(j, "views_used", (long long)r->run->inputs.views.n);
     tr_json_number(j, "pixel_angstrom", pixel > 0.0 ? pixel : NAN);
+    put_hot_pixels(j, r);
     tr_json_close(j, '}');
 }
 

@@ -249,6 +249,14 @@ static tr_status open_part(const tr_reconstruction *all, tr_reconstruction *half
     return status;
 }
 
+/* Of a half set of frames. */
+static tr_status open_frames(const tr_reconstruction *all, tr_reconstruction *half,
+                             tr_comm *comm)
+{
+    half->whole = all->job.series;
+    return tr_reconstruction_open_series(half, comm);
+}
+
 tr_status tr_halves_series(tr_run *run, tr_comm *comm)
 {
     const tr_reconstruction *all = &run->volumes[0];
@@ -265,7 +273,7 @@ tr_status tr_halves_series(tr_run *run, tr_comm *comm)
         if (!half->frames)
             TR_TRY(comm->ops->agree(comm, open_part(all, half)));
         else
-            TR_TRY(tr_reconstruction_open_series(half, comm));
+            TR_TRY(open_frames(all, half, comm));
         TR_TRY(comm->ops->agree(comm, set_fingerprint(all, half)));
     }
     return TR_OK;

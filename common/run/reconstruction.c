@@ -114,7 +114,7 @@ tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
     r->job.transforms = in_rays && r->views.has_transforms;
     bool *rows;
     TR_TRY(comm->ops->agree(comm, tr_rows_read(r, &rows)));
-    const tr_series_spec spec = {
+    tr_series_spec spec = {
         .views = &r->views,
         .transforms = !in_rays && r->views.has_transforms,
         .n_u = r->job.geometry.n_u,
@@ -125,7 +125,13 @@ tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
         .threads = r->job.threads,
         .memory = r->job.memory / 2,
         .rows = rows,
+        .whole = r->whole,
     };
+    /* Aligned views are interpolated: a hot pixel has become a spot in them, which cannot
+     * be told from what a specimen may have. */
+    if (spec.steps.hot_pixels == TR_HOT_AUTO)
+        spec.steps.hot_pixels =
+            r->views.has_transforms && !r->inputs->aligned ? TR_HOT_REPLACE : TR_HOT_WARN;
     tr_status status = tr_series_open(comm, r->image, &spec, &r->job.series);
     free(rows);
     return status;

@@ -12,7 +12,8 @@ typedef struct tr_reconstruction {
     tr_image *image;
     tr_image *frames; /* or a half set's own; else NULL */
     tr_views views;
-    char *output_path; /* where the command names none, or of a half set */
+    const tr_series *whole; /* of half a set of frames: the series of everything */
+    char *output_path;      /* where the command names none, or of a half set */
     char *scratch, *fingerprint;
     tr_job job; /* its device and algorithm are the run's */
 } tr_reconstruction;

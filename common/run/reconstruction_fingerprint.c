@@ -80,6 +80,8 @@ static void print_data(FILE *out, const tr_reconstruction *r)
     char digest[TR_DIGEST];
     tr_series_digest(job->series, digest);
     fprintf(out, "series = %s\n", digest);
+    const tr_hot_counts hot = tr_series_hot(job->series);
+    fprintf(out, "pixels replaced = %016llx\n", hot.replaced ? hot.hash : 0ULL);
     fprintf(out, "logarithm = %s\n", r->command->options.views.log ? "yes" : "no");
     print_doses(out, r);
     print_ctf(out, r);

@@ -17,8 +17,9 @@ static tr_status new_lists(tr_series *s, size_t n)
 {
     s->n_views = n;
     s->scan = tr_calloc("the list of views", n, sizeof *s->scan);
+    s->levels = tr_calloc("the list of views", n, sizeof *s->levels);
     s->place = tr_calloc("the list of views", n, sizeof *s->place);
-    return s->scan && s->place ? TR_OK : TR_ERR_MEMORY;
+    return s->scan && s->levels && s->place ? TR_OK : TR_ERR_MEMORY;
 }
 
 static tr_status copy_spec(const tr_series_spec *spec, tr_series *s)
@@ -70,9 +71,11 @@ static tr_status copy_part(const tr_series *whole, const size_t *part, size_t n,
     TR_TRY(new_lists(s, n));
     TR_TRY(tr_content_new(n, whole->content.n_rows, &s->content));
     TR_TRY(tr_views_select(&whole->views, part, n, &s->views));
+    TR_TRY(tr_hot_select(&whole->hot, part, n, &s->hot));
     for (size_t k = 0; k < n; k++) {
         TR_ASSERT(part[k] < whole->n_views);
         s->scan[k] = whole->scan[part[k]];
+        s->levels[k] = whole->levels[part[k]];
         s->place[k] = whole->place[part[k]];
         memcpy(s->content.hash + k * s->content.n_rows,
                whole->content.hash + part[k] * s->content.n_rows,
@@ -124,6 +127,8 @@ void tr_series_close(tr_series *s)
     tr_wiener_free(s->wiener);
     free(s->place);
     free(s->scan);
+    free(s->levels);
+    tr_hot_pixels_free(&s->hot);
     free(s->band);
     free(s->source);
     free(s->whole);
@@ -260,7 +265,7 @@ static tr_status read_band(tr_series *s, const tr_geometry *g, size_t k, long ro
     tr_view_facts facts = tr_series_facts(s, k);
     facts.map = image_map(s, g, k, m) ? m : NULL;
     facts.columns = s->n_u;
-    facts.fill = s->transforms ? &s->scan[k].fill : NULL;
+    facts.fill = s->transforms ? &s->levels[k].fill : NULL;
     const tr_view_step *step = tr_view_steps_rows(&s->steps, &facts);
     if (step) {
         tr_window_2d w = step->window(&facts, s->own_u, s->own_v, row, rows);

@@ -22,9 +22,23 @@ typedef struct tr_series_spec {
     /* Of the image's rows: those that will be read; NULL: all. The others are not looked
      * at, unless a view as a whole tells what becomes of its rows. */
     const bool *rows;
+    /* Of half sets of frames: the series of all frames, with the same views. Its hot
+     * pixels are replaced here too, and its deviations are those to normalize by. */
+    const struct tr_series *whole;
 } tr_series_spec;
 
 typedef struct tr_series tr_series;
+
+/* Hot and dead pixels (hot_pixels.h). */
+typedef struct tr_hot_counts {
+    size_t pixels, views; /* in so many views */
+    size_t most, in_view; /* in one, of the file from 1 */
+    size_t persistent;    /* places that are hot in more than 30 % of the views */
+    bool replaced;
+    unsigned long long hash; /* of places and values; 0: none */
+} tr_hot_counts;
+
+tr_hot_counts tr_series_hot(const tr_series *series);
 
 /* Look through the pixels of the chosen views once (the ranks share the views): NaN and
  * infinite values are counted, reported with the first place, and replaced by the mean

@@ -3,6 +3,7 @@
 #ifndef TR_SERIES_PRIVATE_H
 #define TR_SERIES_PRIVATE_H
 
+#include "common/series/hot_pixels.h"
 #include "common/series/series.h"
 #include "common/views/view_steps.h"
 #include "common/views/wiener.h"
@@ -10,11 +11,16 @@
 typedef struct view_scan {
     double bad;              /* pixels that are NaN or infinite */
     double first_x, first_y; /* of them */
-    double mean;             /* of the finite pixels, as in the file */
-    double fill;             /* of the same after the steps on single pixels */
+    double mean;             /* of the finite pixels, as in the file, hot ones replaced */
     double constant;         /* 1 if all are equal */
-    double clipped;          /* pixels whose logarithm does not exist */
 } view_scan;
+
+/* Found with the help of that. */
+typedef struct view_levels {
+    double fill;             /* mean of the pixels after the steps on single ones */
+    double clipped;          /* pixels whose logarithm does not exist */
+    double level, deviation; /* mean and standard deviation before the normalization */
+} view_levels;
 
 struct tr_series {
     tr_image *image;
@@ -26,6 +32,8 @@ struct tr_series {
     bool transforms; /* theirs are applied */
     double pixel;
     view_scan *scan;
+    view_levels *levels;
+    tr_hot_pixels hot;   /* those replaced, or warned of */
     tr_content content;  /* of the views, as in the file: those rows that were scanned */
     tr_file_stamp stamp; /* of the file, before that */
     tr_view_steps steps;
@@ -43,18 +51,31 @@ struct tr_series {
 /* View k, as its steps know it after the scan, without a map. */
 static inline tr_view_facts tr_series_facts(const tr_series *s, size_t k)
 {
+    bool replace = s->steps.params.hot_pixels == TR_HOT_REPLACE;
     return (tr_view_facts){.view = &s->views.view[k],
                            .pixel = s->pixel,
                            .mean = s->scan[k].mean,
                            .wiener = s->wiener,
                            .noise = s->wiener ? s->wiener->noise[k] : 0.0,
-                           .bad = s->scan[k].bad};
+                           .bad = s->scan[k].bad,
+                           .replaced = replace ? s->hot.list + s->hot.start[k] : NULL,
+                           .n_replaced =
+                               replace ? s->hot.start[k + 1] - s->hot.start[k] : 0,
+                           .level = s->levels[k].level,
+                           .deviation = s->levels[k].deviation};
 }
 
 /* The first look at all pixels, or at those of the rows wanted, into s->scan and
  * s->content, and what is to be said of it. Collective. */
 TR_CHECKED tr_status tr_series_scan(tr_comm *comm, tr_series *series,
                                     const tr_series_spec *spec);
+
+/* series_levels.c: what the steps on single pixels make of the views, into s->levels.
+ * Collective. Errors: reading, a mean that cannot be divided by. */
+TR_CHECKED tr_status tr_series_levels(tr_comm *comm, tr_series *series,
+                                      const tr_series_spec *spec);
+/* What is to be said of all that; TR_ERR_DATA where every view is constant. */
+TR_CHECKED tr_status tr_series_report(const tr_series *series);
 
 /* Where the steps want to know of the spectra of all views: s->wiener. Collective. */
 TR_CHECKED tr_status tr_series_look(tr_comm *comm, tr_series *series,

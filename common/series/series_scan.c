@@ -10,11 +10,17 @@
 #include "common/series/series_private.h"
 #include "kernels/samples.h"
 
-enum { SCAN_ROWS = 64 };
-
 typedef struct scan_sums {
     double sum, n, min, max;
+    double *row; /* each row's part of the sum; NULL: not wanted */
 } scan_sums;
+
+typedef struct tr_scan {
+    const bool *rows; /* to look at; NULL: all */
+    int threads;
+    const tr_series *whole; /* of half a series of frames */
+    tr_outliers *outliers;  /* of each view; NULL: they are not looked for */
+} tr_scan;
 
 enum { ABREAST = 8 }; /* rows, each of which is added up one value after another */
 
@@ -63,6 +69,8 @@ static void scan_values(const float *values, size_t nx, size_t y0, size_t rows,
         else if (y >= rows / ABREAST * ABREAST)
             sum[y % ABREAST] = sum_row(line, nx);
         sums->sum += sum[y % ABREAST];
+        if (sums->row)
+            sums->row[y0 + y] = sum[y % ABREAST];
         sums->n += (double)finite;
         sums->min = fmin(sums->min, low);
         sums->max = fmax(sums->max, high);
@@ -71,141 +79,142 @@ static void scan_values(const float *values, size_t nx, size_t y0, size_t rows,
     }
 }
 
-/* The mean of what the steps on single pixels make of them, and how many the logarithm
- * cannot take. */
-static tr_status scan_processed(tr_series *s, size_t k, float *buffer)
-{
-    view_scan *v = &s->scan[k];
-    const tr_view_facts facts = tr_series_facts(s, k);
-    const tr_view_params *params = &s->steps.params;
-    double total = 0.0, floor = params->log ? tr_log_floor(params, v->mean) : -INFINITY;
-    for (size_t y = 0; y < s->raw_v; y += SCAN_ROWS) {
-        size_t rows = s->raw_v - y < SCAN_ROWS ? s->raw_v - y : SCAN_ROWS;
-        const tr_window_2d w = {.nx = s->raw_u, .y0 = y, .ny = rows};
-        TR_TRY(tr_image_read(s->image, s->views.view[k].section, y, rows, 0, s->raw_u,
-                             buffer));
-        for (size_t i = 0; i < rows * s->raw_u; i++)
-            v->clipped += isfinite(buffer[i]) && buffer[i] + params->log_base < floor;
-        tr_view_steps_pixels(&s->steps, &facts, &w, buffer);
-        for (size_t i = 0; i < rows * s->raw_u; i++)
-            total += buffer[i];
-    }
-    v->fill = total / ((double)s->raw_u * (double)s->raw_v);
-    return TR_OK;
-}
-
 /* The rows wanted, NULL for all, or as many of them as there are from y on without a gap;
  * 0 where y is none. */
 static size_t rows_at(const bool *rows, size_t y, size_t n_v)
 {
     size_t n = 0;
-    while (n < SCAN_ROWS && y + n < n_v && (!rows || rows[y + n]))
+    while (n < TR_HOT_STRIP && y + n < n_v && (!rows || rows[y + n]))
         n++;
     return n;
 }
 
-static tr_status scan_rows(tr_series *s, size_t k, const bool *rows, float *buffer,
+static tr_status scan_rows(tr_series *s, size_t k, const bool *rows, tr_hot_finder *f,
                            scan_sums *sums)
 {
     view_scan *v = &s->scan[k];
     *v = (view_scan){0};
-    *sums = (scan_sums){.min = INFINITY, .max = -INFINITY};
+    *sums = (scan_sums){.min = INFINITY, .max = -INFINITY, .row = f->row_sum};
     for (size_t y = 0, n; y < s->raw_v; y += n ? n : 1) {
         n = rows_at(rows, y, s->raw_v);
+        if (!n)
+            continue;
+        float *buffer = tr_hot_room(f, y);
         TR_TRY(
             tr_image_read(s->image, s->views.view[k].section, y, n, 0, s->raw_u, buffer));
         tr_content_note(&s->content, k, y, n, s->raw_u, buffer);
         scan_values(buffer, s->raw_u, y, n, v, sums);
+        TR_TRY(tr_hot_look(f, n, y + n == s->raw_v || (rows && !rows[y + n])));
     }
     v->constant = sums->min >= sums->max;
     return TR_OK;
 }
 
-static tr_status scan_view(tr_series *s, size_t k, const bool *rows, float *buffer)
+/* Those of the series of all frames, if this is one of half of them. */
+static void begin_view(const tr_series *whole, size_t k, tr_outliers *found,
+                       tr_hot_finder *f)
+{
+    const tr_hot_pixels *hot = whole ? &whole->hot : NULL;
+    if (hot)
+        tr_hot_begin(f, found, hot->list + hot->start[k],
+                     hot->start[k + 1] - hot->start[k]);
+    else
+        tr_hot_begin(f, found, NULL, 0);
+}
+
+static tr_status scan_view(tr_series *s, size_t k, const tr_scan *scan, tr_hot_finder *f)
 {
     view_scan *v = &s->scan[k];
     scan_sums sums;
-    TR_TRY(scan_rows(s, k, rows, buffer, &sums));
+    tr_outliers *found = scan->outliers ? &scan->outliers[k] : NULL;
+    begin_view(scan->whole, k, found, f);
+    TR_TRY(scan_rows(s, k, scan->rows, f, &sums));
     /* The mean of the view takes the place of bad pixels. */
-    if (rows && (v->bad > 0.0 || v->constant != 0.0))
-        TR_TRY(scan_rows(s, k, NULL, buffer, &sums));
+    if (scan->rows && (v->bad > 0.0 || v->constant != 0.0)) {
+        begin_view(scan->whole, k, found, f);
+        TR_TRY(scan_rows(s, k, NULL, f, &sums));
+    }
+    tr_hot_end(f);
     if (sums.n == 0.0)
         return tr_fail(
             TR_ERR_DATA,
             "%s: view %zu has no finite pixel; leave it out with --exclude %zu", s->path,
             s->views.view[k].section + 1, s->views.view[k].section + 1);
     v->mean = sums.sum / sums.n;
-    const tr_view_facts facts = tr_series_facts(s, k);
-    if (tr_view_steps_mean(&s->steps, &facts, &v->fill))
-        return TR_OK;
-    return scan_processed(s, k, buffer);
+    return TR_OK;
 }
 
-static tr_status scan_share(tr_comm *comm, tr_series *s, const bool *rows, int threads)
+static tr_status scan_share(tr_comm *comm, tr_series *s, const tr_scan *scan)
 {
     size_t first, count;
     tr_partition(s->n_views, (size_t)comm->size, (size_t)comm->rank, &first, &count);
     tr_first_error failure = TR_NO_ERROR_YET;
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(scan->threads)
     {
-        float *buffer =
-            tr_calloc("rows of the series", SCAN_ROWS * s->raw_u, sizeof *buffer);
+        tr_hot_finder f;
+        tr_status ready = tr_hot_finder_new(
+            s->raw_u, s->raw_v, s->steps.params.hot_pixels == TR_HOT_REPLACE, &f);
 #pragma omp for schedule(dynamic)
         for (size_t k = first; k < first + count; k++)
             if (tr_first_error_needs(&failure, k))
-                tr_first_error_note(
-                    &failure, k, buffer ? scan_view(s, k, rows, buffer) : TR_ERR_MEMORY);
-        free(buffer);
+                tr_first_error_note(&failure, k,
+                                    ready == TR_OK ? scan_view(s, k, scan, &f) : ready);
+        tr_hot_finder_free(&f);
     }
     return tr_first_error_end(&failure);
 }
 
-static tr_status report_scan(const tr_series *s)
+/* The hot pixels of all views, and the means once they are replaced. Collective. */
+static tr_status judge_pixels(tr_comm *comm, tr_series *s, const tr_outliers *outliers)
 {
-    double bad = 0.0, clipped = 0.0;
-    size_t constant = 0, first = s->n_views;
-    for (size_t k = 0; k < s->n_views; k++) {
-        if (s->scan[k].bad > 0.0 && first == s->n_views)
-            first = k;
-        bad += s->scan[k].bad;
-        clipped += s->scan[k].clipped;
-        constant += s->scan[k].constant != 0.0;
-    }
-    if (constant == s->n_views)
-        return tr_fail(TR_ERR_DATA,
-                       "%s: every view is constant (the first has only the value %g); "
-                       "there is nothing to reconstruct",
-                       s->path, s->scan[0].mean);
-    for (size_t k = 0; k < s->n_views; k++)
-        if (s->scan[k].constant != 0.0)
-            tr_warn("%s: view %zu is constant (%g everywhere); consider --exclude %zu",
-                    s->path, s->views.view[k].section + 1, s->scan[k].mean,
-                    s->views.view[k].section + 1);
-    if (bad > 0.0)
-        tr_warn("%s: %.0f pixels are NaN or infinite, the first in view %zu at column "
-                "%.0f, row %.0f (from 0); each is replaced by the mean of its view",
-                s->path, bad, s->views.view[first].section + 1, s->scan[first].first_x,
-                s->scan[first].first_y);
-    if (clipped > 0.0)
-        tr_warn("%s: %.0f pixels are too small for a logarithm and were raised to a "
-                "thousandth of their view's mean; consider a larger --log BASE",
-                s->path, clipped);
+    size_t first, count;
+    TR_TRY(tr_hot_decide(comm, s->n_views, s->raw_u, outliers, &s->hot));
+    tr_partition(s->n_views, (size_t)comm->size, (size_t)comm->rank, &first, &count);
+    for (size_t k = first; k < first + count; k++)
+        if (tr_series_facts(s, k).n_replaced)
+            s->scan[k].mean =
+                tr_hot_mean(&s->hot, k, s->raw_u, &outliers[k],
+                            (double)s->raw_u * (double)s->raw_v - s->scan[k].bad);
     return TR_OK;
+}
+
+/* Everything about the pixels as they are in the file. Collective. */
+static tr_status scan_all(tr_comm *comm, tr_series *s, const tr_series_spec *spec)
+{
+    /* What is between the file and these rows may take the whole view. */
+    bool whole =
+        spec->transforms || spec->steps.log || spec->steps.hot_pixels == TR_HOT_REPLACE ||
+        spec->steps.normalize != TR_NORMALIZE_NONE || tr_view_steps_whole(&s->steps);
+    bool look =
+        spec->steps.hot_pixels == TR_HOT_REPLACE || spec->steps.hot_pixels == TR_HOT_WARN;
+    tr_outliers *outliers = tr_calloc("the list of views", s->n_views, sizeof *outliers);
+    const tr_scan scan = {.rows = whole ? NULL : spec->rows,
+                          .threads = spec->threads,
+                          .whole = spec->steps.hot_pixels == TR_HOT_REPLACE ? spec->whole
+                                                                            : NULL,
+                          .outliers = look ? outliers : NULL};
+    tr_status status = comm->ops->agree(comm, outliers ? TR_OK : TR_ERR_MEMORY);
+    if (status == TR_OK)
+        status = comm->ops->agree(comm, scan_share(comm, s, &scan));
+    if (status == TR_OK)
+        status = judge_pixels(comm, s, outliers);
+    for (size_t k = 0; outliers && k < s->n_views; k++)
+        free(outliers[k].list);
+    free(outliers);
+    TR_TRY(status);
+    _Static_assert(sizeof(view_scan) % sizeof(double) == 0, "gathered as doubles");
+    return tr_comm_gather(comm, (double *)s->scan,
+                          s->n_views * sizeof(view_scan) / sizeof(double));
 }
 
 tr_status tr_series_scan(tr_comm *comm, tr_series *s, const tr_series_spec *spec)
 {
-    /* What is between the file and these rows may take the whole view. */
-    bool whole = spec->transforms || spec->steps.log || tr_view_steps_whole(&s->steps);
-    const bool *rows = whole ? NULL : spec->rows;
     tr_status status = tr_content_new(s->n_views, s->raw_v, &s->content);
     TR_TRY(comm->ops->agree(comm, status));
-    TR_TRY(comm->ops->agree(comm, scan_share(comm, s, rows, spec->threads)));
-    _Static_assert(sizeof(view_scan) % sizeof(double) == 0, "gathered as doubles");
-    TR_TRY(tr_comm_gather(comm, (double *)s->scan,
-                          s->n_views * sizeof(view_scan) / sizeof(double)));
+    TR_TRY(scan_all(comm, s, spec));
     TR_TRY(tr_content_share(comm, &s->content));
-    return comm->ops->agree(comm, report_scan(s));
+    TR_TRY(tr_series_levels(comm, s, spec));
+    return comm->ops->agree(comm, tr_series_report(s));
 }
 
 void tr_series_digest(const tr_series *s, char text[TR_DIGEST])

@@ -20,12 +20,21 @@
 
 typedef struct tr_wiener tr_wiener; /* common/views/wiener.h */
 
+/* A pixel of the detector that is too bright or too dark, and what takes its place. */
+typedef struct tr_replaced {
+    size_t x, y;
+    float value;
+} tr_replaced;
+
 /* One view, as its steps know it. */
 typedef struct tr_view_facts {
-    const tr_view *view;     /* what the files say of it */
-    double pixel;            /* angstroms, in the file; 0: not known */
-    double mean;             /* of the finite pixels, as in the file */
-    double bad;              /* pixels that are NaN or infinite */
+    const tr_view *view; /* what the files say of it */
+    double pixel;        /* angstroms, in the file; 0: not known */
+    double mean;         /* of the finite pixels, as in the file, hot ones replaced */
+    double bad;          /* pixels that are NaN or infinite */
+    const tr_replaced *replaced; /* by row, then column */
+    size_t n_replaced;
+    double level, deviation; /* mean and standard deviation, to normalize by */
     const tr_wiener *wiener; /* of all views, and of this one its noise; */
     double noise;            /* NULL: not measured (yet) */
     /* From (column, row) delivered to the prepared view; NULL: they are the same. */

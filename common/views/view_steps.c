@@ -1,6 +1,7 @@
 #include "common/views/view_steps.h"
 
 #include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,7 +95,8 @@ bool tr_view_steps_mean(const tr_view_steps *s, const tr_view_facts *view, doubl
         if ((*step)->pixels && !(*step)->keeps_mean && (*step)->wanted(&s->params, view))
             return false;
     *mean = view->mean;
-    run_pixels(s, view, &(tr_pixels){0, 0, 1, mean});
+    /* In no row: it is no pixel that may have been replaced. */
+    run_pixels(s, view, &(tr_pixels){0, SIZE_MAX, 1, mean});
     return true;
 }
 

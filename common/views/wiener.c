@@ -31,6 +31,17 @@ static double centre(size_t ring, size_t rings)
     return ((double)ring + 0.5) * 0.5 / (double)rings;
 }
 
+/* In the units of the spectrum, as if normalization had left it. */
+static double mean_of(const tr_view_params *params, const tr_view_facts *view,
+                      double mean)
+{
+    if (params->normalize == TR_NORMALIZE_MEAN)
+        return view->level;
+    if (params->normalize == TR_NORMALIZE_MEAN_STD)
+        return view->level / view->deviation;
+    return mean;
+}
+
 void tr_wiener_add(const tr_view_params *params, const tr_view_facts *view, size_t nx,
                    size_t ny, float (*spectrum)[2], size_t rings, double *sums)
 {
@@ -62,7 +73,7 @@ void tr_wiener_add(const tr_view_params *params, const tr_view_facts *view, size
             sum[COUNT] += 1.0;
         }
     }
-    sums[N_SUMS * rings] = spectrum[0][0] / pixels; /* the mean */
+    sums[N_SUMS * rings] = mean_of(params, view, spectrum[0][0] / pixels);
 }
 
 /* ---- noise ---- */

@@ -239,6 +239,64 @@ static size_t limits(const float *values, size_t n, float *low, float *high)
     return count;
 }
 
+/* ---- pixels unlike their neighbours ---- */
+
+/* How far p is above or below one of each of four pairs, of single values and vectors. */
+#define BEYOND(lower, higher, p, a, b, c, d, e, f, g, h)                                 \
+    higher(                                                                              \
+        (p)-higher(higher(lower(a, b), lower(c, d)), higher(lower(e, f), lower(g, h))),  \
+        lower(lower(higher(a, b), higher(c, d)), lower(higher(e, f), higher(g, h))) -    \
+            (p))
+#define NEIGHBOURS(load, up, at, down, x)                                                \
+    load((at) + (x)), load((at) + (x)-1), load((at) + (x) + 1), load((up) + (x)),        \
+        load((down) + (x)), load((up) + (x)-1), load((down) + (x) + 1),                  \
+        load((up) + (x) + 1), load((down) + (x)-1)
+
+static inline float lower_of(float a, float b) { return a < b ? a : b; }
+static inline float higher_of(float a, float b) { return a > b ? a : b; }
+
+static inline float beyond_one(float p, float a, float b, float c, float d, float e,
+                               float f, float g, float h)
+{
+    return BEYOND(lower_of, higher_of, p, a, b, c, d, e, f, g, h);
+}
+
+static inline vec beyond(vec p, vec a, vec b, vec c, vec d, vec e, vec f, vec g, vec h)
+{
+    return BEYOND(LOWER, HIGHER, p, a, b, c, d, e, f, g, h);
+}
+
+static inline bool any_above(vec v, float limit)
+{
+#if defined(__AVX512F__)
+    return _mm512_cmp_ps_mask((__m512)v, _mm512_set1_ps(limit), _CMP_GT_OQ);
+#elif defined(__AVX__)
+    return _mm256_movemask_ps(
+        _mm256_cmp_ps((__m256)v, _mm256_set1_ps(limit), _CMP_GT_OQ));
+#elif defined(__SSE__)
+    return _mm_movemask_ps(_mm_cmpgt_ps((__m128)v, _mm_set1_ps(limit)));
+#else
+    bool any = false;
+    for (size_t j = 0; j < VECTOR; j++)
+        any |= v[j] > limit;
+    return any;
+#endif
+}
+
+#define ONE(p) (*(p))
+#define SEVERAL(p) (*(const vec *)(p))
+
+static size_t alone(const float *above, const float *at, const float *below, size_t x,
+                    size_t end, float by)
+{
+    while (x + VECTOR <= end &&
+           !any_above(beyond(NEIGHBOURS(SEVERAL, above, at, below, x)), by))
+        x += VECTOR;
+    while (x < end && !(beyond_one(NEIGHBOURS(ONE, above, at, below, x)) > by))
+        x++;
+    return x;
+}
+
 static uint64_t hash(const float *values, size_t n, uint64_t seed)
 {
     return XXH3_64bits_withSeed(values, n * sizeof *values, seed);
@@ -377,6 +435,7 @@ const tr_samples TR_JOIN(tr_samples_, TR_ISA) = {
     .scale = scale,
     .finite = all_finite,
     .limits = limits,
+    .alone = alone,
     .hash = hash,
     .from_float = {int8_from_float, uint8_from_float, int16_from_float, uint16_from_float,
                    NULL, float16_from_float},

@@ -251,6 +251,8 @@ INPUTS = {
     "log's base": ("log", instead("--log", "--log", 30.000001)),
     "no log": ("log", more(without=("--log", 30))),
     "log of 0": ("plain", more("--log", 0)), "contrast": ("plain", more("--invert")),
+    "hot pixels": ("plain", more("--hot-pixels", "off")),
+    "level": ("plain", more("--normalize", "mean")),
     "relaxation": ("plain", more("-r", 0.999999)), "offset": ("plain", more("--tilt-offset", 1e-7)),
     "outside": ("plain", more("--outside", "zero")), "slices": ("plain", more("--slices", "0:150")),
     "views left out": ("plain", more("--exclude", 3)), "scale": ("plain", more("--scale", "0,2")),

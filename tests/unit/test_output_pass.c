@@ -191,6 +191,53 @@ static void finds_limits_of_numbers(void **state)
         }
 }
 
+static int by_size(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* Whether at least one of each two neighbours that face each other is below (sign 1), or
+ * above (-1), by more than that. */
+static bool stands_alone(const float *middle, size_t width, int sign, float by)
+{
+    const long to[4] = {1, (long)width, (long)width + 1, (long)width - 1};
+    bool alone = true;
+    for (int k = 0; k < 4; k++) {
+        float pair[2] = {(float)sign * middle[to[k]], (float)sign * middle[-to[k]]};
+        qsort(pair, 2, sizeof *pair, by_size);
+        alone = alone && (float)sign * *middle - pair[0] > by;
+    }
+    return alone;
+}
+
+static void finds_pixels_unlike_their_neighbours(void **state)
+{
+    enum { WIDTH = 301 };
+    const tr_samples *sets[3];
+    (void)state;
+    float *rows = random_values(3 * WIDTH, 5), *at = rows + WIDTH;
+    for (size_t i = 0; i < 3 * WIDTH; i++) /* few values: many are equal */
+        rows[i] = floorf(fmodf(fabsf(rows[i]), 16.0f));
+    size_t found = 0;
+    for (size_t k = 0, n_sets = find_sets(sets); k < n_sets; k++)
+        for (size_t first = 1; first < 40; first++)
+            for (size_t x = first, last; x < WIDTH - 1; x++) {
+                last = x;
+                x = sets[k]->alone(rows, at, at + WIDTH, x, WIDTH - 1, 5.0f);
+                for (; last < x; last++)
+                    assert_false(stands_alone(at + last, WIDTH, 1, 5.0f) ||
+                                 stands_alone(at + last, WIDTH, -1, 5.0f));
+                if (x == WIDTH - 1)
+                    break;
+                assert_true(stands_alone(at + x, WIDTH, 1, 5.0f) ||
+                            stands_alone(at + x, WIDTH, -1, 5.0f));
+                found++;
+            }
+    assert_true(found > 100);
+    free(rows);
+}
+
 static void scales_hashes_and_looks_for_numbers(void **state)
 {
     enum { N = 1003 };
@@ -390,6 +437,7 @@ int main(void)
         cmocka_unit_test(measures_alike_in_any_pieces),
         cmocka_unit_test(converts_alike),
         cmocka_unit_test(finds_limits_of_numbers),
+        cmocka_unit_test(finds_pixels_unlike_their_neighbours),
         cmocka_unit_test(scales_hashes_and_looks_for_numbers),
         cmocka_unit_test(writes_every_type_and_order),
         cmocka_unit_test(writes_any_size),

@@ -70,6 +70,74 @@ static void test_pixels(void **state)
     }
 }
 
+/* Of pixels replaced, the first of a view among them: in any part of it, and not in its
+ * mean. */
+static void test_hot_pixels(void **state)
+{
+    (void)state;
+    static const tr_replaced list[] = {{0, 0, 5.5f},   {511, 0, -1.0f}, {512, 0, 7.0f},
+                                       {612, 0, 8.0f}, {3, 2, 9.0f},    {0, 4, 0.25f}};
+    const tr_view_facts view = {.mean = 2.25, .replaced = list, .n_replaced = 6};
+    const tr_view_facts none = {.mean = 2.25};
+    const tr_view_steps steps = {tr_view_step_list(),
+                                 {.hot_pixels = TR_HOT_REPLACE, .bin = 1}};
+    static float image[N], wanted[N], cut[N];
+    fill_image(wanted, N);
+    fill_image(image, N);
+    tr_view_steps_pixels(&steps, &none, &(tr_window_2d){.nx = NX, .ny = NY}, image);
+    assert_memory_equal(image, wanted, sizeof image);
+    for (size_t i = 0; i < 6; i++)
+        wanted[list[i].y * NX + list[i].x] = list[i].value;
+    for (size_t x0 = 0; x0 < NX; x0 += 73)
+        for (size_t y0 = 0; y0 < NY; y0++) {
+            const tr_window_2d w = {x0, NX - x0, y0, NY - y0};
+            for (size_t y = 0; y < w.ny; y++)
+                memcpy(cut + y * w.nx, image + (y0 + y) * NX + x0, w.nx * sizeof *cut);
+            tr_view_steps_pixels(&steps, &view, &w, cut);
+            for (size_t y = 0; y < w.ny; y++)
+                assert_memory_equal(cut + y * w.nx, wanted + (y0 + y) * NX + x0,
+                                    w.nx * sizeof *cut);
+        }
+    double mean = 0.0;
+    assert_true(tr_view_steps_mean(&steps, &view, &mean));
+    assert_true(mean == 2.25);
+    assert_false(tr_view_steps_whole(&steps));
+}
+
+static double normalized(int how, double value, double level, double deviation)
+{
+    return how == TR_NORMALIZE_MEAN       ? value - level
+           : how == TR_NORMALIZE_MEAN_STD ? (value - level) / deviation
+           : how == TR_NORMALIZE_CONTRAST ? value / level - 1.0
+                                          : value;
+}
+
+/* After the logarithm and before the inversion. */
+static void test_normalization(void **state)
+{
+    (void)state;
+    static float image[N], before[N];
+    for (int how = TR_NORMALIZE_NONE; how <= TR_NORMALIZE_CONTRAST; how++)
+        for (int i = 0; i < 4; i++) {
+            const tr_view_facts view = {.mean = 2.0, .level = -1.75, .deviation = 0.3};
+            const tr_view_steps steps = {tr_view_step_list(),
+                                         {.normalize = how,
+                                          .log = i & 1,
+                                          .log_base = 3.0,
+                                          .invert = i & 2,
+                                          .bin = 1}};
+            fill_image(before, N);
+            fill_image(image, N);
+            tr_view_steps_pixels(&steps, &view, &(tr_window_2d){.nx = NX, .ny = NY},
+                                 image);
+            for (size_t k = 0; k < N; k++) {
+                double v = i & 1 ? -log(before[k] + 3.0) : before[k];
+                v = normalized(how, v, -1.75, 0.3) * (i & 2 ? -1.0 : 1.0);
+                assert_true(fabs(image[k] - v) <= 1e-6 * fmax(fabs(v), 1.0));
+            }
+        }
+}
+
 /* Each kind of step after the kinds that come before it, and one function in each. */
 static void test_order(void **state)
 {
@@ -362,9 +430,10 @@ static void test_transform(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pixels),    cmocka_unit_test(test_order),
-        cmocka_unit_test(test_whole),     cmocka_unit_test(test_image_only),
-        cmocka_unit_test(test_transform), cmocka_unit_test(test_padding),
+        cmocka_unit_test(test_pixels),        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_whole),         cmocka_unit_test(test_image_only),
+        cmocka_unit_test(test_transform),     cmocka_unit_test(test_hot_pixels),
+        cmocka_unit_test(test_normalization), cmocka_unit_test(test_padding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
