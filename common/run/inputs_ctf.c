@@ -132,13 +132,17 @@ static tr_status turn_axes(tr_inputs *in, const tr_command *c)
         astigmatic = astigmatic || is_astigmatic(&in->views.view[k].ctf);
     if (!in->aligned || !astigmatic)
         return TR_OK;
-    TR_TRY(tr_inputs_known_alignment(in, c, &a, &path));
-    for (size_t k = 0; k < in->views.n && a.transforms; k++)
-        turn_axis(&a.transforms[in->views.view[k].section], &in->views.view[k].ctf);
-    if (a.transforms)
+    if (in->angles.transforms)
+        path = in->tilts_path;
+    else
+        TR_TRY(tr_inputs_known_alignment(in, c, &a, &path));
+    const tr_alignment *known = in->angles.transforms ? &in->angles : &a;
+    for (size_t k = 0; k < in->views.n && known->transforms; k++)
+        turn_axis(&known->transforms[in->views.view[k].section], &in->views.view[k].ctf);
+    if (known->transforms)
         tr_info("the astigmatism of %s is that of raw images: it is turned with %s, by "
                 "%.1f degrees",
-                c->options.ctf, path, -a.rotation);
+                c->options.ctf, path, -known->rotation);
     else
         tr_warn(
             "%s is aligned, and %s has astigmatism with an axis: it is taken as it is, "

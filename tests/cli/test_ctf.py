@@ -141,6 +141,13 @@ def test_astigmatism_of_an_aligned_series_is_turned(run, tmp_path):
     (tmp_path / "s.xf").write_text("0 -1 1 0 0 0\n")
     turned = run(series, *options)[:, 1]
     assert "turned with" in run.said and "by 90.0 degrees" in run.said
+    (tmp_path / "s.xf").unlink()
+    (tmp_path / "other.star").write_text(
+        "data_s\nloop_\n_rlnTomoYTilt #1\n_rlnTomoZRot #2\n_rlnTomoXShiftAngst #3\n"
+        "_rlnTomoYShiftAngst #4\n0 -90 0 0\n")
+    named = run(series, *options, "--tilts", "other.star")[:, 1]
+    assert "turned with other.star, by 90.0 degrees" in run.said
+    assert np.array_equal(named, turned)
     for view, axis in (as_it_is, 20), (turned, 110):
         assert difference(view, filtered(image, PIXEL, 33000, lambda shape: np.sign(
             ctf(shape, PIXEL, 33000, 27000, axis)))) < 1e-5
@@ -361,3 +368,24 @@ def test_unlikely_defocus(run, tmp_path):
     (tmp_path / "c.defocus").write_text("1 1 0 0 30 2\n")
     run(series, "-T", 2, "--ctf", "c.defocus", *OPTICS)
     assert "is unusual" in run.said
+
+
+def test_wiener_of_normalized_views(run, tmp_path, specimen):
+    """Counts, their differences from the mean and these over their deviation are filtered
+    alike: what a view shows of the specimen is in units of its mean."""
+    angles, views, _ = specimen
+    keep = slice(None, None, 3)
+    rng = np.random.default_rng(3)
+    contrast = views[keep] / views.std() * 0.3
+    contrast = contrast + rng.normal(0, 0.3, contrast.shape)
+    counts = (100 - 2 * np.arange(len(contrast)))[:, None, None] * (1 + contrast)
+    series = write_series(tmp_path, counts.astype(np.float32), angles[keep], pixel=PIXEL)
+    (tmp_path / "ctf.defocus").write_text("1 14 -60 60 3000 2\n")
+    said = []
+    for how in "none", "mean", "mean-std", "contrast":
+        run(series, "-T", 20, "--ctf", "ctf.defocus", "--ctf-mode", "wiener", *OPTICS,
+            "--normalize", how)
+        line = next(line for line in run.said.splitlines() if "Wiener filter: at" in line)
+        said.append([float(word) for word in line.split()
+                     if word.replace(".", "", 1).replace("e", "", 1).isdigit()])
+    assert len(said[0]) >= 4 and np.allclose(said, said[0], rtol=0.02), said
