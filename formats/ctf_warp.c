@@ -246,6 +246,38 @@ static bool each_has_one(const warp_file *w, const tr_ctf_series *series, double
     return true;
 }
 
+/* Whether a view would get another defocus with the other sign. */
+static bool signs_differ(const warp_file *w, const tr_ctf_series *series)
+{
+    for (size_t k = 0; k < series->nz; k++)
+        if (nearest(w, series->tilt[k], 1.0) != nearest(w, series->tilt[k], -1.0))
+            return true;
+    return false;
+}
+
+/* Of tilts in another order than the views. */
+static tr_status match_by_angle(const char *path, const warp_file *w,
+                                const tr_ctf_series *series, double *sign)
+{
+    bool plus = each_has_one(w, series, 1.0), minus = each_has_one(w, series, -1.0);
+    *sign = plus ? 1.0 : -1.0;
+    if (!plus && !minus)
+        return tr_fail(
+            TR_ERR_DATA,
+            "%s has %zu tilts (the first %g degrees), and they are not those of "
+            "the %zu views of %s (the first %g)",
+            path, w->n_tilts, w->tilt[0], series->nz, series->path, series->tilt[0]);
+    if (plus && minus && signs_differ(w, series))
+        return tr_fail(TR_ERR_DATA,
+                       "%s has its tilts in another order than the views of %s, and they "
+                       "fit with either sign; give the CTF in the order of the views",
+                       path, series->path);
+    tr_info(
+        "%s: its tilts are in another order than the views, and found by their angles%s",
+        path, *sign < 0.0 ? ", which have the other sign" : "");
+    return TR_OK;
+}
+
 /* sign 0: in order. */
 static tr_status match(const char *path, const warp_file *w, const tr_ctf_series *series,
                        double *sign)
@@ -254,18 +286,12 @@ static tr_status match(const char *path, const warp_file *w, const tr_ctf_series
     *sign = 0.0;
     if (!w->n_tilts)
         return n == 1 ? TR_OK : tr_ctf_check_count(path, n, series);
-    if (n == series->nz && (in_order(w, series, 1.0) || in_order(w, series, -1.0)))
+    if (n == series->nz && in_order(w, series, 1.0))
         return TR_OK;
-    *sign = each_has_one(w, series, 1.0) ? 1.0 : -1.0;
-    if (*sign < 0.0 && !each_has_one(w, series, -1.0))
-        return tr_fail(
-            TR_ERR_DATA,
-            "%s has %zu tilts (the first %g degrees), and they are not those of "
-            "the %zu views of %s (the first %g)",
-            path, n, w->tilt[0], series->nz, series->path, series->tilt[0]);
-    tr_info(
-        "%s: its tilts are in another order than the views, and found by their angles%s",
-        path, *sign < 0.0 ? ", which have the other sign" : "");
+    if (n != series->nz || !in_order(w, series, -1.0))
+        return match_by_angle(path, w, series, sign);
+    tr_info("%s: its tilts are those of the views in their order, with the other sign",
+            path);
     return TR_OK;
 }
 

@@ -363,13 +363,17 @@ static tr_status read_star(tr_doses *d, const tr_inputs *in, const tr_command *c
 }
 
 /* Rows follow each other as the views do, at angles of one of the signs. */
-static bool is_in_order(const tr_doses *d, const tr_tomostar *t)
+static bool is_in_order(const tr_doses *d, const char *path, const tr_tomostar *t)
 {
     bool plus = t->n == d->n, minus = plus;
     for (size_t k = 0; k < d->n && k < t->n; k++) {
         plus = plus && !(fabs(d->tilt[k] - t->tilt[k]) > 2.0 * SAME_WITHIN);
         minus = minus && !(fabs(d->tilt[k] + t->tilt[k]) > 2.0 * SAME_WITHIN);
     }
+    if (minus && !plus)
+        tr_info(
+            "%s: its angles are those of the views in their order, with the other sign",
+            path);
     return plus || minus;
 }
 
@@ -409,7 +413,7 @@ static tr_status match_tomostar(const tr_doses *d, const char *path, tr_tomostar
 {
     for (size_t k = 0; k < d->n; k++)
         of[k] = (long)k;
-    if (is_in_order(d, t))
+    if (is_in_order(d, path, t))
         return TR_OK;
     TR_TRY(match_signs(d, path, t, of));
     doubt_twins(d, path, t->tilt, t->n, of);

@@ -1,10 +1,13 @@
 /* The CTF of the views, from --ctf and the options of optics. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/angle.h"
 #include "common/base/log.h"
+#include "common/base/median.h"
+#include "common/base/mem.h"
 #include "common/run/inputs.h"
 #include "formats/ctf_file.h"
 
@@ -121,8 +124,17 @@ static void turn_axis(const tr_transform *t, tr_ctf *ctf)
     ctf->axis = atan2(t->a21 * c + t->a22 * s, t->a11 * c + t->a12 * s) * TR_DEGREES;
 }
 
+/* The axis before this transform, of one that is after it. */
+static void turn_axis_back(const tr_transform *t, tr_ctf *ctf)
+{
+    const tr_transform back = {
+        .a11 = t->a22, .a12 = -t->a12, .a21 = -t->a21, .a22 = t->a11};
+    turn_axis(&back, ctf);
+}
+
 /* CTF is measured in the raw images. The correction is before the transform of those that
- * are aligned while they are read. */
+ * are aligned while they are read: also where --transforms aligns what is named as
+ * aligned already, be it raw or prealigned, and the whole alignment is known. */
 static tr_status turn_axes(tr_inputs *in, const tr_command *c)
 {
     bool astigmatic = false;
@@ -137,9 +149,17 @@ static tr_status turn_axes(tr_inputs *in, const tr_command *c)
     else
         TR_TRY(tr_inputs_known_alignment(in, c, &a, &path));
     const tr_alignment *known = in->angles.transforms ? &in->angles : &a;
-    for (size_t k = 0; k < in->views.n && known->transforms; k++)
-        turn_axis(&known->transforms[in->views.view[k].section], &in->views.view[k].ctf);
-    if (known->transforms)
+    for (size_t k = 0; k < in->views.n && known->transforms; k++) {
+        tr_view *view = &in->views.view[k];
+        turn_axis(&known->transforms[view->section], &view->ctf);
+        if (in->views.has_transforms)
+            turn_axis_back(&view->transform, &view->ctf);
+    }
+    if (known->transforms && in->views.has_transforms)
+        tr_info("the astigmatism of %s is that of raw images: it is turned with %s, and "
+                "back with %s",
+                c->options.ctf, path, c->options.transforms);
+    else if (known->transforms)
         tr_info("the astigmatism of %s is that of raw images: it is turned with %s, by "
                 "%.1f degrees",
                 c->options.ctf, path, -known->rotation);
@@ -172,7 +192,51 @@ static tr_status take_views(const tr_ctf_table *table, const char *path, tr_inpu
     return TR_OK;
 }
 
-static void say(const tr_inputs *in, const tr_command *c)
+static double mean_defocus(const tr_ctf *ctf)
+{
+    return 0.5 * (ctf->defocus_1 + ctf->defocus_2);
+}
+
+/* By itself, or beside those of the other views: off by half of theirs, and 0.5
+ * micrometres. */
+static bool is_odd(const tr_ctf *ctf, double median)
+{
+    double mean = mean_defocus(ctf), size = fabs(mean), off = fabs(mean - median);
+    return size < 1000.0 || size > 2e5 ||
+           fabs(ctf->defocus_1 - ctf->defocus_2) > size || /* or of both signs */
+           (off > 5000.0 && off > 0.5 * fabs(median));
+}
+
+/* What the units, or fits of single views that have failed, may be to blame for. */
+static tr_status doubt(const tr_inputs *in, const char *path, double low, double high)
+{
+    size_t n = in->views.n, odd = 0, first = 0;
+    double *means = tr_calloc("the defoci of views", n, sizeof *means);
+    if (!means)
+        return TR_ERR_MEMORY;
+    for (size_t k = 0; k < n; k++)
+        means[k] = mean_defocus(&in->views.view[k].ctf);
+    double median = tr_median(means, n);
+    free(means);
+    for (size_t k = 0; k < n; k++)
+        if (is_odd(&in->views.view[k].ctf, median) && odd++ == 0)
+            first = k;
+    const tr_view *view = &in->views.view[first];
+    if (odd == n)
+        tr_warn(
+            "%s: a defocus of %g to %g micrometres is unusual; are its units what they "
+            "should be?",
+            path, 1e-4 * low, 1e-4 * high);
+    else if (odd)
+        tr_warn("%s: the defoci of %zu of %zu views are unusual, such as %g and %g "
+                "micrometres of view %zu, where half of them have less than %g; have "
+                "their fits failed?",
+                path, odd, n, 1e-4 * view->ctf.defocus_1, 1e-4 * view->ctf.defocus_2,
+                view->section + 1, 1e-4 * median);
+    return TR_OK;
+}
+
+static tr_status say(const tr_inputs *in, const tr_command *c)
 {
     const tr_view_params *v = &c->options.views;
     static const char *const ways[] = {[TR_CTF_FLIP] = "phases flipped",
@@ -192,11 +256,7 @@ static void say(const tr_inputs *in, const tr_command *c)
             "amplitude contrast %g",
             c->options.ctf, ways[v->ctf_mode], 1e-4 * low, 1e-4 * high, v->voltage, v->cs,
             v->amplitude);
-    if (fmax(fabs(low), fabs(high)) < 1000.0 || fmax(fabs(low), fabs(high)) > 2e5)
-        tr_warn(
-            "%s: a defocus of %g to %g micrometres is unusual; are its units what they "
-            "should be?",
-            c->options.ctf, 1e-4 * low, 1e-4 * high);
+    return doubt(in, c->options.ctf, low, high);
 }
 
 tr_status tr_inputs_read_ctf(tr_inputs *in, tr_command *c)
@@ -218,6 +278,5 @@ tr_status tr_inputs_read_ctf(tr_inputs *in, tr_command *c)
     TR_TRY(status);
     c->options.views.ctf = true;
     TR_TRY(turn_axes(in, c));
-    say(in, c);
-    return TR_OK;
+    return say(in, c);
 }

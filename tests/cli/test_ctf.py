@@ -153,6 +153,22 @@ def test_astigmatism_of_an_aligned_series_is_turned(run, tmp_path):
             ctf(shape, PIXEL, 33000, 27000, axis)))) < 1e-5
 
 
+@pytest.mark.parametrize("name, before, axis", [
+    ("s.mrc", 0, 20), ("s_ali.mrc", 0, 20), ("s_preali.mrc", 30, 50)])
+def test_astigmatism_of_what_transforms_align(tiltrec, tmp_path, name, before, axis):
+    """The correction comes before --transforms, also where the name says that the series is
+    aligned: what has been turned already is the alignment beside it less these."""
+    write_series(tmp_path, spot()[None].astype(np.float32), [0], name=name, pixel=PIXEL)
+    (tmp_path / "ctf.txt").write_text("1 33000 27000 20 0 0.1 9\n")
+    for file, degrees in ("s.xf", 85 + before), ("rest.xf", 85):
+        c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+        (tmp_path / file).write_text(f"{c} {-s} {s} {c} 3 4\n")
+    tiltrec("-a", "BPT", "-T", 2, "--ctf", "ctf.txt", *OPTICS, "--transforms", "rest.xf",
+            "--json", "r.json", "-o", "rec.mrc", name, cwd=tmp_path)
+    view = json.loads((tmp_path / "r.json").read_text())["views"]["list"][0]
+    assert abs((view["astigmatism_degrees"] - axis + 90) % 180 - 90) < 1e-6
+
+
 def test_views_are_matched_by_number(run, tmp_path):
     """Also where some are left out."""
     views = np.stack([spot(seed=k) for k in range(3)])
@@ -389,3 +405,16 @@ def test_wiener_of_normalized_views(run, tmp_path, specimen):
         said.append([float(word) for word in line.split()
                      if word.replace(".", "", 1).replace("e", "", 1).isdigit()])
     assert len(said[0]) >= 4 and np.allclose(said, said[0], rtol=0.02), said
+
+
+@pytest.mark.parametrize("first, second", [
+    (0, 0), (4.6e4, 4.6e4), (1.4e4, 1.4e4), (4.6e4, 1.4e4), (-3e4, 3e4), (-3e4, -3e4)])
+def test_a_fit_that_failed(run, tmp_path, first, second):
+    views = np.stack([spot(seed=k) for k in range(5)]).astype(np.float32)
+    series = write_series(tmp_path, views, range(-4, 6, 2), name="s.mrc", pixel=PIXEL)
+    for said, row in (True, f"{first} {second}"), (False, "4.4e4 3.6e4"), (False, "1.6e4 1.6e4"):
+        (tmp_path / "ctf.txt").write_text("".join(
+            f"{k} {row if k == 4 else '3e4 3e4'} 0 0 0.1 9\n" for k in range(1, 6)))
+        run(series, "-a", "BPT", "-T", 2, "--ctf", "ctf.txt", *OPTICS)
+        assert ("are unusual" in run.said) == said
+        assert ("1 of 5 views are unusual" in run.said and "of view 4," in run.said) == said

@@ -91,7 +91,7 @@ static void test_astigmatism(void **state)
 
 /* ---- files ---- */
 
-static const double tilts[] = {-20, -10, 0, 10, 20};
+static double tilts[] = {-20, -10, 0, 10, 20};
 static const tr_ctf_series series = {"TS_1.mrc", 5, tilts, 2.0};
 
 static tr_ctf_table read_text(const char *text)
@@ -343,14 +343,33 @@ static void test_warp(void **state)
     assert_optics(&t, 300, 2.7, 0.07);
     assert_true(t.inverted && t.given[2]);
     tr_ctf_table_free(&t);
-    /* in another order, found by their angles */
-    t = read_text("<TiltSeries><Angles>0.2 10.1 -10 20 -19.8</Angles>" GRIDS
-                  "</TiltSeries>");
-    assert_view(&t, 1, 35000, 33000, 30, 0);
-    assert_view(&t, 2, 33000, 31000, 30, 0);
-    assert_view(&t, 3, 31000, 29000, 30, 0);
+    /* in order, of the other sign */
+    t = read_text("<TiltSeries><Angles>20 10 0 -10 -20</Angles>" GRIDS "</TiltSeries>");
+    assert_view(&t, 1, 31000, 29000, 30, 0);
     assert_true(!t.inverted && isnan(t.optics.cs));
     tr_ctf_table_free(&t);
+}
+
+/* In another order, found by their angles; of either sign, if that is clear. */
+static void test_warp_in_another_order(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "<TiltSeries><Angles>0.2 10.1 -10 30 -19.8</Angles>" GRIDS "</TiltSeries>",
+        "<TiltSeries><Angles>-0.2 -10.1 10 -30 19.8</Angles>" GRIDS "</TiltSeries>"};
+    tilts[4] = 30.0;
+    for (int k = 0; k < 2; k++) {
+        tr_ctf_table t = read_text(texts[k]);
+        assert_view(&t, 1, 35000, 33000, 30, 0);
+        assert_view(&t, 2, 33000, 31000, 30, 0);
+        assert_view(&t, 3, 31000, 29000, 30, 0);
+        assert_view(&t, 5, 34000, 32000, 30, 90);
+        tr_ctf_table_free(&t);
+    }
+    tilts[4] = 20.0;
+    assert_refused("<TiltSeries><Angles>0.2 10.1 -10 20 -19.8</Angles>" GRIDS
+                   "</TiltSeries>",
+                   "another order", "either sign");
 }
 
 static void test_bad_warp(void **state)
@@ -398,6 +417,7 @@ int main(void)
         cmocka_unit_test(test_relion),
         cmocka_unit_test(test_relion_tomograms),
         cmocka_unit_test(test_warp),
+        cmocka_unit_test(test_warp_in_another_order),
         cmocka_unit_test(test_bad_warp),
         cmocka_unit_test(test_other_files),
     };
