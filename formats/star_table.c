@@ -150,7 +150,8 @@ bool tr_star_has_sections(const table *t, int names)
     const char *first = strchr(t->cells[names], '@');
     for (size_t k = 0; k < t->n_rows; k++) {
         const char *name = t->cells[k * t->n_columns + (size_t)names];
-        if (!first || !tr_star_section(name) || strcmp(strchr(name, '@'), first) != 0)
+        const char *at = strchr(name, '@');
+        if (!first || !at || !tr_star_section(name) || strcmp(at, first) != 0)
             return false;
     }
     return true;

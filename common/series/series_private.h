@@ -76,6 +76,7 @@ TR_CHECKED tr_status tr_series_levels(tr_comm *comm, tr_series *series,
                                       const tr_series_spec *spec);
 /* What is to be said of all that; TR_ERR_DATA where every view is constant. */
 TR_CHECKED tr_status tr_series_report(const tr_series *series);
+
 /* Where the steps want to know of the spectra of all views: s->wiener. Collective. */
 TR_CHECKED tr_status tr_series_look(tr_comm *comm, tr_series *series,
                                     const tr_series_spec *spec);

@@ -87,7 +87,8 @@ static void spectrum(const tr_view_params *params, const tr_view_facts *view, si
         for (size_t kx = 0; kx <= nx / 2; kx++) {
             double x = (double)kx / (double)nx;
             double turns = tr_ctf_half_turns(&phase, x / view->pixel, y / view->pixel);
-            float by = (float)factor(params->ctf_mode, turns, hypot(x, y), &table);
+            float by =
+                (float)factor(params->ctf_mode, turns, sqrt(x * x + y * y), &table);
             line[kx][0] *= by;
             line[kx][1] *= by;
         }

@@ -197,11 +197,13 @@ static void fade_edges(size_t nx, size_t ny, float *image)
     for (size_t i = 0; i < nx * ny; i++)
         sum += image[i];
     double mean = sum / ((double)nx * (double)ny);
-    for (size_t y = 0; y < ny; y++)
+    for (size_t y = 0; y < ny; y++) {
+        double of_row = fade(y, ny);
         for (size_t x = 0; x < nx; x++) {
             float *value = image + y * nx + x;
-            *value = (float)(mean + fade(x, nx) * fade(y, ny) * (*value - mean));
+            *value = (float)(mean + fade(x, nx) * of_row * (*value - mean));
         }
+    }
 }
 
 tr_status tr_view_steps_look(const tr_view_plans *plans, const tr_view_facts *view,

@@ -31,6 +31,17 @@ static double centre(size_t ring, size_t rings)
     return ((double)ring + 0.5) * 0.5 / (double)rings;
 }
 
+/* In the units of the spectrum, as if normalization had left it. */
+static double mean_of(const tr_view_params *params, const tr_view_facts *view,
+                      double mean)
+{
+    if (params->normalize == TR_NORMALIZE_MEAN)
+        return view->level;
+    if (params->normalize == TR_NORMALIZE_MEAN_STD)
+        return view->level / view->deviation;
+    return mean;
+}
+
 void tr_wiener_add(const tr_view_params *params, const tr_view_facts *view, size_t nx,
                    size_t ny, float (*spectrum)[2], size_t rings, double *sums)
 {
@@ -46,7 +57,7 @@ void tr_wiener_add(const tr_view_params *params, const tr_view_facts *view, size
     for (size_t ky = 0; ky < ny; ky++) {
         double y = (ky > ny / 2 ? (double)ky - (double)ny : (double)ky) / (double)ny;
         for (size_t kx = 0; kx <= nx / 2; kx++) {
-            double x = (double)kx / (double)nx, k = hypot(x, y);
+            double x = (double)kx / (double)nx, k = sqrt(x * x + y * y);
             size_t ring = (size_t)(k * 2.0 * (double)rings);
             if (ring >= rings || (kx == 0 && ky == 0))
                 continue;
@@ -62,7 +73,7 @@ void tr_wiener_add(const tr_view_params *params, const tr_view_facts *view, size
             sum[COUNT] += 1.0;
         }
     }
-    sums[N_SUMS * rings] = spectrum[0][0] / pixels; /* the mean */
+    sums[N_SUMS * rings] = mean_of(params, view, spectrum[0][0] / pixels);
 }
 
 /* ---- noise ---- */

@@ -386,6 +386,27 @@ def test_unlikely_defocus(run, tmp_path):
     assert "is unusual" in run.said
 
 
+def test_wiener_of_normalized_views(run, tmp_path, specimen):
+    """Counts, their differences from the mean and these over their deviation are filtered
+    alike: what a view shows of the specimen is in units of its mean."""
+    angles, views, _ = specimen
+    keep = slice(None, None, 3)
+    rng = np.random.default_rng(3)
+    contrast = views[keep] / views.std() * 0.3
+    contrast = contrast + rng.normal(0, 0.3, contrast.shape)
+    counts = (100 - 2 * np.arange(len(contrast)))[:, None, None] * (1 + contrast)
+    series = write_series(tmp_path, counts.astype(np.float32), angles[keep], pixel=PIXEL)
+    (tmp_path / "ctf.defocus").write_text("1 14 -60 60 3000 2\n")
+    said = []
+    for how in "none", "mean", "mean-std", "contrast":
+        run(series, "-T", 20, "--ctf", "ctf.defocus", "--ctf-mode", "wiener", *OPTICS,
+            "--normalize", how)
+        line = next(line for line in run.said.splitlines() if "Wiener filter: at" in line)
+        said.append([float(word) for word in line.split()
+                     if word.replace(".", "", 1).replace("e", "", 1).isdigit()])
+    assert len(said[0]) >= 4 and np.allclose(said, said[0], rtol=0.02), said
+
+
 @pytest.mark.parametrize("first, second", [
     (0, 0), (4.6e4, 4.6e4), (1.4e4, 1.4e4), (4.6e4, 1.4e4), (-3e4, 3e4), (-3e4, -3e4)])
 def test_a_fit_that_failed(run, tmp_path, first, second):

@@ -1,6 +1,6 @@
 /* What lies outside the field where rays leave their row: its projection against fine
  * samples of the same staircases, no seam between it and the volume, the exact adjoint,
- * and that every backend does the same. */
+ * that every backend does the same, and as exactly where images are large. */
 #include "outer_fixture.h"
 
 enum { VIEWS = 7 };
@@ -315,13 +315,106 @@ static void test_same(void **state)
     for_all_slabs(make_slab, check_same);
 }
 
+/* ---- in large images ---- */
+
+enum { FAR = 1024 }; /* columns, or rows: a float has 13 bits of fraction left there */
+
+/* One view of two of the slabs, whose cells are steps along u and v; made by make_slab.
+ */
+static const char *make_one_view(size_t n, tr_ray *rays, tr_slab *s)
+{
+    static const size_t chosen[] = {4, 5};
+    if (n >= sizeof chosen / sizeof *chosen)
+        return NULL;
+    const char *name = make_slab(chosen[n], rays, s);
+    rays[0] = rays[2];
+    s->n_views = 1;
+    return name;
+}
+
+/* The same in an image that begins FAR columns, or rows, before. */
+static tr_slab far_slab(const tr_slab *s, tr_ray *ray)
+{
+    tr_slab to = *s;
+    const bool along_u = fabs(s->rays->ux) > fabs(s->rays->vx);
+    *ray = *s->rays;
+    *(along_u ? &ray->u0 : &ray->v0) += FAR;
+    *(along_u ? &to.n_u : &to.p_rows) += FAR;
+    to.rays = ray;
+    return to;
+}
+
+/* Pixel (u, v) of the smaller image in the larger one's view, or its own. */
+static size_t pixel_at(const tr_slab *s, const tr_slab *of, size_t u, size_t v)
+{
+    return (u + of->n_u - s->n_u + 1) * of->p_rows + v + of->p_rows - s->p_rows;
+}
+
+static void compare_far(const tr_slab *s, const tr_slab *large, const vec *p,
+                        const vec *p_far, const char *name)
+{
+    double largest = 0.0, worst = 0.0;
+    for (size_t u = 0; u < s->n_u; u++)
+        for (size_t v = 0; v < s->p_rows; v++) {
+            double a = p->host[pixel_at(s, s, u, v)];
+            largest = fmax(largest, fabs(a));
+            worst = fmax(worst, fabs(a - p_far->host[pixel_at(s, large, u, v)]));
+        }
+    if (!(worst < 3e-6 * largest))
+        fail_msg("%s: forward is off by %g in a large image", name, worst / largest);
+}
+
+static void check_far(const fixture *f, const tr_slab *s, const char *name)
+{
+    tr_ray ray;
+    const tr_slab large = far_slab(s, &ray);
+    vec x = new_vec(f, tr_volume_lines(s), s->rows), y = new_vec(f, x.on.lines, s->rows);
+    vec p = new_vec(f, tr_projection_lines(s), s->p_rows);
+    vec p_far = new_vec(f, tr_projection_lines(&large), large.p_rows);
+    randomize(f, &x, 1, 0.0f);
+    assert_int_equal(f->backend->project(f->device, s, NULL, &x.on, &p.on), TR_OK);
+    assert_int_equal(f->backend->project(f->device, &large, NULL, &x.on, &p_far.on),
+                     TR_OK);
+    to_host(f, &p);
+    to_host(f, &p_far);
+    compare_far(s, &large, &p, &p_far, name);
+
+    randomize_projections(f, s, &p, 2);
+    memset(p_far.host, 0, p_far.n * sizeof *p_far.host);
+    for (size_t u = 0; u < s->n_u; u++)
+        for (size_t v = 0; v < s->p_rows; v++)
+            p_far.host[pixel_at(s, &large, u, v)] = p.host[pixel_at(s, s, u, v)];
+    to_device(f, &p_far);
+    assert_int_equal(f->backend->backproject(f->device, s, NULL, &p.on, &x.on), TR_OK);
+    assert_int_equal(f->backend->backproject(f->device, &large, NULL, &p_far.on, &y.on),
+                     TR_OK);
+    to_host(f, &x);
+    to_host(f, &y);
+    double largest = 0.0, worst = 0.0;
+    for (size_t i = 0; i < x.n; i++) {
+        largest = fmax(largest, fabs(x.host[i]));
+        worst = fmax(worst, fabs((double)x.host[i] - y.host[i]));
+    }
+    if (!(worst < 3e-6 * largest))
+        fail_msg("%s: back is off by %g in a large image", name, worst / largest);
+    free_vec(f, &x);
+    free_vec(f, &y);
+    free_vec(f, &p);
+    free_vec(f, &p_far);
+}
+
+static void test_far(void **state)
+{
+    (void)state;
+    for_all_slabs(make_one_view, check_far);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_samples),
-        cmocka_unit_test(test_no_seam),
-        cmocka_unit_test(test_adjoint),
-        cmocka_unit_test(test_same),
+        cmocka_unit_test(test_samples), cmocka_unit_test(test_no_seam),
+        cmocka_unit_test(test_adjoint), cmocka_unit_test(test_same),
+        cmocka_unit_test(test_far),
     };
     int missing = backend_missing();
     return missing ? missing : cmocka_run_group_tests(tests, NULL, NULL);

@@ -156,12 +156,53 @@ static void test_warp(void **state)
     assert_float_equal(tr_warp_ratio(0.4), 1e-15, 1e-20);
 }
 
+/* The step multiplies by CTF / (CTF^2 w^2 + N c / P); w itself is the dose's step. */
+extern const tr_view_step tr_step_ctf;
+
+static void test_filter(void **state)
+{
+    (void)state;
+    static float spectrum[N * (N / 2 + 1)][2];
+    tr_wiener w = {.measured = true,
+                   .cubic = {log(0.5), -2.0, 0.0, 0.0}, /* 0.5 (k / 0.1)^-2 */
+                   .middle = log(0.1),
+                   .low = 0.02,
+                   .high = 0.3,
+                   .slope = -3.0};
+    tr_view view = {
+        .prior_exposure = 20.0, .exposure = 2.0, .ctf = {29000, 28000, 15, 0}};
+    const tr_view_facts facts = {
+        .view = &view, .pixel = pixel, .wiener = &w, .noise = 0.03};
+    for (int dose = 0; dose < 2; dose++) {
+        tr_view_params p = optics;
+        p.ctf_mode = TR_CTF_WIENER;
+        p.dose = dose;
+        for (size_t i = 0; i < N * (N / 2 + 1); i++)
+            spectrum[i][0] = spectrum[i][1] = 1.0f;
+        tr_step_ctf.spectrum(&p, &facts, N, N, spectrum);
+        for (size_t ky = 0; ky < N; ky += 7)
+            for (size_t kx = 1; kx <= N / 2; kx += 5) {
+                double y = (ky > N / 2 ? (double)ky - N : (double)ky) / N;
+                double x = (double)kx / N, k = hypot(x, y), f = k / pixel;
+                double in = fmin(fmax(k, 0.02), 0.3), power = 0.5 * pow(in / 0.1, -2.0);
+                power *= k > 0.3 ? pow(k / 0.3, -3.0) : 1.0;
+                const tr_view_params bare = optics;
+                double c = transfer(&bare, &view, x, y);
+                double weight =
+                    dose ? exp(-22.0 / 2.0 / (0.24499 * pow(f, -1.6649) + 2.8141)) : 1.0;
+                double wanted = c / (c * c * weight * weight + 0.03 / power);
+                assert_float_equal(spectrum[ky * (N / 2 + 1) + kx][0], wanted,
+                                   1e-4 * (1.0 + fabs(wanted)));
+            }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_contrast),   cmocka_unit_test(test_counts),
         cmocka_unit_test(test_with_doses), cmocka_unit_test(test_low_pass),
-        cmocka_unit_test(test_warp),
+        cmocka_unit_test(test_warp),       cmocka_unit_test(test_filter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
