@@ -25,7 +25,8 @@ static long month_of(const char *word, size_t length)
 static double days(long year, long month, long day)
 {
     long m = (month + 9) % 12, y = year - (month <= 2);
-    return (double)(365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1);
+    long count = 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1;
+    return (double)count;
 }
 
 /* Fields between '-', '/', ' ', 'T' and ':'; so many of them, or false. */
