@@ -81,17 +81,17 @@ bool tr_ctf_defocus_probe(const char *path)
 
 static tr_status add(const tr_text *text, const double *cell, entries *list)
 {
+    if (!is_whole(cell[0]) || !is_whole(cell[1]) || cell[0] > cell[1])
+        return tr_fail(TR_ERR_DATA,
+                       "%s, line %zu: %g to %g are not the first and last view of an "
+                       "entry",
+                       text->path, text->line, cell[0], cell[1]);
     entry e = {.line = text->line,
                .start = (long)cell[0],
                .end = (long)cell[1],
                .low = cell[2],
                .high = cell[3]};
     const double *next = cell + 5;
-    if (!is_whole(cell[0]) || !is_whole(cell[1]) || cell[0] > cell[1])
-        return tr_fail(TR_ERR_DATA,
-                       "%s, line %zu: %g to %g are not the first and last view of an "
-                       "entry",
-                       text->path, text->line, cell[0], cell[1]);
     double first = 10.0 * cell[4], second = first, axis = 0.0;
     if (list->flags & ASTIGMATISM) {
         second = 10.0 * *next++;

@@ -26,6 +26,11 @@ static bool read_cells(const tr_text *text, char *line, double *cell, size_t *n)
     return true;
 }
 
+static bool is_number(double cell)
+{
+    return cell >= 1.0 && cell <= 1e6 && cell == floor(cell);
+}
+
 bool tr_ctf_find_probe(const char *path)
 {
     tr_text text;
@@ -35,8 +40,7 @@ bool tr_ctf_find_probe(const char *path)
         return false;
     char *line = tr_text_line(&text);
     bool known = line && read_cells(&text, line, cell, &n) && n >= FEWEST_COLUMNS &&
-                 cell[0] == (double)(long)cell[0] && fabs(cell[1]) >= 500.0 &&
-                 fabs(cell[2]) >= 500.0;
+                 is_number(cell[0]) && fabs(cell[1]) >= 500.0 && fabs(cell[2]) >= 500.0;
     tr_text_free(&text);
     return known;
 }
@@ -74,7 +78,7 @@ static tr_status read_row(const tr_text *text, char *line, const tr_ctf_series *
                        "%s, line %zu: \"%s\" has %zu columns; number, two defoci, "
                        "azimuth, phase and correlation are needed",
                        text->path, text->line, copy, n);
-    if (cell[0] < 1.0 || cell[0] > 1e6 || cell[0] != floor(cell[0]))
+    if (!is_number(cell[0]))
         return tr_fail(TR_ERR_DATA,
                        "%s, line %zu: %g is not the number of a view, from 1 on",
                        text->path, text->line, cell[0]);

@@ -66,7 +66,7 @@ def test_disk_that_stays_full(place, output):
     outcomes = place.sweep(SLICES, arguments, "write", "ENOSPC", name, onwards=True,
                            named=[name, "the prepared series"])
     # of a series that is binned, the prepared views are in a file without a name
-    fewest = 5 if EVERY > 1 else 7 if output == "binned" else 10
+    fewest = 3 if EVERY > 1 else 7 if output == "binned" else 10
     assert outcomes["failed"] > fewest and not outcomes["harmless"]
 
 
