@@ -89,6 +89,7 @@ def discs(shape, diameter, height, rng, n=60):
     return image
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("height", [11, 20, 100, 1e4])
 @pytest.mark.parametrize("kind", [beads, discs])
@@ -101,6 +102,7 @@ def test_a_bead_is_no_hot_pixel(picture, kind, height, sign):
         assert "hot or dead" not in picture.said and "far above" not in picture.said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gain", ["none", "flat", "scaled"])
 @pytest.mark.parametrize("mean", [0.02, 0.1, 0.3, 1, 2, 3, 5, 30, 1000])
 def test_counts_have_none(picture, mean, gain):

@@ -29,6 +29,7 @@ def run(program, folder, *options, devices=2, **how):
     return read_mrc(folder / "rec.mrc"), done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [2, 3])
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_either_way_the_same_bytes(cudaz, tiltrecz, folder, geometry, ranks):
@@ -63,6 +64,7 @@ def test_who_is_reached(cudaz, folder, ranks, devices, fails, reason):
         assert "from GPU to GPU between 1 of 3 pairs of processes" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["cudaIpcGetMemHandle", "cudaIpcOpenMemHandle",
                                   "cudaIpcCloseMemHandle", "cudaDeviceCanAccessPeer"])
 @pytest.mark.parametrize("rank", [0, 1])

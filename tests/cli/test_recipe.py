@@ -14,7 +14,7 @@ PIXEL = 5.4
 # Of the frequencies, in 1/A; the CTF of 3 micrometres is below 0 in the last but one.
 EDGES = 1 / np.array([1000, 100, 50, 33, 25, 18])
 CTF = ["--ctf", "s.defocus", "--voltage", 300, "--cs", 2.7, "--amplitude-contrast", 0.07]
-pytestmark = pytest.mark.unsanitized
+pytestmark = [pytest.mark.unsanitized, pytest.mark.slow]
 SEEDS = [1, pytest.param(2, marks=pytest.mark.long), pytest.param(3, marks=pytest.mark.long)]
 
 

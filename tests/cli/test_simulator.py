@@ -9,6 +9,7 @@ import pytest
 
 from conftest import ROOT, read_mrc
 
+pytestmark = pytest.mark.slow
 CLEAN = ["--noise-free", "--no-ctf", "--no-damping", "--b-factor", 0]
 
 
