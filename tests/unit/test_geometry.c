@@ -12,6 +12,7 @@
 
 #include "common/algorithms/filter_design.h"
 #include "common/geometry/geometry.h"
+#include "common/geometry/warp.h"
 #include "common/base/partition.h"
 
 static const double DEGREE = M_PI / 180.0;
@@ -320,14 +321,53 @@ static void test_refusals(void **state)
     assert_non_null(strstr(tr_error(), "80"));
 }
 
+/* ---- resampling ---- */
+
+/* Keys' kernel for a = -1/2, as he writes it. */
+static double keys(double x)
+{
+    x = fabs(x);
+    if (x < 1.0)
+        return 1.5 * x * x * x - 2.5 * x * x + 1.0;
+    return x < 2.0 ? -0.5 * x * x * x + 2.5 * x * x - 4.0 * x + 2.0 : 0.0;
+}
+
+static void test_cubic_convolution(void **state)
+{
+    (void)state;
+    enum { NX = 24, NY = 20, COLUMNS = 10, ROWS = 8 };
+    const double m[6] = {0.93, 0.21, 5.35, -0.17, 0.96, 5.7};
+    float image[NY][NX], out[ROWS][COLUMNS];
+    for (int y = 0; y < NY; y++)
+        for (int x = 0; x < NX; x++)
+            image[y][x] = (float)(sin(1.3 * x + 0.4) * cos(1.7 * y - 0.2) + 0.1 * x);
+    const tr_window_2d all = {.nx = NX, .ny = NY};
+    tr_warp_rows(m, image[0], &all, NX, NY, NULL, COLUMNS, 0, ROWS, out[0]);
+    for (int r = 0; r < ROWS; r++)
+        for (int c = 0; c < COLUMNS; c++) {
+            double u = m[0] * c + m[1] * r + m[2], v = m[3] * c + m[4] * r + m[5];
+            double sum = 0.0;
+            for (int y = 0; y < NY; y++)
+                for (int x = 0; x < NX; x++)
+                    sum += keys(u - x) * keys(v - y) * image[y][x];
+            assert_float_equal(out[r][c], sum, 2e-6);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_points),       cmocka_unit_test(test_constant_xtilts),
-        cmocka_unit_test(test_blocks_cover), cmocka_unit_test(test_box),
-        cmocka_unit_test(test_rays_from),    cmocka_unit_test(test_locate_inverse),
-        cmocka_unit_test(test_view_weights), cmocka_unit_test(test_partition),
-        cmocka_unit_test(test_filters),      cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_points),
+        cmocka_unit_test(test_constant_xtilts),
+        cmocka_unit_test(test_blocks_cover),
+        cmocka_unit_test(test_box),
+        cmocka_unit_test(test_rays_from),
+        cmocka_unit_test(test_locate_inverse),
+        cmocka_unit_test(test_view_weights),
+        cmocka_unit_test(test_partition),
+        cmocka_unit_test(test_filters),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_cubic_convolution),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
