@@ -35,21 +35,6 @@ void tr_doses_free(tr_doses *d) { free(d->exposure); }
 
 enum { NO_RECORD = -1 };
 
-/* Those that are known, by rising angle; of equal ones the first first. */
-static size_t sort_known(const double *angle, size_t n, size_t *sorted)
-{
-    size_t known = 0;
-    for (size_t k = 0; k < n; k++) {
-        if (isnan(angle[k]))
-            continue;
-        size_t at = known++;
-        for (; at > 0 && angle[sorted[at - 1]] > angle[k]; at--)
-            sorted[at] = sorted[at - 1];
-        sorted[at] = k;
-    }
-    return known;
-}
-
 typedef struct match {
     const double *tilt, *theirs; /* of n views and m records */
     size_t n, m;
@@ -136,8 +121,8 @@ static tr_status match_records(const tr_doses *d, const char *path, const double
         x.records = x.views + most;
         for (size_t k = 0; k < d->n; k++)
             of[k] = NO_RECORD;
-        size_t known = sort_known(x.tilt, x.n, x.views);
-        size_t records = sort_known(theirs, m, x.records);
+        size_t known = tr_order_by(x.tilt, x.n, x.views);
+        size_t records = tr_order_by(theirs, m, x.records);
         bool found =
             known == records ? match_ranks(&x, known) : match_nearest(&x, known, records);
         if (!found)

@@ -128,23 +128,16 @@ static void from_file_order(tr_doses *d)
 /* By the key of those that have an exposure. */
 static tr_status from_key(tr_doses *d)
 {
-    size_t n = 0, *order = tr_calloc("the order of views", 2 * d->n, sizeof *order);
+    size_t *order = tr_calloc("the order of views", d->n, sizeof *order);
     double *key = tr_calloc("exposures", d->n, sizeof *key);
-    size_t *section = order ? order + d->n : NULL;
-    for (size_t k = 0; section && key && k < d->n; k++)
-        if (!isnan(d->exposure[k])) {
-            section[n] = k;
-            key[n++] = d->key[k];
-        }
-    if (section && key) {
-        tr_order_by(key, n, order);
-        for (size_t i = 0; i < n; i++)
-            order[i] = section[order[i]];
-        tr_priors_in_order(d->exposure, order, n, d->prior);
-    }
+    bool ready = order && key;
+    for (size_t k = 0; ready && k < d->n; k++)
+        key[k] = isnan(d->exposure[k]) ? NAN : d->key[k];
+    if (ready)
+        tr_priors_in_order(d->exposure, order, tr_order_by(key, d->n, order), d->prior);
     free(order);
     free(key);
-    return section && key ? TR_OK : TR_ERR_MEMORY;
+    return ready ? TR_OK : TR_ERR_MEMORY;
 }
 
 /* The exposures are known, of all views; those before them not always. */
@@ -209,19 +202,12 @@ static tr_status doubt_order(const tr_doses *d, const size_t *order, size_t know
 /* And number them. */
 static tr_status doubt(tr_inputs *in, const tr_doses *d)
 {
-    size_t known = 0, *order = tr_calloc("the order of views", 2 * d->n, sizeof *order);
-    double *prior = tr_calloc("exposures", d->n, sizeof *prior);
-    size_t *section = order ? order + d->n : NULL;
-    tr_status status = order && prior ? TR_OK : TR_ERR_MEMORY;
-    for (size_t k = 0; status == TR_OK && k < d->n; k++)
-        if (!isnan(d->prior[k])) {
-            section[known] = k;
-            prior[known++] = d->prior[k];
-        }
-    if (status == TR_OK && known > 0) {
-        tr_order_by(prior, known, order);
-        for (size_t i = 0; i < known; i++)
-            order[i] = section[order[i]];
+    size_t *order = tr_calloc("the order of views", d->n, sizeof *order);
+    if (!order)
+        return TR_ERR_MEMORY;
+    tr_status status = TR_OK;
+    size_t known = tr_order_by(d->prior, d->n, order);
+    if (known > 0) {
         doubt_equal(d, order, known);
         status = doubt_order(d, order, known);
         size_t last = order[known - 1];
@@ -236,7 +222,6 @@ static tr_status doubt(tr_inputs *in, const tr_doses *d)
                 "of views, in e/A^2?",
                 in->dose.total);
     free(order);
-    free(prior);
     return status;
 }
 

@@ -46,14 +46,18 @@ void tr_dose_model_name(const tr_view_params *params, char *text, size_t size)
 /* ---- the order ---- */
 
 /* Of few views: by insertion. */
-void tr_order_by(const double *value, size_t n, size_t *order)
+size_t tr_order_by(const double *value, size_t n, size_t *order)
 {
+    size_t known = 0;
     for (size_t i = 0; i < n; i++) {
-        size_t at = i;
+        if (isnan(value[i]))
+            continue;
+        size_t at = known++;
         for (; at > 0 && value[order[at - 1]] > value[i]; at--)
             order[at] = order[at - 1];
         order[at] = i;
     }
+    return known;
 }
 
 tr_status tr_order_symmetric(const double *tilt, size_t n, double start, long group,

@@ -25,8 +25,9 @@ void tr_dose_model_name(const tr_view_params *params, char *text, size_t size);
 
 /* ---- the order of n sections: order[i] is the one that was taken as number i ---- */
 
-/* By rising values; of equal ones, the first in the file first. */
-void tr_order_by(const double *value, size_t n, size_t *order);
+/* By rising values; of equal ones, the first in the file first. Those that are not known
+ * (NaN) are left out; returns how many are. */
+size_t tr_order_by(const double *value, size_t n, size_t *order);
 /* The one next to `start` degrees, then `group` upwards, `group` downwards, and so on;
  * with a negative group downwards first. TR_ERR_MEMORY. */
 TR_CHECKED tr_status tr_order_symmetric(const double *tilt, size_t n, double start,
