@@ -35,6 +35,9 @@ const char *tr_type_name(tr_type type); /* "int16", "float16" ... */
 
 enum { TR_LABELS = 10, TR_LABEL_LENGTH = 80 };
 
+/* Images of the detector without a beam, and of the beam without a specimen. */
+typedef enum tr_field { TR_DARK, TR_FLAT, TR_FIELDS } tr_field;
+
 typedef struct tr_image_info {
     const char *format; /* "MRC", "HDF5" */
     size_t nx, ny, nz;
@@ -47,9 +50,10 @@ typedef struct tr_image_info {
     char labels[TR_LABELS][TR_LABEL_LENGTH + 1];
     size_t chunk_bytes; /* what is unpacked as a whole to read any part; 0: nothing is */
     bool ctf_corrected; /* as IMOD's header flag says */
-    bool has_flats;     /* or dark fields, beside the views */
-    size_t n_tilts;     /* angles found inside the file: 0, or nz */
-    double *tilts;      /* degrees, owned by the image; NULL when n_tilts is 0 */
+    size_t n_fields[TR_FIELDS]; /* images of these kinds beside the views, */
+    size_t flats_before;        /* so many of the flat fields before the first view */
+    size_t n_tilts;             /* angles found inside the file: 0, or nz */
+    double *tilts;              /* degrees, owned by the image; NULL when n_tilts is 0 */
     /* A sentence, or "": of angles, what was done to them while they were read; where
      * there are none, why those in the file cannot be taken. */
     char tilts_note[256];
@@ -89,6 +93,21 @@ const char *tr_image_path(const tr_image *image);
 TR_CHECKED tr_status tr_image_read(tr_image *image, size_t section, size_t y0, size_t ny,
                                    size_t x0, size_t nx, float *out);
 
+/* ny rows from y0 of image k of a kind that info->n_fields counts, as tr_image_read. */
+TR_CHECKED tr_status tr_image_read_field(tr_image *image, tr_field kind, size_t k,
+                                         size_t y0, size_t ny, float *out);
+
+/* What views are divided by: [ny][nx] each, from malloc. */
+typedef struct tr_flat_field {
+    float *dark;           /* NULL: 0 */
+    float *before, *after; /* flat fields; after the views NULL: as before */
+} tr_flat_field;
+
+/* From now on tr_image_read delivers (value - dark) / (flat - dark), for section k of n
+ * with the flat field (before (n - 1 - k) + after k) / (n - 1), and NaN where that is not
+ * above the dark field. The image frees the fields, also those it has already. */
+void tr_image_correct(tr_image *image, const tr_flat_field *field);
+
 /* ---- writing ---- */
 
 typedef struct tr_volume_spec {
@@ -122,6 +141,9 @@ typedef struct tr_format {
     tr_status (*open)(const char *path, int fd, tr_image_info *info, void **state);
     tr_status (*read)(void *state, const tr_image_info *info, size_t section, size_t y0,
                       size_t ny, size_t x0, size_t nx, float *out);
+    /* As tr_image_read_field; NULL where there are none. */
+    tr_status (*read_field)(void *state, const tr_image_info *info, tr_field kind,
+                            size_t k, size_t y0, size_t ny, float *out);
     void (*close)(void *state);
 
     /* Writing: create the file with every section's place reserved at a known byte

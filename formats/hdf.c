@@ -1,11 +1,11 @@
 /* HDF5 files: which dataset holds the images, and reading rectangles of it.
  *
  * Layouts: /MDF/images/<n>/image, one 2-D image per view or a single 3-D volume, as IMOD
- * and EMAN2 write them, and /exchange/data [view][y][x] with /exchange/theta in degrees
- * (TomoPy, DXchange). IMOD's header is in the attributes IMOD.MRC.* of /MDF/images (a
- * stack) or of /MDF/images/0 (a volume), EMAN2's in EMAN.* of each image's group. Both
- * store the origin in MRC2014's sign, the opposite of tr_image_info's. A stack's tilt
- * angles are the attributes TiltAngle of its images' groups.
+ * and EMAN2 write them, and those of hdf_fields.c. IMOD's header is in the attributes
+ * IMOD.MRC.* of /MDF/images (a stack) or of /MDF/images/0 (a volume), EMAN2's in EMAN.*
+ * of each image's group. Both store the origin in MRC2014's sign, the opposite of
+ * tr_image_info's. A stack's tilt angles are the attributes TiltAngle of its images'
+ * groups.
  *
  * Integers of 4 and 8 bytes and floats of 8 become float32 as HDF5 reads them, rounded to
  * nearest: counts are exact up to 2^24. What is beyond float32 becomes infinite, and is
@@ -21,14 +21,6 @@
 
 #include "common/base/mem.h"
 #include "formats/hdf_common.h"
-
-typedef struct hdf_state {
-    const char *path; /* the image's */
-    hid_t file;
-    hid_t dataset; /* of a volume; -1 for a stack, whose images are opened when read:
-                      an open dataset may hold a cache of its own */
-    float *scale, *shift; /* value = raw * scale + shift, per image of a stack, or one */
-} hdf_state;
 
 static bool hdf_probe(const unsigned char *head, size_t n)
 {
@@ -193,11 +185,10 @@ static tr_status get_type(const char *path, const char *name, hid_t dataset,
                    size);
 }
 
-/* Size, type and presence of a dataset of rank 2 or 3; *nz is 1 for rank 2. */
-static tr_status inspect(const char *path, const char *name, hid_t dataset,
-                         uint64_t file_bytes, size_t size[3], tr_type *type,
-                         size_t *chunk_bytes)
+tr_status tr_hdf_inspect(const tr_hdf *hdf, const char *name, hid_t dataset,
+                         size_t size[3], tr_type *type, size_t *chunk_bytes)
 {
+    const char *path = hdf->path;
     hsize_t dims[3] = {1, 1, 1};
     hid_t space = H5Dget_space(dataset);
     int rank = H5Sget_simple_extent_ndims(space);
@@ -222,7 +213,7 @@ static tr_status inspect(const char *path, const char *name, hid_t dataset,
     }
     uint64_t chunk = 0;
     tr_status status =
-        tr_hdf_check_storage(path, name, dataset, samples, file_bytes, &chunk);
+        tr_hdf_check_storage(path, name, dataset, samples, hdf->file_bytes, &chunk);
     if (status == TR_OK && chunk > *chunk_bytes)
         *chunk_bytes = (size_t)chunk;
     return status;
@@ -237,34 +228,15 @@ static hid_t open_image_dataset(hid_t file, size_t number)
 
 /* ---- opening ---- */
 
-static tr_status alloc_scaling(hdf_state *hdf, size_t n)
+static tr_status alloc_scaling(tr_hdf *hdf, size_t n)
 {
     hdf->scale = tr_calloc("image scaling", n, sizeof *hdf->scale);
     hdf->shift = tr_calloc("image scaling", n, sizeof *hdf->shift);
     return hdf->scale && hdf->shift ? TR_OK : TR_ERR_MEMORY;
 }
 
-static tr_status open_exchange(hdf_state *hdf, uint64_t file_bytes, tr_image_info *info)
-{
-    static const char name[] = "/exchange/data";
-    size_t size[3];
-    hdf->dataset = H5Dopen2(hdf->file, name, H5P_DEFAULT);
-    if (hdf->dataset < 0)
-        return tr_hdf_fail(hdf->path, "/exchange/data cannot be opened");
-    TR_TRY(inspect(hdf->path, name, hdf->dataset, file_bytes, size, &info->type,
-                   &info->chunk_bytes));
-    info->nx = size[0], info->ny = size[1], info->nz = size[2];
-    info->min = info->max = info->mean = info->rms = NAN;
-    info->has_flats = H5Lexists(hdf->file, "/exchange/data_white", H5P_DEFAULT) > 0 ||
-                      H5Lexists(hdf->file, "/exchange/data_dark", H5P_DEFAULT) > 0;
-    TR_TRY(alloc_scaling(hdf, 1));
-    hdf->scale[0] = 1;
-    return tr_hdf_read_theta(hdf->path, hdf->file, file_bytes, info);
-}
-
 /* One image of a stack, or the volume: its sizes must be those of image 0. */
-static tr_status open_one(hdf_state *hdf, size_t number, size_t n, uint64_t file_bytes,
-                          tr_image_info *info)
+static tr_status open_one(tr_hdf *hdf, size_t number, size_t n, tr_image_info *info)
 {
     char name[64];
     size_t size[3] = {0};
@@ -277,8 +249,7 @@ static tr_status open_one(hdf_state *hdf, size_t number, size_t n, uint64_t file
     if (dataset < 0)
         status = tr_hdf_fail(hdf->path, "%s cannot be opened", name);
     else
-        status = inspect(hdf->path, name, dataset, file_bytes, size, &type,
-                         &info->chunk_bytes);
+        status = tr_hdf_inspect(hdf, name, dataset, size, &type, &info->chunk_bytes);
     if (status == TR_OK)
         status = refuse_colour_and_complex(hdf->path, group);
     if (status == TR_OK)
@@ -349,8 +320,7 @@ static tr_status count_images(const char *path, hid_t images, size_t *n)
                    path, name, *n, *n - 1, last);
 }
 
-static tr_status open_mdf(hdf_state *hdf, hid_t images, uint64_t file_bytes,
-                          tr_image_info *info)
+static tr_status open_mdf(tr_hdf *hdf, hid_t images, tr_image_info *info)
 {
     size_t n = 0;
     TR_TRY(refuse_colour_and_complex(hdf->path, images));
@@ -359,7 +329,7 @@ static tr_status open_mdf(hdf_state *hdf, hid_t images, uint64_t file_bytes,
     if (n > 1 && !(info->tilts = tr_calloc("tilt angles", n, sizeof(double))))
         return TR_ERR_MEMORY;
     for (size_t i = 0; i < n; i++)
-        TR_TRY(open_one(hdf, i, n, file_bytes, info));
+        TR_TRY(open_one(hdf, i, n, info));
     if (H5Aexists(images, "IMOD.MRC.mx") > 0)
         get_header(images, info); /* a stack's */
     size_t good = 0;
@@ -378,7 +348,7 @@ static tr_status open_mdf(hdf_state *hdf, hid_t images, uint64_t file_bytes,
 }
 
 /* What there is instead, by the names at the top. */
-static tr_status no_images(const hdf_state *hdf)
+static tr_status no_images(const tr_hdf *hdf)
 {
     char names[120] = "";
     H5G_info_t group;
@@ -400,12 +370,12 @@ static tr_status no_images(const hdf_state *hdf)
                    hdf->path, *names ? names : "nothing");
 }
 
-static tr_status open_contents(hdf_state *hdf, int fd, tr_image_info *info)
+static tr_status open_contents(tr_hdf *hdf, int fd, tr_image_info *info)
 {
     struct stat status;
     if (fstat(fd, &status) != 0)
         return tr_fail(TR_ERR_DATA, "cannot read %s", hdf->path);
-    uint64_t file_bytes = (uint64_t)status.st_size;
+    hdf->file_bytes = (uint64_t)status.st_size;
     char unpacked[32];
     snprintf(unpacked, sizeof unpacked, "/dev/fd/%d", fd);
     hdf->file = info->compressed
@@ -418,13 +388,14 @@ static tr_status open_contents(hdf_state *hdf, int fd, tr_image_info *info)
         hid_t images = H5Gopen2(hdf->file, "/MDF/images", H5P_DEFAULT);
         if (images < 0)
             return tr_hdf_fail(hdf->path, "/MDF/images cannot be opened");
-        tr_status result = open_mdf(hdf, images, file_bytes, info);
+        tr_status result = open_mdf(hdf, images, info);
         H5Gclose(images);
         return result;
     }
-    if (H5Lexists(hdf->file, "/exchange", H5P_DEFAULT) > 0 &&
-        H5Lexists(hdf->file, "/exchange/data", H5P_DEFAULT) > 0)
-        return open_exchange(hdf, file_bytes, info);
+    bool found = false;
+    TR_TRY(tr_hdf_open_scan(hdf, info, &found));
+    if (found)
+        return TR_OK;
     if (tr_hdf_met_link()) /* on the way to one of them */
         return tr_hdf_fail(hdf->path, "it is damaged or cannot be opened");
     return no_images(hdf);
@@ -432,8 +403,13 @@ static tr_status open_contents(hdf_state *hdf, int fd, tr_image_info *info)
 
 static void hdf_close(void *state)
 {
-    hdf_state *hdf = state;
+    tr_hdf *hdf = state;
     tr_hdf_enter();
+    for (int kind = 0; kind < TR_FIELDS; kind++) {
+        if (hdf->field[kind].dataset >= 0)
+            H5Dclose(hdf->field[kind].dataset);
+        free(hdf->field[kind].sections);
+    }
     if (hdf->dataset >= 0)
         H5Dclose(hdf->dataset);
     if (hdf->file >= 0)
@@ -441,16 +417,19 @@ static void hdf_close(void *state)
     tr_hdf_leave();
     free(hdf->scale);
     free(hdf->shift);
+    free(hdf->views);
     free(hdf);
 }
 
 static tr_status hdf_open(const char *path, int fd, tr_image_info *info, void **state)
 {
-    hdf_state *hdf = tr_calloc("an HDF5 file", 1, sizeof *hdf);
+    tr_hdf *hdf = tr_calloc("an HDF5 file", 1, sizeof *hdf);
     if (!hdf)
         return TR_ERR_MEMORY;
     hdf->path = path;
     hdf->file = hdf->dataset = -1;
+    for (int kind = 0; kind < TR_FIELDS; kind++)
+        hdf->field[kind].dataset = -1;
     tr_hdf_enter();
     tr_status status = open_contents(hdf, fd, info);
     tr_hdf_leave();
@@ -463,12 +442,12 @@ static tr_status hdf_open(const char *path, int fd, tr_image_info *info, void **
 
 /* ---- reading ---- */
 
-static tr_status read_rectangle(hdf_state *hdf, hid_t dataset, size_t section, size_t y0,
+static tr_status read_rectangle(tr_hdf *hdf, hid_t dataset, size_t section, size_t y0,
                                 size_t ny, size_t x0, size_t nx, float *out)
 {
     hid_t space = H5Dget_space(dataset);
     int skip = 3 - H5Sget_simple_extent_ndims(space); /* 1 for a 2-D dataset */
-    hsize_t first[3] = {hdf->dataset >= 0 ? section : 0, y0, x0}, count[3] = {1, ny, nx};
+    hsize_t first[3] = {section, y0, x0}, count[3] = {1, ny, nx};
     hid_t memory = H5Screate_simple(3, count, NULL);
     tr_status status = TR_OK;
     if (H5Sselect_hyperslab(space, H5S_SELECT_SET, first + skip, NULL, count + skip,
@@ -483,14 +462,15 @@ static tr_status read_rectangle(hdf_state *hdf, hid_t dataset, size_t section, s
 static tr_status hdf_read(void *state, const tr_image_info *info, size_t section,
                           size_t y0, size_t ny, size_t x0, size_t nx, float *out)
 {
-    hdf_state *hdf = state;
+    tr_hdf *hdf = state;
     (void)info;
     tr_hdf_enter();
     hid_t dataset =
         hdf->dataset >= 0 ? hdf->dataset : open_image_dataset(hdf->file, section);
+    size_t at = hdf->dataset < 0 ? 0 : hdf->views ? hdf->views[section] : section;
     tr_status status = dataset < 0
                            ? tr_hdf_fail(hdf->path, "image %zu cannot be opened", section)
-                           : read_rectangle(hdf, dataset, section, y0, ny, x0, nx, out);
+                           : read_rectangle(hdf, dataset, at, y0, ny, x0, nx, out);
     if (dataset >= 0 && dataset != hdf->dataset)
         H5Dclose(dataset);
     tr_hdf_leave();
@@ -502,6 +482,19 @@ static tr_status hdf_read(void *state, const tr_image_info *info, size_t section
     return status;
 }
 
+static tr_status hdf_read_field(void *state, const tr_image_info *info, tr_field kind,
+                                size_t k, size_t y0, size_t ny, float *out)
+{
+    tr_hdf *hdf = state;
+    const size_t *sections = hdf->field[kind].sections;
+    tr_hdf_enter();
+    tr_status status =
+        read_rectangle(hdf, hdf->field[kind].dataset, sections ? sections[k] : k, y0, ny,
+                       0, info->nx, out);
+    tr_hdf_leave();
+    return status;
+}
+
 const tr_format tr_format_hdf = {
     .name = "HDF5",
     .extensions = ".hdf .h5 .hdf5",
@@ -510,6 +503,7 @@ const tr_format tr_format_hdf = {
     .extent = hdf_extent,
     .open = hdf_open,
     .read = hdf_read,
+    .read_field = hdf_read_field,
     .close = hdf_close,
     .create = tr_hdf_create,
     .finish = tr_hdf_finish,

@@ -39,11 +39,45 @@ bool tr_hdf_text(hid_t object, const char *name, char *out, size_t size);
 /* The attribute, to be closed, if it holds one number or, if asked, one text; or -1. */
 hid_t tr_hdf_open_attribute(hid_t object, const char *name, bool text);
 
-/* The angles in /exchange/theta, if there are any, into info, in degrees. Errors:
- * damage. Angles that cannot be those of the views are none, and info->tilts_note says
- * why. */
-TR_CHECKED tr_status tr_hdf_read_theta(const char *path, hid_t file, uint64_t file_bytes,
-                                       tr_image_info *info);
+/* A dataset of the angles of n_all images, of which the views are views[0], views[1],
+ * ... [nz - 1]; NULL: all in their order. */
+typedef struct tr_hdf_angles {
+    const char *name;
+    size_t n_all;
+    const size_t *views;
+} tr_hdf_angles;
+
+/* The angles, if there are any, into info, in degrees. Errors: damage. Angles that cannot
+ * be those of the views are none, and info->tilts_note says why. */
+TR_CHECKED tr_status tr_hdf_read_angles(const char *path, hid_t file, uint64_t file_bytes,
+                                        const tr_hdf_angles *angles, tr_image_info *info);
+
+/* An open file for reading. */
+typedef struct tr_hdf {
+    const char *path; /* the image's */
+    uint64_t file_bytes;
+    hid_t file;
+    hid_t dataset; /* of a volume; -1 for a stack, whose images are opened when read:
+                      an open dataset may hold a cache of its own */
+    float *scale, *shift; /* value = raw * scale + shift, per image of a stack, or one */
+    /* Which sections of `dataset` are views, and which the fields in theirs; NULL: all.
+     */
+    size_t *views;
+    struct {
+        hid_t dataset; /* or -1 */
+        size_t *sections;
+    } field[TR_FIELDS];
+} tr_hdf;
+
+/* Size x, y, z, type and presence of a dataset of rank 2 or 3; z is 1 for rank 2.
+ * *chunk_bytes grows to the bytes of a chunk. Errors: TR_ERR_DATA. */
+TR_CHECKED tr_status tr_hdf_inspect(const tr_hdf *hdf, const char *name, hid_t dataset,
+                                    size_t size[3], tr_type *type, size_t *chunk_bytes);
+
+/* hdf_fields.c: the layouts of transmission tomography, with flat and dark fields: that
+ * of TomoPy and DXchange, which is /exchange/data, and NXtomo. *found becomes whether it
+ * is one of them, which is opened. */
+TR_CHECKED tr_status tr_hdf_open_scan(tr_hdf *hdf, tr_image_info *info, bool *found);
 
 /* File access properties (not to be closed) without file locks, which network file
  * systems often refuse. */

@@ -1,4 +1,4 @@
-/* The angles beside images in the layout of TomoPy and DXchange. */
+/* The angles beside images, in a dataset of their own. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,8 +9,6 @@
 #include "common/base/mem.h"
 #include "formats/hdf_common.h"
 #include "formats/turns.h"
-
-static const char name[] = "/exchange/theta";
 
 static bool is_word(const char *word, const char *const *words)
 {
@@ -41,7 +39,8 @@ static double degrees_in_unit(hid_t dataset, char *unit, size_t size)
     return is_word(unit, milliradians) ? 0.18 / TR_PI : 0;
 }
 
-static void say_wrong_number(const char *path, long long n, tr_image_info *info)
+static void say_wrong_number(const char *path, const char *name, long long n,
+                             tr_image_info *info)
 {
     snprintf(info->tilts_note, sizeof info->tilts_note,
              "%s: %s has %lld angles for %zu views%s", path, name, n, info->nz,
@@ -51,8 +50,8 @@ static void say_wrong_number(const char *path, long long n, tr_image_info *info)
 }
 
 /* In degrees and within +-360; false, with the note, if they cannot be angles. */
-static bool settle_angles(const char *path, hid_t dataset, double *tilts,
-                          tr_image_info *info)
+static bool settle_angles(const char *path, const char *name, hid_t dataset,
+                          double *tilts, tr_image_info *info)
 {
     char unit[48];
     double factor = degrees_in_unit(dataset, unit, sizeof unit);
@@ -78,24 +77,29 @@ static bool settle_angles(const char *path, hid_t dataset, double *tilts,
             (size_t)snprintf(info->tilts_note, size, "%s: %s is in %s", path, name, unit);
     if (turned && used < size)
         snprintf(info->tilts_note + used, size - used,
-                 "%s%s goes on beyond 360 degrees: whole turns are left out",
-                 used ? "; it " : path, used ? "" : ": /exchange/theta");
+                 "%s%s%s goes on beyond 360 degrees: whole turns are left out",
+                 used ? "; it" : path, used ? "" : ": ", used ? "" : name);
     return true;
 }
 
+/* Those of all n_all images of the dataset, of which the views are views[0], ...; NULL:
+ * all. */
 static tr_status read_angles(const char *path, hid_t dataset, uint64_t file_bytes,
-                             tr_image_info *info)
+                             const tr_hdf_angles *angles, tr_image_info *info)
 {
-    TR_TRY(tr_hdf_check_storage(path, name, dataset, info->nz, file_bytes, NULL));
+    const char *name = angles->name;
+    TR_TRY(tr_hdf_check_storage(path, name, dataset, angles->n_all, file_bytes, NULL));
     TR_TRY(tr_hdf_check_filters(path, name, dataset));
-    double *tilts = tr_calloc("tilt angles", info->nz, sizeof *tilts);
+    double *tilts = tr_calloc("tilt angles", angles->n_all, sizeof *tilts);
     if (!tilts)
         return TR_ERR_MEMORY;
     if (H5Dread(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, tilts) < 0) {
         free(tilts);
-        return tr_hdf_fail(path, "/exchange/theta cannot be read");
+        return tr_hdf_fail(path, "%s cannot be read", name);
     }
-    if (settle_angles(path, dataset, tilts, info)) {
+    for (size_t k = 0; angles->views && k < info->nz; k++)
+        tilts[k] = tilts[angles->views[k]]; /* in their order, hence from further on */
+    if (settle_angles(path, name, dataset, tilts, info)) {
         info->tilts = tilts;
         info->n_tilts = info->nz;
     } else {
@@ -104,27 +108,28 @@ static tr_status read_angles(const char *path, hid_t dataset, uint64_t file_byte
     return TR_OK;
 }
 
-tr_status tr_hdf_read_theta(const char *path, hid_t file, uint64_t file_bytes,
-                            tr_image_info *info)
+tr_status tr_hdf_read_angles(const char *path, hid_t file, uint64_t file_bytes,
+                             const tr_hdf_angles *angles, tr_image_info *info)
 {
+    const char *name = angles->name;
     if (H5Lexists(file, name, H5P_DEFAULT) <= 0)
         return TR_OK;
     hid_t dataset = H5Dopen2(file, name, H5P_DEFAULT);
     if (dataset < 0)
-        return tr_hdf_fail(path, "/exchange/theta cannot be opened");
+        return tr_hdf_fail(path, "%s cannot be opened", name);
     hid_t space = H5Dget_space(dataset), type = H5Dget_type(dataset);
     hssize_t n = H5Sget_simple_extent_npoints(space);
     H5T_class_t class = H5Tget_class(type);
     H5Tclose(type);
     H5Sclose(space);
     tr_status status = TR_OK;
-    if (n < 0 || (size_t)n != info->nz)
-        say_wrong_number(path, (long long)n, info);
+    if (n < 0 || (size_t)n != angles->n_all)
+        say_wrong_number(path, name, (long long)n, info);
     else if (class != H5T_FLOAT && class != H5T_INTEGER)
         snprintf(info->tilts_note, sizeof info->tilts_note, "%s: %s holds no numbers",
                  path, name);
     else
-        status = read_angles(path, dataset, file_bytes, info);
+        status = read_angles(path, dataset, file_bytes, angles, info);
     H5Dclose(dataset);
     return status;
 }

@@ -2,6 +2,7 @@
  * content, and calls are passed on to it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,8 @@ struct tr_image {
     uint64_t size; /* of what fd is, when it was opened */
     const tr_format *format;
     tr_image_info info;
-    void *state; /* the format's own */
+    void *state;        /* the format's own */
+    tr_flat_field flat; /* before is NULL: views are as in the file */
 };
 
 #define TR_IMAGE_FORMAT(format) &format,
@@ -249,6 +251,7 @@ void tr_image_close(tr_image *image)
         image->format->close(image->state);
     if (image->fd >= 0)
         close(image->fd);
+    tr_image_correct(image, &(tr_flat_field){NULL, NULL, NULL});
     free(image->info.tilts);
     free(image->path);
     free(image);
@@ -277,6 +280,57 @@ void tr_image_stamp(const tr_image *image, tr_file_stamp *stamp)
 
 const char *tr_image_path(const tr_image *image) { return image->path; }
 
+void tr_image_correct(tr_image *image, const tr_flat_field *field)
+{
+    free(image->flat.dark);
+    free(image->flat.before);
+    free(image->flat.after);
+    image->flat = *field;
+}
+
+static void correct(const tr_image *image, size_t section, size_t y0, size_t ny,
+                    size_t x0, size_t nx, float *out)
+{
+    const tr_flat_field *f = &image->flat;
+    size_t views = image->info.nz, width = image->info.nx;
+    float late = f->after && views > 1 ? (float)section / (float)(views - 1) : 0.0f;
+    for (size_t y = 0; y < ny; y++) {
+        size_t at = (y0 + y) * width + x0;
+        float *line = out + y * nx;
+        for (size_t x = 0; x < nx; x++, at++) {
+            float dark = f->dark ? f->dark[at] : 0.0f, flat = f->before[at];
+            if (f->after)
+                flat += late * (f->after[at] - flat);
+            line[x] = flat > dark ? (line[x] - dark) / (flat - dark) : NAN;
+        }
+    }
+}
+
+/* A library takes what is behind the end of a file for zeros. */
+static tr_status check_end(const tr_image *image)
+{
+    struct stat file;
+    if (image->format->by_library && fstat(image->fd, &file) == 0 &&
+        (uint64_t)file.st_size < image->size)
+        return tr_fail(TR_ERR_DATA,
+                       "%s ends at byte %llu, but its data should reach byte %llu; "
+                       "it was cut short",
+                       image->path, (unsigned long long)file.st_size,
+                       (unsigned long long)image->size);
+    return TR_OK;
+}
+
+tr_status tr_image_read_field(tr_image *image, tr_field kind, size_t k, size_t y0,
+                              size_t ny, float *out)
+{
+    const tr_image_info *info = &image->info;
+    if (k >= info->n_fields[kind] || y0 > info->ny || ny > info->ny - y0)
+        return tr_fail(TR_ERR_INTERNAL, "field %zu of %s was asked for, which has %zu", k,
+                       image->path, info->n_fields[kind]);
+    TR_TRY(image->format->read_field(image->state, info, kind, k, y0, ny, out));
+    return check_end(image);
+}
+
 tr_status tr_image_read(tr_image *image, size_t section, size_t y0, size_t ny, size_t x0,
                         size_t nx, float *out)
 {
@@ -291,14 +345,9 @@ tr_status tr_image_read(tr_image *image, size_t section, size_t y0, size_t ny, s
     if (nx == 0 || ny == 0)
         return TR_OK;
     TR_TRY(image->format->read(image->state, info, section, y0, ny, x0, nx, out));
-    struct stat file;
-    if (image->format->by_library && fstat(image->fd, &file) == 0 &&
-        (uint64_t)file.st_size < image->size)
-        return tr_fail(TR_ERR_DATA,
-                       "%s ends at byte %llu, but its data should reach byte %llu; "
-                       "it was cut short",
-                       image->path, (unsigned long long)file.st_size,
-                       (unsigned long long)image->size);
+    TR_TRY(check_end(image));
+    if (image->flat.before)
+        correct(image, section, y0, ny, x0, nx, out);
     return TR_OK;
 }
 

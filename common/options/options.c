@@ -120,7 +120,23 @@ const tr_option tr_common_options[] = {
         .help = "Make the views N times smaller by Fourier cropping, and so the tomogram",
         .brief = "Make views and tomogram N times smaller"),
 
-    REAL(views.log_base, "log", "BASE", NULL, 0, 0, .section = "Data",
+    STRING(flats, "flats", "FILE[,FILE]", .section = "Data", .aside = true,
+           .help = "Images of the beam without a specimen, before the views and, in a "
+                   "second file, after them: the views become (value - dark) / (flat - "
+                   "dark), and then -log of that; unless given, those in the series' own "
+                   "HDF5 file"),
+    STRING(darks, "darks", "FILE", .aside = true,
+           .help = "Images without a beam, for --flats; unless given, those in the "
+                   "series' own HDF5 file"),
+    FLAG(no_flats, "no-flats", .aside = true,
+         .help = "Leave the views as they are, for those that are divided by the flat "
+                 "fields in their file already"),
+    STRING(stripes, "stripes", "METHODS",
+           .help = "Remove what becomes rings: some of dead, large and sort (Vo), each "
+                   "with a width in columns if wanted (sort:11), and titarenko, with "
+                   "commas between; dead,large,sort where nothing is known of the "
+                   "detector. For 60 views and more that are not aligned"),
+    REAL(views.log_base, "log", "BASE", NULL, 0, 0,
          .help = "Take -log(value + BASE) of the views first, for bright-field or X-ray "
                  "transmission"),
     CHOICE(views.hot_pixels, "hot-pixels", "WHAT", "auto", "auto replace warn off",

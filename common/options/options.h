@@ -34,6 +34,10 @@ typedef struct tr_options {
     long slices[2]; /* first and last output slice, both included; -1: all */
     /* data */
     tr_view_params views; /* --bin, --log, --invert, --dose-model, --ctf-mode ... */
+    const char *flats;    /* --flats: one file, or two with a comma between */
+    const char *darks;    /* --darks */
+    const char *stripes;  /* --stripes, as tr_stripes_parse takes it; NULL: none */
+    bool no_flats;        /* --no-flats: not even those of the series' file */
     const char *dose;     /* --dose; NULL: not given */
     int dose_type;        /* a tr_dose_type */
     double dose_initial;  /* e/A^2 */

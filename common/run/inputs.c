@@ -214,14 +214,10 @@ tr_status tr_inputs_open(tr_inputs *in, tr_command *c)
     TR_TRY(tr_inputs_read_alignment(in, c));
     TR_TRY(tr_inputs_check_axis(in));
     TR_TRY(tr_inputs_find_pixel(in, c));
-    if (tr_image_get_info(in->image)->has_flats)
-        tr_warn(
-            "%s has flat or dark fields (/exchange/data_white, data_dark), which are not "
-            "used: unless its views are normalised already, the tomogram has rings and "
-            "wrong densities",
-            in->series_path);
+    TR_TRY(tr_inputs_take_flats(in, c));
     TR_TRY(find_size(in, c));
     TR_TRY(read_views(in, c));
+    TR_TRY(tr_inputs_check_stripes(in, c));
     TR_TRY(tr_inputs_take_doses(in, c));
     return check_sizes(in, c);
 }

@@ -3,6 +3,7 @@
 #define TR_INPUTS_H
 
 #include "common/run/command.h"
+#include "common/series/stripes.h"
 #include "common/views/discover.h"
 #include "common/views/sidecars.h"
 #include "common/views/views.h"
@@ -30,9 +31,11 @@ typedef struct tr_inputs {
     bool of_tomogram;           /* as there */
     const char *thickness_from; /* that file */
     tr_image *image;
-    double *tilts; /* of all views of the file, degrees; NaN: not known */
-    double pixel;  /* angstroms, of the series; 0: nobody says */
-    size_t nx, ny; /* of the views once they are aligned, in pixels of the series */
+    double *tilts;   /* of all views of the file, degrees; NaN: not known */
+    double pixel;    /* angstroms, of the series; 0: nobody says */
+    size_t nx, ny;   /* of the views once they are aligned, in pixels of the series */
+    bool flat_field; /* the image is divided by one: the views are as they were taken */
+    tr_stripes stripes;
     tr_dose_facts dose;
     tr_views views; /* those used; shifts of their transforms in pixels after binning */
 } tr_inputs;
@@ -111,6 +114,14 @@ void tr_inputs_subset_shift(const tr_inputs *in, double shift[2]);
  * those of the files; no pixel size, no exposure of a view (TR_ERR_DATA); TR_ERR_USAGE.
  */
 TR_CHECKED tr_status tr_inputs_take_doses(tr_inputs *in, tr_command *c);
+
+/* inputs_flats.c: the series' flat and dark fields, by which its image is divided from
+ * here on, and the logarithm that then is taken. Errors: those of the files;
+ * TR_ERR_USAGE. */
+TR_CHECKED tr_status tr_inputs_take_flats(tr_inputs *in, tr_command *c);
+/* The same file: in->stripes. After the views. TR_ERR_USAGE, also where there are too few
+ * of them. */
+TR_CHECKED tr_status tr_inputs_check_stripes(tr_inputs *in, const tr_command *c);
 
 /* inputs_doubts.c: say what in the files cannot be meant: a pixel size in another unit,
  * transforms that leave little of a view. TR_ERR_DATA where they leave nothing of any.

@@ -126,12 +126,15 @@ tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
         .memory = r->job.memory / 2,
         .rows = rows,
         .whole = r->whole,
+        .stripes = r->inputs->stripes,
     };
     /* Aligned views are interpolated: a hot pixel has become a spot in them, which cannot
      * be told from what a specimen may have. */
     if (spec.steps.hot_pixels == TR_HOT_AUTO)
         spec.steps.hot_pixels =
-            r->views.has_transforms && !r->inputs->aligned ? TR_HOT_REPLACE : TR_HOT_WARN;
+            (r->views.has_transforms && !r->inputs->aligned) || r->inputs->flat_field
+                ? TR_HOT_REPLACE
+                : TR_HOT_WARN;
     tr_status status = tr_series_open(comm, r->image, &spec, &r->job.series);
     free(rows);
     return status;

@@ -93,7 +93,7 @@ TR_CHECKED tr_status tr_hot_select(const tr_hot_pixels *from, const size_t *part
 /* How many a view may have that are hot by themselves. */
 static inline size_t tr_hot_most(size_t nx, size_t ny)
 {
-    return nx * ny / 1000 > 4 ? nx * ny / 1000 : 4;
+    return nx * ny / 1000 > 16 ? nx * ny / 1000 : 16;
 }
 
 #endif

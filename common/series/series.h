@@ -8,6 +8,7 @@
 #include "common/geometry/geometry.h"
 #include "common/options/view_params.h"
 #include "common/series/content.h"
+#include "common/series/stripes.h"
 #include "common/views/views.h"
 
 typedef struct tr_series_spec {
@@ -16,6 +17,7 @@ typedef struct tr_series_spec {
     size_t n_u, n_v;       /* then: of the views as delivered; without as they are */
     tr_view_params steps;  /* what is done to the views */
     double pixel;          /* angstroms, in the file; 0: not known */
+    tr_stripes stripes;    /* to be removed from the sinograms */
     const char *scratch;   /* where prepared views may be put (no name at the end) */
     int threads;
     size_t memory; /* bytes that preparing views may use */

@@ -44,6 +44,8 @@ struct tr_series {
     size_t band_size;
     float *source;
     size_t source_size;
+    tr_stripes stripes;
+    int threads;  /* for them */
     float *whole; /* rows that a window is cut from */
     size_t whole_size;
 };
