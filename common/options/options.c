@@ -99,6 +99,10 @@ const tr_option tr_common_options[] = {
          .help = "Shift of the tilt axis from the middle of the views, in unbinned "
                  "pixels along x (the second number of IMOD's OFFSET)",
          .brief = "Shift of the tilt axis from the images' middle"),
+    FLAG(find_axis, "find-axis",
+         .help = "Find --axis-shift from the views, of scans over 180 degrees and more "
+                 "whose rays are parallel: by mirrored pairs, the double wedge of the "
+                 "sinogram's spectrum, and the centre of mass"),
     REAL(pitch, "pitch", "DEGREES", "0", -60, 60,
          .help = "Tilt of the specimen about the x axis (IMOD's XAXISTILT)",
          .brief = "Tilt of the specimen about the x axis"),

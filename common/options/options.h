@@ -27,6 +27,7 @@ typedef struct tr_options {
     tr_words half_sets;     /* --half-sets: a TR_HALVES_..., and the series of frames */
     /* geometry; lengths in unbinned pixels, angles in degrees */
     long thickness, width; /* 0: not given */
+    bool find_axis;        /* --find-axis: axis_shift from the views */
     double size[2];        /* --size: columns and rows of the views once aligned */
     double pixel;          /* --pixel, angstroms; 0: not given */
     double tilt_offset, axis_shift, pitch, x_shift, z_shift;

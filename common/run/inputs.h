@@ -123,6 +123,10 @@ TR_CHECKED tr_status tr_inputs_take_flats(tr_inputs *in, tr_command *c);
  * of them. */
 TR_CHECKED tr_status tr_inputs_check_stripes(tr_inputs *in, const tr_command *c);
 
+/* inputs_find_axis.c: where --find-axis is given, the command's axis shift. TR_ERR_USAGE
+ * where there is no such axis, TR_ERR_DATA where it is not found. */
+TR_CHECKED tr_status tr_inputs_find_axis(const tr_inputs *in, tr_command *c);
+
 /* inputs_doubts.c: say what in the files cannot be meant: a pixel size in another unit,
  * transforms that leave little of a view. TR_ERR_DATA where they leave nothing of any.
  * Before shifts are divided by the binning. */
