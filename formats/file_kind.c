@@ -19,18 +19,12 @@ typedef struct magic {
 
 #define MAGIC(at, bytes) (at), sizeof(bytes) - 1, (bytes)
 
-static const char by_tif2mrc[] = "convert it with IMOD's tif2mrc or newstack";
 static const char by_dm2mrc[] = "convert it with IMOD's dm2mrc or newstack";
-static const char sum_movies[] =
-    "a BigTIFF is converted with IMOD's tif2mrc; the frames of EER movies are aligned "
-    "and "
-    "summed first, by IMOD's alignframes or by MotionCor3, and the sums put into one "
-    "stack with newstack";
-static const char by_tiff[] = "convert it to TIFF, and that with IMOD's tif2mrc";
+static const char by_tiff[] = "convert it to TIFF";
 static const char by_mrcfile[] =
     "write its array [view][row][column] as MRC, for instance with the Python package "
     "mrcfile";
-static const char by_fiji[] = "convert it to TIFF with Fiji, and that with tif2mrc";
+static const char by_fiji[] = "convert it to TIFF with Fiji";
 static const char write_text[] = "write the numbers as text, one view a line";
 static const char by_gunzip[] = "unpack it with gunzip";
 static const char by_bunzip2[] = "unpack it with bunzip2";
@@ -48,10 +42,10 @@ static const char save_plain[] = "save it as plain text";
 static const char load_again[] = "perhaps a download that failed; get the file again";
 
 static const magic magics[] = {
-    {MAGIC(0, "II*\0"), "a TIFF image", by_tif2mrc, NULL},
-    {MAGIC(0, "MM\0*"), "a TIFF image", by_tif2mrc, NULL},
-    {MAGIC(0, "II+\0"), "a BigTIFF image or an EER movie", sum_movies, NULL},
-    {MAGIC(0, "MM\0+"), "a BigTIFF image or an EER movie", sum_movies, NULL},
+    {MAGIC(0, "II*\0"), "a TIFF image", NULL, NULL},
+    {MAGIC(0, "MM\0*"), "a TIFF image", NULL, NULL},
+    {MAGIC(0, "II+\0"), "a BigTIFF image or an EER movie", NULL, NULL},
+    {MAGIC(0, "MM\0+"), "a BigTIFF image or an EER movie", NULL, NULL},
     {MAGIC(0, "II\x97\x01"), "a SER file of TIA", by_fiji, NULL},
     {MAGIC(0, "\x89PNG\r\n\x1a\n"), "a PNG image", by_tiff, NULL},
     {MAGIC(0, "\xff\xd8\xff"), "a JPEG image", by_tiff, NULL},

@@ -161,6 +161,9 @@ typedef struct tr_format {
 #include "formats/image_list.h"
 #undef TR_IMAGE_FORMAT
 
+/* folder.c: not a file, but one image a section in the files of a folder. Read only. */
+extern const tr_format tr_folder_of_images;
+
 /* The format in which a file of this name is written: by its extension; NULL, with the
  * sentence set (TR_ERR_USAGE semantics) naming the known extensions, for others. */
 const tr_format *tr_format_for_output(const char *path);

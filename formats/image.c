@@ -34,14 +34,15 @@ static const tr_format *const formats[] = {
 #undef TR_IMAGE_FORMAT
 enum { N_FORMATS = sizeof formats / sizeof formats[0], HEAD_BYTES = 1024 };
 
-static tr_status open_regular(const char *path, int *fd, uint64_t *size)
+static tr_status open_regular(const char *path, int *fd, uint64_t *size, bool *folder)
 {
     struct stat status;
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* do not hang on a pipe */
     if (*fd < 0 || fstat(*fd, &status) != 0)
         return tr_fail(TR_ERR_DATA, "cannot open %s: %s", path, strerror(errno));
-    if (S_ISDIR(status.st_mode))
-        return tr_fail(TR_ERR_DATA, "%s is a folder; an image file is needed", path);
+    *folder = S_ISDIR(status.st_mode);
+    if (*folder)
+        return TR_OK;
     if (!S_ISREG(status.st_mode))
         return tr_fail(TR_ERR_DATA, "%s is not a regular file; an image file is needed",
                        path);
@@ -159,18 +160,20 @@ static tr_status no_known_format(const tr_image *image, const unsigned char *hea
     const char *path = image->path;
     tr_file_kind kind;
     if (tr_file_kind_of(head, n, &kind))
-        return tr_fail(TR_ERR_DATA, "%s is %s%s; an MRC or HDF5 image is needed%s%s",
-                       path, image->info.compressed ? "a gzip file of " : "", kind.name,
+        return tr_fail(TR_ERR_DATA,
+                       "%s is %s%s; an MRC, HDF5 or TIFF image is needed%s%s", path,
+                       image->info.compressed ? "a gzip file of " : "", kind.name,
                        kind.as_image ? ": " : "", kind.as_image ? kind.as_image : "");
     if (tr_bytes_are_text(head, n))
-        return tr_fail(TR_ERR_DATA, "%s is a text file; an MRC or HDF5 image is needed",
-                       path);
+        return tr_fail(TR_ERR_DATA,
+                       "%s is a text file; an MRC, HDF5 or TIFF image is needed", path);
     if (n < HEAD_BYTES)
         return tr_fail(TR_ERR_DATA,
-                       "%s has only %zu bytes, too few for an MRC or HDF5 image", path,
-                       n);
+                       "%s has only %zu bytes, too few for an MRC, HDF5 or TIFF image",
+                       path, n);
     return tr_fail(TR_ERR_DATA,
-                   "%s is of no known format; an MRC or HDF5 image is needed", path);
+                   "%s is of no known format; an MRC, HDF5 or TIFF image is needed",
+                   path);
 }
 
 /* What every format must have said, so that callers can multiply sizes safely. */
@@ -193,19 +196,34 @@ static const tr_format *find_format(const unsigned char *head, size_t n)
     enum { AT_MAP = 208 };
     tr_file_kind kind;
     bool map = n >= AT_MAP + 3 && memcmp(head + AT_MAP, "MAP", 3) == 0;
-    if (!map && !tr_format_hdf.probe(head, n) && tr_file_kind_of(head, n, &kind))
-        return NULL;
-    for (size_t i = 0; i < N_FORMATS; i++)
-        if (formats[i]->probe(head, n))
+    for (size_t i = 0; i < N_FORMATS; i++) {
+        bool mrc = formats[i] == &tr_format_mrc;
+        if (formats[i]->probe(head, n) && (mrc || !map) &&
+            !(mrc && !map && tr_file_kind_of(head, n, &kind)))
             return formats[i];
+    }
     return NULL;
+}
+
+static tr_status open_folder(tr_image *image)
+{
+    image->info.format = tr_folder_of_images.name;
+    tr_status status =
+        tr_folder_of_images.open(image->path, image->fd, &image->info, &image->state);
+    if (status != TR_OK)
+        return status;
+    image->format = &tr_folder_of_images;
+    return check_sizes(image);
 }
 
 static tr_status open_image(tr_image *image)
 {
     unsigned char head[HEAD_BYTES];
     uint64_t size = 0;
-    TR_TRY(open_regular(image->path, &image->fd, &size));
+    bool folder = false;
+    TR_TRY(open_regular(image->path, &image->fd, &size, &folder));
+    if (folder)
+        return open_folder(image);
     size_t n = size < sizeof head ? (size_t)size : sizeof head;
     TR_TRY(tr_read_at(image->fd, image->path, head, n, 0));
     image->info.compressed = n >= 2 && head[0] == 0x1f && head[1] == 0x8b;

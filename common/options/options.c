@@ -198,6 +198,11 @@ const tr_option tr_common_options[] = {
                    "where GROUP is negative; bidirectional:N, view N first and back to "
                    "the first, then from N + 1 on, or with -N from N + 1 on first"),
     PAIR(scale, "scale", "ADD,MUL", "0,1", 0, 0, .help = "Write (value + ADD) * MUL"),
+    CHOICE(format, "format", "NAME", "mrc", "mrc hdf5 tiff", .aside = true,
+           .help =
+               "Format of the tomogram where -o does not name it; otherwise that "
+               "name's ending says it: .mrc .rec .st .ali .map .mrcs, .hdf .h5 .hdf5, "
+               ".tif .tiff"),
     CHOICE(mode, "mode", "TYPE", "float", "float half int16 uint16 byte",
            .help = "Number type of the tomogram; the integers are scaled from the "
                    "statistics of the whole volume, and the scaling is printed"),

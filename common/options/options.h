@@ -9,6 +9,7 @@
 
 enum { TR_MODE_FLOAT, TR_MODE_HALF, TR_MODE_INT16, TR_MODE_UINT16, TR_MODE_BYTE };
 enum { TR_ORDER_XZY, TR_ORDER_XYZ };
+enum { TR_OUTPUT_MRC, TR_OUTPUT_HDF5, TR_OUTPUT_TIFF };
 typedef enum tr_shell { TR_NO_SHELL, TR_BASH, TR_ZSH, TR_FISH } tr_shell;
 enum { TR_HALVES_NONE, TR_HALVES_VIEWS, TR_HALVES_FRAMES };
 
@@ -43,9 +44,9 @@ typedef struct tr_options {
     int dose_type;        /* a tr_dose_type */
     double dose_initial;  /* e/A^2 */
     const char *dose_order;
-    double scale[2]; /* ADD, MUL: written value = (value + ADD) * MUL */
-    int mode, order;
-    long deflate; /* HDF5 only */
+    double scale[2];         /* ADD, MUL: written value = (value + ADD) * MUL */
+    int mode, order, format; /* a TR_MODE_..., TR_ORDER_..., TR_OUTPUT_... */
+    long deflate;            /* HDF5 only */
     bool verify;
     /* the run */
     const char *algorithm; /* -a, default "WBP" */

@@ -20,6 +20,14 @@ static tr_status find_series(tr_inputs *in, const tr_command *c)
                        "%s is about %s, which is not there; name the series, and if its "
                        "views are not aligned, give --transforms",
                        c->options.imod_com, in->series_path);
+    size_t length = in->series_path ? strlen(in->series_path) : 0;
+    if (length > 1 && in->series_path[length - 1] == '/') {
+        in->series_path = in->folder = tr_strdup(in->series_path);
+        for (; in->folder && length > 1 && in->folder[length - 1] == '/'; length--)
+            in->folder[length - 1] = '\0';
+        if (!in->folder)
+            return TR_ERR_MEMORY;
+    }
     if (in->series_path)
         return TR_OK;
     TR_TRY(tr_discover(".", &in->found));
@@ -226,6 +234,7 @@ tr_status tr_inputs_open(tr_inputs *in, tr_command *c)
 void tr_inputs_free(tr_inputs *in)
 {
     tr_image_close(in->image);
+    free(in->folder);
     tr_discovery_free(&in->found);
     if (in->has_com)
         tr_imod_com_free(&in->com);

@@ -20,6 +20,7 @@ typedef struct tr_inputs {
     tr_imod_com com;
     bool has_com, com_sirt; /* SIRT is made because the com file asks for it */
     const char *series_path;
+    char *folder; /* that, where the user wrote a / behind it; or NULL */
     bool aligned; /* already, as its name, --aligned or the com file says */
     tr_sidecars beside;
     /* Of the command's options or one of those; NULL: the series has the angles itself,

@@ -78,13 +78,34 @@ static tr_status set_path(tr_reconstruction *r, const char *path)
     return r->scratch ? TR_OK : TR_ERR_MEMORY;
 }
 
+/* By the options' TR_OUTPUT_... */
+static const char *const extensions[] = {".mrc", ".hdf", ".tif"};
+static const tr_format *const formats[] = {&tr_format_mrc, &tr_format_hdf,
+                                           &tr_format_tiff};
+
+/* The name of an output says its format, and --format may only say the same. */
+static tr_status check_format(const tr_reconstruction *r, const char *path)
+{
+    int format = r->command->options.format;
+    if (!tr_option_given(&r->command->line, "format"))
+        return TR_OK;
+    const tr_format *named = tr_format_for_output(path);
+    if (!named || named == formats[format])
+        return named ? TR_OK : TR_ERR_USAGE;
+    return tr_fail(TR_ERR_USAGE, "-o %s names a file of %s, but --format asks for %s",
+                   path, named->name, formats[format]->name);
+}
+
 static tr_status choose_path(tr_reconstruction *r)
 {
     const char *path = r->command->options.output;
     if (!path)
-        path = r->output_path = tr_default_output(r->series_path);
+        path = r->output_path =
+            tr_default_output(r->series_path, extensions[r->command->options.format]);
     if (path && r->command->options.try_what)
         TR_TRY(name_sheet(r, &path));
+    else if (!r->command->options.try_what)
+        TR_TRY(check_format(r, path));
     TR_TRY(path ? set_path(r, path) : TR_ERR_MEMORY);
     return tr_paths_check(r, 1);
 }

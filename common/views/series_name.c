@@ -104,7 +104,7 @@ void tr_series_stems(const char *series, size_t lengths[TR_STEMS])
     lengths[2] = folder + (aligned < stem ? aligned : stem);
 }
 
-char *tr_default_output(const char *series)
+char *tr_default_output(const char *series, const char *extension)
 {
     static const char *const endings[] = {"_ali", "_aln", "_aligned", "_tiltaligned",
                                           "_preali"};
@@ -112,5 +112,5 @@ char *tr_default_output(const char *series)
     size_t stem = stem_length(name), length = stem;
     for (size_t e = 0; e < sizeof endings / sizeof *endings && length == stem; e++)
         length = length_without(name, stem, endings[e]);
-    return tr_format_string("%.*s_rec.mrc", (int)length, name);
+    return tr_format_string("%.*s_rec%s", (int)length, name, extension);
 }

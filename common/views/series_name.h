@@ -17,8 +17,9 @@ bool tr_is_derived_name(const char *series);
 enum { TR_STEMS = 3 };
 void tr_series_stems(const char *series, size_t lengths[TR_STEMS]);
 
-/* The default output beside the series' name, in the current folder: STEM_rec.mrc, with
- * a trailing _ali or the like dropped from STEM. malloc; NULL when memory is short. */
-char *tr_default_output(const char *series);
+/* The default output beside the series' name, in the current folder: STEM_rec and the
+ * extension (".mrc"), with a trailing _ali or the like dropped from STEM. malloc; NULL
+ * when memory is short. */
+char *tr_default_output(const char *series, const char *extension);
 
 #endif

@@ -40,11 +40,11 @@ def test_series_unreadable_for_one_rank(bench):
 
 def test_folder_as_series(bench):
     (bench.folder / "d.mrc").mkdir()
-    bench.refused("d.mrc", DATA, "d.mrc is a folder", "an image file is needed")
+    bench.refused("d.mrc", DATA, "d.mrc is a folder", "an image file, or a folder")
 
 
 def test_text_as_series(bench):
-    bench.refused("s.tlt", DATA, "s.tlt is a text file", "MRC or HDF5")
+    bench.refused("s.tlt", DATA, "s.tlt is a text file", "MRC, HDF5 or TIFF")
 
 
 def test_empty_series(bench):
@@ -54,7 +54,7 @@ def test_empty_series(bench):
 
 def test_unknown_format(bench):
     (bench.folder / "s.mrc").write_bytes(bytes(range(256)) * 20)
-    bench.refused("s.mrc", DATA, "s.mrc is of no known format", "MRC or HDF5")
+    bench.refused("s.mrc", DATA, "s.mrc is of no known format", "MRC, HDF5 or TIFF")
 
 
 @RANKS

@@ -19,7 +19,7 @@ def test_debian_package(build_dir, sanitized, phantom, tmp_path):
                   run("dpkg-deb", "-f", package).splitlines()
                   if ": " in line and not line.startswith(" "))
     assert fields["Package"] == "tiltrec" and fields["Section"] == "science"
-    for library in "libc6", "libfftw3-single3", "libhdf5", "libgomp1", "zlib1g", "libxxhash0":
+    for library in "libc6", "libfftw3-single3", "libhdf5", "libgomp1", "zlib1g", "libtiff", "libxxhash0":
         assert re.search(rf"\b{library}", fields["Depends"]), fields
     root = tmp_path / "root"
     run("dpkg-deb", "-x", package, root)

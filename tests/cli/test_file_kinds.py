@@ -28,9 +28,6 @@ def em(machine, order):
 # First bytes, what the sentence calls them, and a word of what to do; zeros follow, as in
 # black images, and make most of them look like headers of MRC files.
 BINARY = {
-    "tif": (b"II*\0\x08\0\0\0", "a TIFF image", "tif2mrc"),
-    "tiff": (b"MM\0*\0\0\0\x08", "a TIFF image", "newstack"),
-    "eer": (b"II+\0\x08\0\0\0", "a BigTIFF image or an EER movie", "alignframes"),
     "dm3": (struct.pack(">3i2?i", 3, 5000, 1, True, False, 3), "DigitalMicrograph",
             "dm2mrc"),
     "dm4": (struct.pack(">iqi2?q", 4, 5000, 1, True, False, 3), "DigitalMicrograph",
@@ -38,8 +35,8 @@ BINARY = {
     "ser": (b"II\x97\x01\x10\x02", "SER file", "TIFF"),
     "em": (em(6, "<"), "EM image", "mrcfile"),
     "sun.em": (em(4, ">"), "EM image", "mrcfile"),
-    "png": (b"\x89PNG\r\n\x1a\n", "a PNG image", "tif2mrc"),
-    "jpg": (b"\xff\xd8\xff\xe0", "a JPEG image", "tif2mrc"),
+    "png": (b"\x89PNG\r\n\x1a\n", "a PNG image", "TIFF"),
+    "jpg": (b"\xff\xd8\xff\xe0", "a JPEG image", "TIFF"),
     "npy": (b"\x93NUMPY\1\0v\0{'descr'", "NumPy", "mrcfile"),
     "npz": (b"PK\3\4\x14\0", "ZIP archive (.zip, .npz)", "unzip"),
     "pkl": (b"\x80\4\x95\x10\0", "pickle", "mrcfile"),
@@ -50,11 +47,11 @@ BINARY = {
     "lz4": (b"\x04\x22\x4d\x18", "LZ4", "unlz4"),
     "7z": (b"7z\xbc\xaf\x27\x1c", "7z archive", "7z x"),
     "tar": (bytes(257) + b"ustar", "tar archive", "tar -xf"),
-    "nii": (b"\x5c\1\0\0" + bytes(340) + b"n+1\0", "NIfTI", "tif2mrc"),
+    "nii": (b"\x5c\1\0\0" + bytes(340) + b"n+1\0", "NIfTI", "TIFF"),
     "dcm": (bytes(128) + b"DICM", "DICOM", "TIFF"),
     "nc": (b"CDF\1\0\0", "netCDF", "mrcfile"),
     "hdf4": (b"\x0e\x03\x13\x01", "HDF4", "mrcfile"),
-    "txrm": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", ".txrm", "tif2mrc"),
+    "txrm": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", ".txrm", "TIFF"),
     "mod": (b"IMODV1.2", "IMOD model", "series"),
 }
 TEXT = {
@@ -87,7 +84,7 @@ def test_other_binary_files(bench, kind):
     content = first + bytes(1024 + 4 * COLUMNS * ROWS * VIEWS - len(first))
     (bench.folder / f"a.{kind}").write_bytes(content)
     (bench.folder / "a.gz").write_bytes(gzip.compress(content))
-    needed = "; an MRC or HDF5 image is needed: "
+    needed = "; an MRC, HDF5 or TIFF image is needed: "
     said = bench.refused(f"a.{kind} -t s.tlt", DATA, f"a.{kind} is ", name, needed)
     assert to_do in said.split(needed)[1]
     bench.refused("a.gz -t s.tlt", DATA, "a.gz is a gzip file of ", name, to_do)
@@ -105,7 +102,7 @@ def test_other_texts(bench, kind):
     said = bench.refused(f"s.mrc -t a.{kind}", DATA, f"a.{kind} is ", name, needed)
     assert to_do in said.split(needed)[1]
     bench.refused(f"a.{kind} -t s.tlt", DATA, f"a.{kind} is ", name.rstrip(";"),
-                  "; an MRC or HDF5 image is needed: ")
+                  "; an MRC, HDF5 or TIFF image is needed: ")
 
 
 @pytest.mark.parametrize("content, name", [
@@ -118,7 +115,7 @@ def test_texts_of_word_processors(bench, content, name):
 
 @pytest.mark.parametrize("kind", ["tif", "xz", "npy"])
 def test_other_kinds_as_a_command_file(bench, kind):
-    first, name, _ = BINARY[kind]
+    first, name, _ = BINARY.get(kind, (b"II*\0\x08\0\0\0", "a TIFF image", ""))
     (bench.folder / f"a.{kind}").write_bytes(first + bytes(2000))
     bench.refused(f"s.mrc --imod-com a.{kind}", DATA, f"a.{kind} is ", name,
                   "; a text file is needed")

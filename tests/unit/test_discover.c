@@ -307,7 +307,7 @@ static void test_default_output(void **unused)
         {"a.b/no-extension", "no-extension_rec.mrc"},
     };
     for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++) {
-        char *output = tr_default_output(pairs[k][0]);
+        char *output = tr_default_output(pairs[k][0], ".mrc");
         assert_text(output, pairs[k][1]);
         free(output);
     }
