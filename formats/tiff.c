@@ -376,6 +376,12 @@ static tr_status find_pieces(tiff *t, const tr_image_info *info, pieces *p)
     }
     if (p->nx == 0 || p->ny == 0 || p->bytes <= 0)
         return damaged(t, t->current);
+    /* No packing that images have makes more of a byte. */
+    if ((uint64_t)p->bytes / 2000 > t->size)
+        return tr_fail(TR_ERR_DATA,
+                       "%s has strips or tiles of %lld bytes in a file of %llu, which "
+                       "cannot be right",
+                       t->path, (long long)p->bytes, (unsigned long long)t->size);
     if ((size_t)p->bytes > t->piece_bytes) {
         free(t->piece);
         t->piece_bytes = 0;

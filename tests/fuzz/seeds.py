@@ -1,7 +1,7 @@
 """Small files for the fuzzer to start from: seeds.py FOLDER [DATA]
 
 In FOLDER, one folder for each target. DATA may hold real files: interop/ (MRC) and
-sidecars/ (text). HDF5 files need h5py; without it that target begins with nothing.
+sidecars/ (text). HDF5 files need h5py, TIFF files tifffile; without them those targets begin with nothing.
 """
 import gzip
 import io
@@ -139,6 +139,16 @@ def make_hdf():
         file["/exchange/data"] = data.astype("f4")
         file["/exchange/theta"] = np.array([-60.0, 0.0, 60.0])
 
+    def fields(file):
+        exchange(file)
+        file["/exchange/data_white"] = data[:2].astype("u2")
+        file["/exchange/data_dark"] = data[:1].astype("u2")
+
+    def nxtomo(file):
+        file["/entry/instrument/detector/data"] = data.astype("u2")
+        file["/entry/instrument/detector/image_key"] = np.array([1, 0, 2])
+        file["/entry/sample/rotation_angle"] = np.array([0.0, 10.0, 0.0])
+
     def turns(file):
         file["/exchange/data"] = data.astype("i4")
         file["/exchange/theta"] = np.array([10.0, 11.0, 12.0])
@@ -154,10 +164,35 @@ def make_hdf():
         put("hdf_bytes", "type" + dtype.replace(">", "be"), hdf_file(volume(dtype, {})))
     put("hdf_bytes", "stack", hdf_file(stack))
     put("hdf_bytes", "exchange", hdf_file(exchange))
+    put("hdf_bytes", "fields", hdf_file(fields))
+    put("hdf_bytes", "nxtomo", hdf_file(nxtomo))
     put("hdf_bytes", "turns", hdf_file(turns))
     put("hdf_bytes", "others", hdf_file(others))
     put("hdf_bytes", "latest", hdf_file(stack, libver="latest"))
     put("hdf_bytes", "userblock", hdf_file(exchange, userblock_size=512))
+
+
+def tiff_file(data, **options):
+    import tifffile
+    file = io.BytesIO()
+    tifffile.imwrite(file, data, **options)
+    return file.getvalue()
+
+
+def make_tiff():
+    try:
+        import numpy as np
+        import tifffile  # noqa: F401
+    except ImportError:
+        return
+    for dtype in "u1", "i2", "u2", "f2", "f4", "f8", "u4":
+        data = np.arange(2 * 17 * 18).reshape(2, 17, 18).astype(dtype)
+        for name, how in (("plain", {}), ("big", {"bigtiff": True}), ("tile", {"tile": (16, 16)}),
+                          ("packed", {"compression": "zlib", "rowsperstrip": 4})):
+            put("tiff", dtype + name, tiff_file(data, photometric="minisblack", metadata=None, **how))
+    put("tiff", "imagej", tiff_file(np.ones((2, 3, 4), "u2"), imagej=True, resolution=(2, 2),
+                                    metadata={"unit": "nm", "origin": "1 2 3", "label0": "a"}))
+    put("tiff", "swapped", tiff_file(np.ones((2, 3, 4), "u2"), byteorder=">"))
 
 
 def make_recipes():
@@ -371,10 +406,12 @@ def take_data():
 
 make_mrc()
 make_hdf()
+make_tiff()
+make_tiff()
 make_recipes()
 make_text()
 if DATA and DATA.is_dir():
     take_data()
-for target in ("mrc hdf hdf_bytes angles mdoc dose transforms aln star ctf com options "
+for target in ("mrc tiff hdf hdf_bytes angles mdoc dose transforms aln star ctf com options "
                "list").split():
     (FOLDER / target).mkdir(parents=True, exist_ok=True)

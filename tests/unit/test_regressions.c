@@ -20,6 +20,9 @@
 #define FUZZ_ENTRY fuzz_mrc
 #include "../fuzz/fuzz_mrc.c"
 #undef FUZZ_ENTRY
+#define FUZZ_ENTRY fuzz_tiff
+#include "../fuzz/fuzz_tiff.c"
+#undef FUZZ_ENTRY
 #define FUZZ_ENTRY fuzz_hdf
 #include "../fuzz/fuzz_hdf.c"
 #undef FUZZ_ENTRY
@@ -57,10 +60,19 @@ static const struct {
     const char *name;
     int (*entry)(const uint8_t *, size_t);
 } targets[] = {
-    {"mrc", fuzz_mrc},         {"hdf", fuzz_hdf},   {"hdf_bytes", fuzz_hdf_bytes},
-    {"angles", fuzz_angles},   {"mdoc", fuzz_mdoc}, {"transforms", fuzz_transforms},
-    {"aln", fuzz_aln},         {"star", fuzz_star}, {"com", fuzz_com},
-    {"options", fuzz_options}, {"list", fuzz_list}, {"ctf", fuzz_ctf},
+    {"mrc", fuzz_mrc},
+    {"tiff", fuzz_tiff},
+    {"hdf", fuzz_hdf},
+    {"hdf_bytes", fuzz_hdf_bytes},
+    {"angles", fuzz_angles},
+    {"mdoc", fuzz_mdoc},
+    {"transforms", fuzz_transforms},
+    {"aln", fuzz_aln},
+    {"star", fuzz_star},
+    {"com", fuzz_com},
+    {"options", fuzz_options},
+    {"list", fuzz_list},
+    {"ctf", fuzz_ctf},
 };
 enum { N_TARGETS = sizeof targets / sizeof targets[0] };
 
