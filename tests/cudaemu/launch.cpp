@@ -46,6 +46,7 @@ struct fiber {
     void *fake_stack; /* AddressSanitizer's */
     wait_kind waiting;
     uint3 thread;
+    unsigned number; /* of that thread */
 };
 
 /* What a thread has that others do not see: copies under way, by groups; how many warp
@@ -62,6 +63,7 @@ const unsigned warp_size = 32;
  * while others still read. */
 struct warp_slots {
     alignas(16) cudaemu::slot bytes[2][warp_size];
+    unsigned lanes, waiting; /* how many it has, and how many are at a warp function */
 };
 
 /* The one block that runs. */
@@ -69,6 +71,7 @@ struct running {
     const char *kernel;
     const std::function<void()> *body;
     unsigned threads, started, ended;
+    unsigned thread; /* threadIdx as a number */
     void *shared;
     fiber *current; /* nullptr: no kernel runs */
     context scheduler;
@@ -177,6 +180,7 @@ void run_threads()
     while (now.started < now.threads) {
         unsigned i = now.reverse ? now.threads - 1 - now.started : now.started;
         now.started++;
+        now.thread = i;
         threadIdx.x = i % blockDim.x;
         threadIdx.y = i / blockDim.x % blockDim.y;
         threadIdx.z = i / blockDim.x / blockDim.y;
@@ -195,34 +199,20 @@ UNCHECKED void fiber_main()
     abort();
 }
 
-unsigned number_of(uint3 t) { return (t.z * blockDim.y + t.y) * blockDim.x + t.x; }
-
-/* Which warps have all their threads at a warp function? */
-std::vector<bool> complete_warps(const std::vector<fiber *> &waiting)
-{
-    size_t warps = (now.threads + warp_size - 1) / warp_size;
-    std::vector<unsigned> missing(warps, warp_size);
-    if (now.threads % warp_size != 0)
-        missing.back() = now.threads % warp_size;
-    for (const fiber *f : waiting)
-        if (f->waiting == AT_WARP)
-            missing[number_of(f->thread) / warp_size]--;
-    std::vector<bool> complete(warps);
-    for (size_t w = 0; w < warps; w++)
-        complete[w] = missing[w] == 0;
-    return complete;
-}
-
 /* Those that wait for nothing any more: warps that are complete, or the whole block. */
 bool free_warps(const std::vector<fiber *> &waiting)
 {
-    const std::vector<bool> complete = complete_warps(waiting);
     bool any = false;
-    for (fiber *f : waiting)
-        if (f->waiting == AT_WARP && complete[number_of(f->thread) / warp_size]) {
+    for (fiber *f : waiting) {
+        const warp_slots &warp = slots[f->number / warp_size];
+        if (f->waiting == AT_WARP && warp.waiting == warp.lanes) {
             f->waiting = RUNS;
             any = true;
         }
+    }
+    for (warp_slots &warp : slots)
+        if (warp.waiting == warp.lanes)
+            warp.waiting = 0;
     return any;
 }
 
@@ -242,13 +232,26 @@ void free_block(const std::vector<fiber *> &waiting)
                        waiting.size());
 }
 
+void start_block()
+{
+    now.started = now.ended = 0;
+    states.resize(now.threads);
+    for (private_state &state : states) {
+        state.copies.clear();
+        state.exchanges = state.warp_barriers = 0;
+    }
+    slots.resize((now.threads + warp_size - 1) / warp_size);
+    for (size_t w = 0; w < slots.size(); w++) {
+        slots[w].lanes = std::min(warp_size, now.threads - (unsigned)w * warp_size);
+        slots[w].waiting = 0;
+    }
+    cudaemu::present.interval = 0;
+}
+
 void run_block()
 {
-    std::vector<fiber *> waiting, before;
-    now.started = now.ended = 0;
-    states.assign(now.threads, private_state());
-    slots.resize((now.threads + warp_size - 1) / warp_size);
-    cudaemu::present.interval = 0;
+    static std::vector<fiber *> &waiting = *new std::vector<fiber *>();
+    start_block();
     while (now.started < now.threads) {
         if (idle.empty())
             idle.push_back(new_fiber());
@@ -264,15 +267,19 @@ void run_block()
             free_block(waiting);
             cudaemu::present.interval++;
         }
-        before.swap(waiting);
-        waiting.clear();
-        for (fiber *f : before) {
+        size_t still = 0;
+        for (fiber *f : waiting) {
             if (f->waiting == RUNS) {
                 threadIdx = f->thread;
+                now.thread = f->number;
                 resume(f);
             }
-            (f->waiting != RUNS ? waiting : idle).push_back(f);
+            if (f->waiting != RUNS)
+                waiting[still++] = f;
+            else
+                idle.push_back(f);
         }
+        waiting.resize(still);
     }
 }
 
@@ -304,11 +311,14 @@ void wait_for(wait_kind others, const char *function)
     if (!f)
         cudaemu::fatal("%s outside a kernel", function);
     f->thread = threadIdx;
+    f->number = now.thread;
     f->waiting = others;
+    if (others == AT_WARP)
+        slots[f->number / warp_size].waiting++;
     leave(f, false);
 }
 
-private_state &state_here() { return states[number_of(threadIdx)]; }
+private_state &state_here() { return states[now.thread]; }
 
 } // namespace
 
@@ -338,8 +348,8 @@ unsigned warp_barriers() { return state_here().warp_barriers; }
 
 unsigned show_warp(const void *mine, size_t bytes, const slot **all)
 {
-    const unsigned number = number_of(threadIdx), lane = number % warp_size;
-    slot *here = slots[number / warp_size].bytes[state_here().exchanges++ % 2];
+    const unsigned lane = now.thread % warp_size;
+    slot *here = slots[now.thread / warp_size].bytes[state_here().exchanges++ % 2];
     if (bytes > sizeof(slot))
         fatal("a warp function that shows %zu bytes", bytes);
     memcpy(here[lane], mine, bytes);
