@@ -73,7 +73,10 @@ struct running {
     unsigned threads, started, ended;
     unsigned thread; /* threadIdx as a number */
     void *shared;
-    fiber *current; /* nullptr: no kernel runs */
+    fiber *current;     /* nullptr: no kernel runs */
+    bool starting;      /* threads; else the waiting ones are gone through: */
+    size_t next, still; /* where they are read, and where those that wait on are put */
+    bool scheduled;     /* the current one comes from the scheduler */
     context scheduler;
     const void *scheduler_stack;
     size_t scheduler_bytes;
@@ -84,6 +87,7 @@ std::vector<private_state> &states = *new std::vector<private_state>();
 std::vector<warp_slots> &slots = *new std::vector<warp_slots>();
 size_t fibers;
 std::vector<fiber *> &idle = *new std::vector<fiber *>(); /* kept for ever */
+std::vector<fiber *> &waiting = *new std::vector<fiber *>();
 } // namespace
 
 #if FAST_SWITCH
@@ -145,10 +149,12 @@ fiber *new_fiber()
     return f;
 }
 
-/* From the scheduler to a fiber, until it waits or has no more threads to run. */
-UNCHECKED void resume(fiber *f)
+/* From the scheduler to a fiber, and back from that, or from one that followed it: that
+ * one. */
+UNCHECKED fiber *resume(fiber *f)
 {
     now.current = f;
+    now.scheduled = true;
     cudaemu::present.stack = f->stack;
 #if CUDAEMU_ASAN
     void *fake_stack;
@@ -158,18 +164,26 @@ UNCHECKED void resume(fiber *f)
 #if CUDAEMU_ASAN
     __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
 #endif
+    fiber *last = now.current;
     now.current = nullptr;
+    return last;
 }
 
-/* From a fiber to the scheduler; `last`: for ever. */
-UNCHECKED void leave(fiber *f, bool last)
+/* From a fiber to the scheduler, or to `other`; `last`: for ever. */
+UNCHECKED void leave(fiber *f, fiber *other, bool last)
 {
 #if CUDAEMU_ASAN
-    __sanitizer_start_switch_fiber(last ? nullptr : &f->fake_stack, now.scheduler_stack,
-                                   now.scheduler_bytes);
+    __sanitizer_start_switch_fiber(last ? nullptr : &f->fake_stack,
+                                   other ? other->stack : now.scheduler_stack,
+                                   other ? stack_bytes : now.scheduler_bytes);
 #endif
     (void)last;
-    switch_context(&f->where, &now.scheduler);
+    if (other) {
+        now.current = other;
+        now.scheduled = false;
+        cudaemu::present.stack = other->stack;
+    }
+    switch_context(&f->where, other ? &other->where : &now.scheduler);
 #if CUDAEMU_ASAN
     __sanitizer_finish_switch_fiber(f->fake_stack, nullptr, nullptr);
 #endif
@@ -192,15 +206,21 @@ void run_threads()
 UNCHECKED void fiber_main()
 {
 #if CUDAEMU_ASAN
-    __sanitizer_finish_switch_fiber(nullptr, &now.scheduler_stack, &now.scheduler_bytes);
+    const void *stack;
+    size_t bytes;
+    __sanitizer_finish_switch_fiber(nullptr, &stack, &bytes);
+    if (now.scheduled) {
+        now.scheduler_stack = stack;
+        now.scheduler_bytes = bytes;
+    }
 #endif
     run_threads();
-    leave(now.current, true);
+    leave(now.current, nullptr, true);
     abort();
 }
 
 /* Those that wait for nothing any more: warps that are complete, or the whole block. */
-bool free_warps(const std::vector<fiber *> &waiting)
+bool free_warps()
 {
     bool any = false;
     for (fiber *f : waiting) {
@@ -216,7 +236,7 @@ bool free_warps(const std::vector<fiber *> &waiting)
     return any;
 }
 
-void free_block(const std::vector<fiber *> &waiting)
+void free_block()
 {
     for (fiber *f : waiting) {
         if (f->waiting == AT_WARP)
@@ -248,38 +268,56 @@ void start_block()
     cudaemu::present.interval = 0;
 }
 
-void run_block()
+/* The next one to run: of threads that start, or of those that wait for nothing more. */
+fiber *following()
 {
-    static std::vector<fiber *> &waiting = *new std::vector<fiber *>();
-    start_block();
-    while (now.started < now.threads) {
+    if (now.starting) {
+        if (now.started == now.threads)
+            return nullptr;
         if (idle.empty())
             idle.push_back(new_fiber());
         fiber *f = idle.back();
         idle.pop_back();
         f->waiting = RUNS;
         make_context(f, fiber_main);
-        resume(f);
-        (f->waiting != RUNS ? waiting : idle).push_back(f);
+        return f;
     }
+    while (now.next < waiting.size()) {
+        fiber *f = waiting[now.next++];
+        if (f->waiting == RUNS) {
+            threadIdx = f->thread;
+            now.thread = f->number;
+            return f;
+        }
+        waiting[now.still++] = f;
+    }
+    return nullptr;
+}
+
+/* All that run, each to where it waits or has no more threads to run. */
+void run_all()
+{
+    while (fiber *f = following()) {
+        f = resume(f);
+        if (f->waiting == RUNS)
+            idle.push_back(f);
+    }
+}
+
+void run_block()
+{
+    start_block();
+    now.starting = true;
+    run_all();
+    now.starting = false;
     while (!waiting.empty()) {
-        if (!free_warps(waiting)) {
-            free_block(waiting);
+        if (!free_warps()) {
+            free_block();
             cudaemu::present.interval++;
         }
-        size_t still = 0;
-        for (fiber *f : waiting) {
-            if (f->waiting == RUNS) {
-                threadIdx = f->thread;
-                now.thread = f->number;
-                resume(f);
-            }
-            if (f->waiting != RUNS)
-                waiting[still++] = f;
-            else
-                idle.push_back(f);
-        }
-        waiting.resize(still);
+        now.next = now.still = 0;
+        run_all();
+        waiting.resize(now.still);
     }
 }
 
@@ -315,7 +353,11 @@ void wait_for(wait_kind others, const char *function)
     f->waiting = others;
     if (others == AT_WARP)
         slots[f->number / warp_size].waiting++;
-    leave(f, false);
+    if (now.starting)
+        waiting.push_back(f);
+    else
+        waiting[now.still++] = f;
+    leave(f, following(), false);
 }
 
 private_state &state_here() { return states[now.thread]; }
