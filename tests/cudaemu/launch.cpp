@@ -46,6 +46,7 @@ struct fiber {
     void *fake_stack; /* AddressSanitizer's */
     wait_kind waiting;
     uint3 thread;
+    unsigned number; /* of that thread */
 };
 
 /* What a thread has that others do not see: copies under way, by groups; how many warp
@@ -62,6 +63,7 @@ const unsigned warp_size = 32;
  * while others still read. */
 struct warp_slots {
     alignas(16) cudaemu::slot bytes[2][warp_size];
+    unsigned lanes, waiting; /* how many it has, and how many are at a warp function */
 };
 
 /* The one block that runs. */
@@ -69,8 +71,12 @@ struct running {
     const char *kernel;
     const std::function<void()> *body;
     unsigned threads, started, ended;
+    unsigned thread; /* threadIdx as a number */
     void *shared;
-    fiber *current; /* nullptr: no kernel runs */
+    fiber *current;     /* nullptr: no kernel runs */
+    bool starting;      /* threads; else the waiting ones are gone through: */
+    size_t next, still; /* where they are read, and where those that wait on are put */
+    bool scheduled;     /* the current one comes from the scheduler */
     context scheduler;
     const void *scheduler_stack;
     size_t scheduler_bytes;
@@ -81,6 +87,7 @@ std::vector<private_state> &states = *new std::vector<private_state>();
 std::vector<warp_slots> &slots = *new std::vector<warp_slots>();
 size_t fibers;
 std::vector<fiber *> &idle = *new std::vector<fiber *>(); /* kept for ever */
+std::vector<fiber *> &waiting = *new std::vector<fiber *>();
 } // namespace
 
 #if FAST_SWITCH
@@ -142,10 +149,12 @@ fiber *new_fiber()
     return f;
 }
 
-/* From the scheduler to a fiber, until it waits or has no more threads to run. */
-UNCHECKED void resume(fiber *f)
+/* From the scheduler to a fiber, and back from that, or from one that followed it: that
+ * one. */
+UNCHECKED fiber *resume(fiber *f)
 {
     now.current = f;
+    now.scheduled = true;
     cudaemu::present.stack = f->stack;
 #if CUDAEMU_ASAN
     void *fake_stack;
@@ -155,18 +164,26 @@ UNCHECKED void resume(fiber *f)
 #if CUDAEMU_ASAN
     __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
 #endif
+    fiber *last = now.current;
     now.current = nullptr;
+    return last;
 }
 
-/* From a fiber to the scheduler; `last`: for ever. */
-UNCHECKED void leave(fiber *f, bool last)
+/* From a fiber to the scheduler, or to `other`; `last`: for ever. */
+UNCHECKED void leave(fiber *f, fiber *other, bool last)
 {
 #if CUDAEMU_ASAN
-    __sanitizer_start_switch_fiber(last ? nullptr : &f->fake_stack, now.scheduler_stack,
-                                   now.scheduler_bytes);
+    __sanitizer_start_switch_fiber(last ? nullptr : &f->fake_stack,
+                                   other ? other->stack : now.scheduler_stack,
+                                   other ? stack_bytes : now.scheduler_bytes);
 #endif
     (void)last;
-    switch_context(&f->where, &now.scheduler);
+    if (other) {
+        now.current = other;
+        now.scheduled = false;
+        cudaemu::present.stack = other->stack;
+    }
+    switch_context(&f->where, other ? &other->where : &now.scheduler);
 #if CUDAEMU_ASAN
     __sanitizer_finish_switch_fiber(f->fake_stack, nullptr, nullptr);
 #endif
@@ -177,6 +194,7 @@ void run_threads()
     while (now.started < now.threads) {
         unsigned i = now.reverse ? now.threads - 1 - now.started : now.started;
         now.started++;
+        now.thread = i;
         threadIdx.x = i % blockDim.x;
         threadIdx.y = i / blockDim.x % blockDim.y;
         threadIdx.z = i / blockDim.x / blockDim.y;
@@ -188,45 +206,37 @@ void run_threads()
 UNCHECKED void fiber_main()
 {
 #if CUDAEMU_ASAN
-    __sanitizer_finish_switch_fiber(nullptr, &now.scheduler_stack, &now.scheduler_bytes);
+    const void *stack;
+    size_t bytes;
+    __sanitizer_finish_switch_fiber(nullptr, &stack, &bytes);
+    if (now.scheduled) {
+        now.scheduler_stack = stack;
+        now.scheduler_bytes = bytes;
+    }
 #endif
     run_threads();
-    leave(now.current, true);
+    leave(now.current, nullptr, true);
     abort();
 }
 
-unsigned number_of(uint3 t) { return (t.z * blockDim.y + t.y) * blockDim.x + t.x; }
-
-/* Which warps have all their threads at a warp function? */
-std::vector<bool> complete_warps(const std::vector<fiber *> &waiting)
-{
-    size_t warps = (now.threads + warp_size - 1) / warp_size;
-    std::vector<unsigned> missing(warps, warp_size);
-    if (now.threads % warp_size != 0)
-        missing.back() = now.threads % warp_size;
-    for (const fiber *f : waiting)
-        if (f->waiting == AT_WARP)
-            missing[number_of(f->thread) / warp_size]--;
-    std::vector<bool> complete(warps);
-    for (size_t w = 0; w < warps; w++)
-        complete[w] = missing[w] == 0;
-    return complete;
-}
-
 /* Those that wait for nothing any more: warps that are complete, or the whole block. */
-bool free_warps(const std::vector<fiber *> &waiting)
+bool free_warps()
 {
-    const std::vector<bool> complete = complete_warps(waiting);
     bool any = false;
-    for (fiber *f : waiting)
-        if (f->waiting == AT_WARP && complete[number_of(f->thread) / warp_size]) {
+    for (fiber *f : waiting) {
+        const warp_slots &warp = slots[f->number / warp_size];
+        if (f->waiting == AT_WARP && warp.waiting == warp.lanes) {
             f->waiting = RUNS;
             any = true;
         }
+    }
+    for (warp_slots &warp : slots)
+        if (warp.waiting == warp.lanes)
+            warp.waiting = 0;
     return any;
 }
 
-void free_block(const std::vector<fiber *> &waiting)
+void free_block()
 {
     for (fiber *f : waiting) {
         if (f->waiting == AT_WARP)
@@ -242,37 +252,72 @@ void free_block(const std::vector<fiber *> &waiting)
                        waiting.size());
 }
 
-void run_block()
+void start_block()
 {
-    std::vector<fiber *> waiting, before;
     now.started = now.ended = 0;
-    states.assign(now.threads, private_state());
+    states.resize(now.threads);
+    for (private_state &state : states) {
+        state.copies.clear();
+        state.exchanges = state.warp_barriers = 0;
+    }
     slots.resize((now.threads + warp_size - 1) / warp_size);
+    for (size_t w = 0; w < slots.size(); w++) {
+        slots[w].lanes = std::min(warp_size, now.threads - (unsigned)w * warp_size);
+        slots[w].waiting = 0;
+    }
     cudaemu::present.interval = 0;
-    while (now.started < now.threads) {
+}
+
+/* The next one to run: of threads that start, or of those that wait for nothing more. */
+fiber *following()
+{
+    if (now.starting) {
+        if (now.started == now.threads)
+            return nullptr;
         if (idle.empty())
             idle.push_back(new_fiber());
         fiber *f = idle.back();
         idle.pop_back();
         f->waiting = RUNS;
         make_context(f, fiber_main);
-        resume(f);
-        (f->waiting != RUNS ? waiting : idle).push_back(f);
+        return f;
     }
+    while (now.next < waiting.size()) {
+        fiber *f = waiting[now.next++];
+        if (f->waiting == RUNS) {
+            threadIdx = f->thread;
+            now.thread = f->number;
+            return f;
+        }
+        waiting[now.still++] = f;
+    }
+    return nullptr;
+}
+
+/* All that run, each to where it waits or has no more threads to run. */
+void run_all()
+{
+    while (fiber *f = following()) {
+        f = resume(f);
+        if (f->waiting == RUNS)
+            idle.push_back(f);
+    }
+}
+
+void run_block()
+{
+    start_block();
+    now.starting = true;
+    run_all();
+    now.starting = false;
     while (!waiting.empty()) {
-        if (!free_warps(waiting)) {
-            free_block(waiting);
+        if (!free_warps()) {
+            free_block();
             cudaemu::present.interval++;
         }
-        before.swap(waiting);
-        waiting.clear();
-        for (fiber *f : before) {
-            if (f->waiting == RUNS) {
-                threadIdx = f->thread;
-                resume(f);
-            }
-            (f->waiting != RUNS ? waiting : idle).push_back(f);
-        }
+        now.next = now.still = 0;
+        run_all();
+        waiting.resize(now.still);
     }
 }
 
@@ -304,11 +349,18 @@ void wait_for(wait_kind others, const char *function)
     if (!f)
         cudaemu::fatal("%s outside a kernel", function);
     f->thread = threadIdx;
+    f->number = now.thread;
     f->waiting = others;
-    leave(f, false);
+    if (others == AT_WARP)
+        slots[f->number / warp_size].waiting++;
+    if (now.starting)
+        waiting.push_back(f);
+    else
+        waiting[now.still++] = f;
+    leave(f, following(), false);
 }
 
-private_state &state_here() { return states[number_of(threadIdx)]; }
+private_state &state_here() { return states[now.thread]; }
 
 } // namespace
 
@@ -338,8 +390,8 @@ unsigned warp_barriers() { return state_here().warp_barriers; }
 
 unsigned show_warp(const void *mine, size_t bytes, const slot **all)
 {
-    const unsigned number = number_of(threadIdx), lane = number % warp_size;
-    slot *here = slots[number / warp_size].bytes[state_here().exchanges++ % 2];
+    const unsigned lane = now.thread % warp_size;
+    slot *here = slots[now.thread / warp_size].bytes[state_here().exchanges++ % 2];
     if (bytes > sizeof(slot))
         fatal("a warp function that shows %zu bytes", bytes);
     memcpy(here[lane], mine, bytes);

@@ -61,10 +61,16 @@ const operands *shown(const slot &of_lane)
     return reinterpret_cast<const operands *>(of_lane);
 }
 
+/* To float towards zero: the nearest one, or, where it is larger, the one before, whose
+ * bits are one less. */
 float cut_off(double value)
 {
     float near = (float)value;
-    return std::fabs((double)near) > std::fabs(value) ? std::nextafter(near, 0.0f) : near;
+    unsigned bits;
+    memcpy(&bits, &near, sizeof bits);
+    bits -= std::fabs((double)near) > std::fabs(value);
+    memcpy(&near, &bits, sizeof bits);
+    return near;
 }
 } // namespace
 
@@ -81,18 +87,22 @@ void multiply_add(float *d, const unsigned *a, const unsigned *b)
         mine.b[i / 2][i % 2] = half_of(b[i / 2], i % 2);
     const unsigned lane = show_warp(&mine, sizeof mine, &all);
     for (unsigned part = 0; part < 2; part++) {
-        double sums[4] = {d[0], d[1], d[2], d[3]};
+        double s00 = d[0], s01 = d[1], s10 = d[2], s11 = d[3]; /* two rows, two columns */
         for (unsigned holder = 0; holder < 4; holder++) {
             const float(*rows)[2] = shown(all[lane / 4 * 4 + holder])->a + 2 * part;
-            const float *columns[2];
-            for (unsigned n = 0; n < 2; n++)
-                columns[n] = shown(all[(lane % 4 * 2 + n) * 4 + holder])->b[part];
-            for (unsigned k = 0; k < 2; k++)
-                for (unsigned i = 0; i < 4; i++) /* two rows, two columns */
-                    sums[i] += (double)rows[i / 2][k] * columns[i % 2][k];
+            const float *left = shown(all[lane % 4 * 8 + holder])->b[part];
+            const float *right = shown(all[lane % 4 * 8 + 4 + holder])->b[part];
+            for (unsigned k = 0; k < 2; k++) {
+                s00 += (double)rows[0][k] * left[k];
+                s01 += (double)rows[0][k] * right[k];
+                s10 += (double)rows[1][k] * left[k];
+                s11 += (double)rows[1][k] * right[k];
+            }
         }
-        for (int i = 0; i < 4; i++)
-            d[i] = cut_off(sums[i]);
+        d[0] = cut_off(s00);
+        d[1] = cut_off(s01);
+        d[2] = cut_off(s10);
+        d[3] = cut_off(s11);
     }
 }
 

@@ -174,6 +174,15 @@ static inline double host_dot(const vec *a, const vec *b)
     return (double)sum;
 }
 
+/* <Ax, y> = <x, A^T y>, and both are positive. */
+static inline void expect_equal_dots(const vec *ax, const vec *y, const vec *x,
+                                     const vec *aty, double tolerance, const char *name)
+{
+    double forward = host_dot(ax, y), adjoint = host_dot(x, aty);
+    if (!(fabs(forward - adjoint) <= tolerance * fabs(forward)) || !(forward > 0.0))
+        fail_msg("%s: <Ax, y> = %.12g but <x, A^T y> = %.12g", name, forward, adjoint);
+}
+
 /* <A x, y> = <x, A^T y> over the subset's views for this x and random projections y. */
 static inline void expect_adjoint(const fixture *f, const tr_slab *s,
                                   const tr_subset *views, const vec *x, double tolerance,
@@ -190,9 +199,7 @@ static inline void expect_adjoint(const fixture *f, const tr_slab *s,
     assert_int_equal(b->backproject(f->device, s, views, &p.on, &back.on), TR_OK);
     to_host(f, &ax);
     to_host(f, &back);
-    double forward = host_dot(&ax, &p), adjoint = host_dot(x, &back);
-    if (!(fabs(forward - adjoint) <= tolerance * fabs(forward)) || !(forward > 0.0))
-        fail_msg("%s: <Ax, y> = %.12g but <x, A^T y> = %.12g", name, forward, adjoint);
+    expect_equal_dots(&ax, &p, x, &back, tolerance, name);
     free_vec(f, &back);
     free_vec(f, &p);
     free_vec(f, &ax);
