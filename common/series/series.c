@@ -290,35 +290,6 @@ static void store_lanes(const float *band, size_t n_u, size_t rows, size_t lanes
         memset(lines + u * lanes + rows, 0, (lanes - rows) * sizeof *lines);
 }
 
-/* Row by row of a slab. */
-static tr_status remove_stripes(const tr_series *s, size_t rows, size_t lanes,
-                                float *slab)
-{
-    size_t n_u = s->n_u, columns = n_u + TR_GUARDS;
-    bool short_of_memory = false;
-#pragma omp parallel num_threads(s->threads) reduction(|| : short_of_memory)
-    {
-        float *sinogram = tr_calloc("a sinogram", s->n_views * n_u, sizeof *sinogram);
-        void *work = tr_calloc("a sinogram", tr_stripes_bytes(s->n_views, n_u), 1);
-        short_of_memory = !sinogram || !work;
-#pragma omp for schedule(dynamic)
-        for (size_t r = 0; r < rows; r++) {
-            if (short_of_memory)
-                continue;
-            for (size_t k = 0; k < s->n_views; k++)
-                for (size_t u = 0; u < n_u; u++)
-                    sinogram[k * n_u + u] = slab[(k * columns + u + 1) * lanes + r];
-            tr_stripes_remove(&s->stripes, s->n_views, n_u, sinogram, work);
-            for (size_t k = 0; k < s->n_views; k++)
-                for (size_t u = 0; u < n_u; u++)
-                    slab[(k * columns + u + 1) * lanes + r] = sinogram[k * n_u + u];
-        }
-        free(sinogram);
-        free(work);
-    }
-    return short_of_memory ? TR_ERR_MEMORY : TR_OK;
-}
-
 tr_status tr_series_read(tr_series *s, const tr_geometry *g, long row, size_t rows,
                          size_t lanes, float *slab)
 {
@@ -331,7 +302,8 @@ tr_status tr_series_read(tr_series *s, const tr_geometry *g, long row, size_t ro
         store_lanes(s->band, s->n_u, rows, lanes, view + lanes);
         memset(view + (s->n_u + 1) * lanes, 0, 2 * lanes * sizeof *view);
     }
-    return tr_stripes_wanted(&s->stripes) ? remove_stripes(s, rows, lanes, slab) : TR_OK;
+    return tr_stripes_remove_rows(&s->stripes, s->n_views, s->n_u, rows, lanes,
+                                  s->threads, slab);
 }
 
 size_t tr_series_read_bytes(const tr_series *s, size_t rows)

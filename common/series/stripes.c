@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/options/opt.h"
+#include "kernels/backend.h"
 
 /* ---- what is asked for ---- */
 
@@ -354,4 +356,34 @@ void tr_stripes_remove(const tr_stripes *s, size_t n_views, size_t n_u, float *s
         remove_by_sorting(n_views, n_u, narrow(s->sort, n_u), sinogram, &w);
     if (s->titarenko)
         remove_titarenko(n_views, n_u, sinogram, &w);
+}
+
+tr_status tr_stripes_remove_rows(const tr_stripes *s, size_t n_views, size_t n_u,
+                                 size_t rows, size_t lanes, int threads, float *slab)
+{
+    size_t columns = n_u + TR_GUARDS;
+    bool short_of_memory = false;
+    if (!tr_stripes_wanted(s))
+        return TR_OK;
+#pragma omp parallel num_threads(threads) reduction(|| : short_of_memory)
+    {
+        float *sinogram = tr_calloc("a sinogram", n_views * n_u, sizeof *sinogram);
+        void *work = tr_calloc("a sinogram", tr_stripes_bytes(n_views, n_u), 1);
+        short_of_memory = !sinogram || !work;
+#pragma omp for schedule(dynamic)
+        for (size_t r = 0; r < rows; r++) {
+            if (short_of_memory)
+                continue;
+            for (size_t k = 0; k < n_views; k++)
+                for (size_t u = 0; u < n_u; u++)
+                    sinogram[k * n_u + u] = slab[(k * columns + u + 1) * lanes + r];
+            tr_stripes_remove(s, n_views, n_u, sinogram, work);
+            for (size_t k = 0; k < n_views; k++)
+                for (size_t u = 0; u < n_u; u++)
+                    slab[(k * columns + u + 1) * lanes + r] = sinogram[k * n_u + u];
+        }
+        free(sinogram);
+        free(work);
+    }
+    return short_of_memory ? TR_ERR_MEMORY : TR_OK;
 }

@@ -30,4 +30,10 @@ void tr_stripes_remove(const tr_stripes *stripes, size_t n_views, size_t n_u,
                        float *sinogram, void *work);
 size_t tr_stripes_bytes(size_t n_views, size_t n_u);
 
+/* The same for each of the first `rows` lanes of a slab P[view][column + 1][lane], by so
+ * many threads; nothing where no method is asked for. TR_ERR_MEMORY. */
+TR_CHECKED tr_status tr_stripes_remove_rows(const tr_stripes *stripes, size_t n_views,
+                                            size_t n_u, size_t rows, size_t lanes,
+                                            int threads, float *slab);
+
 #endif
