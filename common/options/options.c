@@ -164,6 +164,16 @@ const tr_option tr_common_options[] = {
          .help = "Spherical aberration, for --ctf; unless given, what that file says"),
     REAL(views.amplitude, "amplitude-contrast", "FRACTION", NULL, 0, 1,
          .help = "Amplitude contrast, for --ctf; unless given, what that file says"),
+    STRING(ctf_band, "ctf-band", "PHI|off", .fallback = "0.5", .aside = true,
+           .help = "Correct the CTF for the depth of a voxel, in bands that are so thin "
+                   "that the phase is off by PHI radians at most, at the highest "
+                   "frequency: for algorithms that backproject once; off is one defocus "
+                   "for all of a view"),
+    CHOICE(views.defocus_hand, "defocus-hand", "HAND", "file", "file +1 -1",
+           .aside = true,
+           .help = "Whether the defocus grows (+1) or falls (-1) to the right of the "
+                   "axis at positive tilts; file is +1, unless the file of --ctf says "
+                   "otherwise"),
     FLAG(ctf_again, "ctf-again", .aside = true,
          .help = "Correct the CTF although the series' header says that it is corrected "
                  "already"),

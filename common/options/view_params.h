@@ -14,6 +14,7 @@ enum {
     TR_NORMALIZE_CONTRAST  /* value -> value / mean - 1 */
 };
 enum { TR_CTF_FLIP, TR_CTF_MULTIPLY, TR_CTF_WIENER };
+enum { TR_HAND_FILE, TR_HAND_PLUS, TR_HAND_MINUS };
 typedef enum tr_dose_model { TR_DOSE_GG, TR_DOSE_BFACTOR } tr_dose_model;
 
 typedef struct tr_view_params {
@@ -31,6 +32,11 @@ typedef struct tr_view_params {
     int ctf_mode;
     double cs;        /* millimetres */
     double amplitude; /* contrast, a fraction of 1 */
+    int defocus_hand; /* a TR_HAND_... */
+    double hand;      /* 1 or -1: by it times its depth the defocus of a voxel is larger
+                         (common/geometry/bands.h); set where --ctf is given */
+    double ctf_band;  /* phase that half a band of depth may be off, radians; 0: there are
+                         no bands; set where --ctf is given */
 } tr_view_params;
 
 #endif

@@ -14,8 +14,9 @@
 /* On their own they would do nothing. */
 static tr_status check_without(const tr_command *c)
 {
-    static const char *const about[] = {"ctf-mode", "cs", "amplitude-contrast",
-                                        "ctf-again", "voltage"};
+    static const char *const about[] = {"ctf-mode",    "cs",      "amplitude-contrast",
+                                        "ctf-again",   "voltage", "ctf-band",
+                                        "defocus-hand"};
     for (size_t k = 0; k < sizeof about / sizeof *about; k++)
         if (tr_option_given(&c->line, about[k]) &&
             !(c->options.dose && strcmp(about[k], "voltage") == 0))
@@ -259,6 +260,33 @@ static tr_status say(const tr_inputs *in, const tr_command *c)
     return doubt(in, c->options.ctf, low, high);
 }
 
+/* The sign that the file has, unless another is given. */
+static void take_hand(const tr_ctf_table *table, const char *path, tr_view_params *v)
+{
+    double said = table->inverted ? -1.0 : 1.0;
+    v->hand = v->defocus_hand == TR_HAND_FILE    ? said
+              : v->defocus_hand == TR_HAND_MINUS ? -1.0
+                                                 : 1.0;
+    if (table->inverted && v->hand > 0.0)
+        tr_warn("%s says that its tilt angles are inverted, which is --defocus-hand -1; "
+                "+1 is taken",
+                path);
+}
+
+/* From 0.01, where bands are too many, to 10, which is hardly a correction. */
+static tr_status take_band(const tr_options *o, double *phase)
+{
+    *phase = 0.0;
+    if (strcmp(o->ctf_band, "off") == 0)
+        return TR_OK;
+    if (tr_parse_real(o->ctf_band, strlen(o->ctf_band), phase) && *phase >= 0.01 &&
+        *phase <= 10.0)
+        return TR_OK;
+    return tr_fail(TR_ERR_USAGE,
+                   "--ctf-band %s: a phase from 0.01 to 10 radians, or off, is needed",
+                   o->ctf_band);
+}
+
 tr_status tr_inputs_read_ctf(tr_inputs *in, tr_command *c)
 {
     const char *path = c->options.ctf;
@@ -274,6 +302,9 @@ tr_status tr_inputs_read_ctf(tr_inputs *in, tr_command *c)
     tr_status status = take_views(&table, path, in);
     if (status == TR_OK)
         status = take_optics(path, &table.optics, c);
+    if (status == TR_OK)
+        status = take_band(&c->options, &c->options.views.ctf_band);
+    take_hand(&table, path, &c->options.views);
     tr_ctf_table_free(&table);
     TR_TRY(status);
     c->options.views.ctf = true;

@@ -112,8 +112,17 @@ tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
                    r->inputs->nx == info->nx && r->inputs->ny == info->ny;
     r->job.views = &r->views;
     r->job.transforms = in_rays && r->views.has_transforms;
-    bool *rows;
-    TR_TRY(comm->ops->agree(comm, tr_rows_read(r, &rows)));
+    bool *rows = NULL;
+    tr_depth_bands *bands = NULL;
+    tr_status ready = tr_rows_read(r, &rows);
+    if (ready == TR_OK)
+        ready = tr_reconstruction_bands(r, &bands);
+    ready = comm->ops->agree(comm, ready);
+    if (ready != TR_OK) {
+        free(rows);
+        free(bands);
+        return ready;
+    }
     tr_series_spec spec = {
         .views = &r->views,
         .transforms = !in_rays && r->views.has_transforms,
@@ -125,6 +134,8 @@ tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
         .threads = r->job.threads,
         .memory = r->job.memory / 2,
         .rows = rows,
+        .bands = bands,
+        .per_depth = tr_reconstruction_per_depth(r),
         .whole = r->whole,
         .stripes = r->inputs->stripes,
     };
@@ -137,6 +148,7 @@ tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
                 : TR_HOT_WARN;
     tr_status status = tr_series_open(comm, r->image, &spec, &r->job.series);
     free(rows);
+    free(bands);
     return status;
 }
 

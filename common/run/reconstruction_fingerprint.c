@@ -58,6 +58,11 @@ static void print_ctf(FILE *out, const tr_reconstruction *r)
     for (size_t k = 0; k < r->views.n; k++)
         hash = XXH3_64bits_withSeed(&r->views.view[k].ctf, sizeof(tr_ctf), hash);
     fprintf(out, "CTF = %016llx, pixels of %.17g\n", hash, r->inputs->pixel);
+    const tr_depth_bands *bands = tr_series_bands(r->job.series);
+    if (bands)
+        fprintf(out, "depths = %016llx, times %.17g\n",
+                (unsigned long long)XXH3_64bits(bands, r->views.n * sizeof *bands),
+                tr_reconstruction_per_depth(r));
 }
 
 /* The model is among the options. */
