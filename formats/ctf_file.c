@@ -45,13 +45,20 @@ static tr_status complete(const char *path, tr_ctf_table *table)
     return TR_OK;
 }
 
+static const tr_ctf_format *format_of(const char *path)
+{
+    for (size_t i = 0; i < N_FORMATS; i++)
+        if (formats[i].probe(path))
+            return &formats[i];
+    return NULL;
+}
+
+bool tr_ctf_knows(const char *path) { return format_of(path) != NULL; }
+
 tr_status tr_ctf_read(const char *path, const tr_ctf_series *series, tr_ctf_table *table)
 {
-    const tr_ctf_format *format = NULL;
+    const tr_ctf_format *format = format_of(path);
     *table = (tr_ctf_table){.n = 0};
-    for (size_t i = 0; i < N_FORMATS && !format; i++)
-        if (formats[i].probe(path))
-            format = &formats[i];
     if (!format) {
         tr_text text; /* that it cannot be read is said first */
         TR_TRY(tr_text_read(path, &text));

@@ -38,6 +38,8 @@ typedef struct tr_ctf_format {
 TR_CHECKED tr_status tr_ctf_read(const char *path, const tr_ctf_series *series,
                                  tr_ctf_table *table);
 void tr_ctf_table_free(tr_ctf_table *table);
+/* Whether the file is of one of the formats; false where it cannot be read. */
+bool tr_ctf_knows(const char *path);
 
 /* ---- for the formats; the table is there, and nothing in it known ---- */
 

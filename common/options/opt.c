@@ -559,3 +559,17 @@ bool tr_option_given(const tr_command_line *line, const char *name)
     match found = find_row(line, 0, name, strlen(name));
     return found.row && line->given && line->given[found.index];
 }
+
+bool tr_option_known(const tr_command_line *line, const char *name)
+{
+    match found = find_row(line, 0, name, strlen(name));
+    return found.row && found.group->target;
+}
+
+tr_status tr_option_preset(const tr_command_line *line, const char *name,
+                           const char *value)
+{
+    match found = find_row(line, 0, name, strlen(name));
+    TR_ASSERT(found.row && found.group->target);
+    return store(found.row, value, found.group->target);
+}

@@ -122,6 +122,13 @@ void tr_command_line_free(tr_command_line *line);
 
 /* Whether the user gave the option; false for a name no group has. */
 bool tr_option_given(const tr_command_line *line, const char *name);
+/* Whether a group with a target has it, so that it may be given. */
+bool tr_option_known(const tr_command_line *line, const char *name);
+/* Give one that is known another value than its default, as if the table had that; it
+ * does not count as given. The value must outlive the target. TR_ERR_USAGE where the row
+ * does not take it. */
+TR_CHECKED tr_status tr_option_preset(const tr_command_line *line, const char *name,
+                                      const char *value);
 
 /* ---- opt_help.c ---- */
 

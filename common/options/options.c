@@ -26,6 +26,13 @@ const tr_option tr_common_options[] = {
            .fallback = "WBP",
            .help = "Reconstruction algorithm; what each has of its own stands below",
            .brief = "Reconstruction algorithm; WBP unless given"),
+    WORDS(purpose, "for", "USE", "viewing denoising averaging", .aside = true,
+          .help =
+              "Set the CTF, the dose and the filter for this use of the tomogram, as "
+              "far as they are not given and the files beside the series allow: to be "
+              "looked at, as half sets for a denoiser, or for subtomogram averaging, "
+              "with a list of the views beside the tomogram; the log says what is set",
+          .brief = "Set CTF, dose, filter for a use of the tomogram"),
 
     STRING(input, "input", "FILE", .section = "Files", .aside = true,
            .help = "Aligned tilt series, the same as naming it without an option"),
@@ -155,7 +162,8 @@ const tr_option tr_common_options[] = {
     STRING(ctf, "ctf", "FILE", .aside = true,
            .help =
                "Correct the contrast transfer function (CTF) of each view as this file "
-               "has it, from " TR_CTF_WORDS "known by their contents"),
+               "has it, from " TR_CTF_WORDS "known by their contents; none: not, also "
+               "where --for would"),
     CHOICE(views.ctf_mode, "ctf-mode", "HOW", "flip", "flip multiply wiener",
            .help = "How the CTF is corrected: flip the sign of frequencies where it is "
                    "negative, multiply by it, or weight them by a Wiener filter with the "
@@ -183,7 +191,9 @@ const tr_option tr_common_options[] = {
                "Weight the frequencies of each view by what its exposure has left of "
                "them: mdoc, for what the mdoc or RELION's STAR file of the series says; "
                "a file (an mdoc, RELION's .star, Warp's .tomostar, IMOD's texts of "
-               "exposures); or the exposure of each view, the same for all, in e/A^2",
+               "exposures); the exposure of each view, the same for all, in e/A^2; or "
+               "none: not, also "
+               "where --for would",
            .brief = "Dose weighting: mdoc, a file, or e/A^2 a view"),
     CHOICE(views.dose_model, "dose-model", "NAME", "gg", "gg bfactor",
            .help = "The weights: those of Grant and Grigorieff, with the exposure at the "

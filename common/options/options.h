@@ -12,6 +12,7 @@ enum { TR_ORDER_XZY, TR_ORDER_XYZ };
 enum { TR_OUTPUT_MRC, TR_OUTPUT_HDF5, TR_OUTPUT_TIFF };
 typedef enum tr_shell { TR_NO_SHELL, TR_BASH, TR_ZSH, TR_FISH } tr_shell;
 enum { TR_HALVES_NONE, TR_HALVES_VIEWS, TR_HALVES_FRAMES };
+enum { TR_FOR_NOTHING, TR_FOR_VIEWING, TR_FOR_DENOISING, TR_FOR_AVERAGING };
 
 typedef struct tr_options {
     /* files */
@@ -27,6 +28,7 @@ typedef struct tr_options {
     const char *initial;    /* --initial */
     const char *imod_com;   /* --imod-com */
     tr_words half_sets;     /* --half-sets: a TR_HALVES_..., and the series of frames */
+    tr_words purpose;       /* --for: a TR_FOR_... */
     /* geometry; lengths in unbinned pixels, angles in degrees */
     long thickness, width; /* 0: not given */
     bool find_axis;        /* --find-axis: axis_shift from the views */

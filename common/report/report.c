@@ -136,6 +136,9 @@ static void put_geometry_table(FILE *out, const tr_result *r)
             model, run->inputs.dose.total, run->inputs.dose.ordered_by);
     }
     put_ctf(out, r);
+    if (run->inputs.purpose.name)
+        row(out, "made for", "%s: %s", run->inputs.purpose.name,
+            run->inputs.purpose.set ? run->inputs.purpose.set : "nothing set");
     put_size(out, r);
     if (o->n_slices < g->n_v)
         row(out, "slices", "%zu to %zu of %zu", run->volumes[0].job.first_slice,

@@ -18,6 +18,7 @@
 #include "common/report/preview.h"
 #include "common/report/report.h"
 #include "common/run/paths.h"
+#include "common/run/view_list.h"
 
 static bool wanted(const tr_result *r)
 {
@@ -269,6 +270,8 @@ static tr_status write_all(tr_result *r, const tr_job *job)
     }
     if (o->preview)
         TR_TRY(tr_preview_write(&job->output_spec));
+    if (tr_view_list_wanted(o))
+        TR_TRY(tr_view_list_write(&r->run->volumes[0]));
     if (o->report) {
         TR_TRY(tr_report_write(r));
         tr_info("wrote %s: open it in a web browser", o->report);

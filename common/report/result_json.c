@@ -211,6 +211,21 @@ static void put_ctf(tr_json *j, const tr_result *r)
     tr_json_close(j, '}');
 }
 
+static void put_purpose(tr_json *j, const tr_result *r)
+{
+    const tr_purpose *p = &r->run->inputs.purpose;
+    if (!p->name) {
+        tr_json_null(j, "purpose");
+        return;
+    }
+    tr_json_open(j, "purpose", '{');
+    tr_json_string(j, "for", p->name);
+    tr_json_string(j, "set", p->set);
+    tr_json_string(j, "kept", p->kept);
+    tr_json_string(j, "not_set", p->missed);
+    tr_json_close(j, '}');
+}
+
 static void put_view_ctf(tr_json *j, const tr_result *r, size_t k)
 {
     const tr_ctf *ctf = &r->run->inputs.views.view[k].ctf;
@@ -358,6 +373,7 @@ static void put_all(tr_json *j, const tr_result *r)
     put_options(j, r);
     put_geometry(j, r);
     put_ctf(j, r);
+    put_purpose(j, r);
     put_output(j, r);
     put_halves(j, r);
     put_residuals(j, r);

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -82,14 +83,22 @@ static tr_status check_trial(tr_command *c)
     return TR_OK;
 }
 
+/* "none" is for what --for would set. */
+static void take_nothing(const char **what)
+{
+    if (*what && strcasecmp(*what, "none") == 0)
+        *what = NULL;
+}
+
 /* Options that say how to weight, and nobody said to. */
 static tr_status check_dose(tr_command *c)
 {
     static const char *const how[] = {"dose-model", "dose-bfactor", "dose-type",
                                       "dose-initial", "dose-order"};
     tr_options *o = &c->options;
+    bool perhaps = o->dose || (o->purpose.choice && !tr_option_given(&c->line, "dose"));
     o->views.dose = o->dose;
-    for (size_t k = 0; k < sizeof how / sizeof *how && !o->dose; k++)
+    for (size_t k = 0; k < sizeof how / sizeof *how && !perhaps; k++)
         if (tr_option_given(&c->line, how[k]))
             return tr_fail(TR_ERR_USAGE,
                            "--%s says how views are weighted by their exposure, and "
@@ -106,6 +115,8 @@ static tr_status check_options(tr_command *c)
 {
     tr_options *o = &c->options;
     o->views.log = tr_option_given(&c->line, "log");
+    take_nothing(&o->ctf);
+    take_nothing(&o->dose);
     TR_TRY(check_dose(c));
     if (c->line.positional && o->input)
         return tr_fail(TR_ERR_USAGE, "two series are named, %s and --input %s; name one",

@@ -543,6 +543,19 @@ static tr_status read_beside(tr_doses *d, const tr_inputs *in)
     return TR_OK;
 }
 
+bool tr_dose_sources_beside(const tr_inputs *in)
+{
+    const char *path = find_mdoc(in);
+    tr_mdoc mdoc;
+    bool some = has_priors(&in->angles) || has_priors(&in->transforms);
+    if (some || !path || tr_mdoc_read(path, &mdoc) != TR_OK)
+        return some;
+    for (size_t k = 0; k < mdoc.n_views; k++)
+        some = some || mdoc.dose[k] > 0.0;
+    tr_mdoc_free(&mdoc);
+    return some;
+}
+
 static tr_status read_any(const tr_inputs *in, const tr_command *c, tr_doses *d)
 {
     const char *what = c->options.dose;

@@ -26,4 +26,7 @@ void tr_doses_free(tr_doses *d);
 TR_CHECKED tr_status tr_dose_sources_read(const tr_inputs *in, const tr_command *c,
                                           tr_doses *d);
 
+/* Whether --dose mdoc would find exposures. */
+bool tr_dose_sources_beside(const tr_inputs *in);
+
 #endif

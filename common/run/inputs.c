@@ -77,6 +77,7 @@ static tr_status read_views(tr_inputs *in, tr_command *c)
         TR_TRY(tr_views_read_xtilts(c->options.xtilts, n, &in->views));
     TR_TRY(tr_inputs_check_angles(in, c));
     TR_TRY(tr_inputs_take_transforms(in));
+    TR_TRY(tr_inputs_take_purpose(in, c));
     TR_TRY(tr_inputs_read_ctf(in, c));
     TR_TRY(tr_inputs_doubt(in));
     for (size_t k = 0; k < in->views.n; k++) {
@@ -243,5 +244,6 @@ void tr_inputs_free(tr_inputs *in)
     tr_alignment_free(&in->angles);
     tr_alignment_free(&in->transforms);
     tr_views_free(&in->views);
+    tr_purpose_free(&in->purpose);
     *in = (tr_inputs){.image = NULL};
 }

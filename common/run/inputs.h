@@ -15,6 +15,14 @@ typedef struct tr_dose_facts {
     double total;
 } tr_dose_facts;
 
+/* Of --for, from malloc; NULL: nothing. */
+typedef struct tr_purpose {
+    const char *name;      /* of the use */
+    char *set, *kept;      /* options that it set, and that the user had */
+    char *missed;          /* options that it would have set, and why not */
+    char *ctf, *halves[2]; /* files that it found */
+} tr_purpose;
+
 typedef struct tr_inputs {
     tr_discovery found; /* where no series was named */
     tr_imod_com com;
@@ -38,6 +46,7 @@ typedef struct tr_inputs {
     bool flat_field; /* the image is divided by one: the views are as they were taken */
     tr_stripes stripes;
     tr_dose_facts dose;
+    tr_purpose purpose;
     tr_views views; /* those used; shifts of their transforms in pixels after binning */
 } tr_inputs;
 
@@ -84,6 +93,11 @@ TR_CHECKED tr_status tr_inputs_known_alignment(const tr_inputs *in, const tr_com
  * what all views share in it. After the transforms. TR_ERR_USAGE where something is
  * missing for it, or the series is corrected already. */
 TR_CHECKED tr_status tr_inputs_read_ctf(tr_inputs *in, tr_command *c);
+
+/* purpose.c: what --for sets of the command's options, after the angles and before the
+ * CTF. Says so. */
+TR_CHECKED tr_status tr_inputs_take_purpose(tr_inputs *in, tr_command *c);
+void tr_purpose_free(tr_purpose *purpose);
 
 /* Where no alignment that is used says how thick the specimen is, ask those beside the
  * series, if they are about this one. */

@@ -11,13 +11,13 @@
 #include "common/run/inputs.h"
 #include "formats/ctf_file.h"
 
-/* On their own they would do nothing. */
-static tr_status check_without(const tr_command *c)
+/* On their own they would do nothing, which --for has said where it found no CTF. */
+static tr_status check_without(const tr_inputs *in, const tr_command *c)
 {
     static const char *const about[] = {"ctf-mode",    "cs",      "amplitude-contrast",
                                         "ctf-again",   "voltage", "ctf-band",
                                         "defocus-hand"};
-    for (size_t k = 0; k < sizeof about / sizeof *about; k++)
+    for (size_t k = 0; k < sizeof about / sizeof *about && !in->purpose.missed; k++)
         if (tr_option_given(&c->line, about[k]) &&
             !(c->options.dose && strcmp(about[k], "voltage") == 0))
             return tr_fail(TR_ERR_USAGE,
@@ -49,7 +49,7 @@ static tr_status check_options(const tr_inputs *in, const tr_command *c)
 {
     const tr_image_info *info = tr_image_get_info(in->image);
     if (!c->options.ctf)
-        return check_without(c);
+        return check_without(in, c);
     if (info->ctf_corrected && !c->options.ctf_again)
         return tr_fail(
             TR_ERR_USAGE,

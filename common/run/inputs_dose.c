@@ -244,7 +244,7 @@ static tr_status check_pixel(const tr_inputs *in, const tr_command *c)
 static void settle_voltage(const tr_doses *d, tr_command *c)
 {
     tr_view_params *p = &c->options.views;
-    if (p->dose_model != TR_DOSE_GG || p->voltage > 0.0)
+    if (!p->dose || p->dose_model != TR_DOSE_GG || p->voltage > 0.0)
         return;
     p->voltage = d->voltage;
     if (p->voltage >= 20.0 && p->voltage <= 3000.0)
@@ -272,6 +272,12 @@ static tr_status put_in_views(tr_inputs *in, const tr_doses *d)
 static void say(const tr_inputs *in, const tr_doses *d, const tr_command *c)
 {
     char model[64];
+    if (!c->options.views.dose) {
+        tr_info("exposures, for the list of views alone: from %s, the order by %s; %.4g "
+                "e/A^2 in all",
+                d->path, d->by, in->dose.total);
+        return;
+    }
     tr_dose_model_name(&c->options.views, model, sizeof model);
     tr_info("dose weighting: %s; exposures %s%s, the order by %s; %.4g e/A^2 in all",
             model, d->path ? "from " : "as given", d->path ? d->path : "", d->by,
@@ -302,7 +308,8 @@ tr_status tr_inputs_take_doses(tr_inputs *in, tr_command *c)
 {
     if (!c->options.dose)
         return TR_OK;
-    TR_TRY(check_pixel(in, c));
+    if (c->options.views.dose)
+        TR_TRY(check_pixel(in, c));
     tr_doses d;
     TR_TRY(tr_doses_new(in, &d));
     tr_status status = settle(in, c, &d);

@@ -7,6 +7,7 @@
 #include "common/base/file_lock.h"
 #include "common/base/file_name.h"
 #include "common/base/mem.h"
+#include "common/run/view_list.h"
 #include "common/tomogram/leftovers.h"
 
 /* Where a file is, or would be: its folder, and its name there. */
@@ -91,19 +92,23 @@ static tr_status add_read(run_files *t, const tr_reconstruction *r)
     return TR_OK;
 }
 
+/* Takes the path, which follows from the output's. */
+static tr_status add_derived(run_files *t, const char *what, char *path)
+{
+    if (!path)
+        return TR_ERR_MEMORY;
+    tr_status status = add(t, what, path, "-o");
+    if (status == TR_OK)
+        t->file[t->n - 1].derived = path;
+    else
+        free(path);
+    return status;
+}
+
 static tr_status add_previews(run_files *t, const char *output)
 {
-    for (int k = 0; k < TR_PREVIEWS; k++) {
-        char *path = tr_preview_path(output, k);
-        if (!path)
-            return TR_ERR_MEMORY;
-        tr_status status = add(t, "preview", path, "-o");
-        if (status == TR_OK)
-            t->file[t->n - 1].derived = path;
-        else
-            free(path);
-        TR_TRY(status);
-    }
+    for (int k = 0; k < TR_PREVIEWS; k++)
+        TR_TRY(add_derived(t, "preview", tr_preview_path(output, k)));
     return TR_OK;
 }
 
@@ -116,6 +121,9 @@ static tr_status add_written(run_files *t, const tr_reconstruction *volumes, siz
     TR_TRY(add(t, "timeline", o->timeline, "--timeline"));
     TR_TRY(add(t, "report", o->report, "--report"));
     TR_TRY(add(t, "result", o->json, "--json"));
+    if (tr_view_list_wanted(o))
+        TR_TRY(add_derived(t, "list of views",
+                           tr_view_list_path(volumes->job.output_spec.path)));
     return o->preview && !o->try_what ? add_previews(t, volumes->job.output_spec.path)
                                       : TR_OK;
 }

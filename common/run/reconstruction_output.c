@@ -206,6 +206,11 @@ void tr_reconstruction_labels(tr_reconstruction *r)
                  r->inputs->dose.total);
         snprintf(spec->labels[spec->n_labels++], sizeof spec->labels[2], "%.80s", line);
     }
+    if (r->inputs->purpose.name) {
+        snprintf(line, sizeof line, "for %s: %s", r->inputs->purpose.name,
+                 r->inputs->purpose.set ? r->inputs->purpose.set : "nothing set");
+        snprintf(spec->labels[spec->n_labels++], sizeof spec->labels[2], "%.80s", line);
+    }
     size_t most = spec->automatic ? TR_LABELS - 1 : TR_LABELS; /* one for the scaling */
     for (size_t k = 0; k < info->n_labels && spec->n_labels < most; k++)
         if (info->labels[k][0])
