@@ -58,12 +58,12 @@ def bundle(build_dir, cell, tmp_path):
 
 @pytest.fixture(scope="session")
 def cell(tmp_path_factory):
-    """The series that tests/gpu/bundle makes."""
+    """As tests/gpu/bundle makes it, but small."""
     folder = tmp_path_factory.mktemp("series") / "series"
     folder.mkdir()
     subprocess.run([sys.executable, "-B", ROOT / "examples" / "make_phantom.py",
-                    "--out-prefix", folder / "cell", "--size", "64", "160", "24", "--views",
-                    "31"], check=True, capture_output=True)
+                    "--out-prefix", folder / "cell", "--size", "48", "40", "24", "--views",
+                    "15"], check=True, capture_output=True)
     return folder
 
 

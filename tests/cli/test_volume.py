@@ -105,7 +105,8 @@ def test_a_pitch_is_no_coupling(tiltrecz, rough, tmp_path):
     assert "rays cross slices" in said("--pitch", 6, "--xtilts", "s.xtilt")
 
 
-@pytest.mark.parametrize("algorithm", ["BPT", "WBP", "FBP"])
+@pytest.mark.parametrize("algorithm", [pytest.param("BPT", marks=pytest.mark.slow), "WBP",
+                                       pytest.param("FBP", marks=pytest.mark.slow)])
 def test_backprojections_of_independent_slices_are_made_slab_by_slab(
         tiltrec, tiltrecz, large, tmp_path, algorithm):
     """They are used once only: no memory for the whole volume, and none to be filled."""
@@ -256,6 +257,17 @@ def test_cgls_stops_at_the_tolerance(tiltrecz, dense, tmp_path):
     assert largest(found, problem.slices(wanted)) < 1e-4
 
 
+@pytest.fixture(scope="session")
+def straight(tiltrecz, tmp_path_factory):
+    """An object, its tilts, and the correlation that a volume from upright views has."""
+    tilts, blobs = np.linspace(-60, 60, 31), Blobs(48, 48, 24, finest=1.7)
+    folder = tmp_path_factory.mktemp("straight")
+    series = write_series(folder, blobs.views(tilts, 48, 48), tilts)
+    best = correlation(run(tiltrecz, folder, series, "-a", "SIRT", "-i", 15, thickness=24),
+                       blobs.volume())
+    return blobs, tilts, best
+
+
 @pytest.mark.parametrize("maps, right, wrong", [
     (dict(xtilts=9), ["--pitch", 9], []),
     (dict(xtilts=2 + 16 * np.sin(0.7 * np.arange(31))), ["--xtilts", "s.xtilt"],
@@ -267,10 +279,9 @@ def test_cgls_stops_at_the_tolerance(tiltrecz, dense, tmp_path):
           transforms=rotations(-9 + 3 * np.cos(np.arange(31)), [-2, 4], 0.97)),
      ["--xtilts", "s.xtilt", "--transforms", "s.xf"], ["--transforms", "s.xf"]),
 ], ids=["pitch", "x-tilts", "12 degrees", "86 degrees", "both"])
-def test_the_geometry_of_each_view_restores_the_object(tiltrecz, tmp_path, maps, right,
-                                                       wrong):
-    tilts = np.linspace(-60, 60, 31)
-    blobs = Blobs(48, 48, 24, finest=1.7)
+def test_the_geometry_of_each_view_restores_the_object(tiltrecz, straight, tmp_path, maps,
+                                                       right, wrong):
+    blobs, tilts, best = straight
     # Quadratic images, so that a turned one shows all of the object.
     series = write_series(tmp_path, blobs.views(tilts, 48, 48, **maps), tilts)
     write_xtilts(tmp_path / "s.xtilt", np.broadcast_to(maps.get("xtilts", 0), 31))
@@ -278,9 +289,6 @@ def test_the_geometry_of_each_view_restores_the_object(tiltrecz, tmp_path, maps,
     known, ignored = (correlation(run(tiltrecz, tmp_path, series, "-a", "SIRT", "-i", 15,
                                       *options, thickness=24), blobs.volume())
                       for options in (right, wrong))
-    straight = write_series(tmp_path, blobs.views(tilts, 48, 48), tilts, "straight.mrc")
-    best = correlation(run(tiltrecz, tmp_path, straight, "-a", "SIRT", "-i", 15,
-                           thickness=24), blobs.volume())
     assert best > 0.9
     assert known > best - 0.015
     assert ignored < known - 0.04
@@ -399,7 +407,7 @@ def plan(tiltrecz, series, folder, *options, **how):
 @pytest.fixture(scope="session")
 def large(tmp_path_factory):
     folder = tmp_path_factory.mktemp("large")
-    views = np.random.default_rng(4).normal(size=(5, 512, 256))
+    views = np.random.default_rng(4).normal(size=(5, 512, 256)).astype(np.float32)
     return write_series(folder, views, [-40, -20, 0, 20, 40])
 
 

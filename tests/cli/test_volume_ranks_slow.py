@@ -64,7 +64,7 @@ def test_the_file_does_not_depend_on_the_ranks(tiltrecz, folder, algorithm, geom
         pytest.skip(f"{algorithm} is not in this build")
     alone, volume = run(tiltrecz, folder, algorithm, geometry, 1)
     assert np.isfinite(volume).all() and volume.std() > 0
-    for ranks in (2, 3, 5):
+    for ranks in (2, 3, 5) if EVERY == 1 else (3, 5):  # which share the rows unevenly
         shared, other = run(tiltrecz, folder, algorithm, geometry, ranks)
         assert shared == alone, (ranks, np.abs(other - volume).max(axis=(1, 2)))
 

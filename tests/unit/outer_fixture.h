@@ -31,13 +31,14 @@ static inline void for_all_slabs(slab_maker *make, slab_check *check)
     }
 }
 
-/* Where a cell begins, which is where the one before it ends, on the positive side: by
- * adding up widths. */
+/* Of a cell on the positive side; it begins where the one before it ends. */
+static inline double cell_width(size_t cell) { return ldexp(4.0, (int)(cell / 4)); }
+
 static inline double cell_begin(size_t cell)
 {
     double at = 0.0;
     for (size_t k = 0; k < cell; k++)
-        at += 4.0 * pow(2.0, (double)(k / 4));
+        at += cell_width(k);
     return at;
 }
 
@@ -46,8 +47,8 @@ static inline size_t line_outside(const tr_slab *s, size_t iz, double x)
 {
     double beyond = x < 0.0 ? -0.5 - x : x - ((double)s->n_x - 0.5);
     size_t k = 0;
-    while (k + 1 < s->outer && cell_begin(k + 1) <= beyond)
-        k++;
+    for (double end = cell_width(0); k + 1 < s->outer && end <= beyond;)
+        end += cell_width(++k);
     return tr_line_at(s, iz, x < 0.0 ? s->outer - 1 - k : s->outer + s->n_x + k);
 }
 
