@@ -20,6 +20,7 @@
 
 #include "common/base/err.h"
 #include "kernels/host_device.h"
+#include "kernels/samples.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -218,10 +219,10 @@ typedef struct tr_backend_settings {
  * TR_ERR_UNAVAILABLE where the device is missing, TR_ERR_MEMORY where its memory is
  * short, TR_ERR_DATA where it failed.
  *
- * One thread at a time computes. upload and download may run in two other threads
- * meanwhile: they return when the copy is done, and do not wait for computing. All other
- * operations may still be running on the device when they return, but results in host
- * memory are there, and operations follow each other in order. */
+ * One thread at a time computes. upload and download (or take_slices) may run in two
+ * other threads meanwhile: they return when the copy is done, and do not wait for
+ * computing. All other operations may still be running on the device when they return,
+ * but results in host memory are there, and operations follow each other in order. */
 typedef struct tr_backend {
     const char *name;
     bool separate_memory; /* vectors are not on the host: copy with upload and download */
@@ -269,6 +270,11 @@ typedef struct tr_backend {
     void (*free_host)(void *state, float *data);
     tr_status (*upload)(void *state, const float *host, float *data, size_t floats);
     tr_status (*download)(void *state, const float *data, float *host, size_t floats);
+    /* Slices of a volume as a file holds them, and what is known of them: taken[n]. Only
+     * the samples cross the bus, instead of floats. Like download; `work` is memory of
+     * vectors, tr_take_floats of it. NULL where vectors are in the host's memory. */
+    tr_status (*take_slices)(void *state, const tr_vec *x, const tr_take *take,
+                             float *work, void *samples, tr_taken *taken);
     /* All operations so far are done: their results may be downloaded. */
     tr_status (*wait)(void *state);
 

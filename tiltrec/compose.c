@@ -16,6 +16,12 @@ struct tr_composer {
     float *planes; /* [group][thickness][width], or NULL where none are made */
 };
 
+bool tr_composer_takes(const tr_job *job, tr_take *take)
+{
+    bool takes = tr_output_takes(&job->output_spec, take);
+    return takes && job->backend->take_slices && job->geometry.pitch == 0.0;
+}
+
 bool tr_composer_makes_planes(const tr_job *job)
 {
     return job->geometry.pitch != 0.0 || job->output_spec.sink;
@@ -83,6 +89,10 @@ static tr_status write_slices(const tr_composer *c, size_t n)
         return tr_output_write(c->job->output, c->next, n, c->planes);
     }
     const float *from = row_start(c, (long)slice, &slab);
+    if (slab->taken) {
+        TR_ASSERT(slab->row == (long)slice && slab->n_taken == n);
+        return tr_output_write_taken(c->job->output, c->next, n, slab->data, slab->taken);
+    }
     if (!c->planes)
         return tr_output_write_lines(c->job->output, c->next, n, from, c->plan->lanes);
     tr_lines_to_slices(from, c->plan->lanes, n, g->width * g->thickness, c->planes);

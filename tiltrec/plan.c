@@ -58,6 +58,16 @@ typedef struct slice_bytes {
     size_t projections, volumes, staging, rest;
 } slice_bytes;
 
+size_t tr_slices_take(const tr_job *job, const tr_slice_plan *p, tr_take *take)
+{
+    if (!tr_composer_takes(job, take))
+        return 0;
+    take->row = p->halo;
+    take->n = p->core;
+    take->lines = tr_take_lines(take);
+    return tr_take_floats(take);
+}
+
 static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *part)
 {
     const tr_geometry *g = &job->geometry;
@@ -79,6 +89,7 @@ static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *p
         (void)add(&device, TR_SLAB_QUEUE + work_projections + 1, projection);
         (void)add(&device, TR_SLAB_QUEUE + work_volumes, volume);
         (void)add(&device, 1, TR_PLAN_DEVICE_FIXED);
+        (void)add(&device, tr_slices_take(job, p, &(tr_take){0}), sizeof(float));
         if (job->initial)
             (void)add(&b, 1, volume); /* on its way to the device */
     }

@@ -29,6 +29,8 @@ typedef struct pipeline {
     ring loaded, computed;
     float *device_projections[TR_SLAB_QUEUE];
     tr_slab_volume device_volumes[TR_SLAB_QUEUE];
+    tr_take take;   /* if the device takes slices: how, */
+    float *work;    /* in this memory of its; else NULL */
     float *initial; /* a slab of it, to be uploaded; or NULL */
     tr_composer *composer;
     tr_ray *rays;
@@ -153,6 +155,30 @@ static void *upload_slabs(void *argument)
     return NULL;
 }
 
+/* Rows of the slab's core that are slices of this process. */
+static size_t slices_of(const pipeline *p, const tr_slab_volume *slab)
+{
+    long end = (long)(p->job->first_slice + p->plan->first + p->plan->slices);
+    long rest = end - slab->row;
+    return rest < (long)p->plan->core ? (size_t)rest : p->plan->core;
+}
+
+/* What is written of a slab: as slices if the device can make them. */
+static tr_status download(const pipeline *p, const tr_slab_volume *from,
+                          tr_slab_volume *to)
+{
+    const tr_backend *backend = p->job->backend;
+    const size_t floats = core_floats(p);
+    to->row = from->row;
+    to->z0 = from->z0;
+    if (!p->work)
+        return backend->download(p->job->device, from->data, to->data, floats);
+    const tr_vec x = {from->data, floats / p->plan->lanes, p->plan->lanes};
+    tr_take take = p->take;
+    take.n = to->n_taken = slices_of(p, from);
+    return backend->take_slices(p->job->device, &x, &take, p->work, to->data, to->taken);
+}
+
 static void *download_slabs(void *argument)
 {
     pipeline *p = argument;
@@ -163,15 +189,12 @@ static void *download_slabs(void *argument)
         if (!to)
             return NULL;
         double start = tr_now();
-        tr_status status =
-            job->backend->download(job->device, from->data, to->data, core_floats(p));
+        tr_status status = download(p, from, to);
         tr_job_spent(job, TR_STAGE_DOWNLOAD, start);
         if (status != TR_OK) {
             stop(p, status);
             return NULL;
         }
-        to->row = from->row;
-        to->z0 = from->z0;
         if (!tr_queue_push(p->computed.empty, from) || !tr_queue_push(p->write.full, to))
             return NULL;
     }
@@ -390,6 +413,10 @@ static tr_status make_host_buffers(pipeline *p)
     for (size_t i = 0; i < plan->volumes; i++) {
         TR_TRY(
             job->backend->alloc_host(job->device, volume_floats(p), &p->volumes[i].data));
+        if (p->work)
+            p->volumes[i].taken = tr_calloc("slices", plan->core, sizeof(tr_taken));
+        if (p->work && !p->volumes[i].taken)
+            return TR_ERR_MEMORY;
         (void)tr_queue_push(p->write.empty, &p->volumes[i]);
     }
     if (job->initial && job->backend->separate_memory)
@@ -429,6 +456,9 @@ static tr_status make_device_buffers(pipeline *p)
                                    &p->device_volumes[i].data));
         (void)tr_queue_push(p->computed.empty, &p->device_volumes[i]);
     }
+    size_t work = tr_slices_take(job, p->plan, &p->take);
+    if (work)
+        TR_TRY(job->backend->alloc(job->device, work, &p->work));
     return try_workspace(p);
 }
 
@@ -440,6 +470,8 @@ static void free_device_buffers(pipeline *p)
         backend->free(p->job->device, p->device_volumes[i].data);
         p->device_projections[i] = p->device_volumes[i].data = NULL;
     }
+    backend->free(p->job->device, p->work);
+    p->work = NULL;
     free_ring(&p->loaded);
     free_ring(&p->computed);
 }
@@ -449,8 +481,10 @@ static void free_host_buffers(pipeline *p)
     const tr_job *job = p->job;
     for (size_t i = 0; i < TR_SLAB_QUEUE; i++)
         job->backend->free_host(job->device, p->projections[i]);
-    for (size_t i = 0; p->volumes && i < p->plan->volumes; i++)
+    for (size_t i = 0; p->volumes && i < p->plan->volumes; i++) {
         job->backend->free_host(job->device, p->volumes[i].data);
+        free(p->volumes[i].taken);
+    }
     if (p->initial)
         job->backend->free_host(job->device, p->initial);
     free_ring(&p->read);

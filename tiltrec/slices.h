@@ -39,16 +39,27 @@ void tr_slices_cut(size_t core, tr_slice_plan *plan);
 /* The same without the first n slices of this process's share. */
 void tr_slices_skip(const tr_job *job, tr_slice_plan *plan, size_t n);
 
+/* How a device takes the slices of a slab's core, and floats of its memory to do that in;
+ * 0 where it does not. */
+size_t tr_slices_take(const tr_job *job, const tr_slice_plan *plan, tr_take *take);
+
 /* ---- compose.c ---- */
 
 /* The writer's side: takes reconstructed slabs in order and emits output slices. */
 typedef struct tr_composer tr_composer;
 typedef struct tr_slab_volume {
-    long row;    /* of the core's first row */
-    double z0;   /* z' of plane 0 */
-    float *data; /* V[z][x][lane], lane 0 is row - halo */
+    long row;        /* of the core's first row */
+    double z0;       /* z' of plane 0 */
+    float *data;     /* V[z][x][lane], lane 0 is row - halo; */
+    tr_taken *taken; /* or, if not NULL, what a device took of the first n_taken rows of
+                        the core, the samples being `data`: see take_slices */
+    size_t n_taken;
 } tr_slab_volume;
 
+/* Whether the device takes the slices, and how: all but row, n and lines of it. Else the
+ * host makes them of lines, which is so where it has the lines anyway or has to make new
+ * ones of them, at a pitch. */
+bool tr_composer_takes(const tr_job *job, tr_take *take);
 /* Whether slices are put together in memory before they are written. */
 bool tr_composer_makes_planes(const tr_job *job);
 tr_composer *tr_composer_new(tr_job *job, const tr_slice_plan *plan);

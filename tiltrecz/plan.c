@@ -47,7 +47,8 @@ static tr_status count_device(const tr_job *job, tr_volume_plan *p, vector_count
 {
     size_t vectors = p->bytes - n->rest, available;
     TR_TRY(job->backend->available(job->device, &available));
-    p->device_bytes = vectors + tr_volume_operator_bytes(job, p) + TR_PLAN_DEVICE_FIXED;
+    p->device_bytes = vectors + tr_volume_operator_bytes(job, p) + TR_PLAN_DEVICE_FIXED +
+                      tr_volume_take_bytes(job);
     p->excess = p->device_bytes > available ? p->device_bytes - available : 0;
     /* Checkpoints pass through host memory, and the projections are read into it first.
      */

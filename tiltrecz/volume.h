@@ -73,6 +73,8 @@ bool tr_volume_by_slabs(const tr_job *job);
 
 /* Bytes for slices on their way to or from a file, unless the volume is pitched. */
 size_t tr_volume_group_bytes(const tr_job *job);
+/* And of a device's memory, where it makes slices of the volume that it has. */
+size_t tr_volume_take_bytes(const tr_job *job);
 
 /* ---- volume.c ---- */
 

@@ -51,6 +51,11 @@ typedef struct slice_group {
     size_t plane; /* voxels */
     size_t n;
     float *slices, *lines;
+    /* If the device takes slices: how, in its memory `work`, and what is known of them;
+     * `lines` are their samples then. */
+    tr_take take;
+    float *work;
+    tr_taken *taken;
 } slice_group;
 
 enum { GROUP_PLANES = 2 * TR_LANES }; /* of both */
@@ -79,8 +84,23 @@ size_t tr_volume_group_bytes(const tr_job *job)
                   : 0;
 }
 
+static size_t take_groups(const tr_job *job, tr_take *take)
+{
+    if (!tr_composer_takes(job, take))
+        return 0;
+    take->n = GROUP_PLANES;
+    take->lines = tr_take_lines(take);
+    return tr_take_floats(take);
+}
+
+size_t tr_volume_take_bytes(const tr_job *job)
+{
+    return take_groups(job, &(tr_take){0}) * sizeof(float);
+}
+
 static void free_group(slice_group *g)
 {
+    free(g->taken);
     free(g->slices);
     free(g->lines);
 }
@@ -138,8 +158,35 @@ static tr_status repeat_edges(const tr_job *job, const tr_volume_plan *p, tr_vec
     return status;
 }
 
+/* The device makes slices, unless it has but some planes of the volume at a time. */
+static tr_status begin_taking(const tr_job *job, const tr_volume_plan *p, slice_group *g)
+{
+    size_t work = p->plane_bytes ? 0 : take_groups(job, &g->take);
+    if (!work)
+        return TR_OK;
+    TR_TRY(job->backend->wait(job->device));
+    TR_TRY(job->backend->alloc(job->device, work, &g->work));
+    g->taken = tr_calloc("slices", g->n, sizeof *g->taken);
+    return g->taken ? TR_OK : TR_ERR_MEMORY;
+}
+
+/* Rows [row, row + n). */
+static tr_status fetch_group(const tr_job *job, const tr_vec *x, size_t row, size_t n,
+                             slice_group *g)
+{
+    const tr_rows rows = {0, g->plane, row, n};
+    if (!g->work)
+        return job->backend->get_rows(job->device, x, &rows, g->lines);
+    g->take.row = row;
+    g->take.n = n;
+    return job->backend->take_slices(job->device, x, &g->take, g->work, g->lines,
+                                     g->taken);
+}
+
 static tr_status write_group(tr_job *job, const slice_group *g, size_t slice, size_t n)
 {
+    if (g->work)
+        return tr_output_write_taken(job->output, slice, n, g->lines, g->taken);
     if (!g->slices)
         return tr_output_write_lines(job->output, slice, n, g->lines, n);
     tr_lines_to_slices(g->lines, n, n, g->plane, g->slices);
@@ -152,11 +199,12 @@ static tr_status write_groups(tr_job *job, const tr_volume_plan *p, const tr_vec
     size_t first, end;
     own_slices(job, p, &first, &end);
     tr_status status = new_group(job, job->output_spec.sink, &g);
+    if (status == TR_OK)
+        status = begin_taking(job, p, &g);
     for (size_t y = first; y < end && status == TR_OK; y += g.n) {
         size_t n = end - y < g.n ? end - y : g.n;
-        const tr_rows rows = {0, g.plane, y - p->first, n};
         double start = tr_now();
-        status = job->backend->get_rows(job->device, x, &rows, g.lines);
+        status = fetch_group(job, x, y - p->first, n, &g);
         if (job->backend->separate_memory)
             tr_job_spent(job, TR_STAGE_DOWNLOAD, start);
         if (status != TR_OK)
@@ -165,6 +213,7 @@ static tr_status write_groups(tr_job *job, const tr_volume_plan *p, const tr_vec
         status = write_group(job, &g, y - job->first_slice, n);
         tr_job_spent(job, TR_STAGE_WRITE, start);
     }
+    job->backend->free(job->device, g.work);
     free_group(&g);
     return status;
 }

@@ -5,6 +5,7 @@
 
 #include "formats/format.h"
 #include "common/base/comm.h"
+#include "kernels/samples.h"
 
 typedef struct tr_output_spec {
     const char *path;
@@ -66,7 +67,15 @@ TR_CHECKED tr_status tr_output_write(tr_output *output, size_t slice, size_t n,
 TR_CHECKED tr_status tr_output_write_lines(tr_output *output, size_t slice, size_t n,
                                            const float *lines, size_t lanes);
 
-/* Bytes that takes, whatever n is. */
+/* How a device is to take all slices of a vector's rows for such an output: `row` and `n`
+ * are the caller's to set, and `lines` after that. False where the host must do it. */
+bool tr_output_takes(const tr_output_spec *spec, tr_take *take);
+
+/* The same from a device's take_slices with this output's `take`, n slices. */
+TR_CHECKED tr_status tr_output_write_taken(tr_output *output, size_t slice, size_t n,
+                                           const void *samples, const tr_taken *taken);
+
+/* Bytes that tr_output_write and tr_output_write_lines take, whatever n is. */
 size_t tr_output_bytes(const tr_output_spec *spec);
 
 /* ---- output_finish.c ---- */

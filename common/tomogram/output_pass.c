@@ -262,10 +262,20 @@ static size_t rows_at_once(const pass *p, size_t threads)
     return p->lanes || share > ROWS ? ROWS : share;
 }
 
+static tr_type written_type(const tr_output_spec *s)
+{
+    return s->automatic ? TR_FLOAT32 : s->type;
+}
+
+static bool is_scaled(const tr_output_spec *s)
+{
+    return s->add != 0.0 || s->multiply != 1.0;
+}
+
 static tr_status write_pass(tr_output *o, size_t slice, size_t n, const float *from,
                             size_t lanes)
 {
-    const tr_type type = o->raw ? TR_FLOAT32 : o->spec.type;
+    const tr_type type = written_type(&o->spec);
     const pass p = {.o = o,
                     .samples = tr_samples_best(),
                     .from = from,
@@ -273,7 +283,7 @@ static tr_status write_pass(tr_output *o, size_t slice, size_t n, const float *f
                     .slice = slice,
                     .n = n,
                     .type = type,
-                    .scaled = o->spec.add != 0.0 || o->spec.multiply != 1.0,
+                    .scaled = is_scaled(&o->spec),
                     .at_once = block_lines(&o->spec),
                     .line_bytes = o->spec.width * tr_type_size(type),
                     .file = o->raw ? o->raw_file : o->file};
@@ -293,4 +303,67 @@ tr_status tr_output_write_lines(tr_output *o, size_t slice, size_t n, const floa
 {
     TR_ASSERT(!o->spec.sink && lanes >= n);
     return write_pass(o, slice, n, lines, lanes);
+}
+
+/* ---- what a device made ---- */
+
+_Static_assert((int)TR_INT8 == TR_SAMPLE_INT8 && (int)TR_UINT8 == TR_SAMPLE_UINT8 &&
+                   (int)TR_INT16 == TR_SAMPLE_INT16 &&
+                   (int)TR_UINT16 == TR_SAMPLE_UINT16 &&
+                   (int)TR_FLOAT32 == TR_SAMPLE_FLOAT32 &&
+                   (int)TR_FLOAT16 == TR_SAMPLE_FLOAT16,
+               "the kernels' types are those of files");
+
+bool tr_output_takes(const tr_output_spec *spec, tr_take *take)
+{
+    *take = (tr_take){.width = spec->width,
+                      .thickness = spec->thickness,
+                      .type = (int)written_type(spec),
+                      .xyz = spec->xyz,
+                      .scaled = is_scaled(spec),
+                      .add = spec->add,
+                      .multiply = spec->multiply};
+    return !spec->sink && spec->width >= TR_TAKE_WIDTH;
+}
+
+static tr_slice_sums known_of(const tr_taken *taken)
+{
+    tr_slice_sums sums = tr_measure_end(&taken->m);
+    sums.check = (double)(uint32_t)taken->check;
+    for (size_t j = 0; j < TR_MEASURE_PARTS; j++)
+        if (taken->infinite[j])
+            sums.mean = NAN;
+    return sums;
+}
+
+/* The samples are together as they are in the file: a slice, or a line of all slices. */
+static tr_status write_together(const pass *p, const char *samples)
+{
+    const tr_output *o = p->o;
+    const tr_output_spec *spec = &o->spec;
+    size_t pieces = spec->xyz ? spec->thickness : p->n;
+    size_t bytes = (spec->xyz ? p->n : spec->thickness) * p->line_bytes;
+    for (size_t k = 0; k < pieces; k++) {
+        uint64_t at = spec->xyz ? section_start(p, spec->thickness - 1 - k) +
+                                      p->slice * p->line_bytes
+                                : section_start(p, p->slice + k);
+        TR_TRY(o->comm->ops->write(p->file, at, samples + k * bytes, bytes));
+    }
+    return TR_OK;
+}
+
+tr_status tr_output_write_taken(tr_output *o, size_t slice, size_t n, const void *samples,
+                                const tr_taken *taken)
+{
+    const size_t size = tr_type_size(written_type(&o->spec));
+    const pass p = {.o = o,
+                    .slice = slice,
+                    .n = n,
+                    .line_bytes = o->spec.width * size,
+                    .file = o->raw ? o->raw_file : o->file};
+    TR_TRY(tr_output_check_files(o, false));
+    TR_TRY(write_together(&p, samples));
+    for (size_t k = 0; k < n; k++)
+        o->sums[slice + k] = known_of(&taken[k]);
+    return note_written(o, slice, n);
 }

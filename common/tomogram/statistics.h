@@ -13,7 +13,6 @@ typedef struct tr_slice_sums {
 /* A slice is measured as the file will hold it: integers and float16 after the rounding.
  * Its first n values, at least 1 and TR_MEASURE_START if it has as many, tell about where
  * its mean is; then tr_samples' measure gets all of it, in any pieces. */
-enum { TR_MEASURE_START = 4096 };
 void tr_measure_begin(const float *values, size_t n, tr_measuring *m);
 tr_slice_sums tr_measure_end(const tr_measuring *m); /* but the checksum */
 

@@ -15,6 +15,7 @@
 #include <xxhash.h>
 
 #include "kernels/cpu/isa.h"
+#include "kernels/sample_body.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "samples in files are little-endian and are copied as they are: "
@@ -306,56 +307,6 @@ static uint64_t hash(const float *values, size_t n, uint64_t seed)
 
 enum { BLOCK = 512 };
 
-static inline uint32_t bits_of(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-static inline float float_of(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static inline uint16_t half_from_float(float value)
-{
-    uint32_t bits = bits_of(value), sign = bits >> 16 & 0x8000, a = bits & 0x7fffffff;
-    bool nan = a > 0x7f800000;
-    a = a > 0x477fe000 ? 0x477fe000 : a; /* 65504 */
-    /* Rebias the exponent by 127 - 15 and round the 13 bits that go to nearest even. */
-    uint32_t normal = (a - (112u << 23) + 0xfff + (a >> 13 & 1)) >> 13;
-    /* Below 2^-14 the step is 2^-24, which is that of floats from 0.5: adding 0.5 rounds
-     * and leaves the result in the last bits. */
-    uint32_t tiny = bits_of(float_of(a) + 0.5f) - bits_of(0.5f);
-    uint32_t half = a < 0x38800000 ? tiny : normal;
-    return (uint16_t)(sign | (nan ? 0x7e00 : half));
-}
-
-static inline float half_to_float(uint16_t half)
-{
-    uint32_t sign = (uint32_t)(half & 0x8000) << 16, a = (uint32_t)(half & 0x7fff) << 13;
-    uint32_t exponent = a & 0x0f800000;
-    uint32_t normal = a + (112u << 23);
-    uint32_t special = a + (224u << 23); /* infinity and NaN */
-    /* a * 2^-24 exactly, as (2^-14 + a * 2^-24) - 2^-14: no subnormal floats met. */
-    uint32_t tiny = bits_of(float_of(a + (113u << 23)) - float_of(113u << 23));
-    uint32_t bits = exponent == 0x0f800000 ? special : exponent ? normal : tiny;
-    return float_of(sign | bits);
-}
-
-/* To nearest (ties to even) within [low, high], which lie within +-2^22; NaN to 0. */
-static inline int32_t rounded(float value, float low, float high)
-{
-    value = value == value ? value : 0;
-    value = value < low ? low : value;
-    value = value > high ? high : value;
-    const float shift = 12582912; /* 1.5 * 2^23: floats there are integers */
-    return (int32_t)(bits_of(value + shift) - bits_of(shift));
-}
-
 /* clang-format off */
 #define FROM_FLOAT(name, element, expression)                                            \
     static void name(const float *in, size_t n, void *out)                               \
@@ -386,21 +337,21 @@ static inline int32_t rounded(float value, float low, float high)
     }
 /* clang-format on */
 
-FROM_FLOAT(int8_from_float, int8_t, rounded(value, -128, 127))
-FROM_FLOAT(uint8_from_float, uint8_t, rounded(value, 0, 255))
-FROM_FLOAT(int16_from_float, int16_t, rounded(value, -32768, 32767))
-FROM_FLOAT(uint16_from_float, uint16_t, rounded(value, 0, 65535))
+FROM_FLOAT(int8_from_float, int8_t, tr_rounded(value, -128, 127))
+FROM_FLOAT(uint8_from_float, uint8_t, tr_rounded(value, 0, 255))
+FROM_FLOAT(int16_from_float, int16_t, tr_rounded(value, -32768, 32767))
+FROM_FLOAT(uint16_from_float, uint16_t, tr_rounded(value, 0, 65535))
 #if !defined(__F16C__)
-FROM_FLOAT(float16_from_float, uint16_t, half_from_float(value))
+FROM_FLOAT(float16_from_float, uint16_t, tr_half_from_float(value))
 #endif
 TO_FLOAT(int8_to_float, int8_t, value)
 TO_FLOAT(uint8_to_float, uint8_t, value)
 TO_FLOAT(int16_to_float, int16_t, value)
 TO_FLOAT(uint16_to_float, uint16_t, value)
-TO_FLOAT(float16_to_float, uint16_t, half_to_float(value))
+TO_FLOAT(float16_to_float, uint16_t, tr_half_to_float(value))
 
 #if defined(__F16C__)
-/* What half_from_float does, 8 at a time: the processor rounds alike, but does not
+/* What tr_half_from_float does, 8 at a time: the processor rounds alike, but does not
  * saturate and keeps the bits of a NaN. */
 static void eight_halves(const float *in, uint16_t *out)
 {
@@ -422,7 +373,7 @@ static void float16_from_float(const float *in, size_t n, void *out)
         for (; i + 8 <= count; i += 8)
             eight_halves(in + done + i, block + i);
         for (; i < count; i++)
-            block[i] = half_from_float(in[done + i]);
+            block[i] = tr_half_from_float(in[done + i]);
         memcpy((char *)out + done * sizeof *block, block, count * sizeof *block);
     }
 }

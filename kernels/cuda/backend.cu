@@ -188,7 +188,7 @@ static tr_status choose_device(const tr_backend_settings *settings, int count,
 static void cuda_close(void *state)
 {
     tr_cuda *c = (tr_cuda *)state;
-    cudaStream_t *const streams[] = {&c->compute, &c->up, &c->down};
+    cudaStream_t *const streams[] = {&c->compute, &c->up, &c->down, &c->beside};
     (void)cudaSetDevice(c->device);
     for (cudaStream_t *stream : streams)
         if (*stream)
@@ -252,6 +252,7 @@ static tr_status start(tr_cuda *c, bool wait_asleep)
     TR_CUDA("start", cudaStreamCreateWithFlags(&c->compute, cudaStreamNonBlocking));
     TR_CUDA("start", cudaStreamCreateWithFlags(&c->up, cudaStreamNonBlocking));
     TR_CUDA("start", cudaStreamCreateWithFlags(&c->down, cudaStreamNonBlocking));
+    TR_CUDA("start", cudaStreamCreateWithFlags(&c->beside, cudaStreamNonBlocking));
     return TR_OK;
 }
 
@@ -377,6 +378,7 @@ static constexpr tr_backend make_table()
     table.free_host = tr_cuda_free_host;
     table.upload = tr_cuda_upload;
     table.download = tr_cuda_download;
+    table.take_slices = tr_cuda_take_slices;
     table.wait = tr_cuda_wait;
     table.enter = tr_cuda_enter;
     table.leave = tr_cuda_leave;

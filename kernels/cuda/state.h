@@ -20,9 +20,9 @@ enum tr_cuda_slot { /* scratch memory for different uses at the same time */
 typedef struct tr_cuda {
     int device, left; /* and the calling thread's, between enter and leave */
     cudaDeviceProp properties;
-    cudaStream_t compute, up, down;
-    tr_kernel kernel;    /* not AUTO */
-    int processes;       /* that use the device */
+    cudaStream_t compute, up, down, beside; /* that: with `down` */
+    tr_kernel kernel;                       /* not AUTO */
+    int processes;                          /* that use the device */
     size_t share;        /* of the memory that was free before any of them took some */
     size_t room;         /* of managed memory, so much can still be on the device */
     bool managed;        /* vectors exceed the device: unified memory, */
@@ -165,6 +165,9 @@ tr_status tr_cuda_lines_from(void *state, const tr_layout *layout, const float *
                              tr_vec *v);
 tr_status tr_cuda_lines_to(void *state, const tr_layout *layout, const tr_vec *v,
                            bool add, float *images);
+/* samples.cu, */
+tr_status tr_cuda_take_slices(void *state, const tr_vec *x, const tr_take *take,
+                              float *work, void *samples, tr_taken *taken);
 /* regularizer.cu. */
 tr_status tr_cuda_grad(void *state, const tr_slab *slab, size_t n, const tr_vec *x,
                        const float *above, tr_vec *gx, tr_vec *gy, tr_vec *gz);

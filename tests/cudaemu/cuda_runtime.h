@@ -390,6 +390,17 @@ static inline int __float2int_rn(float x) /* held at the ends; NaN is 0 */
 {
     return x >= 0x1p31f ? INT_MAX : x <= -0x1p31f ? INT_MIN : x == x ? (int)rintf(x) : 0;
 }
+/* Rounded, whatever the compiler might fuse. */
+static inline double __dmul_rn(double a, double b)
+{
+    volatile double product = a * b;
+    return product;
+}
+static inline double __dadd_rn(double a, double b) { return a + b; }
+static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b)
+{
+    return (unsigned long long)((unsigned __int128)a * b >> 64);
+}
 template <typename T> static inline void __stcs(T *p, T v) { *p = v; }
 static inline unsigned long long atomicAdd(unsigned long long *p, unsigned long long v)
 {

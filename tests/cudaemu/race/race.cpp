@@ -1,15 +1,17 @@
 /* A detector of races between the threads of a launch. Kernels compiled with
  * -fsanitize=thread call the functions below before each access to memory; they remember
- * who touched each 4 bytes last, and in which interval between barriers. Two accesses,
- * one of them a write and not both atomic, race if threads of two blocks make them, or
- * two threads of one block in the same interval (and, in a warp, with no __syncwarp
- * between). Not linked with the compiler's own detector. */
+ * who touched each 4 bytes last, or each byte where some are touched alone, and in which
+ * interval between barriers. Two accesses, one of them a write and not both atomic, race
+ * if threads of two blocks make them, or two threads of one block in the same interval
+ * (and, in a warp, with no __syncwarp between). Not linked with the compiler's own
+ * detector. */
 #include <cstdio>
 #include <cstdlib>
 #include <execinfo.h>
 #include <tuple>
 #include <unistd.h>
 #include <unordered_map>
+#include <vector>
 
 #include "../cudaemu.h"
 #include "race.h"
@@ -32,6 +34,7 @@ struct cell {
 enum { PAGE_BITS = 12, CELLS = (1 << PAGE_BITS) / 4 };
 struct page {
     cell cells[CELLS];
+    std::vector<cell> bytes; /* of all its cells, once bytes of one are touched alone */
 };
 
 /* Where in the code, what, in shared memory?, kernel. */
@@ -67,17 +70,14 @@ detector::~detector()
         _exit(66);
 }
 
-cell &cell_of(detector &d, uintptr_t address)
+page &page_of(detector &d, uintptr_t address)
 {
     uintptr_t number = address >> PAGE_BITS;
     if (!d.last || d.last_number != number) {
         d.last = &d.pages[number];
         d.last_number = number;
     }
-    cell &c = d.last->cells[(address & ((1 << PAGE_BITS) - 1)) / 4];
-    if (c.launch != cudaemu::present.launch)
-        c = cell{cudaemu::present.launch, {}, {}};
-    return c;
+    return *d.last;
 }
 
 /* Another block's shared memory is other memory. */
@@ -106,6 +106,33 @@ void touch_cell(detector &d, cell &c, const who &me, bool write, bool shared, vo
         c.write = me;
     } else {
         c.reads[ordered(c.reads[0], me, shared) ? 0 : 1] = me;
+    }
+}
+
+/* Bytes [first, end) of the 4 from `word` on: what is known of the 4 is known of each,
+ * until one is touched alone. */
+void touch_word(detector &d, uintptr_t word, uintptr_t first, uintptr_t end,
+                const who &me, bool write, bool shared, void *place)
+{
+    const uint32_t launch = cudaemu::present.launch;
+    page &p = page_of(d, word);
+    const size_t at = word & ((1 << PAGE_BITS) - 1);
+    const bool all = first <= word && end >= word + 4;
+    cell &c = p.cells[at / 4];
+    if (c.launch != launch)
+        c = cell{launch, {}, {}};
+    if (all)
+        touch_cell(d, c, me, write, shared, place);
+    else if (p.bytes.empty())
+        p.bytes.resize(4 * CELLS);
+    for (size_t k = 0; k < 4 && !p.bytes.empty(); k++) {
+        cell &byte = p.bytes[at + k];
+        bool alone = byte.launch == launch, hit = word + k >= first && word + k < end;
+        if (!hit || (all && !alone))
+            continue;
+        if (!alone)
+            byte = c;
+        touch_cell(d, byte, me, write, shared, place);
     }
 }
 
@@ -146,7 +173,7 @@ void touch(const void *memory, size_t bytes, bool write, bool atomic, void *plac
               (uint16_t)thread, true,        atomic};
     d.accesses++;
     for (uintptr_t a = first & ~(uintptr_t)3; a < first + bytes; a += 4)
-        touch_cell(d, cell_of(d, a), me, write, shared, place);
+        touch_word(d, a, first, first + bytes, me, write, shared, place);
 }
 } // namespace
 

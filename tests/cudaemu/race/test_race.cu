@@ -69,6 +69,16 @@ __global__ void count(bool atomic, unsigned long long *n)
         *n += 1;
 }
 
+/* Each thread has a byte, and the first one of the second block `words` words as well. */
+__global__ void bytes_and_words(unsigned words, unsigned bytes_apart, unsigned *out)
+{
+    unsigned char *bytes = (unsigned char *)out;
+    const unsigned own = blockIdx.x * THREADS + threadIdx.x;
+    bytes[own * bytes_apart] = 1;
+    for (unsigned k = 0; k < words && own == THREADS; k++)
+        out[k] = 2;
+}
+
 float *values;
 unsigned long long *number;
 
@@ -134,6 +144,18 @@ void test_blocks(void **)
     expect("", nullptr);
 }
 
+/* Neighbouring bytes are different memory, and a word is all of its. */
+void test_bytes(void **)
+{
+    unsigned *words = (unsigned *)values;
+    TR_LAUNCH(bytes_and_words, BLOCKS, THREADS, 0, nullptr, 0u, 1u, words);
+    expect("", nullptr);
+    TR_LAUNCH(bytes_and_words, BLOCKS, THREADS, 0, nullptr, 0u, 0u, words);
+    expect("global memory, kernel bytes_and_words", "write after write");
+    TR_LAUNCH(bytes_and_words, BLOCKS, THREADS, 0, nullptr, 1u, 1u, words);
+    expect("global memory, kernel bytes_and_words", "write after write");
+}
+
 void test_atomics(void **)
 {
     TR_LAUNCH(count, BLOCKS, THREADS, 0, nullptr, true, number);
@@ -146,8 +168,8 @@ void test_atomics(void **)
 
 int main()
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_barriers),
-                                       cmocka_unit_test(test_blocks),
-                                       cmocka_unit_test(test_atomics)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_barriers), cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_bytes), cmocka_unit_test(test_atomics)};
     return cmocka_run_group_tests(tests, allocate, release);
 }
