@@ -14,9 +14,9 @@
 /* On their own they would do nothing, which --for has said where it found no CTF. */
 static tr_status check_without(const tr_inputs *in, const tr_command *c)
 {
-    static const char *const about[] = {"ctf-mode",    "cs",      "amplitude-contrast",
-                                        "ctf-again",   "voltage", "ctf-band",
-                                        "defocus-hand"};
+    static const char *const about[] = {"ctf-mode",     "cs",        "amplitude-contrast",
+                                        "ctf-again",    "voltage",   "ctf-band",
+                                        "defocus-hand", "check-hand"};
     for (size_t k = 0; k < sizeof about / sizeof *about && !in->purpose.missed; k++)
         if (tr_option_given(&c->line, about[k]) &&
             !(c->options.dose && strcmp(about[k], "voltage") == 0))
