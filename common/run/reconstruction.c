@@ -125,6 +125,7 @@ tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
         .threads = r->job.threads,
         .memory = r->job.memory / 2,
         .rows = rows,
+        .halves = {r->halves[0], r->halves[1]},
         .whole = r->whole,
     };
     /* Aligned views are interpolated: a hot pixel has become a spot in them, which cannot

@@ -58,6 +58,8 @@ static void print_ctf(FILE *out, const tr_reconstruction *r)
     for (size_t k = 0; k < r->views.n; k++)
         hash = XXH3_64bits_withSeed(&r->views.view[k].ctf, sizeof(tr_ctf), hash);
     fprintf(out, "CTF = %016llx, pixels of %.17g\n", hash, r->inputs->pixel);
+    if (r->command->options.views.ctf_mode == TR_CTF_WIENER)
+        fprintf(out, "Wiener filter = %016llx\n", tr_series_wiener_hash(r->job.series));
 }
 
 /* The model is among the options. */
