@@ -182,6 +182,9 @@ const tr_option tr_common_options[] = {
            .help = "Whether the defocus grows (+1) or falls (-1) to the right of the "
                    "axis at positive tilts; file is +1, unless the file of --ctf says "
                    "otherwise"),
+    FLAG(check_hand, "check-hand", .aside = true,
+         .help = "Say which --defocus-hand the tilted views speak for, by how the rings "
+                 "of their spectra change across the tilt axis; nothing is changed"),
     FLAG(ctf_again, "ctf-again", .aside = true,
          .help = "Correct the CTF although the series' header says that it is corrected "
                  "already"),

@@ -216,6 +216,31 @@ static void put_ctf(tr_json *j, const tr_result *r)
     tr_json_close(j, '}');
 }
 
+static void put_hand(tr_json *j, const tr_result *r)
+{
+    static const char *const names[TR_HANDS] = {"plus", "minus"};
+    const tr_hand *h = &r->run->hand;
+    if (!r->run->hand_checked) {
+        tr_json_null(j, "hand_check");
+        return;
+    }
+    tr_json_open(j, "hand_check", '{');
+    if (h->verdict)
+        tr_json_integer(j, "verdict", h->verdict);
+    else
+        tr_json_null(j, "verdict");
+    for (int k = 0; k < TR_HANDS; k++) {
+        tr_json_open(j, names[k], '{');
+        tr_json_number(j, "fit_of_ctf", h->model[k]);
+        tr_json_number(j, "agreement_of_rings", h->stretched[k]);
+        tr_json_close(j, '}');
+    }
+    tr_json_integer(j, "views", (long long)h->n_views);
+    tr_json_integer(j, "tiles", (long long)h->n_tiles);
+    tr_json_integer(j, "tile_pixels", (long long)h->tile);
+    tr_json_close(j, '}');
+}
+
 static void put_purpose(tr_json *j, const tr_result *r)
 {
     const tr_purpose *p = &r->run->inputs.purpose;
@@ -380,6 +405,7 @@ static void put_all(tr_json *j, const tr_result *r)
     put_options(j, r);
     put_geometry(j, r);
     put_ctf(j, r);
+    put_hand(j, r);
     put_purpose(j, r);
     put_output(j, r);
     put_halves(j, r);

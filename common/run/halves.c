@@ -167,6 +167,8 @@ tr_status tr_halves_files(tr_run *run)
             how->argument[0], how->argument[1]);
     for (size_t k = 0; k < TR_HALVES; k++)
         TR_TRY(make_half(all, k, &run->volumes[1 + k]));
+    for (size_t k = 0; k < TR_HALVES; k++)
+        run->volumes[0].halves[k] = run->volumes[1 + k].frames;
     run->n_volumes = TR_MOST_VOLUMES;
     return tr_paths_check(run->volumes, run->n_volumes);
 }

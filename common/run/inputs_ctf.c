@@ -14,9 +14,9 @@
 /* On their own they would do nothing, which --for has said where it found no CTF. */
 static tr_status check_without(const tr_inputs *in, const tr_command *c)
 {
-    static const char *const about[] = {"ctf-mode",    "cs",      "amplitude-contrast",
-                                        "ctf-again",   "voltage", "ctf-band",
-                                        "defocus-hand"};
+    static const char *const about[] = {"ctf-mode",     "cs",        "amplitude-contrast",
+                                        "ctf-again",    "voltage",   "ctf-band",
+                                        "defocus-hand", "check-hand"};
     for (size_t k = 0; k < sizeof about / sizeof *about && !in->purpose.missed; k++)
         if (tr_option_given(&c->line, about[k]) &&
             !(c->options.dose && strcmp(about[k], "voltage") == 0))
@@ -27,8 +27,7 @@ static tr_status check_without(const tr_inputs *in, const tr_command *c)
     return TR_OK;
 }
 
-/* Its weights would be in the noise, which ADMM takes to be white, and different ones in
- * half sets. */
+/* Its weights would be in the noise, which ADMM takes to be white. */
 static tr_status check_wiener(const tr_command *c)
 {
     if (c->options.views.ctf_mode != TR_CTF_WIENER)
@@ -38,10 +37,6 @@ static tr_status check_wiener(const tr_command *c)
                        "--ctf-mode wiener changes the noise to what %s does not expect; "
                        "use --ctf-mode flip with it",
                        c->algorithm->name);
-    if (c->options.half_sets.choice == TR_HALVES_FRAMES)
-        return tr_fail(TR_ERR_USAGE,
-                       "--ctf-mode wiener would filter half sets of frames each in its "
-                       "own way; use --ctf-mode flip with them");
     return TR_OK;
 }
 

@@ -136,6 +136,7 @@ tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
         .rows = rows,
         .bands = bands,
         .per_depth = tr_reconstruction_per_depth(r),
+        .halves = {r->halves[0], r->halves[1]},
         .whole = r->whole,
         .stripes = r->inputs->stripes,
     };

@@ -10,7 +10,8 @@ typedef struct tr_reconstruction {
     const char *half;        /* "even" or "odd"; NULL: the tomogram of everything */
     const char *series_path; /* of `image`: the inputs', */
     tr_image *image;
-    tr_image *frames; /* or a half set's own; else NULL */
+    tr_image *frames;    /* or a half set's own; else NULL */
+    tr_image *halves[2]; /* of all frames: those of half of them, if there are any */
     tr_views views;
     const tr_series *whole; /* of half a set of frames: the series of everything */
     char *output_path;      /* where the command names none, or of a half set */

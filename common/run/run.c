@@ -136,6 +136,7 @@ tr_status tr_run_files(tr_run *run)
 tr_status tr_run_series(tr_run *run, tr_comm *comm)
 {
     TR_TRY(tr_reconstruction_series(&run->volumes[0], comm));
+    TR_TRY(tr_run_check_hand(run, comm));
     return tr_halves_series(run, comm);
 }
 

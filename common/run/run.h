@@ -3,6 +3,7 @@
 #define TR_RUN_H
 
 #include "common/run/reconstruction.h"
+#include "common/series/hand.h"
 #include "common/tomogram/frc.h"
 
 enum { TR_HALVES = 2, TR_MOST_VOLUMES = 1 + TR_HALVES };
@@ -13,7 +14,9 @@ typedef struct tr_run {
     tr_reconstruction volumes[TR_MOST_VOLUMES]; /* of everything; even and odd, if asked
                                                    for; they point to the two above */
     size_t n_volumes;                           /* 1 or 3 once the files are known */
-    tr_frc frc; /* of the half sets, after the run, on rank 0 */
+    bool hand_checked;
+    tr_hand hand; /* then: what --check-hand found */
+    tr_frc frc;   /* of the half sets, after the run, on rank 0 */
 } tr_run;
 
 /* The steps after tr_command_parse, in this order; *run is all 0 but for the command
@@ -24,6 +27,9 @@ typedef struct tr_run {
 TR_CHECKED tr_status tr_run_backend(tr_run *run);
 TR_CHECKED tr_status tr_run_files(tr_run *run);
 TR_CHECKED tr_status tr_run_series(tr_run *run, tr_comm *comm);
+/* check_hand.c: with --check-hand, run->hand, and it is said. Collective; a part of the
+ * third. */
+TR_CHECKED tr_status tr_run_check_hand(tr_run *run, tr_comm *comm);
 /* Everything, the command too. */
 void tr_run_free(tr_run *run);
 

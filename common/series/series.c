@@ -37,6 +37,22 @@ static tr_status copy_spec(const tr_series_spec *spec, tr_series *s)
     return TR_OK;
 }
 
+static tr_status look_at_spectra(tr_comm *comm, tr_series *s, const tr_series_spec *spec)
+{
+    if (!spec->steps.ctf || spec->steps.ctf_mode != TR_CTF_WIENER)
+        return TR_OK;
+    if (!spec->whole)
+        return tr_series_look(comm, s, spec);
+    s->wiener = spec->whole->wiener;
+    s->wiener_is_lent = true;
+    return TR_OK;
+}
+
+unsigned long long tr_series_wiener_hash(const tr_series *s)
+{
+    return s->wiener ? tr_wiener_hash(s->wiener, s->n_views) : 0;
+}
+
 tr_status tr_series_open(tr_comm *comm, tr_image *image, const tr_series_spec *spec,
                          tr_series **series)
 {
@@ -63,8 +79,8 @@ tr_status tr_series_open(tr_comm *comm, tr_image *image, const tr_series_spec *s
     tr_status status = comm->ops->agree(comm, copy_spec(spec, s));
     if (status == TR_OK)
         status = tr_series_scan(comm, s, spec);
-    if (status == TR_OK && spec->steps.ctf && spec->steps.ctf_mode == TR_CTF_WIENER)
-        status = tr_series_look(comm, s, spec);
+    if (status == TR_OK)
+        status = look_at_spectra(comm, s, spec);
     if (status == TR_OK && tr_view_steps_whole(&s->steps))
         status = tr_series_prepare(comm, s, spec);
     if (status != TR_OK)
@@ -143,7 +159,8 @@ void tr_series_close(tr_series *s)
     if (s->prepared >= 0)
         close(s->prepared);
     tr_views_free(&s->views);
-    tr_wiener_free(s->wiener);
+    if (!s->wiener_is_lent)
+        tr_wiener_free(s->wiener);
     free(s->place);
     free(s->bands);
     free(s->scan);

@@ -29,8 +29,12 @@ typedef struct tr_series_spec {
      * one image, as at depth 0. Copied. */
     const tr_depth_bands *bands;
     double per_depth;
+    /* The even and the odd frames of the same views, from which a Wiener filter takes
+     * signal and noise; NULL: from the views themselves. */
+    tr_image *halves[2];
     /* Of half sets of frames: the series of all frames, with the same views. Its hot
-     * pixels are replaced here too, and its deviations are those to normalize by. */
+     * pixels are replaced here too, its deviations are those to normalize by, and its
+     * Wiener filter is the one for both; it must outlive this series. */
     const struct tr_series *whole;
 } tr_series_spec;
 
@@ -61,6 +65,9 @@ void tr_series_close(tr_series *series); /* NULL is fine */
  * the image must outlive both. Not collective. */
 TR_CHECKED tr_status tr_series_part(const tr_series *whole, const size_t *part, size_t n,
                                     tr_series **series);
+
+/* What its Wiener filter has taken from spectra; 0: it has none. */
+unsigned long long tr_series_wiener_hash(const tr_series *series);
 
 /* What other pixels or other views do not have: of the rows looked at. */
 void tr_series_digest(const tr_series *series, char text[TR_DIGEST]);

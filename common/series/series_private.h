@@ -39,9 +39,10 @@ struct tr_series {
     tr_content content;  /* of the views, as in the file: those rows that were scanned */
     tr_file_stamp stamp; /* of the file, before that */
     tr_view_steps steps;
-    tr_wiener *wiener; /* or NULL */
-    int prepared;      /* file descriptor of the stack of prepared views, -1 for none */
-    size_t *place;     /* of the views' first images in it */
+    tr_wiener *wiener;   /* or NULL */
+    bool wiener_is_lent; /* by the series of all frames */
+    int prepared;        /* file descriptor of the stack of prepared views, -1 for none */
+    size_t *place;       /* of the views' first images in it */
     tr_depth_bands *bands; /* or NULL */
     double per_depth;      /* angstroms */
     float *band;

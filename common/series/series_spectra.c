@@ -1,7 +1,9 @@
 /* What a Wiener filter has to know of the spectra of all views before the first is
  * prepared (common/views/wiener.h). Each view's sums are made by one rank, and put
  * together in the order of the views, so that they do not depend on the ranks. */
+#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/first_error.h"
 #include "common/base/mem.h"
@@ -11,45 +13,112 @@
 
 typedef struct look {
     const tr_series *series;
-    const tr_view_facts *view;
+    const tr_series_spec *spec;
     size_t rings;
-    double *sums;
 } look;
+
+/* One view's spectra on their way into its sums. */
+typedef struct spectra {
+    const look *look;
+    const tr_view_facts *view;
+    double *sums;
+    float (*even)[2]; /* the first of two spectra, NULL before */
+} spectra;
 
 static void add(void *data, size_t nx, size_t ny, float (*spectrum)[2])
 {
-    const look *l = data;
-    tr_wiener_add(&l->series->steps.params, l->view, nx, ny, spectrum, l->rings, l->sums);
+    const spectra *s = data;
+    tr_wiener_add(&s->look->series->steps.params, s->view, nx, ny, spectrum,
+                  s->look->rings, s->sums);
 }
 
-static tr_status look_at_view(const tr_series *s, const tr_view_plans *plans, size_t k,
-                              size_t rings, float *raw, double *sums)
+static void keep_even(void *data, size_t nx, size_t ny, float (*spectrum)[2])
 {
+    spectra *s = data;
+    size_t n = (nx / 2 + 1) * ny;
+    s->even = tr_calloc("a spectrum", n, sizeof *s->even);
+    if (s->even)
+        memcpy(s->even, spectrum, n * sizeof *s->even);
+}
+
+static void add_odd(void *data, size_t nx, size_t ny, float (*spectrum)[2])
+{
+    const spectra *s = data;
+    tr_wiener_add_halves(&s->look->series->steps.params, s->view, nx, ny, s->even,
+                         spectrum, s->look->rings, s->sums);
+}
+
+/* To both halves, so that their mean is the view, whether that is their sum or their
+ * mean: by the factor that fits best. What is not finite becomes the view's. */
+static void scale_halves(const float *view, size_t n, float *even, float *odd)
+{
+    double product = 0.0, square = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        double both = (double)even[i] + odd[i];
+        if (!isfinite(both) || !isfinite(view[i]))
+            continue;
+        product += view[i] * both;
+        square += both * both;
+    }
+    double by = square > 0.0 ? 2.0 * product / square : 0.0;
+    for (size_t i = 0; i < n; i++) {
+        bool good = isfinite(even[i]) && isfinite(odd[i]);
+        even[i] = good ? (float)(by * even[i]) : view[i];
+        odd[i] = good ? (float)(by * odd[i]) : view[i];
+    }
+}
+
+static tr_status look_at_halves(const look *l, const tr_view_plans *plans, size_t section,
+                                const float *view, float *half, spectra *s)
+{
+    size_t n = l->series->raw_u * l->series->raw_v;
+    for (int k = 0; k < 2; k++)
+        TR_TRY(tr_image_read(l->spec->halves[k], section, 0, l->series->raw_v, 0,
+                             l->series->raw_u, half + (size_t)k * n));
+    scale_halves(view, n, half, half + n);
+    TR_TRY(tr_view_steps_look(plans, s->view, half, keep_even, s));
+    if (!s->even)
+        return TR_ERR_MEMORY;
+    tr_status status = tr_view_steps_look(plans, s->view, half + n, add_odd, s);
+    free(s->even);
+    return status;
+}
+
+/* raw has room for three views. */
+static tr_status look_at_view(const look *l, const tr_view_plans *plans, size_t k,
+                              float *raw, double *sums)
+{
+    const tr_series *s = l->series;
     const tr_view_facts facts = tr_series_facts(s, k);
-    look l = {s, &facts, rings, sums + k * tr_wiener_sums(rings)};
-    TR_TRY(tr_content_read(&s->content, k, s->image, s->views.view[k].section, 0,
-                           s->raw_v, raw));
-    return tr_view_steps_look(plans, &facts, raw, add, &l);
+    spectra all = {.look = l, .view = &facts, .sums = sums};
+    size_t section = s->views.view[k].section;
+    TR_TRY(tr_content_read(&s->content, k, s->image, section, 0, s->raw_v, raw));
+    if (l->spec->halves[0])
+        return look_at_halves(l, plans, section, raw, raw + s->raw_u * s->raw_v, &all);
+    return tr_view_steps_look(plans, &facts, raw, add, &all);
 }
 
-static tr_status look_at_share(tr_comm *comm, const tr_series *s,
-                               const tr_series_spec *spec, size_t rings, double *sums)
+static tr_status look_at_share(tr_comm *comm, const look *l, double *sums)
 {
-    size_t first, count;
+    const tr_series *s = l->series;
+    size_t first, count, images = l->spec->halves[0] ? 3 : 1;
     tr_partition(s->n_views, (size_t)comm->size, (size_t)comm->rank, &first, &count);
     tr_view_plans *plans = tr_series_plans(s);
     if (!plans)
         return TR_ERR_MEMORY;
     tr_first_error failure = TR_NO_ERROR_YET;
-#pragma omp parallel num_threads(tr_series_workers(spec, plans))
+#pragma omp parallel num_threads(tr_series_workers(l->spec, plans))
     {
-        float *raw = tr_calloc("a view to look at", s->raw_u * s->raw_v, sizeof *raw);
+        float *raw =
+            tr_calloc("a view to look at", images * s->raw_u * s->raw_v, sizeof *raw);
 #pragma omp for schedule(dynamic)
         for (size_t k = first; k < first + count; k++)
             if (tr_first_error_needs(&failure, k))
-                tr_first_error_note(&failure, k,
-                                    raw ? look_at_view(s, plans, k, rings, raw, sums)
-                                        : TR_ERR_MEMORY);
+                tr_first_error_note(
+                    &failure, k,
+                    raw ? look_at_view(l, plans, k, raw,
+                                       sums + k * tr_wiener_sums(l->rings))
+                        : TR_ERR_MEMORY);
         free(raw);
     }
     tr_view_plans_free(plans);
@@ -61,14 +130,15 @@ tr_status tr_series_look(tr_comm *comm, tr_series *s, const tr_series_spec *spec
     size_t rings = tr_wiener_rings(s->raw_u, s->raw_v, s->pixel);
     size_t n = s->n_views * tr_wiener_sums(rings);
     double *sums = tr_calloc("the views' spectra", n, sizeof *sums);
-    tr_status status = comm->ops->agree(
-        comm, sums ? look_at_share(comm, s, spec, rings, sums) : TR_ERR_MEMORY);
+    const look l = {s, spec, rings};
+    tr_status status =
+        comm->ops->agree(comm, sums ? look_at_share(comm, &l, sums) : TR_ERR_MEMORY);
     if (status == TR_OK)
         status = tr_comm_gather(comm, sums, n);
     if (status == TR_OK)
-        status = comm->ops->agree(comm, tr_wiener_fit(&s->steps.params, s->views.view,
-                                                      s->n_views, s->pixel, rings, sums,
-                                                      &s->wiener));
+        status = comm->ops->agree(
+            comm, tr_wiener_fit(&s->steps.params, s->views.view, s->n_views, s->pixel,
+                                spec->halves[0] != NULL, rings, sums, &s->wiener));
     free(sums);
     return status;
 }

@@ -61,7 +61,7 @@ static void fill_table(const tr_view_params *params, const tr_view_facts *view,
             w->measured && counted > 0.0 ? tr_dose_weight(params, counted, f) : 1.0;
         t->weight2[i] = weight * weight;
         t->ratio[i] =
-            w->measured ? view->noise / tr_wiener_power(w, k) : 1.0 / tr_warp_ratio(f);
+            w->measured ? tr_wiener_ratio(w, view->noise, k) : 1.0 / tr_warp_ratio(f);
     }
 }
 

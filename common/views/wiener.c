@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "common/base/angle.h"
 #include "common/base/log.h"
@@ -11,7 +12,7 @@
 #include "common/views/dose.h"
 
 /* Of a ring and view; the mean stands behind the rings'. */
-enum { POWER, POWER_H2, H2, H4, COUNT, N_SUMS };
+enum { POWER, POWER_H2, H2, H4, NOISE, COUNT, N_SUMS };
 enum { FEWEST_RINGS = 20, MOST_RINGS = 200, LEAST_FITTED = 6 };
 static const double plateau =
     0.85; /* of the highest frequency, from where all is noise */
@@ -42,18 +43,46 @@ static double mean_of(const tr_view_params *params, const tr_view_facts *view,
     return mean;
 }
 
-void tr_wiener_add(const tr_view_params *params, const tr_view_facts *view, size_t nx,
-                   size_t ny, float (*spectrum)[2], size_t rings, double *sums)
+/* What a view does to the specimen's amplitudes, by ring and frequency. */
+typedef struct transfer {
+    const tr_view_facts *view;
+    tr_ctf_phase phase;
+    double weight[MOST_RINGS];
+} transfer;
+
+static transfer transfer_of(const tr_view_params *params, const tr_view_facts *view,
+                            size_t rings)
 {
     const tr_optics optics = {params->voltage, params->cs, params->amplitude};
-    const tr_ctf_phase phase = tr_ctf_phase_of(&view->view->ctf, &optics);
-    double weight[MOST_RINGS], pixels = (double)nx * (double)ny;
     double counted = params->dose ? tr_dose_counted(params, view->view) : 0.0;
-    memset(sums, 0, tr_wiener_sums(rings) * sizeof *sums);
+    transfer t = {.view = view, .phase = tr_ctf_phase_of(&view->view->ctf, &optics)};
     for (size_t r = 0; r < rings; r++)
-        weight[r] = params->dose
-                        ? tr_dose_weight(params, counted, centre(r, rings) / view->pixel)
-                        : 1.0;
+        t.weight[r] =
+            params->dose ? tr_dose_weight(params, counted, centre(r, rings) / view->pixel)
+                         : 1.0;
+    return t;
+}
+
+/* Of one frequency, whole or halves; what is taken for noise of whole ones is so beyond
+ * the plateau's beginning. */
+static void add_power(double signal, double noise, double h, double *sum)
+{
+    sum[POWER] += signal;
+    sum[POWER_H2] += signal * h * h;
+    sum[H2] += h * h;
+    sum[H4] += h * h * h * h;
+    sum[NOISE] += noise;
+    sum[COUNT] += 1.0;
+}
+
+/* odd NULL: `even` is the whole view's. */
+static void add_spectra(const tr_view_params *params, const tr_view_facts *view,
+                        size_t nx, size_t ny, float (*even)[2], float (*odd)[2],
+                        size_t rings, double *sums)
+{
+    const transfer t = transfer_of(params, view, rings);
+    double pixels = (double)nx * (double)ny;
+    memset(sums, 0, tr_wiener_sums(rings) * sizeof *sums);
     for (size_t ky = 0; ky < ny; ky++) {
         double y = (ky > ny / 2 ? (double)ky - (double)ny : (double)ky) / (double)ny;
         for (size_t kx = 0; kx <= nx / 2; kx++) {
@@ -61,32 +90,45 @@ void tr_wiener_add(const tr_view_params *params, const tr_view_facts *view, size
             size_t ring = (size_t)(k * 2.0 * (double)rings);
             if (ring >= rings || (kx == 0 && ky == 0))
                 continue;
-            const float *f = spectrum[ky * (nx / 2 + 1) + kx];
-            double power = ((double)f[0] * f[0] + (double)f[1] * f[1]) / pixels;
+            const float *e = even[ky * (nx / 2 + 1) + kx],
+                        *o = odd ? odd[ky * (nx / 2 + 1) + kx] : e;
+            double power = ((double)e[0] * o[0] + (double)e[1] * o[1]) / pixels;
             double h =
-                weight[ring] * tr_ctf_value(&phase, x / view->pixel, y / view->pixel);
-            double *sum = sums + N_SUMS * ring;
-            sum[POWER] += power;
-            sum[POWER_H2] += power * h * h;
-            sum[H2] += h * h;
-            sum[H4] += h * h * h * h;
-            sum[COUNT] += 1.0;
+                t.weight[ring] * tr_ctf_value(&t.phase, x / view->pixel, y / view->pixel);
+            double dx = (double)e[0] - o[0], dy = (double)e[1] - o[1];
+            double noise = odd ? (dx * dx + dy * dy) / (4.0 * pixels) : power;
+            add_power(power, noise, h, sums + N_SUMS * ring);
         }
     }
-    sums[N_SUMS * rings] = mean_of(params, view, spectrum[0][0] / pixels);
+    double mean = odd ? 0.5 * ((double)even[0][0] + odd[0][0]) : even[0][0];
+    sums[N_SUMS * rings] = mean_of(params, view, mean / pixels);
+}
+
+void tr_wiener_add(const tr_view_params *params, const tr_view_facts *view, size_t nx,
+                   size_t ny, float (*spectrum)[2], size_t rings, double *sums)
+{
+    add_spectra(params, view, nx, ny, spectrum, NULL, rings, sums);
+}
+
+void tr_wiener_add_halves(const tr_view_params *params, const tr_view_facts *view,
+                          size_t nx, size_t ny, float (*even)[2], float (*odd)[2],
+                          size_t rings, double *sums)
+{
+    add_spectra(params, view, nx, ny, even, odd, rings, sums);
 }
 
 /* ---- noise ---- */
 
-/* Mean power between two parts of the highest frequency. */
-static double power_between(const double *sums, size_t rings, double from, double to)
+/* Mean between two parts of the highest frequency of what is noise there; of whole views,
+ * of their power. */
+static double noise_between(const double *sums, size_t rings, double from, double to)
 {
     double power = 0.0, n = 0.0;
     for (size_t r = 0; r < rings; r++) {
         double k = 2.0 * centre(r, rings);
         if (k < from || k >= to)
             continue;
-        power += sums[N_SUMS * r + POWER];
+        power += sums[N_SUMS * r + NOISE];
         n += sums[N_SUMS * r + COUNT];
     }
     return n > 0.0 ? power / n : 0.0;
@@ -99,12 +141,12 @@ static bool is_flat(const double *sums, size_t n, size_t rings)
     double low = 0.0, high = 0.0, before = 0.0;
     for (size_t i = 0; i < n; i++) {
         const double *of = sums + i * tr_wiener_sums(rings);
-        double noise = power_between(of, rings, plateau, 1.0);
+        double noise = noise_between(of, rings, plateau, 1.0);
         if (!(noise > 0.0))
             return false;
-        low += power_between(of, rings, plateau, middle) / noise;
-        high += power_between(of, rings, middle, 1.0) / noise;
-        before += power_between(of, rings, 0.5, 0.6) / noise;
+        low += noise_between(of, rings, plateau, middle) / noise;
+        high += noise_between(of, rings, middle, 1.0) / noise;
+        before += noise_between(of, rings, 0.5, 0.6) / noise;
     }
     return low < 1.3 * high && high < 1.3 * low && before < 10.0 * (double)n;
 }
@@ -117,7 +159,7 @@ static void find_gains(const tr_view_params *params, size_t n, size_t rings,
     bool counts = !params->log;
     for (size_t i = 0; i < n; i++) {
         const double *of = sums + i * tr_wiener_sums(rings);
-        double deviation = sqrt(power_between(of, rings, plateau, 1.0));
+        double deviation = sqrt(noise_between(of, rings, plateau, 1.0));
         gain[i] = fabs(of[N_SUMS * rings]);
         counts = counts && gain[i] > 0.5 * deviation;
     }
@@ -127,21 +169,30 @@ static void find_gains(const tr_view_params *params, size_t n, size_t rings,
 
 /* ---- the specimen's power ---- */
 
+/* What all views say. */
+typedef struct evidence {
+    const tr_view *views;
+    size_t n, rings;
+    const double *sums, *gain;
+    bool halves;
+} evidence;
+
 /* One ring of P, and its standard deviation by the noise alone. */
-static double power_of(const tr_view *views, size_t n, size_t rings, size_t ring,
-                       const double *sums, const double *gain, double *deviation)
+static double power_of(const evidence *e, size_t ring, double *deviation)
 {
     double above = 0.0, below = 0.0, variance = 0.0;
-    for (size_t i = 0; i < n; i++) {
-        const double *of = sums + i * tr_wiener_sums(rings);
+    for (size_t i = 0; i < e->n; i++) {
+        const double *of = e->sums + i * tr_wiener_sums(e->rings);
         const double *sum = of + N_SUMS * ring;
-        double noise = power_between(of, rings, plateau, 1.0);
-        double c = fmax(cos(views[i].tilt * TR_RADIANS), 0.1);
-        double weight = pow(gain[i], 4.0) / (noise * noise); /* 1 / N^2 */
-        above += weight * (sum[POWER_H2] - noise * sum[H2]) / (gain[i] * gain[i] * c);
+        double noise = noise_between(of, e->rings, plateau, 1.0), gain = e->gain[i];
+        double c = fmax(cos(e->views[i].tilt * TR_RADIANS), 0.1);
+        double weight = pow(gain, 4.0) / (noise * noise); /* 1 / N^2 */
+        double own = e->halves ? 0.0 : noise;
+        above += weight * (sum[POWER_H2] - own * sum[H2]) / (gain * gain * c);
         below += weight * sum[H4] / (c * c);
         variance += weight * sum[H4] / (c * c); /* weight^2 N^2 */
     }
+    variance *= e->halves ? 2.0 : 1.0; /* each has twice the noise */
     *deviation = below > 0.0 ? sqrt(variance) / below : INFINITY;
     return below > 0.0 ? above / below : 0.0;
 }
@@ -208,15 +259,15 @@ static bool fit_cubic(const double *power, size_t rings, size_t last, tr_wiener 
     return true;
 }
 
-static bool find_power(const tr_view *views, size_t n, size_t rings, const double *sums,
-                       const double *gain, tr_wiener *w)
+static bool find_power(const evidence *e, tr_wiener *w)
 {
     const double sure = 3.0; /* deviations above 0 */
+    const size_t rings = e->rings;
     double power[MOST_RINGS];
     size_t last = 0, known = 0;
     for (size_t r = 1; r < rings; r++) {
         double deviation;
-        power[r] = power_of(views, n, rings, r, sums, gain, &deviation);
+        power[r] = power_of(e, r, &deviation);
         if (power[r] > sure * deviation && centre(r, rings) <= 0.5 * plateau)
             last = r;
     }
@@ -238,6 +289,21 @@ double tr_wiener_power(const tr_wiener *w, double k)
     return k > w->high ? power * pow(k / w->high, w->slope) : power;
 }
 
+/* Linear between the middles of rings. */
+static double shape_at(const tr_wiener *w, double k)
+{
+    double at = fmax(k * 2.0 * (double)w->rings - 0.5, 0.0);
+    size_t low = (size_t)at < w->rings - 1 ? (size_t)at : w->rings - 1;
+    size_t next = low + 1 < w->rings ? low + 1 : low;
+    return w->shape[low] + fmin(at - (double)low, 1.0) * (w->shape[next] - w->shape[low]);
+}
+
+double tr_wiener_ratio(const tr_wiener *w, double noise, double k)
+{
+    double ratio = noise / tr_wiener_power(w, k);
+    return w->shape ? ratio * shape_at(w, k) : ratio;
+}
+
 double tr_warp_ratio(double f)
 {
     double high_pass = 0.5 - 0.5 * cos(TR_PI * fmin(1.0, 150.0 * f));
@@ -249,6 +315,11 @@ double tr_warp_ratio(double f)
 static void say(const tr_wiener *w, const tr_view *views, size_t n, double pixel)
 {
     size_t least = 0;
+    if (!w->measured && w->shape) {
+        tr_warn("the even and odd frames have nothing in common that would be the "
+                "specimen: the Wiener filter takes Warp's constants");
+        return;
+    }
     if (!w->measured) {
         tr_warn("the noise of the views cannot be told from their spectra, which are not "
                 "flat at high frequencies, as after a low pass or an interpolation, or "
@@ -257,41 +328,80 @@ static void say(const tr_wiener *w, const tr_view *views, size_t n, double pixel
     }
     for (size_t i = 1; i < n; i++)
         least = fabs(views[i].tilt) < fabs(views[least].tilt) ? i : least;
-    tr_info("Wiener filter: at %g degrees the specimen has %.3g times the power of the "
+    tr_info("Wiener filter%s: at %g degrees the specimen has %.3g times the power of the "
             "noise at 1/100 of an angstrom, %.3g times at 1/50, %.3g times at 1/25",
-            views[least].tilt, tr_wiener_power(w, pixel / 100.0) / w->noise[least],
-            tr_wiener_power(w, pixel / 50.0) / w->noise[least],
-            tr_wiener_power(w, pixel / 25.0) / w->noise[least]);
+            w->shape ? ", from even and odd frames" : "", views[least].tilt,
+            1.0 / tr_wiener_ratio(w, w->noise[least], pixel / 100.0),
+            1.0 / tr_wiener_ratio(w, w->noise[least], pixel / 50.0),
+            1.0 / tr_wiener_ratio(w, w->noise[least], pixel / 25.0));
+}
+
+static tr_wiener *new_wiener(size_t n, size_t rings, bool halves)
+{
+    tr_wiener *w = tr_calloc("a Wiener filter", 1, sizeof *w);
+    if (!w)
+        return NULL;
+    w->rings = rings;
+    w->noise = tr_calloc("the views' noise", n, sizeof *w->noise);
+    if (halves)
+        w->shape = tr_calloc("the form of the noise", rings, sizeof *w->shape);
+    if (w->noise && (w->shape || !halves))
+        return w;
+    tr_wiener_free(w);
+    return NULL;
+}
+
+/* Of the views' noise together, which is in each as high as it is there. */
+static void find_noise(const evidence *e, tr_wiener *w)
+{
+    for (size_t i = 0; i < e->n; i++) {
+        const double *of = e->sums + i * tr_wiener_sums(e->rings);
+        double noise = noise_between(of, e->rings, plateau, 1.0);
+        w->noise[i] = noise * fmax(cos(e->views[i].tilt * TR_RADIANS), 0.1) /
+                      (e->gain[i] * e->gain[i]);
+        for (size_t r = 0; w->shape && r < e->rings; r++)
+            w->shape[r] += of[N_SUMS * r + NOISE] /
+                           (fmax(of[N_SUMS * r + COUNT], 1.0) * noise * (double)e->n);
+    }
 }
 
 tr_status tr_wiener_fit(const tr_view_params *params, const tr_view *views, size_t n,
-                        double pixel, size_t rings, const double *sums,
+                        double pixel, bool halves, size_t rings, const double *sums,
                         tr_wiener **wiener)
 {
     double *gain = tr_calloc("the views' means", n, sizeof *gain);
-    tr_wiener *w = tr_calloc("a Wiener filter", 1, sizeof *w);
-    if (w)
-        w->noise = tr_calloc("the views' noise", n, sizeof *w->noise);
-    if (!gain || !w || !w->noise) {
+    tr_wiener *w = new_wiener(n, rings, halves);
+    if (!gain || !w) {
         free(gain);
         tr_wiener_free(w);
         return TR_ERR_MEMORY;
     }
+    const evidence e = {views, n, rings, sums, gain, halves};
     find_gains(params, n, rings, sums, gain);
-    for (size_t i = 0; i < n; i++)
-        w->noise[i] =
-            power_between(sums + i * tr_wiener_sums(rings), rings, plateau, 1.0) *
-            fmax(cos(views[i].tilt * TR_RADIANS), 0.1) / (gain[i] * gain[i]);
-    w->measured = is_flat(sums, n, rings) && find_power(views, n, rings, sums, gain, w);
+    find_noise(&e, w);
+    w->measured = (halves || is_flat(sums, n, rings)) && find_power(&e, w);
     say(w, views, n, pixel);
     free(gain);
     *wiener = w;
     return TR_OK;
 }
 
+unsigned long long tr_wiener_hash(const tr_wiener *w, size_t n)
+{
+    const double values[] = {w->measured, w->cubic[0], w->cubic[1],
+                             w->cubic[2], w->cubic[3], w->middle,
+                             w->low,      w->high,     w->slope};
+    unsigned long long hash = XXH3_64bits(values, sizeof values);
+    hash = XXH3_64bits_withSeed(w->noise, n * sizeof *w->noise, hash);
+    return w->shape ? XXH3_64bits_withSeed(w->shape, w->rings * sizeof *w->shape, hash)
+                    : hash;
+}
+
 void tr_wiener_free(tr_wiener *w)
 {
-    if (w)
+    if (w) {
         free(w->noise);
+        free(w->shape);
+    }
     free(w);
 }

@@ -27,7 +27,7 @@ def words(row):
 
 def choice_words(row):
     """What the reference says of them."""
-    return re.sub(r" (?=[a-z0-9])", ", ", row.choices)
+    return re.sub(r" (?=[a-z0-9+-])", ", ", row.choices)
 
 
 def limit(value):

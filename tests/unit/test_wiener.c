@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -83,7 +84,7 @@ static tr_wiener *fit(const tr_view_params *p, bool counts, double low_pass)
         const tr_view_facts facts = {.view = &views[i], .pixel = pixel};
         tr_wiener_add(p, &facts, N, N, spectrum, rings, sums + i * size);
     }
-    assert_int_equal(tr_wiener_fit(p, views, N_VIEWS, pixel, rings, sums, &wiener),
+    assert_int_equal(tr_wiener_fit(p, views, N_VIEWS, pixel, false, rings, sums, &wiener),
                      TR_OK);
     free(sums);
     return wiener;
@@ -133,6 +134,102 @@ static void test_with_doses(void **state)
     for (double k = 2.5 / 80; k < 0.2; k += 0.01)
         assert_float_equal(tr_wiener_power(w, k) / falling(k), 1, k < 0.04 ? 0.4 : 0.25);
     tr_wiener_free(w);
+}
+
+/* What falls off like this is noise of interpolated views. */
+static double fall(double k, double length) { return exp(-k * k / (length * length)); }
+
+static void make_halves(const tr_view *view, double noise, double length, uint64_t *seed,
+                        float (*even)[2], float (*odd)[2])
+{
+    static float more[N * (N / 2 + 1)][2];
+    make_spectrum(&optics, view, 0.0, 1.0, seed, even);
+    memcpy(odd, even, sizeof more);
+    for (int h = 0; h < 2; h++) {
+        float(*to)[2] = h ? odd : even;
+        for (size_t j = 0; j < N * (N / 2 + 1); j++) {
+            double y = (double)(j / (N / 2 + 1)), x = (double)(j % (N / 2 + 1));
+            double k = hypot(x, y > N / 2 ? N - y : y) / N;
+            double size = sqrt(-log(uniform(seed)) * 2.0 * noise * N * N);
+            double turn = 2.0 * TR_PI * uniform(seed), by = sqrt(fall(k, length));
+            to[j][0] = (float)(by * (to[j][0] + size * cos(turn)));
+            to[j][1] = (float)(by * (to[j][1] + size * sin(turn)));
+        }
+        to[0][0] = to[0][1] = 0.0f;
+    }
+}
+
+/* By halves, or by what they are together. */
+static tr_wiener *fit_halves(bool together, double length)
+{
+    static float even[N * (N / 2 + 1)][2], odd[N * (N / 2 + 1)][2];
+    size_t rings = tr_wiener_rings(N, N, pixel), size = tr_wiener_sums(rings);
+    double *sums = calloc(N_VIEWS * size, sizeof *sums);
+    uint64_t seed = 7;
+    tr_view views[N_VIEWS] = {{.section = 0}};
+    tr_wiener *wiener = NULL;
+    assert_non_null(sums);
+    for (size_t i = 0; i < N_VIEWS; i++) {
+        const tr_view_facts facts = {.view = &views[i], .pixel = pixel};
+        views[i].tilt = -60.0 + 6.0 * (double)i;
+        views[i].ctf = (tr_ctf){29000.0 + 100.0 * (double)i, 28000, 15, 0};
+        make_halves(&views[i], 0.1 * noise_of(i), length, &seed, even, odd);
+        for (size_t j = 0; j < N * (N / 2 + 1) && together; j++)
+            for (int c = 0; c < 2; c++)
+                even[j][c] = 0.5f * (even[j][c] + odd[j][c]);
+        if (together)
+            tr_wiener_add(&optics, &facts, N, N, even, rings, sums + i * size);
+        else
+            tr_wiener_add_halves(&optics, &facts, N, N, even, odd, rings,
+                                 sums + i * size);
+    }
+    assert_int_equal(
+        tr_wiener_fit(&optics, views, N_VIEWS, pixel, !together, rings, sums, &wiener),
+        TR_OK);
+    free(sums);
+    return wiener;
+}
+
+/* From the second of 40 rings to 0.6 of the highest frequency within a factor of 2 of the
+ * specimen's; from whole views to 25 % of that as far as half of it: what specimen there
+ * is at the highest frequencies counts as their noise. */
+static void test_halves(void **state)
+{
+    (void)state;
+    tr_wiener *w = fit_halves(false, 1e3), *whole = fit_halves(true, 1e3);
+    for (size_t i = 0; i < N_VIEWS; i++) {
+        double c = cos((-60.0 + 6.0 * (double)i) * TR_RADIANS);
+        assert_float_equal(w->noise[i] / (0.1 * noise_of(i) * c), 1, 0.1);
+    }
+    for (double k = 1.5 / 80; k < 0.3; k += 0.005) {
+        double power = tr_wiener_power(w, k), noise = w->noise[10];
+        assert_float_equal(log(power / falling(k)), 0, k < 0.05 ? log(2.0) : 0.1);
+        if (k < 0.25)
+            assert_float_equal(tr_wiener_power(whole, k) / power, 1, 0.25);
+        assert_float_equal(tr_wiener_ratio(w, noise, k) * power / noise, 1, 0.1);
+    }
+    tr_wiener_free(w);
+    tr_wiener_free(whole);
+}
+
+/* Noise that is not white is found in its form, where whole views do not show it. */
+static void test_halves_of_low_passed_views(void **state)
+{
+    (void)state;
+    const double length = 0.35;
+    tr_wiener *w = fit_halves(false, length), *whole = fit_halves(true, length);
+    assert_true(w->measured);
+    assert_false(whole->measured);
+    for (double k = 3.5 / 80; k < 0.4; k += 0.01) {
+        double noise = 0.1 * noise_of(10) * fall(k, length);
+        assert_float_equal(
+            tr_wiener_ratio(w, w->noise[10], k) * tr_wiener_power(w, k) / noise, 1, 0.1);
+        if (k < 0.25)
+            assert_float_equal(tr_wiener_power(w, k) / (falling(k) * fall(k, length)), 1,
+                               0.3);
+    }
+    tr_wiener_free(w);
+    tr_wiener_free(whole);
 }
 
 /* Views that were low-passed before show no noise by itself. */
@@ -200,9 +297,14 @@ static void test_filter(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_contrast),   cmocka_unit_test(test_counts),
-        cmocka_unit_test(test_with_doses), cmocka_unit_test(test_low_pass),
-        cmocka_unit_test(test_warp),       cmocka_unit_test(test_filter),
+        cmocka_unit_test(test_contrast),
+        cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_with_doses),
+        cmocka_unit_test(test_low_pass),
+        cmocka_unit_test(test_halves),
+        cmocka_unit_test(test_halves_of_low_passed_views),
+        cmocka_unit_test(test_warp),
+        cmocka_unit_test(test_filter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
