@@ -11,6 +11,9 @@ typedef struct tr_cpu {
     char description[80], arithmetic[200];
 } tr_cpu;
 
+/* backend.c: alloc of the backend table; freed with free(). */
+tr_status tr_cpu_alloc(void *state, size_t floats, float **data);
+
 /* The filter operation of the backend table. */
 tr_status tr_cpu_filter(void *state, const tr_slab *slab, const tr_filter *filter,
                         tr_vec *p);
