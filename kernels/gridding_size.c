@@ -25,7 +25,7 @@ static double at_least(double a, double b) { return a > b ? a : b; }
 size_t tr_gridding_group(size_t grid_bytes, size_t view_bytes)
 {
     const size_t least = (size_t)64 << 20;
-    size_t bytes = grid_bytes > least ? grid_bytes : least;
+    size_t bytes = grid_bytes / 4 > least ? grid_bytes / 4 : least;
     return bytes > view_bytes ? bytes / view_bytes : 1;
 }
 
@@ -36,7 +36,7 @@ size_t tr_gridding_bytes(size_t n_u, size_t n_x, size_t n_z, int threads)
     double axis_z = at_least(1.5 * (double)n_z, LEAST) * slack;
     double length = ((double)n_u + (double)n_x + (double)n_z + taper) * slack;
     double grid = axis_z * (axis_x / 2.0 + 1.0) * line;
-    double spectra = at_least(at_least(grid, 0x1p26), length * line);
+    double spectra = at_least(at_least(grid / 4.0, 0x1p26), length * line);
     double room = (axis_x + axis_z + length) * line * (double)threads;
     double bytes = grid + spectra + room;
     return bytes < (double)(SIZE_MAX / 2) ? (size_t)bytes : SIZE_MAX;

@@ -16,7 +16,7 @@ size_t tr_gridding_length(size_t n_u, double low, double high, size_t taper,
                           size_t *before);
 
 /* How many views' spectra, of so many bytes each, are held at a time: as many as take no
- * more than the grid or 64 MiB. */
+ * more than a quarter of the grid or 64 MiB. */
 size_t tr_gridding_group(size_t grid_bytes, size_t view_bytes);
 
 /* Bytes for views of n_u columns and a field of n_x x n_z voxels, at most; SIZE_MAX: more

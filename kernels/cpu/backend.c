@@ -87,7 +87,11 @@ static tr_status cpu_open(const tr_backend_settings *settings, void **state)
     return TR_OK;
 }
 
-static void cpu_close(void *state) { free(state); }
+static void cpu_close(void *state)
+{
+    free(((tr_cpu *)state)->room);
+    free(state);
+}
 
 static const char *cpu_describe(void *state) { return ((tr_cpu *)state)->description; }
 

@@ -150,28 +150,38 @@ static size_t room_floats(const tr_gridding *g, size_t lanes)
     return (longest > g->n_x ? longest : g->n_x) * lanes;
 }
 
+/* New memory has to be cleared by the system, which takes as long as a transform. */
+static tr_status keep_room(tr_cpu *cpu, size_t floats)
+{
+    if (floats <= cpu->room_floats)
+        return TR_OK;
+    free(cpu->room);
+    cpu->room = NULL;
+    cpu->room_floats = 0;
+    TR_TRY(tr_cpu_alloc(cpu, floats, &cpu->room));
+    cpu->room_floats = floats;
+    return TR_OK;
+}
+
 tr_status tr_cpu_backproject_fourier(void *state, const tr_slab *s, const tr_vec *p,
                                      tr_vec *x)
 {
-    const tr_cpu *cpu = state;
+    tr_cpu *cpu = state;
     size_t lanes = (size_t)cpu->projectors->width;
     tr_gridding g;
-    tr_gridding_work work = {.threads = cpu->threads};
     tr_status status = tr_gridding_plan(s, &g);
+    size_t grid = tr_gridding_grid_floats(&g, lanes);
+    size_t spectra = tr_gridding_spectra_floats(&g, lanes), each = room_floats(&g, lanes);
     if (status == TR_OK)
-        status = tr_cpu_alloc(state, tr_gridding_grid_floats(&g, lanes), &work.grid);
-    if (status == TR_OK)
-        status =
-            tr_cpu_alloc(state, tr_gridding_spectra_floats(&g, lanes), &work.spectra);
+        status = keep_room(cpu, grid + spectra + (size_t)cpu->threads * each);
     if (status == TR_OK) {
-        work.room_floats = room_floats(&g, lanes);
-        status = tr_cpu_alloc(state, (size_t)cpu->threads * work.room_floats, &work.room);
-    }
-    if (status == TR_OK)
+        tr_gridding_work work = {.grid = cpu->room,
+                                 .spectra = cpu->room + grid,
+                                 .room = cpu->room + grid + spectra,
+                                 .room_floats = each,
+                                 .threads = cpu->threads};
         cpu->projectors->backproject_fourier(s, &g, &work, p->data, x->data);
-    free(work.grid);
-    free(work.spectra);
-    free(work.room);
+    }
     tr_gridding_free(&g);
     return status;
 }

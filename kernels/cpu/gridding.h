@@ -11,7 +11,7 @@ enum {
     TR_GRIDDING_TAPS = 7,         /* grid points along an axis that a node is spread to */
     TR_GRIDDING_ROOM = 8,         /* of a row of the table of weights */
     TR_GRIDDING_FRACTIONS = 1024, /* positions between two grid points in the table */
-    TR_GRIDDING_TAPER = 32        /* columns over which a view goes over to its guards */
+    TR_GRIDDING_TAPER = 16        /* columns over which a view goes over to its guards */
 };
 
 typedef struct tr_gridding {

@@ -24,7 +24,11 @@
  * After Barnett, Magland and af Klinteberg (SIAM J. Sci. Comput. 41 (2019) C479) and
  * De Carlo et al.'s account of Fourier-based backprojection (manual/algorithms.md). */
 
-enum { GRID_TILE = 32, GRID_IMAGES = 6 };
+enum {
+    GRID_TILE = 32,
+    GRID_IMAGES = 6,
+    TAPER_PLANES = 4 /* of a row that tapers are taken off together */
+};
 
 /* What is the same for all tiles of a group of views. */
 typedef struct gridding {
@@ -357,8 +361,9 @@ static void backproject_fourier(const tr_slab *s, const tr_gridding *g,
     for (size_t lane = 0; lane < s->rows; lane += VECTOR)
         grid_lanes(&t, w, p + lane, x + lane);
 #pragma omp parallel for schedule(dynamic) num_threads(w->threads)
-    for (size_t z = 0; z < s->n_z; z++)
+    for (size_t z0 = 0; z0 < s->n_z; z0 += TAPER_PLANES)
         for (size_t v = 0; v < s->n_views; v++)
-            take_tapers(s, g, &s->rays[v], z, p + v * (s->n_u + TR_GUARDS) * s->rows,
-                        x + z * s->n_x * s->rows);
+            for (size_t z = z0; z < min_size(z0 + TAPER_PLANES, s->n_z); z++)
+                take_tapers(s, g, &s->rays[v], z, p + v * (s->n_u + TR_GUARDS) * s->rows,
+                            x + z * s->n_x * s->rows);
 }

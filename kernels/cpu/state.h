@@ -9,6 +9,8 @@ typedef struct tr_cpu {
     int threads;
     const tr_projectors *projectors;
     char description[80], arithmetic[200];
+    float *room; /* what gridding works in, kept from one slab to the next */
+    size_t room_floats;
 } tr_cpu;
 
 /* backend.c: alloc of the backend table; freed with free(). */
