@@ -1,11 +1,12 @@
 #include "common/algorithms/filtered.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "common/geometry/geometry.h"
 #include "common/base/mem.h"
 
-enum { MOST_DIRECT = 200 }; /* views of a tilt series, whose bytes stay what they are */
+enum { MOST_DIRECT = 180 }; /* views: tilt series are summed directly */
 
 static tr_status weigh(const tr_linop *A, bool uniform, double *width, float *weight)
 {
@@ -28,15 +29,16 @@ static bool is_plain(const tr_slab *s)
 
 bool tr_sum_is_fourier(tr_sum sum, size_t n_views, size_t n_u, size_t n_x, size_t n_z)
 {
-    /* Nanoseconds per row: measured, manual/performance.md */
-    const double per_update = 0.05, per_node = 3.0, per_point = 1.0;
-    double views = (double)n_views, x = (double)n_x, z = (double)n_z;
-    double points = 2.25 * x * z;
-    double direct = per_update * views * x * z;
-    double nodes = views * ((double)n_u + 64.0);
+    /* Nanoseconds for a row, measured: manual/performance.md. A view has about as many
+     * nodes as columns that the field sees; the grid 1.5 times the voxels either way. */
+    const double update = 0.066, node = 8.5, point = 3.0, taper = 34.0;
+    double views = (double)n_views, voxels = (double)n_x * (double)n_z;
+    double nodes = fmax((double)n_u, hypot((double)n_x, (double)n_z)) + taper;
+    double direct = update * views * voxels;
+    double fourier = node * views * nodes + point * 2.25 * voxels;
     if (sum != TR_SUM_AUTO)
         return sum == TR_SUM_FOURIER;
-    return n_views > MOST_DIRECT && per_node * nodes + per_point * points < direct;
+    return n_views > MOST_DIRECT && fourier < direct;
 }
 
 tr_status tr_sum_unavailable(void)
@@ -44,7 +46,7 @@ tr_status tr_sum_unavailable(void)
     return tr_fail(
         TR_ERR_UNAVAILABLE,
         "--sum fourier: views are summed in Fourier space only by the programs "
-        "for CPUs that reconstruct slice by slice, and not with a pitch or "
+        "for CPUs, and not with a pitch or "
         "x-tilts; use --sum auto");
 }
 

@@ -60,8 +60,7 @@ static tr_status check_sum(const tr_reconstruction *r)
 {
     const tr_command *c = r->command;
     const int *sum = tr_algorithm_option(c->algorithm, c->params, TR_SUM_OPTION);
-    bool possible = !c->method->whole_volume && r->job.geometry.pitch == 0.0 &&
-                    !r->job.geometry.xtilt &&
+    bool possible = r->job.geometry.pitch == 0.0 && !r->job.geometry.xtilt &&
                     tr_backend_find(c->program->backend)->backproject_fourier;
     return sum && *sum == TR_SUM_FOURIER && !possible ? tr_sum_unavailable() : TR_OK;
 }
