@@ -376,6 +376,12 @@ typedef struct tr_backend {
                          const tr_vec *x, tr_vec *p);
     tr_status (*backproject)(void *state, const tr_slab *slab, const tr_subset *views,
                              const tr_vec *p, tr_vec *x);
+    /* The same sum over all views, interpolated by their Fourier series instead of
+     * linearly, which is nearer to the truth and faster where views are many. For
+     * independent rows, v0 = vz = 0, |uz| <= 1, no outer cells; both guards of a view are
+     * equal. TR_ERR_MEMORY. NULL where the backend does not have it. */
+    tr_status (*backproject_fourier)(void *state, const tr_slab *slab, const tr_vec *p,
+                                     tr_vec *x);
     /* x = max(x + a w A^T p, low), w as for axpy_lines; low = -INFINITY changes nothing.
      * The same bytes as with an operation for each, in one pass over a volume that lies
      * in host memory, and only of such. NULL where keep_on_host is. */

@@ -1,11 +1,13 @@
 /* How the slices are cut into slabs that fit the memory allowed. */
 #include <stdlib.h>
 
+#include "common/algorithms/filtered.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/partition.h"
 #include "common/run/plan.h"
 #include "common/run/resample.h"
+#include "kernels/gridding_size.h"
 #include "tiltrec/slices.h"
 
 enum {
@@ -68,6 +70,17 @@ size_t tr_slices_take(const tr_job *job, const tr_slice_plan *p, tr_take *take)
     return tr_take_floats(take);
 }
 
+/* What views are summed in in Fourier space, where they are. */
+static size_t fourier_bytes(const tr_job *job, const tr_slice_plan *p)
+{
+    const tr_geometry *g = &job->geometry;
+    const int *sum = tr_algorithm_option(job->algorithm, job->params, TR_SUM_OPTION);
+    if (!sum || !job->backend->backproject_fourier || g->pitch != 0.0 ||
+        !tr_sum_is_fourier((tr_sum)*sum, g->n_views, g->n_u, g->width, p->planes))
+        return 0;
+    return tr_gridding_bytes(g->n_u, g->width, p->planes, job->threads);
+}
+
 static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *part)
 {
     const tr_geometry *g = &job->geometry;
@@ -101,6 +114,7 @@ static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *p
     (void)add(&b, 1, tr_series_read_bytes(job->series, p->lanes));
     (void)add(&b, 1, job->initial ? tr_initial_bytes(job, p->lanes, p->planes) : 0);
     (void)add(&b, 1, tr_plan_filter_bytes(job));
+    (void)add(&b, 1, fourier_bytes(job, p));
     /* Row and column sums, and those that are kept. */
     (void)add(&b, 2, volume / p->lanes + projection / p->lanes);
     part->rest = b.total - before + tr_plan_fixed(job);

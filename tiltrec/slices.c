@@ -232,6 +232,13 @@ static tr_status slice_adjoint(const tr_linop *A, const tr_subset *views, const 
                  A->backend->backproject(A->device, A->slab, views, p, x));
 }
 
+static tr_status slice_adjoint_fourier(const tr_linop *A, const tr_vec *p, tr_vec *x)
+{
+    double start = tr_now();
+    return count(A, NULL, start,
+                 A->backend->backproject_fourier(A->device, A->slab, p, x));
+}
+
 static tr_status slice_row_sums(const tr_linop *A, const tr_subset *views, tr_vec *p)
 {
     return tr_row_sums(&((pipeline *)A->self)->sums, A, views, p);
@@ -284,6 +291,22 @@ static const tr_linop_ops slice_ops = {
     .filter = slice_filter,
 };
 
+/* Blocks of a pitched volume have as many planes as memory gives them rows, which sums in
+ * Fourier space would depend on. */
+static const tr_linop_ops fourier_ops = {
+    .forward = slice_forward,
+    .adjoint = slice_adjoint,
+    .adjoint_fourier = slice_adjoint_fourier,
+    .row_sums = slice_row_sums,
+    .col_sums = slice_col_sums,
+    .filter = slice_filter,
+};
+
+static bool has_fourier(const tr_job *job)
+{
+    return job->backend->backproject_fourier && job->geometry.pitch == 0.0;
+}
+
 static tr_status load_initial(const pipeline *p, const tr_slab_volume *volume)
 {
     const tr_job *job = p->job;
@@ -334,7 +357,7 @@ static tr_status reconstruct(pipeline *p, float *projections, tr_slab_volume *vo
     size_t end = volume->row + (long)plan->core > last
                      ? (size_t)(last > volume->row ? last - volume->row : 0)
                      : plan->core;
-    p->A = (tr_linop){.ops = &slice_ops,
+    p->A = (tr_linop){.ops = has_fourier(job) ? &fourier_ops : &slice_ops,
                       .self = p,
                       .backend = job->backend,
                       .device = job->device,

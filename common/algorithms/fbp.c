@@ -7,12 +7,16 @@
 #include "common/algorithms/filtered.h"
 
 typedef struct fbp_params {
-    int window;
+    int window, sum;
 } fbp_params;
 
 static const tr_option options[] = {
     TR_CHOICE_ROW(fbp_params, window, "filter", "WINDOW", "ramlak", TR_WINDOW_NAMES,
                   .help = "The window on the ramp filter"),
+    TR_CHOICE_ROW(fbp_params, sum, TR_SUM_OPTION, "WAY", "auto", TR_SUM_NAMES,
+                  .help = "How the views are summed: direct, with linear interpolation; "
+                          "fourier, by gridding in Fourier space, for many views; auto "
+                          "is the faster one by the sizes"),
 };
 
 static void describe(const void *params, char *text, size_t size)
@@ -31,7 +35,8 @@ static tr_status run(tr_context *c, const void *params, tr_vec *b, tr_vec *x)
         return TR_ERR_MEMORY;
     tr_status status = tr_fbp_response((tr_window)p->window, length, response);
     if (status == TR_OK)
-        status = tr_filtered_backprojection(c, length, response, false, b, x);
+        status =
+            tr_filtered_backprojection(c, length, response, false, (tr_sum)p->sum, b, x);
     free(response);
     return status;
 }

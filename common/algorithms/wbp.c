@@ -51,8 +51,8 @@ static tr_status run(tr_context *c, const void *params, tr_vec *b, tr_vec *x)
     if (!response)
         return TR_ERR_MEMORY;
     tr_wbp_response(&design, length, response);
-    tr_status status =
-        tr_filtered_backprojection(c, length, response, p->uniform_weights, b, x);
+    tr_status status = tr_filtered_backprojection(c, length, response, p->uniform_weights,
+                                                  TR_SUM_DIRECT, b, x);
     free(response);
     return status;
 }

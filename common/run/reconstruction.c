@@ -1,3 +1,4 @@
+#include "common/algorithms/filtered.h"
 #include "common/run/reconstruction.h"
 
 #include <stdlib.h>
@@ -55,6 +56,15 @@ static tr_status choose_slices(tr_reconstruction *r)
     return TR_OK;
 }
 
+static tr_status check_sum(const tr_reconstruction *r)
+{
+    const tr_command *c = r->command;
+    const int *sum = tr_algorithm_option(c->algorithm, c->params, TR_SUM_OPTION);
+    bool possible = r->job.geometry.pitch == 0.0 && !r->job.geometry.xtilt &&
+                    tr_backend_find(c->program->backend)->backproject_fourier;
+    return sum && *sum == TR_SUM_FOURIER && !possible ? tr_sum_unavailable() : TR_OK;
+}
+
 static tr_status check_coupling(const tr_reconstruction *r)
 {
     if (!r->command->method->whole_volume &&
@@ -99,6 +109,7 @@ tr_status tr_reconstruction_files(tr_reconstruction *r)
     if (c->algorithm->check)
         TR_TRY(c->algorithm->check(c->params, r->views.n));
     TR_TRY(check_coupling(r));
+    TR_TRY(check_sum(r));
     return tr_reconstruction_output(r);
 }
 

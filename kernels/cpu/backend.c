@@ -87,13 +87,17 @@ static tr_status cpu_open(const tr_backend_settings *settings, void **state)
     return TR_OK;
 }
 
-static void cpu_close(void *state) { free(state); }
+static void cpu_close(void *state)
+{
+    free(((tr_cpu *)state)->room);
+    free(state);
+}
 
 static const char *cpu_describe(void *state) { return ((tr_cpu *)state)->description; }
 
 static const char *cpu_arithmetic(void *state) { return ((tr_cpu *)state)->arithmetic; }
 
-static tr_status cpu_alloc(void *state, size_t floats, float **data)
+tr_status tr_cpu_alloc(void *state, size_t floats, float **data)
 {
     (void)state;
     const size_t huge = (size_t)2 << 20;
@@ -515,10 +519,10 @@ const tr_backend tr_backend_cpu = {
     .arithmetic = cpu_arithmetic,
     .available = cpu_available,
     .reserve = cpu_reserve,
-    .alloc = cpu_alloc,
-    .alloc_volume = cpu_alloc,
+    .alloc = tr_cpu_alloc,
+    .alloc_volume = tr_cpu_alloc,
     .free = cpu_free,
-    .alloc_host = cpu_alloc,
+    .alloc_host = tr_cpu_alloc,
     .free_host = cpu_free,
     .upload = cpu_upload,
     .download = cpu_download,
@@ -553,6 +557,7 @@ const tr_backend tr_backend_cpu = {
     .filter = tr_cpu_filter,
     .project = cpu_project,
     .backproject = cpu_backproject,
+    .backproject_fourier = tr_cpu_backproject_fourier,
     .project_sums = cpu_project_sums,
     .largest = cpu_largest,
     .row_sums = tr_cpu_row_sums,

@@ -3,6 +3,7 @@
 #include "kernels/cpu/project.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include <immintrin.h>
 #endif
 
+#include "common/base/angle.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/ray_body.h"
 
@@ -237,6 +239,7 @@ static void project(const tr_slab *s, const tr_subset *views, const float *x, fl
 #include "kernels/cpu/tile_place_body.h"
 #include "kernels/cpu/tile_lanes_body.h"
 #include "kernels/cpu/general_body.h"
+#include "kernels/cpu/gridding_body.h"
 #include "kernels/cpu/outer_body.h"
 #include "kernels/cpu/outer_coupled_body.h"
 
@@ -250,4 +253,5 @@ const tr_projectors TR_JOIN(tr_projectors_,
                                        .project_sums = project_sums,
                                        .project_outer = project_outer,
                                        .backproject_outer = backproject_outer,
-                                       .filter_pair = filter_pair};
+                                       .filter_pair = filter_pair,
+                                       .backproject_fourier = backproject_fourier};

@@ -5,6 +5,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cpu/fft.h"
+#include "kernels/cpu/gridding.h"
 
 typedef struct tr_projectors {
     const char *name;
@@ -34,6 +35,9 @@ typedef struct tr_projectors {
     void (*filter_pair)(const tr_slab *slab, const tr_filter *filter, const tr_fft *fft,
                         const float *gain, size_t view, size_t lane, float *p,
                         float *work);
+    /* All rows by gridding in Fourier space: gridding_body.h. */
+    void (*backproject_fourier)(const tr_slab *slab, const tr_gridding *plan,
+                                const tr_gridding_work *work, const float *p, float *x);
 } tr_projectors;
 
 extern const tr_projectors tr_projectors_baseline, tr_projectors_avx2,

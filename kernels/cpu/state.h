@@ -9,7 +9,12 @@ typedef struct tr_cpu {
     int threads;
     const tr_projectors *projectors;
     char description[80], arithmetic[200];
+    float *room; /* what gridding works in, kept from one slab to the next */
+    size_t room_floats;
 } tr_cpu;
+
+/* backend.c: alloc of the backend table; freed with free(). */
+tr_status tr_cpu_alloc(void *state, size_t floats, float **data);
 
 /* The filter operation of the backend table. */
 tr_status tr_cpu_filter(void *state, const tr_slab *slab, const tr_filter *filter,
