@@ -24,7 +24,7 @@ static bool is_plain(const tr_slab *s)
         if (r->uy != 0.0 || r->v0 != 0.0 || r->vx != 0.0 || r->vy != 1.0 || r->vz != 0.0)
             return false;
     }
-    return !s->outer && !s->all_rows && s->p_rows == s->rows;
+    return !s->outer && !s->all_rows && s->p_rows == s->rows && !s->bands && !s->offsets;
 }
 
 bool tr_sum_is_fourier(tr_sum sum, size_t n_views, size_t n_u, size_t n_x, size_t n_z)

@@ -220,7 +220,7 @@ static void clear_box(const tr_gridding *g, const grid_box *box, cvec *grid)
                (size_t)(box->x1 - box->x0) * sizeof *grid);
 }
 
-static void gather_tile(const gridding *t, const grid_box *box)
+static void gather_grid_tile(const gridding *t, const grid_box *box)
 {
     const tr_gridding *g = t->g;
     const double reach = TR_GRIDDING_TAPS / 2.0;
@@ -261,7 +261,7 @@ static void gather_nodes(const gridding *t, int threads)
         size_t x = k / nz * size, z = k % nz * size;
         grid_box box = {(long)x, (long)min_size(x + size, columns), (long)z,
                         (long)min_size(z + size, lines)};
-        gather_tile(t, &box);
+        gather_grid_tile(t, &box);
     }
 }
 
