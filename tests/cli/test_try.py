@@ -115,6 +115,7 @@ def slope(volume):
     return np.polyfit(np.arange(height.size), height, 1)[0]
 
 
+@pytest.mark.unsanitized
 def test_the_suggested_tilt_offset_lays_the_specimen_flat(tiltrec, planted):
     folder = planted(offset=3)
     done = tiltrec("--try=tilt-offset=-6:6:2", "-T", VOLUME, cwd=folder)
@@ -132,6 +133,7 @@ def test_an_axis_shift_is_found(tiltrec, planted, snr):
     assert abs(suggestion(done.stderr, "axis-shift") - 4) < 0.5
 
 
+@pytest.mark.unsanitized
 @pytest.mark.parametrize("snr", [None, 1])
 def test_a_pitch_is_found(tiltrec, planted, snr):
     done = tiltrec("--try", "pitch=-8:8:2", "-T", VOLUME, cwd=planted(snr, pitch=4))

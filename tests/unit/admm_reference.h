@@ -101,7 +101,7 @@ static void free_problem(problem *p)
 }
 
 /* b - A x */
-static void residual(const problem *p, const double *x, double (*d)[ROWS])
+TR_REFERENCE static void residual(const problem *p, const double *x, double (*d)[ROWS])
 {
     memcpy(d, p->b, sizeof p->b);
     for (int c = 0; c < COLUMNS; c++)
@@ -155,7 +155,7 @@ static void haar(double *v, bool inverse)
         haar_rows(v);
 }
 
-static void differences(double *x, double (*v)[VOXELS], bool adjoint)
+TR_REFERENCE static void differences(double *x, double (*v)[VOXELS], bool adjoint)
 {
     static const int stride[] = {ROWS, 1, N_X * ROWS};
     for (int i = 0; i < VOXELS; i++) {
@@ -215,7 +215,7 @@ static double objective(const problem *p, kind which, double lambda, double *x)
 }
 
 /* x minimises |b - A x|_R^2 / 2 + |x - at|^2 / (2 TAU); `at` becomes x. */
-static void data_step(const problem *p, double *at)
+TR_REFERENCE static void data_step(const problem *p, double *at)
 {
     for (int l = 0; l < LINES; l++)
         for (int c = 0; c < COLUMNS; c++)

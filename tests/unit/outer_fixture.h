@@ -5,6 +5,7 @@
 
 #include "kernels/outer_body.h"
 #include "backend_fixture.h"
+#include "operator_reference.h"
 
 enum { MOST_VIEWS = 16 };
 
@@ -32,9 +33,12 @@ static inline void for_all_slabs(slab_maker *make, slab_check *check)
 }
 
 /* Of a cell on the positive side; it begins where the one before it ends. */
-static inline double cell_width(size_t cell) { return ldexp(4.0, (int)(cell / 4)); }
+TR_REFERENCE static inline double cell_width(size_t cell)
+{
+    return ldexp(4.0, (int)(cell / 4));
+}
 
-static inline double cell_begin(size_t cell)
+TR_REFERENCE static inline double cell_begin(size_t cell)
 {
     double at = 0.0;
     for (size_t k = 0; k < cell; k++)
@@ -43,7 +47,7 @@ static inline double cell_begin(size_t cell)
 }
 
 /* The line of the cell that holds voxel position x, outside the core, of a plane. */
-static inline size_t line_outside(const tr_slab *s, size_t iz, double x)
+TR_REFERENCE static inline size_t line_outside(const tr_slab *s, size_t iz, double x)
 {
     double beyond = x < 0.0 ? -0.5 - x : x - ((double)s->n_x - 0.5);
     size_t k = 0;

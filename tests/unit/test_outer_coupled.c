@@ -85,7 +85,8 @@ static void make_cells(const tr_slab *s, vec *x)
 /* ---- against samples ---- */
 
 /* A sample to four pixels, as a voxel's. */
-static void add_sample(const tr_slab *s, double u, double v, double value, double *view)
+TR_REFERENCE static void add_sample(const tr_slab *s, double u, double v, double value,
+                                    double *view)
 {
     for (double c = floor(u); c <= floor(u) + 1; c++)
         for (double y = floor(v); y <= floor(v) + 1; y++)
@@ -96,8 +97,8 @@ static void add_sample(const tr_slab *s, double u, double v, double value, doubl
 
 enum { SAMPLES = 8 }; /* of a pixel along x */
 
-static void sample_row(const tr_slab *s, const tr_ray *ray, const vec *x, size_t iz,
-                       size_t r, double *view)
+TR_REFERENCE static void sample_row(const tr_slab *s, const tr_ray *ray, const vec *x,
+                                    size_t iz, size_t r, double *view)
 {
     /* Far enough for all tilts: any image column is seen within it. */
     const double far = 6.0 * (double)(s->n_u + s->p_rows + s->n_z);
