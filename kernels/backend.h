@@ -35,6 +35,31 @@ typedef struct tr_ray {
     double u0, ux, uy, uz, v0, vx, vy, vz;
 } tr_ray;
 
+/* Of a view that has several images, each right for voxels of one band of depth, which of
+ * them a voxel is seen in: image first + k, where k is
+ *   b0 + bx x + by r + bz z   rounded down, and held within 0 .. n - 1
+ * and (x, z) is the middle of the voxel's block (tr_band_image), so that kernels which
+ * work on tiles of voxels find one image for them. The four numbers are multiples of
+ * 2^-37: their sum is exact in whatever order. by is 0 where rows are independent. */
+typedef struct tr_band {
+    double b0, bx, by, bz;
+    size_t first, n;
+} tr_band;
+
+/* Voxels along x and z of a block, which begins at multiples of that. */
+enum { TR_BAND_SIDE = 16 };
+
+TR_HD static inline size_t tr_band_image(const tr_band *b, size_t ix, size_t iz,
+                                         size_t row)
+{
+    double x = (double)(ix / TR_BAND_SIDE * TR_BAND_SIDE) + 0.5 * (TR_BAND_SIDE - 1);
+    double z = (double)(iz / TR_BAND_SIDE * TR_BAND_SIDE) + 0.5 * (TR_BAND_SIDE - 1);
+    double at = b->b0 + b->bx * x + b->by * (double)row + b->bz * z;
+    double last = (double)(b->n - 1);
+    at = at > 0.0 ? at : 0.0;
+    return b->first + (size_t)(at < last ? at : last);
+}
+
 /* Sizes and one ray per view (owned by whoever made the slab). With `outer` cells on each
  * side of a row, rays of independent rows need ux > 0, and no others may have ux = vx =
  * 0. `p_rows`, the lanes of projections, equals `rows`, those of the volume, where rows
@@ -49,11 +74,15 @@ typedef struct tr_slab {
      * project_sums. */
     size_t all_rows, first;
     long p_first;
+    /* One per view, where projections are n_images images; NULL: image k is view k. Only
+     * for backproject, of rows that are kept or shifted. */
+    const tr_band *bands;
+    size_t n_images;
 } tr_slab;
 
 static inline size_t tr_projection_lines(const tr_slab *s)
 {
-    return s->n_views * (s->n_u + TR_GUARDS);
+    return (s->bands ? s->n_images : s->n_views) * (s->n_u + TR_GUARDS);
 }
 /* Without the cells outside the field, which follow; and with them. */
 TR_HD static inline size_t tr_core_lines(const tr_slab *s) { return s->n_z * s->n_x; }

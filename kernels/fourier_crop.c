@@ -228,32 +228,74 @@ static void crop_spectrum(const tr_fourier_crop *c, const fftwf_complex *in,
     }
 }
 
+/* Of one image: `spectrum` is what is left of `full` while results are made of it, and
+ * `part` what is left of that after binning; each the one before where that will do. */
+typedef struct workspace {
+    float *image;
+    fftwf_complex *full, *spectrum, *part;
+    size_t n_full;
+} workspace;
+
+static bool new_workspace(const tr_fourier_crop *c, bool several, workspace *w)
+{
+    const tr_fourier_place *p = &c->place;
+    w->n_full = (p->nx / 2 + 1) * p->ny;
+    w->image = fftwf_alloc_real(p->nx * p->ny);
+    w->full = fftwf_alloc_complex(w->n_full);
+    w->spectrum = several ? fftwf_alloc_complex(w->n_full) : w->full;
+    w->part =
+        c->bin > 1 ? fftwf_alloc_complex((c->all_x / 2 + 1) * c->all_y) : w->spectrum;
+    return w->image && w->full && w->spectrum && w->part;
+}
+
+static void free_workspace(const workspace *w)
+{
+    fftwf_free(w->image);
+    if (w->part != w->spectrum)
+        fftwf_free(w->part);
+    if (w->spectrum != w->full)
+        fftwf_free(w->spectrum);
+    fftwf_free(w->full);
+}
+
+static void make_result(const tr_fourier_crop *c, const workspace *w,
+                        tr_on_spectrum *also, void *data, float *out)
+{
+    const tr_fourier_place *p = &c->place;
+    if (w->spectrum != w->full)
+        memcpy(w->spectrum, w->full, w->n_full * sizeof *w->full);
+    if (also)
+        also(data, p->nx, p->ny, (float(*)[2])w->spectrum);
+    if (!out)
+        return;
+    if (c->bin > 1)
+        crop_spectrum(c, w->spectrum, w->part);
+    else
+        scale_spectrum(w->spectrum, w->n_full, 1.0 / ((double)p->nx * (double)p->ny));
+    fftwf_execute_dft_c2r(c->backward, w->part, w->image);
+    take_from_place(c, w->image, out);
+}
+
+tr_status tr_fourier_crop_several(const tr_fourier_crop *c, const float *in, size_t n,
+                                  tr_on_spectrum *also, tr_on_image *done, void *data,
+                                  float *out)
+{
+    workspace w;
+    tr_status status = new_workspace(c, n > 1, &w) ? TR_OK : no_memory(c->nx, c->ny);
+    if (status == TR_OK) {
+        put_in_place(c, in, w.image);
+        fftwf_execute_dft_r2c(c->forward, w.image, w.full);
+    }
+    for (size_t k = 0; k < n && status == TR_OK; k++) {
+        make_result(c, &w, also, data, out);
+        status = done ? done(data, k, out) : TR_OK;
+    }
+    free_workspace(&w);
+    return status;
+}
+
 tr_status tr_fourier_crop_run(const tr_fourier_crop *c, const float *in,
                               tr_on_spectrum *also, void *data, float *out)
 {
-    const tr_fourier_place *p = &c->place;
-    size_t n_full = (p->nx / 2 + 1) * p->ny, n_part = (c->all_x / 2 + 1) * c->all_y;
-    float *image = fftwf_alloc_real(p->nx * p->ny);
-    fftwf_complex *full = fftwf_alloc_complex(n_full);
-    fftwf_complex *part = c->bin > 1 ? fftwf_alloc_complex(n_part) : full;
-    bool complete = image && full && part;
-    if (complete) {
-        put_in_place(c, in, image);
-        fftwf_execute_dft_r2c(c->forward, image, full);
-        if (also)
-            also(data, p->nx, p->ny, (float(*)[2])full);
-    }
-    if (complete && out) {
-        if (c->bin > 1)
-            crop_spectrum(c, full, part);
-        else
-            scale_spectrum(full, n_full, 1.0 / ((double)p->nx * (double)p->ny));
-        fftwf_execute_dft_c2r(c->backward, part, image);
-        take_from_place(c, image, out);
-    }
-    fftwf_free(image);
-    fftwf_free(full);
-    if (c->bin > 1)
-        fftwf_free(part);
-    return complete ? TR_OK : no_memory(c->nx, c->ny);
+    return tr_fourier_crop_several(c, in, 1, also, NULL, data, out);
 }

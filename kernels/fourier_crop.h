@@ -27,6 +27,13 @@ typedef void tr_on_spectrum(void *data, size_t nx, size_t ny, float (*spectrum)[
 TR_CHECKED tr_status tr_fourier_crop_run(const tr_fourier_crop *crop, const float *in,
                                          tr_on_spectrum *also, void *data, float *out);
 
+/* The same n times, of one transform of the image: `also` has its spectrum each time, and
+ * done(data, k, out) the k-th result in out before the next is made. */
+typedef tr_status tr_on_image(void *data, size_t k, const float *out);
+TR_CHECKED tr_status tr_fourier_crop_several(const tr_fourier_crop *crop, const float *in,
+                                             size_t n, tr_on_spectrum *also,
+                                             tr_on_image *done, void *data, float *out);
+
 /* Pixels of the image that is transformed. */
 size_t tr_fourier_crop_pixels(const tr_fourier_crop *crop);
 

@@ -64,8 +64,9 @@ static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *p
     size_t line = p->lanes * sizeof(float), volume, projection;
     TR_TRY(tr_size_product("a slab of the volume", &volume, 3,
                            (size_t[]){p->planes, g->width + 2 * g->outer, line}));
-    TR_TRY(tr_size_product("a slab of projections", &projection, 3,
-                           (size_t[]){g->n_views, g->n_u + TR_GUARDS, line}));
+    TR_TRY(tr_size_product(
+        "a slab of projections", &projection, 3,
+        (size_t[]){tr_series_images(job->series), g->n_u + TR_GUARDS, line}));
     budget b = {0};
     bool own = job->backend->separate_memory;
     size_t work_volumes, work_projections;

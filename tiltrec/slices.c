@@ -32,6 +32,7 @@ typedef struct pipeline {
     float *initial; /* a slab of it, to be uploaded; or NULL */
     tr_composer *composer;
     tr_ray *rays;
+    tr_band *bands; /* of depth; NULL: views are one image each */
     tr_sums sums;
     /* The operator of the slab at hand, and what the algorithm works with. */
     tr_slab slab;
@@ -72,9 +73,9 @@ static void *read_slabs(void *argument)
         if (!slab)
             return NULL;
         double start = tr_now();
-        tr_status status = tr_series_read(p->job->series, &p->job->geometry,
-                                          slab_row(plan, k) - (long)plan->halo,
-                                          plan->core + 2 * plan->halo, plan->lanes, slab);
+        tr_status status = tr_series_read_images(
+            p->job->series, &p->job->geometry, slab_row(plan, k) - (long)plan->halo,
+            plan->core + 2 * plan->halo, plan->lanes, slab);
         tr_job_spent(p->job, TR_STAGE_READ, start);
         if (status != TR_OK) {
             stop(p, status);
@@ -114,7 +115,7 @@ static void *write_slabs(void *argument)
 static size_t projection_floats(const pipeline *p)
 {
     const tr_geometry *g = &p->job->geometry;
-    return g->n_views * (g->n_u + TR_GUARDS) * p->plan->lanes;
+    return tr_series_images(p->job->series) * (g->n_u + TR_GUARDS) * p->plan->lanes;
 }
 
 static size_t volume_floats(const pipeline *p)
@@ -218,11 +219,34 @@ static tr_status slice_col_sums(const tr_linop *A, const tr_subset *views, tr_ve
     return tr_col_sums(&((pipeline *)A->self)->sums, A, views, x);
 }
 
+/* All images of a view are filtered as that is. */
+static tr_status filter_images(const tr_linop *A, const tr_filter *filter, tr_vec *p)
+{
+    const tr_slab *s = A->slab;
+    if (!s->bands)
+        return A->backend->filter(A->device, s, filter, p);
+    TR_ASSERT(!filter->stride); /* one response for all */
+    tr_slab images = *s;
+    tr_filter each = *filter;
+    float *weight = tr_calloc("the view weights", s->n_images, sizeof *weight);
+    if (!weight)
+        return TR_ERR_MEMORY;
+    for (size_t k = 0; k < s->n_views; k++)
+        for (size_t i = 0; i < s->bands[k].n; i++)
+            weight[s->bands[k].first + i] = filter->weight[k];
+    images.n_views = s->n_images;
+    images.bands = NULL;
+    each.weight = weight;
+    tr_status status = A->backend->filter(A->device, &images, &each, p);
+    free(weight);
+    return status;
+}
+
 static tr_status slice_filter(const tr_linop *A, const tr_filter *filter, tr_vec *p)
 {
     tr_job *job = ((pipeline *)A->self)->job;
     double start = tr_now();
-    tr_status status = A->backend->filter(A->device, A->slab, filter, p);
+    tr_status status = filter_images(A, filter, p);
     if (status == TR_OK)
         status = A->backend->wait(A->device);
     tr_job_spent(job, TR_STAGE_FILTER, start);
@@ -261,6 +285,8 @@ static tr_status reconstruct(pipeline *p, float *projections, tr_slab_volume *vo
     size_t rows = plan->core + 2 * plan->halo;
     volume->z0 = tr_geometry_plane0(g, row, rows);
     tr_geometry_rays(g, row, rows, p->rays);
+    if (p->bands)
+        tr_bands_of_slab(g, tr_series_bands(job->series), row, volume->z0, p->bands);
     p->slab = (tr_slab){.n_views = g->n_views,
                         .n_u = g->n_u,
                         .n_x = g->width,
@@ -268,7 +294,9 @@ static tr_status reconstruct(pipeline *p, float *projections, tr_slab_volume *vo
                         .rows = plan->lanes,
                         .p_rows = plan->lanes,
                         .outer = g->outer,
-                        .rays = p->rays};
+                        .rays = p->rays,
+                        .bands = p->bands,
+                        .n_images = tr_series_images(job->series)};
     tr_vec b = {projections, tr_projection_lines(&p->slab), plan->lanes};
     tr_vec x = {volume->data, tr_volume_lines(&p->slab), plan->lanes};
     if (job->initial)
@@ -348,7 +376,11 @@ static tr_status make_host_buffers(pipeline *p)
     p->volumes = tr_calloc("slabs", plan->volumes, sizeof *p->volumes);
     p->rays = tr_calloc("rays", job->geometry.n_views, sizeof *p->rays);
     p->composer = tr_composer_new(job, plan);
-    if (!p->volumes || !p->rays || !p->composer)
+    if (tr_series_bands(job->series))
+        p->bands =
+            tr_calloc("the bands of views", job->geometry.n_views, sizeof *p->bands);
+    if (!p->volumes || !p->rays || !p->composer ||
+        (tr_series_bands(job->series) && !p->bands))
         return TR_ERR_MEMORY;
     for (size_t i = 0; i < TR_SLAB_QUEUE; i++) {
         TR_TRY(job->backend->alloc_host(job->device, projection_floats(p),
@@ -426,6 +458,7 @@ static void free_host_buffers(pipeline *p)
     tr_composer_free(p->composer);
     free(p->volumes);
     free(p->rays);
+    free(p->bands);
     tr_sums_free(&p->sums, job->backend, job->device);
 }
 
@@ -511,8 +544,9 @@ static tr_status try_middle(pipeline *p)
     tr_slab_volume *volume = backend->separate_memory ? p->device_volumes : p->volumes;
     float *projections = p->projections[0];
     volume->row = middle > 0 ? middle : 0;
-    TR_TRY(tr_series_read(job->series, &job->geometry, volume->row - (long)plan->halo,
-                          plan->core + 2 * plan->halo, plan->lanes, projections));
+    TR_TRY(tr_series_read_images(job->series, &job->geometry,
+                                 volume->row - (long)plan->halo,
+                                 plan->core + 2 * plan->halo, plan->lanes, projections));
     if (backend->separate_memory) {
         TR_TRY(backend->upload(job->device, projections, p->device_projections[0],
                                projection_floats(p)));

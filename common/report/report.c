@@ -87,6 +87,21 @@ static void put_size(FILE *out, const tr_result *r)
             nm * (double)o->n_slices, nm * (double)o->thickness);
 }
 
+static void put_bands(FILE *out, const tr_result *r)
+{
+    const tr_series *series = r->run->volumes[0].job.series;
+    const tr_depth_bands *bands = tr_series_bands(series);
+    if (!bands)
+        return;
+    size_t fewest = bands[0].n, most = 0;
+    for (size_t k = 0; k < r->n_views; k++) {
+        fewest = bands[k].n < fewest ? bands[k].n : fewest;
+        most = bands[k].n > most ? bands[k].n : most;
+    }
+    row(out, "", "in %zu to %zu bands of depth a view, hand %+g", fewest, most,
+        r->run->command.options.views.hand);
+}
+
 static void put_ctf(FILE *out, const tr_result *r)
 {
     static const char *const ways[] = {[TR_CTF_FLIP] = "phases flipped",
@@ -106,6 +121,7 @@ static void put_ctf(FILE *out, const tr_result *r)
     row(out, "CTF",
         "%s; defocus %.2f to %.2f \302\265m, %g kV, Cs %g mm, amplitude contrast %g",
         ways[v->ctf_mode], low, high, v->voltage, v->cs, v->amplitude);
+    put_bands(out, r);
 }
 
 static void put_geometry_table(FILE *out, const tr_result *r)

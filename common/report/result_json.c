@@ -208,6 +208,11 @@ static void put_ctf(tr_json *j, const tr_result *r)
     tr_json_number(j, "voltage_kilovolt", o->views.voltage);
     tr_json_number(j, "cs_millimetre", o->views.cs);
     tr_json_number(j, "amplitude_contrast", o->views.amplitude);
+    tr_json_number(j, "hand", o->views.hand);
+    if (tr_series_bands(r->run->volumes[0].job.series))
+        tr_json_number(j, "band_phase_radian", o->views.ctf_band);
+    else
+        tr_json_null(j, "band_phase_radian");
     tr_json_close(j, '}');
 }
 
@@ -260,6 +265,8 @@ static void put_view_ctf(tr_json *j, const tr_result *r, size_t k)
     tr_json_number(j, "defocus_2_angstrom", ctf->defocus_2);
     tr_json_number(j, "astigmatism_degrees", ctf->axis);
     tr_json_number(j, "phase_shift_degrees", ctf->phase);
+    const tr_depth_bands *bands = tr_series_bands(r->run->volumes[0].job.series);
+    tr_json_number(j, "depth_bands", bands ? (double)bands[k].n : 1.0);
 }
 
 /* Of --dose. */

@@ -112,8 +112,17 @@ tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
                    r->inputs->nx == info->nx && r->inputs->ny == info->ny;
     r->job.views = &r->views;
     r->job.transforms = in_rays && r->views.has_transforms;
-    bool *rows;
-    TR_TRY(comm->ops->agree(comm, tr_rows_read(r, &rows)));
+    bool *rows = NULL;
+    tr_depth_bands *bands = NULL;
+    tr_status ready = tr_rows_read(r, &rows);
+    if (ready == TR_OK)
+        ready = tr_reconstruction_bands(r, &bands);
+    ready = comm->ops->agree(comm, ready);
+    if (ready != TR_OK) {
+        free(rows);
+        free(bands);
+        return ready;
+    }
     tr_series_spec spec = {
         .views = &r->views,
         .transforms = !in_rays && r->views.has_transforms,
@@ -126,6 +135,8 @@ tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
         .memory = r->job.memory / 2,
         .rows = rows,
         .halves = {r->halves[0], r->halves[1]},
+        .bands = bands,
+        .per_depth = tr_reconstruction_per_depth(r),
         .whole = r->whole,
     };
     /* Aligned views are interpolated: a hot pixel has become a spot in them, which cannot
@@ -135,6 +146,7 @@ tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
             r->views.has_transforms && !r->inputs->aligned ? TR_HOT_REPLACE : TR_HOT_WARN;
     tr_status status = tr_series_open(comm, r->image, &spec, &r->job.series);
     free(rows);
+    free(bands);
     return status;
 }
 

@@ -35,6 +35,13 @@ TR_CHECKED tr_status tr_reconstruction_geometry(const tr_reconstruction *r,
 /* TR_ERR_MEMORY where a chunk of its series, packed and unpacked, takes more than
  * r->job's memory. */
 TR_CHECKED tr_status tr_reconstruction_check_chunks(const tr_reconstruction *r);
+/* reconstruction_depth.c: the bands of depth of its views, one per view, to be freed;
+ * NULL where one image of each will do, or no more are possible. What became of that is
+ * said. */
+TR_CHECKED tr_status tr_reconstruction_bands(const tr_reconstruction *r,
+                                             tr_depth_bands **bands);
+/* Angstroms by which the defocus grows with each voxel of depth. */
+double tr_reconstruction_per_depth(const tr_reconstruction *r);
 /* The series alone, for r->job; collective. */
 TR_CHECKED tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm);
 

@@ -60,6 +60,11 @@ static void print_ctf(FILE *out, const tr_reconstruction *r)
     fprintf(out, "CTF = %016llx, pixels of %.17g\n", hash, r->inputs->pixel);
     if (r->command->options.views.ctf_mode == TR_CTF_WIENER)
         fprintf(out, "Wiener filter = %016llx\n", tr_series_wiener_hash(r->job.series));
+    const tr_depth_bands *bands = tr_series_bands(r->job.series);
+    if (bands)
+        fprintf(out, "depths = %016llx, times %.17g\n",
+                (unsigned long long)XXH3_64bits(bands, r->views.n * sizeof *bands),
+                tr_reconstruction_per_depth(r));
 }
 
 /* The model is among the options. */

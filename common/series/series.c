@@ -26,8 +26,14 @@ static tr_status copy_spec(const tr_series_spec *spec, tr_series *s)
 {
     TR_TRY(new_lists(s, spec->views->n));
     TR_TRY(tr_views_copy(spec->views, &s->views));
-    for (size_t k = 0; k < s->n_views; k++)
-        s->place[k] = k;
+    if (spec->bands) {
+        s->bands = tr_calloc("the bands of views", s->n_views, sizeof *s->bands);
+        if (!s->bands)
+            return TR_ERR_MEMORY;
+        memcpy(s->bands, spec->bands, s->n_views * sizeof *s->bands);
+    }
+    for (size_t k = 0, place = 0; k < s->n_views; place += tr_series_images_of(s, k++))
+        s->place[k] = place;
     return TR_OK;
 }
 
@@ -60,6 +66,7 @@ tr_status tr_series_open(tr_comm *comm, tr_image *image, const tr_series_spec *s
                      .raw_v = info->ny,
                      .transforms = spec->transforms,
                      .pixel = spec->pixel,
+                     .per_depth = spec->per_depth,
                      .steps = {.list = tr_view_step_list(), .params = spec->steps},
                      .prepared = -1};
     tr_image_stamp(image, &s->stamp);
@@ -88,11 +95,18 @@ static tr_status copy_part(const tr_series *whole, const size_t *part, size_t n,
     TR_TRY(tr_content_new(n, whole->content.n_rows, &s->content));
     TR_TRY(tr_views_select(&whole->views, part, n, &s->views));
     TR_TRY(tr_hot_select(&whole->hot, part, n, &s->hot));
+    if (whole->bands) {
+        s->bands = tr_calloc("the bands of views", n, sizeof *s->bands);
+        if (!s->bands)
+            return TR_ERR_MEMORY;
+    }
     for (size_t k = 0; k < n; k++) {
         TR_ASSERT(part[k] < whole->n_views);
         s->scan[k] = whole->scan[part[k]];
         s->levels[k] = whole->levels[part[k]];
         s->place[k] = whole->place[part[k]];
+        if (s->bands)
+            s->bands[k] = whole->bands[part[k]];
         memcpy(s->content.hash + k * s->content.n_rows,
                whole->content.hash + part[k] * s->content.n_rows,
                s->content.n_rows * sizeof *s->content.hash);
@@ -123,6 +137,7 @@ tr_status tr_series_part(const tr_series *whole, const size_t *part, size_t n,
                      .n_v = whole->n_v,
                      .transforms = whole->transforms,
                      .pixel = whole->pixel,
+                     .per_depth = whole->per_depth,
                      .steps = whole->steps,
                      .prepared = -1};
     tr_status status = copy_part(whole, part, n, s);
@@ -143,6 +158,7 @@ void tr_series_close(tr_series *s)
     if (!s->wiener_is_lent)
         tr_wiener_free(s->wiener);
     free(s->place);
+    free(s->bands);
     free(s->scan);
     free(s->levels);
     tr_hot_pixels_free(&s->hot);
@@ -155,11 +171,12 @@ void tr_series_close(tr_series *s)
 
 /* ---- slabs ---- */
 
-static tr_status read_prepared(const tr_series *s, size_t k, const tr_window_2d *w,
-                               float *out)
+/* Image `image` of view k, of those that it is. */
+static tr_status read_prepared(const tr_series *s, size_t k, size_t image,
+                               const tr_window_2d *w, float *out)
 {
     for (size_t y = 0; y < w->ny; y++) {
-        size_t at = (s->place[k] * s->own_v + w->y0 + y) * s->own_u + w->x0,
+        size_t at = ((s->place[k] + image) * s->own_v + w->y0 + y) * s->own_u + w->x0,
                bytes = w->nx * sizeof *out;
         char *to = (char *)(out + y * w->nx);
         for (off_t offset = (off_t)(at * sizeof *out); bytes;) {
@@ -225,10 +242,11 @@ static void clear_unknown(const tr_series *s, size_t k, const tr_window_2d *w, f
 }
 
 /* Part of one prepared view, before the step that delivers rows. */
-static tr_status read_window(tr_series *s, size_t k, const tr_window_2d *w, float *out)
+static tr_status read_window(tr_series *s, size_t k, size_t image, const tr_window_2d *w,
+                             float *out)
 {
     if (s->prepared >= 0)
-        return read_prepared(s, k, w, out);
+        return read_prepared(s, k, image, w, out);
     if (w->nx == s->raw_u)
         TR_TRY(tr_content_read(&s->content, k, s->image, s->views.view[k].section, w->y0,
                                w->ny, out));
@@ -255,7 +273,8 @@ static bool image_map(const tr_series *s, const tr_geometry *g, size_t k, double
 }
 
 /* Rows of the prepared view as they are, the edge's beyond it. */
-static tr_status read_own_rows(tr_series *s, size_t k, long row, size_t rows)
+static tr_status read_own_rows(tr_series *s, size_t k, size_t image, long row,
+                               size_t rows)
 {
     long n_v = (long)s->n_v, first = row < 0 ? 0 : row, end = row + (long)rows;
     first = first >= n_v ? n_v - 1 : first;
@@ -265,7 +284,7 @@ static tr_status read_own_rows(tr_series *s, size_t k, long row, size_t rows)
     size_t at = first > row && first < row + (long)rows ? (size_t)(first - row) : 0;
     tr_window_2d w = {
         .x0 = 0, .nx = s->n_u, .y0 = (size_t)first, .ny = (size_t)(end - first)};
-    TR_TRY(read_window(s, k, &w, s->band + at * s->n_u));
+    TR_TRY(read_window(s, k, image, &w, s->band + at * s->n_u));
     size_t line = s->n_u * sizeof *s->band;
     for (size_t r = 0; r < at; r++)
         memcpy(s->band + r * s->n_u, s->band + at * s->n_u, line);
@@ -274,9 +293,9 @@ static tr_status read_own_rows(tr_series *s, size_t k, long row, size_t rows)
     return TR_OK;
 }
 
-/* Rows row .. row + rows - 1 of view k, in s->band. */
-static tr_status read_band(tr_series *s, const tr_geometry *g, size_t k, long row,
-                           size_t rows)
+/* Rows row .. row + rows - 1 of an image of view k, in s->band. */
+static tr_status read_band(tr_series *s, const tr_geometry *g, size_t k, size_t image,
+                           long row, size_t rows)
 {
     double m[6];
     tr_view_facts facts = tr_series_facts(s, k);
@@ -287,12 +306,18 @@ static tr_status read_band(tr_series *s, const tr_geometry *g, size_t k, long ro
     if (step) {
         tr_window_2d w = step->window(&facts, s->own_u, s->own_v, row, rows);
         TR_TRY(grow(&s->source, &s->source_size, w.nx * w.ny));
-        TR_TRY(read_window(s, k, &w, s->source));
+        TR_TRY(read_window(s, k, image, &w, s->source));
         step->rows(&facts, s->source, &w, s->own_u, s->own_v, row, rows, s->band);
         return TR_OK;
     }
-    return read_own_rows(s, k, row, rows);
+    return read_own_rows(s, k, image, row, rows);
 }
+
+/* Rows on their way to lanes. */
+typedef struct row_lanes {
+    long row;
+    size_t rows, lanes;
+} row_lanes;
 
 /* band[row][column] to lines[column][lane]. */
 static void store_lanes(const float *band, size_t n_u, size_t rows, size_t lanes,
@@ -303,19 +328,54 @@ static void store_lanes(const float *band, size_t n_u, size_t rows, size_t lanes
         memset(lines + u * lanes + rows, 0, (lanes - rows) * sizeof *lines);
 }
 
+/* Images [first, end) of view k. */
+static tr_status read_images(tr_series *s, const tr_geometry *g, size_t k, size_t first,
+                             size_t end, const row_lanes *l, float *to)
+{
+    for (size_t i = first; i < end; i++) {
+        TR_TRY(read_band(s, g, k, i, l->row, l->rows));
+        memset(to, 0, l->lanes * sizeof *to);
+        store_lanes(s->band, s->n_u, l->rows, l->lanes, to + l->lanes);
+        memset(to + (s->n_u + 1) * l->lanes, 0, 2 * l->lanes * sizeof *to);
+        to += (s->n_u + TR_GUARDS) * l->lanes;
+    }
+    return TR_OK;
+}
+
+static tr_status read_all(tr_series *s, const tr_geometry *g, bool images,
+                          const row_lanes *l, float *to)
+{
+    TR_ASSERT(l->rows <= l->lanes && g->n_views == s->n_views);
+    TR_TRY(grow(&s->band, &s->band_size, l->rows * s->n_u));
+    for (size_t k = 0; k < s->n_views; k++) {
+        size_t n = tr_series_images_of(s, k), first = images ? 0 : n / 2;
+        size_t end = images ? n : first + 1;
+        TR_TRY(read_images(s, g, k, first, end, l, to));
+        to += (end - first) * (s->n_u + TR_GUARDS) * l->lanes;
+    }
+    return TR_OK;
+}
+
 tr_status tr_series_read(tr_series *s, const tr_geometry *g, long row, size_t rows,
                          size_t lanes, float *slab)
 {
-    TR_ASSERT(rows <= lanes && g->n_views == s->n_views);
-    TR_TRY(grow(&s->band, &s->band_size, rows * s->n_u));
-    for (size_t k = 0; k < s->n_views; k++) {
-        float *view = slab + k * (s->n_u + TR_GUARDS) * lanes;
-        TR_TRY(read_band(s, g, k, row, rows));
-        memset(view, 0, lanes * sizeof *view);
-        store_lanes(s->band, s->n_u, rows, lanes, view + lanes);
-        memset(view + (s->n_u + 1) * lanes, 0, 2 * lanes * sizeof *view);
-    }
-    return TR_OK;
+    return read_all(s, g, false, &(row_lanes){row, rows, lanes}, slab);
+}
+
+tr_status tr_series_read_images(tr_series *s, const tr_geometry *g, long row, size_t rows,
+                                size_t lanes, float *slab)
+{
+    return read_all(s, g, true, &(row_lanes){row, rows, lanes}, slab);
+}
+
+const tr_depth_bands *tr_series_bands(const tr_series *s) { return s->bands; }
+
+size_t tr_series_images(const tr_series *s)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < s->n_views; k++)
+        n += tr_series_images_of(s, k);
+    return n;
 }
 
 size_t tr_series_read_bytes(const tr_series *s, size_t rows)

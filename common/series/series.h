@@ -5,7 +5,7 @@
 
 #include "formats/format.h"
 #include "common/base/comm.h"
-#include "common/geometry/geometry.h"
+#include "common/geometry/bands.h"
 #include "common/options/view_params.h"
 #include "common/series/content.h"
 #include "common/views/views.h"
@@ -25,6 +25,11 @@ typedef struct tr_series_spec {
     /* The even and the odd frames of the same views, from which a Wiener filter takes
      * signal and noise; NULL: from the views themselves. */
     tr_image *halves[2];
+    /* One per view: each becomes as many images as it has bands, with the defocus at the
+     * middle of each, which grows by so many angstroms with each voxel of depth. NULL:
+     * one image, as at depth 0. Copied. */
+    const tr_depth_bands *bands;
+    double per_depth;
     /* Of half sets of frames: the series of all frames, with the same views. Its hot
      * pixels are replaced here too, its deviations are those to normalize by, and its
      * Wiener filter is the one for both; it must outlive this series. */
@@ -65,13 +70,23 @@ unsigned long long tr_series_wiener_hash(const tr_series *series);
 /* What other pixels or other views do not have: of the rows looked at. */
 void tr_series_digest(const tr_series *series, char text[TR_DIGEST]);
 
+/* Its views' bands of depth, or NULL; and the images of all views, which are as many as
+ * the views where that is NULL. */
+const tr_depth_bands *tr_series_bands(const tr_series *series);
+size_t tr_series_images(const tr_series *series);
+
 /* Fill a slab P[view][column + 1][lane] with the image rows row, row + 1, ... row +
  * rows - 1; rows outside the image repeat its edge; lanes from `rows` to `lanes` and the
  * guard columns are 0. `slab` holds n_views * (n_u + TR_GUARDS) * lanes floats. The
  * geometry says how views with an x-tilt of their own are warped. One thread at a time.
- * TR_ERR_DATA if the file is not what it was when the series was opened. */
+ * TR_ERR_DATA if the file is not what it was when the series was opened. A view of
+ * several images is the middle one of these. */
 TR_CHECKED tr_status tr_series_read(tr_series *series, const tr_geometry *geometry,
                                     long row, size_t rows, size_t lanes, float *slab);
+/* The same of all images, those of a view in the order of its bands. */
+TR_CHECKED tr_status tr_series_read_images(tr_series *series, const tr_geometry *geometry,
+                                           long row, size_t rows, size_t lanes,
+                                           float *slab);
 
 /* Bytes tr_series_read needs besides the slab, at most. */
 size_t tr_series_read_bytes(const tr_series *series, size_t rows);

@@ -11,10 +11,10 @@
 #include "common/base/partition.h"
 #include "common/series/series_private.h"
 
-static tr_status write_prepared(const tr_series *s, size_t k, const float *image)
+static tr_status write_prepared(const tr_series *s, size_t place, const float *image)
 {
     size_t bytes = s->own_u * s->own_v * sizeof *image;
-    off_t offset = (off_t)(s->place[k] * bytes);
+    off_t offset = (off_t)(place * bytes);
     for (const char *from = (const char *)image; bytes;) {
         ssize_t n = pwrite(s->prepared, from, bytes, offset);
         if (n < 0 && errno == EINTR)
@@ -27,14 +27,33 @@ static tr_status write_prepared(const tr_series *s, size_t k, const float *image
     return TR_OK;
 }
 
+/* Where the images of one view go. */
+typedef struct images {
+    const tr_series *series;
+    size_t view;
+} images;
+
+static tr_status write_image(void *data, size_t k, const float *image)
+{
+    const images *i = data;
+    return write_prepared(i->series, i->series->place[i->view] + k, image);
+}
+
 static tr_status prepare_view(tr_series *s, const tr_view_plans *plans, size_t k,
                               float *raw, float *prepared)
 {
     const tr_view_facts facts = tr_series_facts(s, k);
     TR_TRY(tr_content_read(&s->content, k, s->image, s->views.view[k].section, 0,
                            s->raw_v, raw));
+    if (s->bands) {
+        const tr_view_depths depths = {.n = s->bands[k].n,
+                                       .first = s->per_depth * s->bands[k].first,
+                                       .step = s->per_depth * s->bands[k].step};
+        return tr_view_steps_several(plans, &facts, &depths, raw, prepared, write_image,
+                                     &(images){s, k});
+    }
     TR_TRY(tr_view_steps_image(plans, &facts, raw, prepared));
-    return write_prepared(s, k, prepared);
+    return write_prepared(s, s->place[k], prepared);
 }
 
 tr_view_plans *tr_series_plans(const tr_series *s)
@@ -50,7 +69,9 @@ tr_view_plans *tr_series_plans(const tr_series *s)
 
 int tr_series_workers(const tr_series_spec *spec, const tr_view_plans *plans)
 {
-    size_t fits = spec->memory / tr_view_plans_bytes(plans);
+    /* Of the four images that these are for, the spectrum is there twice. */
+    size_t bytes = tr_view_plans_bytes(plans) / 4 * (spec->bands ? 5 : 4);
+    size_t fits = spec->memory / bytes;
     int workers = fits < (size_t)spec->threads ? (int)fits : spec->threads;
     return workers > 0 ? workers : 1;
 }

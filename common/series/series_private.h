@@ -3,6 +3,8 @@
 #ifndef TR_SERIES_PRIVATE_H
 #define TR_SERIES_PRIVATE_H
 
+#include <math.h>
+
 #include "common/series/hot_pixels.h"
 #include "common/series/series.h"
 #include "common/views/view_steps.h"
@@ -40,7 +42,9 @@ struct tr_series {
     tr_wiener *wiener;   /* or NULL */
     bool wiener_is_lent; /* by the series of all frames */
     int prepared;        /* file descriptor of the stack of prepared views, -1 for none */
-    size_t *place;       /* of the views in it */
+    size_t *place;       /* of the views' first images in it */
+    tr_depth_bands *bands; /* or NULL */
+    double per_depth;      /* angstroms */
     float *band;
     size_t band_size;
     float *source;
@@ -49,21 +53,30 @@ struct tr_series {
     size_t whole_size;
 };
 
+/* How many images view k is. */
+static inline size_t tr_series_images_of(const tr_series *s, size_t k)
+{
+    return s->bands ? s->bands[k].n : 1;
+}
+
 /* View k, as its steps know it after the scan, without a map. */
 static inline tr_view_facts tr_series_facts(const tr_series *s, size_t k)
 {
+    const tr_depth_bands *b = s->bands ? &s->bands[k] : NULL;
+    double last = b ? b->first + (double)(b->n - 1) * b->step : 0.0;
     bool replace = s->steps.params.hot_pixels == TR_HOT_REPLACE;
-    return (tr_view_facts){.view = &s->views.view[k],
-                           .pixel = s->pixel,
-                           .mean = s->scan[k].mean,
-                           .wiener = s->wiener,
-                           .noise = s->wiener ? s->wiener->noise[k] : 0.0,
-                           .bad = s->scan[k].bad,
-                           .replaced = replace ? s->hot.list + s->hot.start[k] : NULL,
-                           .n_replaced =
-                               replace ? s->hot.start[k + 1] - s->hot.start[k] : 0,
-                           .level = s->levels[k].level,
-                           .deviation = s->levels[k].deviation};
+    return (tr_view_facts){
+        .view = &s->views.view[k],
+        .pixel = s->pixel,
+        .mean = s->scan[k].mean,
+        .wiener = s->wiener,
+        .deepest = b ? fabs(s->per_depth) * fmax(fabs(b->first), fabs(last)) : 0.0,
+        .noise = s->wiener ? s->wiener->noise[k] : 0.0,
+        .bad = s->scan[k].bad,
+        .replaced = replace ? s->hot.list + s->hot.start[k] : NULL,
+        .n_replaced = replace ? s->hot.start[k + 1] - s->hot.start[k] : 0,
+        .level = s->levels[k].level,
+        .deviation = s->levels[k].deviation};
 }
 
 /* The first look at all pixels, or at those of the rows wanted, into s->scan and

@@ -1,4 +1,4 @@
-/* Correction of the contrast transfer (ctf.h), one defocus a view: the sign where it is
+/* Correction of the contrast transfer (ctf.h) at one depth: the sign where it is
  * below 0, times the CTF, or a Wiener filter (wiener.h), of which the weights of exposure
  * are a step of their own. */
 #include <math.h>
@@ -22,11 +22,22 @@ static tr_optics optics_of(const tr_view_params *params)
     return (tr_optics){params->voltage, params->cs, params->amplitude};
 }
 
+static tr_ctf ctf_of(const tr_view_facts *view)
+{
+    tr_ctf ctf = view->view->ctf;
+    ctf.defocus_1 += view->depth;
+    ctf.defocus_2 += view->depth;
+    return ctf;
+}
+
 /* Twice as far as the CTF reaches at the highest frequency of the file. */
 static size_t padding(const tr_view_params *params, const tr_view_facts *view)
 {
     const tr_optics optics = optics_of(params);
-    double reach = tr_ctf_reach(&view->view->ctf, &optics, 0.5 / view->pixel);
+    tr_ctf ctf = view->view->ctf;
+    ctf.defocus_1 = fabs(ctf.defocus_1) + view->deepest;
+    ctf.defocus_2 = fabs(ctf.defocus_2) + view->deepest;
+    double reach = tr_ctf_reach(&ctf, &optics, 0.5 / view->pixel);
     return (size_t)ceil(2.0 * reach / view->pixel) + BESIDE;
 }
 
@@ -77,7 +88,8 @@ static void spectrum(const tr_view_params *params, const tr_view_facts *view, si
                      size_t ny, float (*spectrum)[2])
 {
     const tr_optics optics = optics_of(params);
-    const tr_ctf_phase phase = tr_ctf_phase_of(&view->view->ctf, &optics);
+    const tr_ctf ctf = ctf_of(view);
+    const tr_ctf_phase phase = tr_ctf_phase_of(&ctf, &optics);
     wiener_table table;
     if (params->ctf_mode == TR_CTF_WIENER)
         fill_table(params, view, &table);

@@ -37,6 +37,9 @@ typedef struct tr_view_facts {
     double level, deviation; /* mean and standard deviation, to normalize by */
     const tr_wiener *wiener; /* of all views, and of this one its noise; */
     double noise;            /* NULL: not measured (yet) */
+    /* Angstroms that its defocus is larger at the depth at hand; of all depths that its
+     * images are made for the largest, whatever its sign. */
+    double depth, deepest;
     /* From (column, row) delivered to the prepared view; NULL: they are the same. */
     const double *map;
     size_t columns;     /* that are delivered */

@@ -182,6 +182,40 @@ tr_status tr_view_steps_image(const tr_view_plans *plans, const tr_view_facts *v
                                &(spectrum_of){plans->steps, view}, out);
 }
 
+/* Of several images the one that is made, and where they go. */
+typedef struct several {
+    const tr_view_steps *steps;
+    tr_view_facts view;
+    const tr_view_depths *depths;
+    tr_on_image *done;
+    void *data;
+} several;
+
+static void run_spectrum_at_depth(void *data, size_t nx, size_t ny, float (*spectrum)[2])
+{
+    const several *s = data;
+    run_spectrum(&(spectrum_of){s->steps, &s->view}, nx, ny, spectrum);
+}
+
+static tr_status go_deeper(void *data, size_t k, const float *out)
+{
+    several *s = data;
+    s->view.depth = s->depths->first + (double)(k + 1) * s->depths->step;
+    return s->done(s->data, k, out);
+}
+
+tr_status tr_view_steps_several(const tr_view_plans *plans, const tr_view_facts *view,
+                                const tr_view_depths *depths, float *image, float *out,
+                                tr_on_image *done, void *data)
+{
+    several s = {plans->steps, *view, depths, done, data};
+    TR_ASSERT(plans->crop);
+    TR_TRY(run_image(plans, view, image));
+    s.view.depth = depths->first;
+    return tr_fourier_crop_several(plans->crop, image, depths->n, run_spectrum_at_depth,
+                                   go_deeper, &s, out);
+}
+
 /* From 1 in the middle to 0 beyond both ends, a cosine over an eighth of the length. */
 static double fade(size_t i, size_t n)
 {

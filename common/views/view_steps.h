@@ -10,6 +10,11 @@ typedef struct tr_view_steps {
     tr_view_params params;
 } tr_view_steps;
 
+typedef struct tr_view_depths {
+    size_t n;
+    double first, step;
+} tr_view_depths;
+
 /* Whether any of them needs whole views; and by how much views become smaller. */
 bool tr_view_steps_whole(const tr_view_steps *steps);
 size_t tr_view_steps_factor(const tr_view_steps *steps);
@@ -41,6 +46,13 @@ size_t tr_view_plans_bytes(const tr_view_plans *plans);
 TR_CHECKED tr_status tr_view_steps_image(const tr_view_plans *plans,
                                          const tr_view_facts *view, float *image,
                                          float *out);
+
+/* The same n times of one transform, at the depths first, first + step, ... (view->depth,
+ * angstroms): done(data, k, out) has the k-th image before the next is made. */
+TR_CHECKED tr_status tr_view_steps_several(const tr_view_plans *plans,
+                                           const tr_view_facts *view,
+                                           const tr_view_depths *depths, float *image,
+                                           float *out, tr_on_image *done, void *data);
 
 /* The same only up to the spectrum, which `look` is given before the steps on it: of the
  * view with edges that fade to its mean. */

@@ -463,6 +463,7 @@ static tr_status cpu_project(void *state, const tr_slab *slab, const tr_subset *
                              const tr_vec *x, tr_vec *p)
 {
     const tr_cpu *cpu = state;
+    TR_ASSERT(!slab->bands);
     (is_general(slab, views)
          ? cpu->projectors->project_general
          : cpu->projectors->project)(slab, views, x->data, p->data, cpu->threads);
@@ -475,6 +476,7 @@ static tr_status cpu_backproject(void *state, const tr_slab *slab, const tr_subs
                                  const tr_vec *p, tr_vec *x)
 {
     const tr_cpu *cpu = state;
+    TR_ASSERT(!slab->bands || (!slab->outer && !is_general(slab, views)));
     (is_general(slab, views)
          ? cpu->projectors->backproject_general
          : cpu->projectors->backproject)(slab, views, p->data, x->data, cpu->threads);

@@ -13,6 +13,9 @@ enum {
     FEW_ROWS_TILE = 16,
     BLOCK = 32 /* voxels in x and z that one thread works on; stay in the second level */
 };
+_Static_assert(TR_BAND_SIDE % TILE == 0 && TR_BAND_SIDE % FEW_ROWS_TILE == 0 &&
+                   BLOCK % TR_BAND_SIDE == 0,
+               "a tile is in one block of depth");
 
 /* A group of views, one per lane. */
 enum { PARTS = VIEW_GROUP / DOUBLES };
@@ -44,6 +47,11 @@ typedef struct tile {
     size_t x0, x1, z0, z1;
 } tile;
 
+static uint64_t address_of(const tr_slab *s, size_t image, const float *p)
+{
+    return (uintptr_t)(p + image * (s->n_u + TR_GUARDS) * s->rows) - BITS_OF_ONE;
+}
+
 static void load_group(const tr_slab *s, const tr_subset *views, size_t first,
                        const float *p, view_group *g)
 {
@@ -51,11 +59,20 @@ static void load_group(const tr_slab *s, const tr_subset *views, size_t first,
     for (size_t k = 0; k < VIEW_GROUP; k++) {
         /* Spare lanes repeat the last view; they are computed, never used. */
         size_t view = view_at(views, first + min_size(k, g->n - 1));
-        const float *guard = p + view * (s->n_u + TR_GUARDS) * s->rows;
         g->u0.view[k] = s->rays[view].u0;
         g->ux.view[k] = s->rays[view].ux;
         g->uz.view[k] = s->rays[view].uz;
-        g->p.view[k] = (uintptr_t)guard - BITS_OF_ONE;
+        g->p.view[k] = address_of(s, view, p);
+    }
+}
+
+/* The images that a tile is seen in, where that depends on its depth. */
+static void choose_images(const tr_slab *s, const tr_subset *views, size_t first,
+                          const float *p, const tile *t, view_group *g)
+{
+    for (size_t k = 0; k < VIEW_GROUP; k++) {
+        size_t view = view_at(views, first + min_size(k, g->n - 1));
+        g->p.view[k] = address_of(s, tr_band_image(&s->bands[view], t->x0, t->z0, 0), p);
     }
 }
 
@@ -195,6 +212,8 @@ static void backproject_block(const tr_slab *s, const tr_subset *views, const fl
         for (size_t tz = bz; tz < z1; tz += side)
             for (size_t tx = bx; tx < x1; tx += side) {
                 tile t = {tx, min_size(tx + side, x1), tz, min_size(tz + side, z1)};
+                if (s->bands)
+                    choose_images(s, views, k, p, &t, &g);
                 backproject_tile(s, &g, &t, k == 0, x);
             }
     }

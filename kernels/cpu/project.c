@@ -60,13 +60,20 @@ static inline const float *in_register(const float *p)
 
 /* ---- views with an x-tilt of their own ---- */
 
-/* Rows [to, to + rows) of `y` += weight * rows of `x` shifted by `shift`: y[r] +=
- * weight * x[r + shift], for the rows there are. */
-static void add_shifted(float *y, const float *x, size_t rows, ptrdiff_t shift,
+/* Some of so many rows. */
+typedef struct row_range {
+    size_t first, end, rows;
+} row_range;
+
+/* Of `y` += weight * `x` shifted by `shift` some rows: y[r] += weight * x[r + shift], as
+ * far as there are such. */
+static void add_shifted(float *y, const float *x, const row_range *of, ptrdiff_t shift,
                         float weight)
 {
-    ptrdiff_t n = (ptrdiff_t)rows;
-    ptrdiff_t first = shift < 0 ? -shift : 0, end = shift > 0 ? n - shift : n;
+    ptrdiff_t n = (ptrdiff_t)of->rows, first = shift < 0 ? -shift : 0;
+    ptrdiff_t end = shift > 0 ? n - shift : n;
+    first = first > (ptrdiff_t)of->first ? first : (ptrdiff_t)of->first;
+    end = end < (ptrdiff_t)of->end ? end : (ptrdiff_t)of->end;
     for (ptrdiff_t r = first; r < end; r++)
         y[r] += weight * x[r + shift];
 }
@@ -79,11 +86,29 @@ static ptrdiff_t split_shift(const tr_ray *ray, size_t iz, float *fraction)
     return whole;
 }
 
+/* Rows of a voxel that are seen in one image: from `first` on to before this one. */
+static size_t end_of_image(const tr_slab *s, size_t view, size_t ix, size_t iz,
+                           size_t first, size_t *image)
+{
+    size_t end = first + 1;
+    *image = view;
+    if (!s->bands)
+        return s->rows;
+    const tr_band *b = &s->bands[view];
+    *image = tr_band_image(b, ix, iz, first);
+    if (tr_band_image(b, ix, iz, s->rows - 1) == *image)
+        return s->rows; /* as are all between */
+    while (end < s->rows && tr_band_image(b, ix, iz, end) == *image)
+        end++;
+    return end;
+}
+
 /* Views with an x-tilt of their own see row y of a voxel at a row that depends on z:
  * four taps. Rows outside the slab do not contribute. */
-static void backproject_shifted_line(const tr_slab *s, const tr_ray *ray, const float *p,
+static void backproject_shifted_line(const tr_slab *s, size_t view, const float *p,
                                      size_t iz, float *x, float *line)
 {
+    const tr_ray *ray = &s->rays[view];
     double base = tr_ray_base(ray->u0, ray->uz, (double)iz);
     double last = tr_ray_last((double)s->n_u);
     float up;
@@ -92,12 +117,18 @@ static void backproject_shifted_line(const tr_slab *s, const tr_ray *ray, const 
         int column;
         float right;
         tr_ray_column(base, ray->ux, (double)ix, last, &column, &right);
-        const float *a = p + (size_t)column * s->rows, *b = a + s->rows;
-        for (size_t r = 0; r < s->rows; r++)
-            line[r] = (1.0f - right) * a[r] + right * b[r];
-        float *to = x + (iz * s->n_x + ix) * s->rows;
-        add_shifted(to, line, s->rows, shift, 1.0f - up);
-        add_shifted(to, line, s->rows, shift + 1, up);
+        for (size_t first = 0, end, image; first < s->rows; first = end) {
+            end = end_of_image(s, view, ix, iz, first, &image);
+            const float *a =
+                p + (image * (s->n_u + TR_GUARDS) + (size_t)column) * s->rows;
+            const float *b = a + s->rows;
+            for (size_t r = 0; r < s->rows; r++)
+                line[r] = (1.0f - right) * a[r] + right * b[r];
+            float *to = x + (iz * s->n_x + ix) * s->rows;
+            const row_range of = {first, end, s->rows};
+            add_shifted(to, line, &of, shift, 1.0f - up);
+            add_shifted(to, line, &of, shift + 1, up);
+        }
     }
 }
 
@@ -118,12 +149,8 @@ static void backproject_shifted(const tr_slab *s, const tr_subset *views, const 
     for (size_t iz = 0; iz < s->n_z; iz++) {
         float line[s->rows];
         memset(x + iz * s->n_x * s->rows, 0, s->n_x * s->rows * sizeof *x);
-        for (size_t k = 0; k < view_count(s, views); k++) {
-            size_t view = view_at(views, k);
-            backproject_shifted_line(s, &s->rays[view],
-                                     p + view * (s->n_u + TR_GUARDS) * s->rows, iz, x,
-                                     line);
-        }
+        for (size_t k = 0; k < view_count(s, views); k++)
+            backproject_shifted_line(s, view_at(views, k), p, iz, x, line);
     }
 }
 
@@ -132,6 +159,7 @@ static void project_shifted_view(const tr_slab *s, const tr_ray *ray, const floa
 {
     size_t rows = s->rows;
     float line[rows];
+    const row_range all = {0, rows, rows};
     double last = tr_ray_last((double)s->n_u);
     for (size_t iz = 0; iz < s->n_z; iz++) {
         double base = tr_ray_base(ray->u0, ray->uz, (double)iz);
@@ -140,8 +168,8 @@ static void project_shifted_view(const tr_slab *s, const tr_ray *ray, const floa
         for (size_t ix = 0; ix < s->n_x; ix++) {
             const float *from = x + (iz * s->n_x + ix) * rows;
             memset(line, 0, rows * sizeof *line);
-            add_shifted(line, from, rows, -shift, 1.0f - up);
-            add_shifted(line, from, rows, -shift - 1, up);
+            add_shifted(line, from, &all, -shift, 1.0f - up);
+            add_shifted(line, from, &all, -shift - 1, up);
             int column;
             float right;
             tr_ray_column(base, ray->ux, (double)ix, last, &column, &right);

@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(THREADS)
         __syncthreads();
         find_views(rays.rays + first, n, &at, memory->views);
         if (threadIdx.x < n)
-            memory->number[lane] = rays.numbers[first + lane];
+            memory->number[lane] = tr_cuda_image(&rays, first + lane, at.x, at.z, at.row);
         __syncthreads();
         if (lane < n)
             memory->origins[warp][lane] =
@@ -107,7 +107,10 @@ __global__ void __launch_bounds__(THREADS)
             continue;
 #pragma unroll 2
         for (unsigned k = 0; k < n; k++) {
-            const float *view = p + memory->number[k] * stride;
+            unsigned image = memory->number[k];
+            if (SHIFTED && rays.bands) /* each row may be of another depth */
+                image = tr_cuda_image(&rays, first + k, at.x, at.z, at.row + lane);
+            const float *view = p + image * stride;
             const view_origin *of = &memory->views[k];
             origin o = memory->origins[warp][k];
             sum += SHIFTED

@@ -56,10 +56,29 @@ static ray_kind find_kind(const tr_slab *s, const tr_subset *views)
     return kind;
 }
 
+static tr_status put_bands(tr_cuda *c, const tr_slab *s, const tr_subset *views,
+                           tr_cuda_rays *rays)
+{
+    tr_band *bands = (tr_band *)malloc(rays->n * sizeof *bands);
+    void *memory;
+    if (!bands)
+        return tr_fail(TR_ERR_MEMORY, "not enough memory for the bands of %u views",
+                       rays->n);
+    for (size_t k = 0; k < rays->n; k++)
+        bands[k] = s->bands[tr_cuda_view_at(views, k)];
+    tr_status status =
+        tr_cuda_put(c, TR_SCRATCH_BANDS, bands, rays->n * sizeof *bands, &memory);
+    free(bands);
+    rays->bands = (const tr_band *)memory;
+    return status;
+}
+
 tr_status tr_cuda_get_rays(tr_cuda *c, const tr_slab *s, const tr_subset *views,
                            tr_cuda_rays *rays)
 {
-    return tr_cuda_views(c, s, views, &rays->rays, &rays->numbers, &rays->n);
+    rays->bands = NULL;
+    TR_TRY(tr_cuda_views(c, s, views, &rays->rays, &rays->numbers, &rays->n));
+    return s->bands ? put_bands(c, s, views, rays) : TR_OK;
 }
 
 /* ---- operations ---- */
@@ -79,6 +98,11 @@ tr_status tr_cuda_core_backproject(tr_cuda *c, const tr_slab *s, const tr_subset
                                    const tr_cuda_rays *rays, const float *p, float *x)
 {
     ray_kind kind = find_kind(s, views);
+    if (s->bands && (c->kernel == TR_KERNEL_TEXTURE || c->kernel == TR_KERNEL_TENSOR))
+        return tr_fail(TR_ERR_UNAVAILABLE,
+                       "only --kernel tile takes several images of a view, for bands of "
+                       "depth; use it, or --ctf-band off");
+    TR_ASSERT(!s->bands || (kind != GENERAL && !s->outer));
     if (kind != SHIFTED && c->kernel == TR_KERNEL_TEXTURE) {
         TR_TRY(check_texture(c, s));
         return tr_cuda_texture_backproject(c, s, views, rays, kind == GENERAL, p, x);
@@ -107,6 +131,7 @@ tr_status tr_cuda_backproject(void *state, const tr_slab *slab, const tr_subset 
     if (tr_cuda_view_count(slab, views) == 0)
         return tr_cuda_fill(c, x, 0.0f);
     TR_TRY(tr_cuda_exact(c, slab, &s));
+    TR_ASSERT(!slab->bands || !tr_cuda_on_host(c, x->data));
     if (tr_cuda_on_host(c, x->data))
         return tr_cuda_planes_backproject(c, &s, views, p->data, x->data);
     TR_TRY(tr_cuda_get_rays(c, &s, views, &rays));

@@ -11,7 +11,16 @@ typedef struct tr_cuda_rays {
     const tr_ray *rays;      /* device memory */
     const unsigned *numbers; /* device memory */
     unsigned n;
+    const tr_band *bands; /* device memory, in the order of the rays; or NULL */
 } tr_cuda_rays;
+
+/* The image in which view k of these sees the block of this voxel. */
+__device__ static inline unsigned tr_cuda_image(const tr_cuda_rays *rays, unsigned k,
+                                                size_t ix, size_t iz, size_t row)
+{
+    return rays->bands ? (unsigned)tr_band_image(&rays->bands[k], ix, iz, row)
+                       : rays->numbers[k];
+}
 
 /* Views [first, first + n) of these, as many as there are. */
 static inline tr_cuda_rays tr_cuda_some_rays(const tr_cuda_rays *rays, size_t first,
@@ -19,7 +28,8 @@ static inline tr_cuda_rays tr_cuda_some_rays(const tr_cuda_rays *rays, size_t fi
 {
     const size_t left = rays->n - first;
     tr_cuda_rays some = {rays->rays + first, rays->numbers + first,
-                         (unsigned)(left < n ? left : n)};
+                         (unsigned)(left < n ? left : n),
+                         rays->bands ? rays->bands + first : NULL};
     return some;
 }
 

@@ -11,6 +11,7 @@ enum tr_cuda_slot { /* scratch memory for different uses at the same time */
                     TR_SCRATCH_ROWS,
                     TR_SCRATCH_PARTS, /* partial sums */
                     TR_SCRATCH_RAYS,
+                    TR_SCRATCH_BANDS,
                     TR_SCRATCH_VIEWS,
                     TR_SCRATCH_WORK,
                     TR_N_SCRATCH

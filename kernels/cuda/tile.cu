@@ -10,6 +10,7 @@
 namespace
 {
 enum { THREADS = 512, WARPS = THREADS / WARP };
+static_assert(TR_BAND_SIDE % SIDE == 0, "a tile is in one block of depth");
 
 struct walk {       /* of one x through a view: along z */
     int first;      /* column */
@@ -135,9 +136,10 @@ __global__ void __launch_bounds__(THREADS, 1)
     for (unsigned first = 0; first < rays.n; first += SHADOWS) {
         const int n = (int)tr_cuda_at_most(rays.n - first, SHADOWS);
         if ((int)threadIdx.x < n)
-            memory->shadows[threadIdx.x] =
-                find_shadow(&s, &rays.rays[first + threadIdx.x],
-                            rays.numbers[first + threadIdx.x], &t);
+            memory->shadows[threadIdx.x] = find_shadow(
+                &s, &rays.rays[first + threadIdx.x],
+                tr_cuda_image(&rays, first + threadIdx.x, (size_t)t.x, (size_t)t.z, 0),
+                &t);
         __syncthreads();
         /* Round k gets view k + 1 and computes view k. */
         for (int k = -1; k < n; k++) {

@@ -113,7 +113,7 @@ def test_other_optics(run, tmp_path):
     assert difference(view, wanted) < 1e-5
     result = json.loads((tmp_path / "r.json").read_text())
     assert result["ctf"] == {"path": "ctf.txt", "voltage_kilovolt": 120, "cs_millimetre": 6.3,
-                             "amplitude_contrast": 0.2}
+                             "amplitude_contrast": 0.2, "hand": 1, "band_phase_radian": None}
     assert result["views"]["list"][0]["defocus_1_angstrom"] == 15000
     assert [i["role"] for i in result["inputs"]].count("CTF") == 1
     view = run(series, "-a", "BPT", "-T", 2, "--ctf", "ctf.txt", "--ctf-mode", "multiply",

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "common/algorithms/filter_design.h"
-#include "common/geometry/geometry.h"
+#include "common/geometry/bands.h"
 #include "common/geometry/warp.h"
 #include "common/base/partition.h"
 
@@ -114,6 +114,137 @@ static void test_points(void **state)
             check_points(&g, pitches[k], with ? xtilts : NULL);
             tr_geometry_free(&g);
         }
+}
+
+/* ---- depth ---- */
+
+static double view_angle(size_t view)
+{
+    double t = (tilts[view] + 3) * DEGREE;
+    return fabs(cos(t)) < cos(89.95 * DEGREE) ? 89.95 * DEGREE : t;
+}
+
+/* The third coordinate of the rotation whose first is the column in project_point. */
+static double point_depth(size_t view, double xtilt, double ix, double slice, double iz)
+{
+    double x = ix - (40 - 0.5 + 2.5 - 4), s = iz - (17 - 0.5 + 6), y = slice - 44.5;
+    double g = xtilt * DEGREE, t = view_angle(view);
+    return x * sin(t) + (y * sin(g) + s * cos(g)) * cos(t);
+}
+
+static void check_depths(const tr_geometry *g, double pitch, const double *x)
+{
+    const double points[][3] = {{0, 0, 0}, {40, 44, 17}, {80, 89, 34}, {13, 70, 3}};
+    const long block = 16;
+    double z0 = tr_geometry_plane0(g, block, 32);
+    for (size_t k = 0; k < sizeof points / sizeof *points; k++)
+        for (size_t i = 0; i < N; i++) {
+            double row, z;
+            tr_geometry_locate(g, points[k][1], points[k][2], &row, &z);
+            const tr_depth d = tr_geometry_depth(g, i, (double)block, z0);
+            double got = d.d0 + d.dx * points[k][0] + d.dy * (row - (double)block) +
+                         d.dz * (z - z0);
+            double wanted = point_depth(i, pitch + (x ? x[i] : 0), points[k][0],
+                                        points[k][1], points[k][2]);
+            if (fabs(got - wanted) > 1e-9)
+                fail_msg("pitch %g view %zu: depth %g, formula %g", pitch, i, got,
+                         wanted);
+        }
+}
+
+/* As few bands of equal thickness as the corners' depths need, about their middle. */
+static void check_choice(const tr_geometry *g, double pitch, const double *x, double off)
+{
+    tr_depth_bands bands[N];
+    bool any = tr_bands_choose(g, off, bands), several = false;
+    for (size_t i = 0; i < N; i++) {
+        double low = INFINITY, high = -INFINITY;
+        for (int corner = 0; corner < 8; corner++) {
+            double depth =
+                point_depth(i, pitch + (x ? x[i] : 0), corner & 1 ? 80.5 : -0.5,
+                            corner & 2 ? 89.5 : -0.5, corner & 4 ? 34.5 : -0.5);
+            low = fmin(low, depth);
+            high = fmax(high, depth);
+        }
+        bool one = fmax(-low, high) <= off;
+        size_t n = one ? 1 : (size_t)ceil((high - low) / (2 * off));
+        assert_int_equal(bands[i].n, n);
+        assert_true(bands[i].step <= 2 * off * (1 + 1e-12));
+        double middle = bands[i].first + 0.5 * (double)(n - 1) * bands[i].step;
+        assert_float_equal(middle, one ? 0.0 : 0.5 * (low + high), 1e-9);
+        if (!one)
+            assert_float_equal((double)n * bands[i].step, high - low, 1e-9);
+        several = several || !one;
+    }
+    assert_int_equal(any, several);
+}
+
+/* Every voxel gets the band whose middle is nearest to its block's. */
+static void check_nearest(const tr_geometry *g, const tr_depth_bands *bands)
+{
+    tr_band of[N];
+    const long block = 16;
+    double z0 = tr_geometry_plane0(g, block, 32);
+    size_t images = 0;
+    tr_bands_of_slab(g, bands, block, z0, of);
+    for (size_t i = 0; i < N; i++) {
+        const tr_depth d = tr_geometry_depth(g, i, (double)block, z0);
+        assert_int_equal(of[i].first, images);
+        for (size_t iz = 0; iz < 40; iz += 3)
+            for (size_t ix = 0; ix < 81; ix += 5)
+                for (size_t r = 0; r < 32; r += 7) {
+                    double depth = d.d0 + d.dx * (double)(ix / 16 * 16 + 7.5) +
+                                   d.dy * (double)r + d.dz * (double)(iz / 16 * 16 + 7.5);
+                    size_t got = tr_band_image(&of[i], ix, iz, r) - images;
+                    assert_true(got < bands[i].n);
+                    for (size_t k = 0; k < bands[i].n; k++) {
+                        double own = bands[i].first + (double)got * bands[i].step,
+                               other = bands[i].first + (double)k * bands[i].step;
+                        assert_true(fabs(depth - own) <= fabs(depth - other) + 1e-6);
+                    }
+                }
+        images += bands[i].n;
+    }
+}
+
+static void test_depth(void **state)
+{
+    (void)state;
+    const double pitches[] = {0, 6, -13.5};
+    for (int k = 0; k < 3; k++)
+        for (int with = 0; with < 2; with++) {
+            const double *x = with ? xtilts : NULL;
+            tr_geometry g = make(pitches[k], x);
+            tr_depth_bands bands[N];
+            check_depths(&g, pitches[k], x);
+            check_choice(&g, pitches[k], x, 1000.0);
+            check_choice(&g, pitches[k], x, 21.0);
+            check_choice(&g, pitches[k], x, 3.7);
+            assert_true(tr_bands_choose(&g, 3.7, bands));
+            check_nearest(&g, bands);
+            tr_geometry_free(&g);
+        }
+}
+
+/* A volume beside the axis has one band where that is enough, at its own depth. */
+static void test_depth_beside_the_axis(void **state)
+{
+    (void)state;
+    const tr_geometry_spec spec = {.n_views = 1,
+                                   .tilts = (const double[]){30},
+                                   .n_u = 4000,
+                                   .n_v = 64,
+                                   .width = 20,
+                                   .thickness = 10,
+                                   .x_shift = -1000,
+                                   .z_shift = -300};
+    tr_geometry g;
+    tr_depth_bands band;
+    assert_int_equal(tr_geometry_init(&spec, &g), TR_OK);
+    assert_true(tr_bands_choose(&g, 10, &band));
+    assert_int_equal(band.n, 1);
+    assert_float_equal(band.first, 1000 * sin(M_PI / 6) + 300 * cos(M_PI / 6), 1e-9);
+    tr_geometry_free(&g);
 }
 
 /* Constant x-tilts are a pitch and nothing else. */
@@ -358,6 +489,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_points),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_depth_beside_the_axis),
         cmocka_unit_test(test_constant_xtilts),
         cmocka_unit_test(test_blocks_cover),
         cmocka_unit_test(test_box),
