@@ -117,6 +117,34 @@ def test_compare_fails_below_the_floor(phantom, tmp_path):
     assert compare(noise).returncode != 0
 
 
+def test_compare_in_bands(tmp_path):
+    """Of white noise, and what is it up to 0.2 of a cycle a voxel, its negative up to 0.35,
+    and beyond that half noise of its own; with all of it times 3."""
+    rng = np.random.default_rng(2)
+    truth, own = rng.normal(size=(2, 48, 56, 64)).astype(np.float32)
+    f = np.sqrt(sum(g ** 2 for g in np.meshgrid(*map(np.fft.fftfreq, truth.shape),
+                                                indexing="ij")))
+    a, b = np.fft.fftn(truth), np.fft.fftn(own)
+    mixed = np.where(f < 0.2, a, np.where(f < 0.35, -a, (a + b) / 2 ** 0.5))
+    for name, data in ("truth", truth), ("mixed", 3 * np.fft.ifftn(mixed).real):
+        with mrcfile.new(tmp_path / f"{name}.mrc") as file:
+            file.set_data(data.astype(np.float32))
+    said = subprocess.run(
+        [sys.executable, ROOT / "examples" / "compare.py", "truth.mrc", "mixed.mrc", "--pixel",
+         "2", "--bands", "10", "5.714", "4.2"], cwd=tmp_path, capture_output=True, text=True,
+        check=True).stdout.splitlines()
+    assert [line.rsplit(" ", 1)[0] for line in said[1:]] == [
+        "after the best filter", "inf to 10 angstroms", "10 to 5.714 angstroms",
+        "5.714 to 4.2 angstroms"]
+    best, low, middle, high = (float(line.split()[-1]) for line in said[1:])
+    shares = [((f >= low) & (f < high)).mean() for low, high in
+              ((0, 0.2), (0.2, 0.35), (0.35, 0.5))]
+    # Shells up to half a cycle; where the sign changes, fading edges mix both.
+    expected = np.sqrt((shares[0] + shares[1] + shares[2] / 2) / sum(shares))
+    assert abs(best - expected) < 0.08
+    assert low > 0.88 and middle < -0.7 and abs(high - 0.5 ** 0.5) < 0.08
+
+
 # ---- specimens that go on beyond the field ----
 
 @pytest.mark.parametrize("kind", ["slab", "lamella"])
