@@ -22,7 +22,7 @@
  *
  * Every value is a vector of rows: what a row's result is does not depend on others.
  * After Barnett, Magland and af Klinteberg (SIAM J. Sci. Comput. 41 (2019) C479) and
- * De Carlo et al.'s account of Fourier-based backprojection (manual/algorithms.md). */
+ * Nikitin (J. Synchrotron Rad. 30 (2023) 179). */
 
 enum {
     GRID_TILE = 64, /* points either way: in the second-level cache */
