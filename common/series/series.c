@@ -54,7 +54,8 @@ tr_status tr_series_open(tr_comm *comm, tr_image *image, const tr_series_spec *s
     tr_status status = comm->ops->agree(comm, copy_spec(spec, s));
     if (status == TR_OK)
         status = tr_series_scan(comm, s, spec);
-    if (status == TR_OK && spec->steps.ctf && spec->steps.ctf_mode == TR_CTF_WIENER)
+    if (status == TR_OK &&
+        ((spec->steps.ctf && spec->steps.ctf_mode == TR_CTF_WIENER) || spec->steps.model))
         status = tr_series_look(comm, s, spec);
     if (status == TR_OK && tr_view_steps_whole(&s->steps))
         status = tr_series_prepare(comm, s, spec);
@@ -64,6 +65,9 @@ tr_status tr_series_open(tr_comm *comm, tr_image *image, const tr_series_spec *s
         *series = s;
     return status;
 }
+
+double tr_series_pixel(const tr_series *s) { return s->pixel; }
+const tr_wiener *tr_series_wiener(const tr_series *s) { return s->wiener; }
 
 static tr_status copy_part(const tr_series *whole, const size_t *part, size_t n,
                            tr_series *s)

@@ -27,6 +27,7 @@ tr_status tr_view_response(const tr_view_params *params, const tr_view *view,
     if (!spectrum)
         return TR_ERR_MEMORY;
     as.ctf_mode = TR_CTF_MULTIPLY;
+    as.model = false;
     for (size_t i = 0; i < half * ny; i++)
         spectrum[i][0] = 1.0f;
     for (size_t k = 0; k < 2; k++)

@@ -46,7 +46,9 @@ void tr_wiener_add(const tr_view_params *params, const tr_view_facts *view, size
                    size_t ny, float (*spectrum)[2], size_t rings, double *sums)
 {
     const tr_optics optics = {params->voltage, params->cs, params->amplitude};
-    const tr_ctf_phase phase = tr_ctf_phase_of(&view->view->ctf, &optics);
+    tr_ctf_phase phase = {0};
+    if (params->ctf)
+        phase = tr_ctf_phase_of(&view->view->ctf, &optics);
     double weight[MOST_RINGS], pixels = (double)nx * (double)ny;
     double counted = params->dose ? tr_dose_counted(params, view->view) : 0.0;
     memset(sums, 0, tr_wiener_sums(rings) * sizeof *sums);
@@ -63,8 +65,9 @@ void tr_wiener_add(const tr_view_params *params, const tr_view_facts *view, size
                 continue;
             const float *f = spectrum[ky * (nx / 2 + 1) + kx];
             double power = ((double)f[0] * f[0] + (double)f[1] * f[1]) / pixels;
-            double h =
-                weight[ring] * tr_ctf_value(&phase, x / view->pixel, y / view->pixel);
+            double h = weight[ring];
+            if (params->ctf)
+                h *= tr_ctf_value(&phase, x / view->pixel, y / view->pixel);
             double *sum = sums + N_SUMS * ring;
             sum[POWER] += power;
             sum[POWER_H2] += power * h * h;
