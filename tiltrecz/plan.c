@@ -8,6 +8,7 @@
 #include "common/base/mem.h"
 #include "common/run/plan.h"
 #include "tiltrec/slices.h"
+#include "tiltrecz/model.h"
 #include "tiltrecz/transfer.h"
 #include "tiltrecz/volume.h"
 
@@ -22,7 +23,7 @@ static bool count_planes(const tr_job *job, tr_volume_plan *p, const vector_coun
 {
     const tr_geometry *g = &job->geometry;
     const tr_slab slab = {.n_views = g->n_views,
-                          .n_u = g->n_u,
+                          .n_u = g->n_u + 2 * p->beside,
                           .n_x = g->width,
                           .n_z = p->planes,
                           .rows = p->lanes,
@@ -75,7 +76,8 @@ size_t tr_volume_operator_bytes(const tr_job *job, const tr_volume_plan *p)
                  sizeof(float); /* a neighbour's, and its copy */
     if (!p->coupled)
         return 2 * row;
-    size_t view = (g->n_u + TR_GUARDS) * p->window_lanes * sizeof(float);
+    size_t columns = g->n_u + 2 * p->beside + TR_GUARDS;
+    size_t view = columns * p->window_lanes * sizeof(float);
     size_t volume = p->lanes * row; /* ones, while the sums are made */
     size_t spare = 0;               /* views */
     if (job->backend->project_sums) {
@@ -84,7 +86,7 @@ size_t tr_volume_operator_bytes(const tr_job *job, const tr_volume_plan *p)
     }
     /* Own rows may go into more windows than this process needs rows itself. */
     size_t lanes = p->lanes > p->window_lanes ? p->lanes : p->window_lanes;
-    size_t part = (g->n_u + TR_GUARDS) * lanes * sizeof(float);
+    size_t part = columns * lanes * sizeof(float);
     return 2 * row + volume + (g->n_views + spare) * view +
            tr_transfer_bytes(g->n_views, part, job->backend->project_sums);
 }
@@ -94,16 +96,17 @@ static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts
     const tr_geometry *g = &job->geometry;
     size_t line = p->lanes * sizeof(float), volumes = 0, projections = 0, total = 0;
     tr_algorithm_workspace(job->algorithm, job->params, &n->volumes, &n->projections);
-    n->volumes += 1;     /* x */
-    n->projections += 1; /* b */
-    if (p->coupled) {    /* weights are as large as what they weigh */
+    n->volumes += 1;                       /* x */
+    n->projections += 1 + (p->beside > 0); /* b, and between projection and response */
+    if (p->coupled) {                      /* weights are as large as what they weigh */
         n->volumes += n->volumes > 1;
         n->projections += n->projections > 1;
     }
     TR_TRY(tr_size_product("the volume", &n->volume_bytes, 3,
                            (size_t[]){p->planes, g->width + 2 * g->outer, line}));
-    TR_TRY(tr_size_product("the projections", &n->projection_bytes, 3,
-                           (size_t[]){g->n_views, g->n_u + TR_GUARDS, line}));
+    TR_TRY(tr_size_product(
+        "the projections", &n->projection_bytes, 3,
+        (size_t[]){g->n_views, g->n_u + 2 * p->beside + TR_GUARDS, line}));
     TR_TRY(tr_size_product("the volumes", &volumes, 2,
                            (size_t[]){n->volumes, n->volume_bytes}));
     TR_TRY(tr_size_product("the projections", &projections, 2,
@@ -112,7 +115,7 @@ static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts
               group_bytes(job, p) + tr_output_bytes(&job->output_spec) +
               tr_series_read_bytes(job->series, p->rows) +
               (n->volume_bytes + n->projection_bytes) / (p->lanes ? p->lanes : 1) * 2 +
-              tr_plan_filter_bytes(job);
+              tr_plan_filter_bytes(job) + tr_volume_model_bytes(job, p);
     if (__builtin_add_overflow(volumes, projections, &total) ||
         __builtin_add_overflow(total, n->rest, &p->bytes))
         return tr_plan_uncountable();

@@ -4,6 +4,7 @@
 #include "common/base/mem.h"
 #include "common/base/partition.h"
 #include "common/geometry/warp.h"
+#include "tiltrecz/model.h"
 #include "tiltrecz/volume.h"
 
 void tr_volume_share(const tr_volume_plan *plan, const tr_comm *comm, int rank,
@@ -58,7 +59,7 @@ static void add_outside(const tr_job *job, const tr_volume_plan *p, const tr_ray
     }
     double slope = ray->vx / ray->ux;
     for (int corner = 0; corner < 8; corner++) {
-        double u = corner & 1 ? (double)g->n_u : -1.0;
+        double u = corner & 1 ? (double)(g->n_u + p->beside) : -1.0 - (double)p->beside;
         double r = corner & 2 ? (double)p->rows - 1.0 : 0.0;
         double z = corner & 4 ? (double)g->thickness - 1.0 : 0.0;
         widen(s, ray->v0 + slope * (u - ray->u0) + (ray->vy - ray->uy * slope) * r +
@@ -131,10 +132,16 @@ void tr_volume_plan_rows(const tr_job *job, tr_volume_plan *p)
     p->pitched = g->pitch != 0.0 && !p->coupled && !job->rays;
     p->planes = g->thickness;
     /* Independent slices can be left out; coupled ones are all needed. */
-    p->all_first = p->coupled ? 0 : job->first_slice;
-    p->all_rows = p->coupled ? g->n_v : job->output_spec.n_slices;
+    bool all = p->coupled || (job->options && job->options->views.model);
+    p->all_first = all ? 0 : job->first_slice;
+    p->all_rows = all ? g->n_v : job->output_spec.n_slices;
     if (p->pitched)
         find_frame(job, p);
+    if (p->pitched && all) {
+        p->all_first = 0;
+        p->all_rows = g->n_v;
+    }
+    p->beside = tr_volume_beside(job);
     tr_volume_share(p, job->comm, job->comm->rank, &p->first, &p->rows);
     p->lanes = up(p->rows);
     p->window_first = (long)p->first;

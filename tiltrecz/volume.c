@@ -340,8 +340,10 @@ static tr_status build(tr_volume_operator *op)
     for (size_t i = 0; i < g->n_views && !p->pitched; i++)
         op->rays[i] = shared ? tr_volume_ray(job, i, 0, 0)
                              : tr_volume_ray(job, i, p->first, p->window_first);
+    for (size_t i = 0; i < g->n_views; i++)
+        op->rays[i].u0 += (double)p->beside;
     op->shape = (tr_slab){.n_views = g->n_views,
-                          .n_u = g->n_u,
+                          .n_u = g->n_u + 2 * p->beside,
                           .n_x = g->width,
                           .n_z = p->planes,
                           .rows = p->lanes,

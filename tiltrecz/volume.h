@@ -19,8 +19,10 @@ typedef struct tr_volume_plan {
     double z0;                  /* plane 0 at this z' */
     size_t first, rows;         /* this process's rows of the volume, and image rows */
     size_t all_first, all_rows; /* those of all processes */
-    size_t lanes;               /* rows, rounded up to whole vectors */
-    long window_first;  /* image rows this process's rays read and write: may lie */
+    size_t beside;     /* columns of projections beyond each side of the image, which only
+                          responses read (model.h) */
+    size_t lanes;      /* rows, rounded up to whole vectors */
+    long window_first; /* image rows this process's rays read and write: may lie */
     size_t window_rows; /* outside the image; the own rows unless coupled */
     size_t window_lanes;
     size_t bytes;        /* in host memory, */

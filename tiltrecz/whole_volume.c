@@ -1,5 +1,6 @@
 /* The run of the volume method: read, reconstruct, write. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -7,8 +8,24 @@
 #include "common/run/resample.h"
 #include "common/tomogram/transpose.h"
 #include "tiltrec/slices.h"
+#include "tiltrecz/model.h"
 #include "tiltrecz/saver.h"
 #include "tiltrecz/volume.h"
+
+/* Views, one behind the other, to where each has `beside` columns more on both sides,
+ * which are 0: the last one first. */
+static void move_apart(const tr_job *job, const tr_volume_plan *p, float *host)
+{
+    const tr_geometry *g = &job->geometry;
+    size_t read = (g->n_u + TR_GUARDS) * p->lanes, beside = p->beside * p->lanes;
+    size_t image = g->n_u * p->lanes, view = read + 2 * beside;
+    for (size_t v = g->n_views; v-- > 0;) {
+        float *to = host + v * view;
+        memmove(to + p->lanes + beside, host + v * read + p->lanes, image * sizeof *to);
+        memset(to, 0, (p->lanes + beside) * sizeof *to);
+        memset(to + p->lanes + beside + image, 0, (beside + 2 * p->lanes) * sizeof *to);
+    }
+}
 
 /* Rows are read as they are: x-tilts and transforms are in the rays. */
 static tr_status read_projections(tr_job *job, const tr_volume_plan *p, tr_vec *b)
@@ -23,6 +40,8 @@ static tr_status read_projections(tr_job *job, const tr_volume_plan *p, tr_vec *
     double start = tr_now();
     tr_status status =
         tr_series_read(job->series, &straight, (long)p->first, p->rows, p->lanes, host);
+    if (status == TR_OK && p->beside)
+        move_apart(job, p, host);
     tr_job_spent(job, TR_STAGE_READ, start);
     if (backend->separate_memory) {
         start = tr_now();
@@ -251,7 +270,8 @@ static tr_status begin_volume(tr_job *job, const tr_volume_plan *p, tr_vec *x)
 }
 
 static tr_status reconstruct(tr_job *job, const tr_volume_plan *p, const tr_linop *A,
-                             const tr_saver *saver, tr_vec *b, tr_vec *x)
+                             const tr_model *model, const tr_saver *saver, tr_vec *b,
+                             tr_vec *x)
 {
     tr_status status = read_projections(job, p, b);
     if (status == TR_OK)
@@ -260,6 +280,7 @@ static tr_status reconstruct(tr_job *job, const tr_volume_plan *p, const tr_lino
     TR_TRY(job->comm->ops->agree(job->comm, status));
     tr_context context = {.A = A,
                           .saver = saver,
+                          .model = model,
                           .starts_at_zero = !job->initial,
                           .rows_together = p->coupled,
                           .sigma = job->noise.sigma,
@@ -313,13 +334,18 @@ static tr_status run_whole(tr_job *job, const tr_volume_plan *p)
 {
     tr_volume_operator *op = NULL;
     tr_volume_saver *saver = NULL;
+    tr_volume_model *model = NULL;
     tr_vec b = {0}, x = {0};
     tr_status status = allocate(job, p, &op, &b, &x);
     if (status == TR_OK)
         status = tr_volume_saver_new(job, &saver);
     if (status == TR_OK)
+        status = tr_volume_model_new(job, p, tr_volume_linop(op), &model);
+    if (status == TR_OK)
         status =
-            reconstruct(job, p, tr_volume_linop(op), tr_volume_saver_ops(saver), &b, &x);
+            reconstruct(job, p, tr_volume_model_linop(model, tr_volume_linop(op)),
+                        tr_volume_model_of(model), tr_volume_saver_ops(saver), &b, &x);
+    tr_volume_model_free(model);
     tr_volume_saver_free(saver);
     job->backend->free(job->device, b.data);
     job->backend->free(job->device, x.data);

@@ -5,6 +5,7 @@
 #define TR_ALGORITHM_H
 
 #include "common/algorithms/linop.h"
+#include "common/algorithms/model.h"
 #include "common/options/opt.h"
 
 typedef struct tr_context tr_context;
@@ -16,7 +17,9 @@ enum {
     TR_NEEDS_WHOLE_VOLUME = 4, /* it cannot work slab by slab */
     TR_NEEDS_OWN_ROWS = 8,     /* slab by slab, only where rows are independent */
     TR_COVERS_OUTSIDE = 16,    /* its model knows what is outside the field */
-    TR_STOPS_AT_NOISE = 32     /* it can stop when the residual is that of noise */
+    TR_STOPS_AT_NOISE = 32,    /* it can stop when the residual is that of noise */
+    TR_MODELS_VIEWS = 64,      /* A may hold what the microscope does to views, */
+    TR_NEEDS_SPECTRA = 128     /* and always does: it weights by their spectra */
 };
 
 typedef struct tr_algorithm {
@@ -99,6 +102,7 @@ typedef struct tr_saver {
 struct tr_context {
     const tr_linop *A;
     const tr_saver *saver; /* NULL: nothing is kept */
+    const tr_model *model; /* of the views' spectra; NULL: not measured */
     bool starts_at_zero;   /* x is 0 on entry: the first projection is known */
     double tolerance;      /* stop at |b - A x| <= tolerance |b|; 0: never */
     double stop_at;        /* and at a residual with this standard deviation; 0: never */
@@ -131,6 +135,8 @@ TR_CHECKED tr_status tr_new_volume(tr_context *c, tr_vec *v);
 TR_CHECKED tr_status tr_new_projections(tr_context *c, tr_vec *v);
 TR_CHECKED tr_status tr_new_volume_weights(tr_context *c, tr_vec *v);
 TR_CHECKED tr_status tr_new_projection_weights(tr_context *c, tr_vec *v);
+/* Weights of projections, one value per line whatever rows are: that of each view. */
+TR_CHECKED tr_status tr_new_view_weights(tr_context *c, const double *of_view, tr_vec *v);
 
 /* The residual r = b - A x of the running iteration, whole or by subsets of views: adds
  * up its norm and zeroes the rows that have reached the tolerance, so that they stay as

@@ -73,6 +73,22 @@ tr_status tr_new_projection_weights(tr_context *c, tr_vec *v)
                       c->A->coupled ? c->A->slab->p_rows : 1, v);
 }
 
+tr_status tr_new_view_weights(tr_context *c, const double *of_view, tr_vec *v)
+{
+    const tr_slab *slab = c->A->slab;
+    size_t lines = slab->n_u + TR_GUARDS;
+    float *host = tr_calloc("weights", slab->n_views * lines, sizeof *host);
+    tr_status status =
+        host ? new_vector(c, false, slab->n_views * lines, 1, v) : TR_ERR_MEMORY;
+    for (size_t i = 0; host && i < slab->n_views * lines; i++)
+        host[i] = (float)of_view[i / lines];
+    const tr_rows all = {0, slab->n_views * lines, 0, 1};
+    if (status == TR_OK)
+        status = TR_VECTOR(c, put_rows, &all, host, false, v);
+    free(host);
+    return status;
+}
+
 tr_status tr_total(const tr_context *c, const double *rows, size_t n, double *values)
 {
     const tr_linop *A = c->A;

@@ -164,10 +164,12 @@ const tr_option tr_common_options[] = {
                "Correct the contrast transfer function (CTF) of each view as this file "
                "has it, from " TR_CTF_WORDS "known by their contents; none: not, also "
                "where --for would"),
-    CHOICE(views.ctf_mode, "ctf-mode", "HOW", "flip", "flip multiply wiener",
-           .help = "How the CTF is corrected: flip the sign of frequencies where it is "
-                   "negative, multiply by it, or weight them by a Wiener filter with the "
-                   "signal and noise that the views' spectra show"),
+    CHOICE(views.ctf_mode, "ctf-mode", "HOW", "flip", "flip multiply wiener model",
+           .help =
+               "How the CTF is corrected: flip the sign of frequencies where it is "
+               "negative, multiply by it, or weight them by a Wiener filter with the "
+               "signal and noise that the views' spectra show; or model, for WIENER and "
+               "ADMM: it is a part of the projection, and so is --dose"),
     REAL(views.cs, "cs", "MILLIMETRES", NULL, 0, 20,
          .help = "Spherical aberration, for --ctf; unless given, what that file says"),
     REAL(views.amplitude, "amplitude-contrast", "FRACTION", NULL, 0, 1,

@@ -13,7 +13,7 @@ enum {
     TR_NORMALIZE_MEAN_STD, /* value -> (value - mean) / standard deviation */
     TR_NORMALIZE_CONTRAST  /* value -> value / mean - 1 */
 };
-enum { TR_CTF_FLIP, TR_CTF_MULTIPLY, TR_CTF_WIENER };
+enum { TR_CTF_FLIP, TR_CTF_MULTIPLY, TR_CTF_WIENER, TR_CTF_MODEL };
 enum { TR_HAND_FILE, TR_HAND_PLUS, TR_HAND_MINUS };
 typedef enum tr_dose_model { TR_DOSE_GG, TR_DOSE_BFACTOR } tr_dose_model;
 
@@ -30,6 +30,9 @@ typedef struct tr_view_params {
     double voltage;      /* kV; 0: not given, until the files are read */
     bool ctf; /* correct it; set where --ctf is given, and then what is below */
     int ctf_mode;
+    /* CTF and exposure are in the operator (common/views/response.h): views stay as they
+     * are, but for a background, and their spectra are looked at. */
+    bool model;
     double cs;        /* millimetres */
     double amplitude; /* contrast, a fraction of 1 */
     int defocus_hand; /* a TR_HAND_... */

@@ -106,7 +106,8 @@ static void put_ctf(FILE *out, const tr_result *r)
 {
     static const char *const ways[] = {[TR_CTF_FLIP] = "phases flipped",
                                        [TR_CTF_MULTIPLY] = "multiplied by it",
-                                       [TR_CTF_WIENER] = "Wiener filter"};
+                                       [TR_CTF_WIENER] = "Wiener filter",
+                                       [TR_CTF_MODEL] = "part of the projection"};
     const tr_run *run = r->run;
     const tr_view_params *v = &run->command.options.views;
     double low = INFINITY, high = -INFINITY;

@@ -111,6 +111,46 @@ static tr_status check_dose(tr_command *c)
     return TR_OK;
 }
 
+/* What the microscope does to views as a part of the projection: --ctf-mode model, and
+ * always with algorithms that weight by the views' spectra. */
+static tr_status check_model(tr_command *c)
+{
+    tr_options *o = &c->options;
+    const tr_algorithm *a = c->algorithm;
+    bool always = a->needs & TR_NEEDS_SPECTRA;
+    if (always && o->ctf && o->views.ctf_mode != TR_CTF_MODEL) {
+        if (tr_option_given(&c->line, "ctf-mode"))
+            return tr_fail(
+                TR_ERR_USAGE,
+                "%s has the CTF as a part of the projection, so views must not "
+                "be corrected as well; leave out --ctf-mode",
+                a->name);
+        o->views.ctf_mode = TR_CTF_MODEL;
+    }
+    o->views.model = always || (o->ctf && o->views.ctf_mode == TR_CTF_MODEL);
+    if (!o->views.model)
+        return TR_OK;
+    if (!(a->needs & TR_MODELS_VIEWS))
+        return tr_fail(TR_ERR_USAGE,
+                       "--ctf-mode model is for WIENER and ADMM, because without what "
+                       "these weight by, a projection with the CTF gives worse results "
+                       "than flipped phases; use --ctf-mode flip with %s",
+                       a->name);
+    if (o->half_sets.choice != TR_HALVES_NONE || o->try_what)
+        return tr_fail(TR_ERR_USAGE,
+                       "%s is not possible with a model of the views, as WIENER and "
+                       "--ctf-mode model have it; use --ctf-mode flip with another "
+                       "algorithm",
+                       o->try_what ? "--try" : "--half-sets");
+    if (o->views.normalize == TR_NORMALIZE_MEAN_STD)
+        return tr_fail(TR_ERR_USAGE,
+                       "--normalize mean-std would give the views different scales, and "
+                       "their model has one; use --normalize contrast or mean");
+    if (!tr_option_given(&c->line, "normalize"))
+        o->views.normalize = o->views.log ? TR_NORMALIZE_MEAN : TR_NORMALIZE_CONTRAST;
+    return TR_OK;
+}
+
 static tr_status check_options(tr_command *c)
 {
     tr_options *o = &c->options;
@@ -118,6 +158,7 @@ static tr_status check_options(tr_command *c)
     take_nothing(&o->ctf);
     take_nothing(&o->dose);
     TR_TRY(check_dose(c));
+    TR_TRY(check_model(c));
     if (c->line.positional && o->input)
         return tr_fail(TR_ERR_USAGE, "two series are named, %s and --input %s; name one",
                        c->line.positional, o->input);

@@ -237,7 +237,8 @@ static tr_status say(const tr_inputs *in, const tr_command *c)
     const tr_view_params *v = &c->options.views;
     static const char *const ways[] = {[TR_CTF_FLIP] = "phases flipped",
                                        [TR_CTF_MULTIPLY] = "multiplied by it",
-                                       [TR_CTF_WIENER] = "Wiener filter"};
+                                       [TR_CTF_WIENER] = "Wiener filter",
+                                       [TR_CTF_MODEL] = "part of the projection"};
     double low = INFINITY, high = -INFINITY;
     for (size_t k = 0; k < in->views.n; k++) {
         const tr_ctf *ctf = &in->views.view[k].ctf;

@@ -178,7 +178,8 @@ static const char *ctf_word(const tr_view_params *views)
 {
     static const char *const words[] = {[TR_CTF_FLIP] = "CTF phases flipped",
                                         [TR_CTF_MULTIPLY] = "multiplied by CTF",
-                                        [TR_CTF_WIENER] = "CTF: Wiener filter"};
+                                        [TR_CTF_WIENER] = "CTF: Wiener filter",
+                                        [TR_CTF_MODEL] = "CTF in the projection"};
     return views->ctf ? words[views->ctf_mode] : "not CTF-corrected here";
 }
 

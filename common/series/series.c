@@ -39,7 +39,8 @@ static tr_status copy_spec(const tr_series_spec *spec, tr_series *s)
 
 static tr_status look_at_spectra(tr_comm *comm, tr_series *s, const tr_series_spec *spec)
 {
-    if (!spec->steps.ctf || spec->steps.ctf_mode != TR_CTF_WIENER)
+    bool filtered = spec->steps.ctf && spec->steps.ctf_mode == TR_CTF_WIENER;
+    if (!filtered && !spec->steps.model)
         return TR_OK;
     if (!spec->whole)
         return tr_series_look(comm, s, spec);
@@ -89,6 +90,9 @@ tr_status tr_series_open(tr_comm *comm, tr_image *image, const tr_series_spec *s
         *series = s;
     return status;
 }
+
+double tr_series_pixel(const tr_series *s) { return s->pixel; }
+const tr_wiener *tr_series_wiener(const tr_series *s) { return s->wiener; }
 
 static tr_status copy_part(const tr_series *whole, const size_t *part, size_t n,
                            tr_series *s)

@@ -51,6 +51,12 @@ typedef struct tr_hot_counts {
 
 tr_hot_counts tr_series_hot(const tr_series *series);
 
+/* What the spectra of its views say (common/views/wiener.h); NULL: not looked at. */
+const struct tr_wiener *tr_series_wiener(const tr_series *series);
+
+/* Angstroms of a pixel in the file; 0: not known. */
+double tr_series_pixel(const tr_series *series);
+
 /* Look through the pixels of the chosen views once (the ranks share the views): NaN and
  * infinite values are counted, reported with the first place, and replaced by the mean
  * of their view; constant views are reported; where a step needs whole views, all are

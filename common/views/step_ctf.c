@@ -14,7 +14,7 @@ enum { BESIDE = 32 }; /* pixels of padding in which edges fall to their mean */
 static bool wanted(const tr_view_params *params, const tr_view_facts *view)
 {
     (void)view;
-    return params->ctf;
+    return params->ctf && !params->model;
 }
 
 static tr_optics optics_of(const tr_view_params *params)

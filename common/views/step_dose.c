@@ -7,7 +7,8 @@
 
 static bool wanted(const tr_view_params *params, const tr_view_facts *view)
 {
-    return params->dose && (!view || tr_dose_counted(params, view->view) > 0.0);
+    return params->dose && !params->model &&
+           (!view || tr_dose_counted(params, view->view) > 0.0);
 }
 
 static size_t padding(const tr_view_params *params, const tr_view_facts *view)

@@ -116,6 +116,7 @@ tr_view_plans *tr_view_plans_new(const tr_view_steps *s, size_t nx, size_t ny,
     if (!plans)
         return NULL;
     *plans = (tr_view_plans){.steps = s, .nx = nx, .ny = ny};
+    fourier = s->params.model; /* to be looked at */
     for (const tr_view_step *const *step = s->list; *step; step++)
         fourier =
             fourier || (in_fourier_space(*step) && (*step)->wanted(&s->params, NULL));

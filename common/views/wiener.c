@@ -55,7 +55,9 @@ static transfer transfer_of(const tr_view_params *params, const tr_view_facts *v
 {
     const tr_optics optics = {params->voltage, params->cs, params->amplitude};
     double counted = params->dose ? tr_dose_counted(params, view->view) : 0.0;
-    transfer t = {.view = view, .phase = tr_ctf_phase_of(&view->view->ctf, &optics)};
+    transfer t = {.view = view};
+    if (params->ctf)
+        t.phase = tr_ctf_phase_of(&view->view->ctf, &optics);
     for (size_t r = 0; r < rings; r++)
         t.weight[r] =
             params->dose ? tr_dose_weight(params, counted, centre(r, rings) / view->pixel)
@@ -93,8 +95,9 @@ static void add_spectra(const tr_view_params *params, const tr_view_facts *view,
             const float *e = even[ky * (nx / 2 + 1) + kx],
                         *o = odd ? odd[ky * (nx / 2 + 1) + kx] : e;
             double power = ((double)e[0] * o[0] + (double)e[1] * o[1]) / pixels;
-            double h =
-                t.weight[ring] * tr_ctf_value(&t.phase, x / view->pixel, y / view->pixel);
+            double h = t.weight[ring];
+            if (params->ctf)
+                h *= tr_ctf_value(&t.phase, x / view->pixel, y / view->pixel);
             double dx = (double)e[0] - o[0], dy = (double)e[1] - o[1];
             double noise = odd ? (dx * dx + dy * dy) / (4.0 * pixels) : power;
             add_power(power, noise, h, sums + N_SUMS * ring);

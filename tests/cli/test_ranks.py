@@ -177,3 +177,12 @@ def test_what_the_ranks_tell_each_other(build_dir, ranks):
                           capture_output=True, env={**os.environ, **MPI_ENVIRONMENT})
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count(f"{ranks} ranks") == ranks
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_responses_of_views_that_ranks_share(build_dir, ranks):
+    """tests/unit/test_responses.c on so many of them."""
+    done = subprocess.run([os.environ.get("TR_MPIEXEC", "mpiexec"), "-n", str(ranks),
+                           build_dir / "tests" / "test_responses"], text=True,
+                          capture_output=True, env={**os.environ, **MPI_ENVIRONMENT})
+    assert done.returncode == 0, done.stdout + done.stderr
