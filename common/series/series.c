@@ -351,8 +351,9 @@ static tr_status read_images(tr_series *s, const tr_geometry *g, size_t k, size_
 }
 
 static tr_status read_all(tr_series *s, const tr_geometry *g, bool images,
-                          const row_lanes *l, float *to)
+                          const row_lanes *l, float *slab)
 {
+    float *to = slab;
     TR_ASSERT(l->rows <= l->lanes && g->n_views == s->n_views);
     TR_TRY(grow(&s->band, &s->band_size, l->rows * s->n_u));
     for (size_t k = 0; k < s->n_views; k++) {
@@ -361,15 +362,14 @@ static tr_status read_all(tr_series *s, const tr_geometry *g, bool images,
         TR_TRY(read_images(s, g, k, first, end, l, to));
         to += (end - first) * (s->n_u + TR_GUARDS) * l->lanes;
     }
-    return TR_OK;
+    return tr_stripes_remove_rows(&s->stripes, images ? tr_series_images(s) : s->n_views,
+                                  s->n_u, l->rows, l->lanes, s->threads, slab);
 }
 
 tr_status tr_series_read(tr_series *s, const tr_geometry *g, long row, size_t rows,
                          size_t lanes, float *slab)
 {
-    TR_TRY(read_all(s, g, false, &(row_lanes){row, rows, lanes}, slab));
-    return tr_stripes_remove_rows(&s->stripes, s->n_views, s->n_u, rows, lanes,
-                                  s->threads, slab);
+    return read_all(s, g, false, &(row_lanes){row, rows, lanes}, slab);
 }
 
 tr_status tr_series_read_images(tr_series *s, const tr_geometry *g, long row, size_t rows,
