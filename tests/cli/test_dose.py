@@ -247,6 +247,13 @@ def test_texts(tiltrec, folder):
     assert np.allclose(rows[:, 2:], np.column_stack([before, dose]))
 
 
+@pytest.mark.parametrize("what", ["3", "mdoc", "s_ali.mdoc"])
+def test_a_type_of_what_is_no_text(tiltrec, folder, what):
+    (folder / "s_ali.mdoc").write_text(mdoc(DateTime=times(SYMMETRIC)))
+    said = refused(tiltrec, folder, "--dose", what, "--dose-type", 2, status=USAGE)
+    assert f"--dose {what} is no such file" in said
+
+
 STAR = """data_
 loop_
 _rlnMicrographName #1

@@ -89,22 +89,27 @@ static void make_slab(const geometry_case *c, test_slab *t)
 
 typedef void slab_check(const fixture *f, const tr_slab *slab, const char *name);
 
-static void for_all(slab_check *check)
+static void for_each(const geometry_case *of, size_t n, slab_check *check)
 {
     for (int i = 0; i < N_VARIANTS; i++) {
         fixture f;
         if (!open_variant(&f, i, 2))
             continue;
-        for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        for (size_t k = 0; k < n; k++) {
             test_slab t;
             char name[100];
-            make_slab(&cases[k], &t);
-            snprintf(name, sizeof name, "%s, %s", f.name, cases[k].name);
+            make_slab(&of[k], &t);
+            snprintf(name, sizeof name, "%s, %s", f.name, of[k].name);
             check(&f, &t.slab, name);
             tr_geometry_free(&t.geometry);
         }
         close_backend(&f);
     }
+}
+
+static void for_all(slab_check *check)
+{
+    for_each(cases, sizeof cases / sizeof *cases, check);
 }
 
 /* Relative to the largest value: what backprojection may differ by. A texture's weights
@@ -355,54 +360,48 @@ static void test_subset(void **state)
 }
 
 /* More views than any kernel takes at a time: the same few again and again. */
+static void check_many(const fixture *f, const tr_slab *s, const char *name)
+{
+    enum { MANY = 10 * VIEWS };
+    tr_ray rays[MANY];
+    tr_slab many = *s;
+    for (int k = 0; k < MANY; k++) {
+        rays[k] = s->rays[k % VIEWS];
+        rays[k].u0 += 0.01 * k;
+    }
+    many.rays = rays;
+    many.n_views = MANY;
+    many.rows = many.p_rows = 16;
+    check_reference(f, &many, name);
+    check_sums(f, &many, name);
+}
+
 static void test_many_views(void **state)
 {
     (void)state;
-    enum { MANY = 10 * VIEWS };
-    for (int i = 0; i < N_VARIANTS; i++) {
-        fixture f;
-        test_slab t;
-        tr_ray rays[MANY];
-        if (!open_variant(&f, i, 2))
-            continue;
-        make_slab(&cases[3], &t);
-        for (int k = 0; k < MANY; k++) {
-            rays[k] = t.rays[k % VIEWS];
-            rays[k].u0 += 0.01 * k;
-        }
-        t.slab.rays = rays;
-        t.slab.n_views = MANY;
-        t.slab.rows = t.slab.p_rows = 16;
-        check_reference(&f, &t.slab, f.name);
-        check_sums(&f, &t.slab, f.name);
-        tr_geometry_free(&t.geometry);
-        close_backend(&f);
-    }
+    for_each(&cases[3], 1, check_many);
 }
 
 /* At column 4000 a position in float would have 12 bits of fraction left, in any view. */
+static void check_far(const fixture *f, const tr_slab *s, const char *name)
+{
+    const tr_ray rays[] = {s->rays[0], s->rays[4], s->rays[8], s->rays[12]};
+    tr_slab few = *s;
+    few.n_views = 4;
+    few.rays = rays;
+    check_reference(f, &few, name);
+}
+
 static void test_far_columns(void **state)
 {
     (void)state;
     static const geometry_case far = {"far columns", 4000, 4000, 3,     16, 0.4, 0,
                                       3.3,           0,    0,    false, 60, NAN, 0};
-    for (int i = 0; i < N_VARIANTS; i++) {
-        fixture f;
-        test_slab t;
-        if (!open_variant(&f, i, 2))
-            continue;
-        make_slab(&far, &t);
-        t.slab.n_views = 4; /* of all angles */
-        for (size_t k = 1; k < t.slab.n_views; k++)
-            t.rays[k] = t.rays[4 * k];
-        check_reference(&f, &t.slab, f.name);
-        tr_geometry_free(&t.geometry);
-        close_backend(&f);
-    }
+    for_each(&far, 1, check_far);
 }
 
 /* Each row is as exact as if it were alone, whatever the others' size. */
-static void check_rows(const fixture *f, const tr_slab *s)
+static void check_rows(const fixture *f, const tr_slab *s, const char *name)
 {
     vec x = new_vec(f, tr_volume_lines(s), s->rows);
     vec p = new_vec(f, tr_projection_lines(s), s->p_rows);
@@ -420,7 +419,7 @@ static void check_rows(const fixture *f, const tr_slab *s)
             got[l] = x.host[l * s->rows + r];
             row[l] = wanted[l * s->rows + r];
         }
-        compare(f->name, "a row", got, row, x.on.lines, back_tolerance(f, 2e-6));
+        compare(name, "a row", got, row, x.on.lines, back_tolerance(f, 2e-6));
     }
     free(wanted);
     free_vec(f, &x);
@@ -430,16 +429,7 @@ static void check_rows(const fixture *f, const tr_slab *s)
 static void test_rows_of_different_size(void **state)
 {
     (void)state;
-    for (int i = 0; i < N_VARIANTS; i++) {
-        fixture f;
-        test_slab t;
-        if (!open_variant(&f, i, 2))
-            continue;
-        make_slab(&cases[0], &t);
-        check_rows(&f, &t.slab);
-        tr_geometry_free(&t.geometry);
-        close_backend(&f);
-    }
+    for_each(cases, 1, check_rows);
 }
 
 /* ---- what must not show in a result ---- */
