@@ -285,23 +285,18 @@ static tr_status cpu_shrink(void *state, float t, tr_vec *y)
 /* Summed line by line in a fixed order, so the threads do not show in the result. */
 static tr_status cpu_dot(void *state, const tr_vec *x, const tr_vec *y, double *sum)
 {
-    enum { CHUNK = 4096 };
-    size_t n = length(x), chunks = (n + CHUNK - 1) / CHUNK;
+    const size_t n = length(x), chunks = (n + TR_CPU_CHUNK - 1) / TR_CPU_CHUNK;
     TR_ASSERT(n == length(y));
-    double *part = calloc(chunks ? chunks : 1, sizeof *part);
+    double *part = tr_cpu_new_parts(chunks, 1);
     if (!part)
-        return tr_fail(TR_ERR_MEMORY, "not enough memory for a scalar product");
+        return TR_ERR_MEMORY;
 #pragma omp parallel for schedule(static) num_threads(threads_of(state))
     for (size_t c = 0; c < chunks; c++) {
-        size_t end = c * CHUNK + CHUNK < n ? c * CHUNK + CHUNK : n;
-        for (size_t i = c * CHUNK; i < end; i++)
+        size_t end = tr_cpu_part_end(c, TR_CPU_CHUNK, n);
+        for (size_t i = c * TR_CPU_CHUNK; i < end; i++)
             part[c] += (double)x->data[i] * y->data[i];
     }
-    double total = 0.0;
-    for (size_t c = 0; c < chunks; c++)
-        total += part[c];
-    free(part);
-    *sum = total;
+    tr_cpu_add_parts(part, chunks, 1, sum);
     return TR_OK;
 }
 
@@ -360,25 +355,20 @@ static size_t subset_count(const tr_slab *slab, const tr_subset *views)
     return views ? views->n : slab->n_views;
 }
 
-/* Lines of the vector that one task takes: sums over lines are added up by these parts,
- * so the threads do not show in the result. */
-enum { PART_LINES = 256 };
-
 static tr_status cpu_row_dots(void *state, const tr_vec *w, const tr_vec *x,
                               const tr_vec *y, double *sums)
 {
-    size_t rows = x->rows, parts = (x->lines + PART_LINES - 1) / PART_LINES;
+    size_t rows = x->rows, parts = (x->lines + TR_CPU_LINES - 1) / TR_CPU_LINES;
     TR_ASSERT(length(x) == length(y) &&
               (!w || (w->lines == x->lines && (w->rows == 1 || w->rows == rows))));
     const float one = 1.0f;
-    double *part = calloc(parts * rows + 1, sizeof *part);
+    double *part = tr_cpu_new_parts(parts, rows);
     if (!part)
-        return tr_fail(TR_ERR_MEMORY, "not enough memory for scalar products");
+        return TR_ERR_MEMORY;
 #pragma omp parallel for schedule(static) num_threads(threads_of(state))
     for (size_t k = 0; k < parts; k++) {
-        size_t end =
-            x->lines - k * PART_LINES < PART_LINES ? x->lines : (k + 1) * PART_LINES;
-        for (size_t l = k * PART_LINES; l < end; l++) {
+        size_t end = tr_cpu_part_end(k, TR_CPU_LINES, x->lines);
+        for (size_t l = k * TR_CPU_LINES; l < end; l++) {
             const float *factor = w ? w->data + l * w->rows : &one;
             size_t step = w && w->rows > 1;
             const float *a = x->data + l * rows, *b = y->data + l * rows;
@@ -386,11 +376,7 @@ static tr_status cpu_row_dots(void *state, const tr_vec *w, const tr_vec *x,
                 part[k * rows + r] += (double)factor[r * step] * a[r] * b[r];
         }
     }
-    memset(sums, 0, rows * sizeof *sums);
-    for (size_t k = 0; k < parts; k++)
-        for (size_t r = 0; r < rows; r++)
-            sums[r] += part[k * rows + r];
-    free(part);
+    tr_cpu_add_parts(part, parts, rows, sums);
     return TR_OK;
 }
 

@@ -2,7 +2,6 @@
  * the Haar transform. Each line is computed by one thread, and no sum crosses lines, so
  * the number of threads does not show in a result. */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "kernels/cpu/state.h"
@@ -96,25 +95,21 @@ tr_status tr_cpu_shrink_vectors(void *state, float t, tr_vec *gx, tr_vec *gy, tr
 tr_status tr_cpu_sum_lengths(void *state, const tr_vec *gx, const tr_vec *gy,
                              const tr_vec *gz, double *sum)
 {
-    enum { CHUNK = 4096 };
-    size_t n = gx->lines * gx->rows, chunks = (n + CHUNK - 1) / CHUNK;
+    size_t n = gx->lines * gx->rows, chunks = (n + TR_CPU_CHUNK - 1) / TR_CPU_CHUNK;
     TR_ASSERT(!gy == !gz);
-    double *part = calloc(chunks ? chunks : 1, sizeof *part);
+    double *part = tr_cpu_new_parts(chunks, 1);
     if (!part)
-        return tr_fail(TR_ERR_MEMORY, "not enough memory for a sum");
+        return TR_ERR_MEMORY;
 #pragma omp parallel for schedule(static) num_threads(threads_of(state))
     for (size_t c = 0; c < chunks; c++) {
-        size_t end = c * CHUNK + CHUNK < n ? c * CHUNK + CHUNK : n;
-        for (size_t i = c * CHUNK; i < end; i++) {
+        size_t end = tr_cpu_part_end(c, TR_CPU_CHUNK, n);
+        for (size_t i = c * TR_CPU_CHUNK; i < end; i++) {
             double a = gx->data[i], b = gy ? gy->data[i] : 0.0,
                    d = gz ? gz->data[i] : 0.0;
             part[c] += gy ? sqrt(a * a + b * b + d * d) : fabs(a);
         }
     }
-    *sum = 0.0;
-    for (size_t c = 0; c < chunks; c++)
-        *sum += part[c];
-    free(part);
+    tr_cpu_add_parts(part, chunks, 1, sum);
     return TR_OK;
 }
 
@@ -122,27 +117,21 @@ tr_status tr_cpu_sum_lengths(void *state, const tr_vec *gx, const tr_vec *gy,
 tr_status tr_cpu_row_lengths(void *state, const tr_vec *gx, const tr_vec *gy,
                              const tr_vec *gz, double *sums)
 {
-    enum { PART_LINES = 256 };
-    size_t rows = gx->rows, parts = (gx->lines + PART_LINES - 1) / PART_LINES;
+    size_t rows = gx->rows, parts = (gx->lines + TR_CPU_LINES - 1) / TR_CPU_LINES;
     TR_ASSERT(!gy == !gz);
-    double *part = calloc(parts * rows + 1, sizeof *part);
+    double *part = tr_cpu_new_parts(parts, rows);
     if (!part)
-        return tr_fail(TR_ERR_MEMORY, "not enough memory for a sum");
+        return TR_ERR_MEMORY;
 #pragma omp parallel for schedule(static) num_threads(threads_of(state))
     for (size_t k = 0; k < parts; k++) {
-        size_t left = gx->lines - k * PART_LINES;
-        size_t end = k * PART_LINES + (left < PART_LINES ? left : PART_LINES);
-        for (size_t i = k * PART_LINES * rows; i < end * rows; i++) {
+        size_t end = tr_cpu_part_end(k, TR_CPU_LINES, gx->lines);
+        for (size_t i = k * TR_CPU_LINES * rows; i < end * rows; i++) {
             double a = gx->data[i], b = gy ? gy->data[i] : 0.0,
                    d = gz ? gz->data[i] : 0.0;
             part[k * rows + i % rows] += gy ? sqrt(a * a + b * b + d * d) : fabs(a);
         }
     }
-    memset(sums, 0, rows * sizeof *sums);
-    for (size_t k = 0; k < parts; k++)
-        for (size_t r = 0; r < rows; r++)
-            sums[r] += part[k * rows + r];
-    free(part);
+    tr_cpu_add_parts(part, parts, rows, sums);
     return TR_OK;
 }
 

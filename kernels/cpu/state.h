@@ -28,7 +28,19 @@ tr_status tr_cpu_filter_memory(const tr_filter *filter);
 void tr_cpu_share_pairs(const tr_cpu *cpu, const tr_slab *slab,
                         void (*run)(void *data, size_t view, size_t lane, float *room),
                         void *data, float *work, size_t room);
-/* sums.c: row and column sums of the backend table. */
+/* sums.c: long sums by parts of so many lines, or values, which are added up in their
+ * order: so threads, which share out the parts, do not show in the result. Part k ends
+ * before the first of `n`. */
+enum { TR_CPU_LINES = 256, TR_CPU_CHUNK = 4096 };
+static inline size_t tr_cpu_part_end(size_t k, size_t length, size_t n)
+{
+    return n - k * length < length ? n : (k + 1) * length;
+}
+/* Zeros, part[parts][sums]; NULL, and the error, where memory is short. And their sums,
+ * after which they are gone. */
+double *tr_cpu_new_parts(size_t parts, size_t sums);
+void tr_cpu_add_parts(double *part, size_t parts, size_t n, double *sums);
+/* Row and column sums of the backend table. */
 tr_status tr_cpu_row_sums(void *state, const tr_slab *slab, const tr_subset *views,
                           tr_vec *p);
 tr_status tr_cpu_col_sums(void *state, const tr_slab *slab, const tr_subset *views,

@@ -1,9 +1,29 @@
-/* Row and column sums of the projection matrix: they depend on the geometry only, not
- * on the row, so one value per line. */
+/* Long sums by parts; and row and column sums of the projection matrix, which depend on
+ * the geometry only, not on the row, so one value per line. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "kernels/cpu/state.h"
 #include "kernels/outer_body.h"
+
+double *tr_cpu_new_parts(size_t parts, size_t sums)
+{
+    double *part = calloc(parts * sums + 1, sizeof *part);
+    if (!part)
+        (void)tr_fail(TR_ERR_MEMORY, "not enough memory for a sum");
+    return part;
+}
+
+void tr_cpu_add_parts(double *part, size_t parts, size_t n, double *sums)
+{
+    memset(sums, 0, n * sizeof *sums);
+    for (size_t k = 0; k < parts; k++)
+        for (size_t r = 0; r < n; r++)
+            sums[r] += part[k * n + r];
+    free(part);
+}
+
+/* ---- of the projection matrix ---- */
 
 /* Cells that are all 1 have steps at the core only. */
 static void add_outer_row_sums(const tr_slab *s, const tr_ray *ray, double *sums)
