@@ -221,14 +221,14 @@ static double choose_lambda(const admm *a, const layer_sums *s)
 
 /* The same where a model knows the noise: A^T W turns that of all views into a gradient
  * of the square root of this for each voxel, 2/3 for the interpolation. rho lets a step
- * of 1.5 deviations of the specimen pass. */
+ * of three quarters of a deviation of the specimen pass. */
 static tr_status choose_modelled(admm *a)
 {
     static const double factor[] = {1.0, 8.0, 4.0};
     const tr_model *m = a->c->model;
     double chosen = factor[a->reg.kind] * sqrt(2.0 / 3.0 * m->response2);
     a->lambda = a->p->lambda_times * (a->p->lambda > 0.0 ? a->p->lambda : chosen);
-    a->rho = a->p->rho > 0.0 ? a->p->rho : a->lambda / fmax(1.5 * m->deviation, 1e-30);
+    a->rho = a->p->rho > 0.0 ? a->p->rho : a->lambda / fmax(0.75 * m->deviation, 1e-30);
     return TR_OK;
 }
 
