@@ -114,7 +114,7 @@ static void fill_tables(tr_volume_model *m)
         low = fmin(low, g->tilt[v]);
         high = fmax(high, g->tilt[v]);
     }
-    double all = 0.0, area = 0.0, thickness = (double)g->thickness;
+    double all = 0.0, area = 0.0, variance = 0.0, thickness = (double)g->thickness;
     m->model.per_k = PLACES / sqrt(0.75);
     for (size_t i = 0; i < PLACES + 2; i++) {
         double k = (double)i / m->model.per_k, sum = 0.0;
@@ -127,9 +127,11 @@ static void fill_tables(tr_volume_model *m)
         if (k <= 0.5) {
             all += sum * k;
             area += k;
+            variance += 4.0 * TR_PI * k * k * m->power[i] / m->model.per_k;
         }
     }
     m->model.response2 = all / area;
+    m->model.deviation = sqrt(variance);
     m->model.step = n > 1 && high > low ? (high - low) / (double)(n - 1) : 1.0;
     m->model.least = 0.5 / thickness;
 }
@@ -166,6 +168,7 @@ static double factor(const void *data, double kx, double ky, double kz)
         sum += f->prior / fmax(table_at(m->power, at), 1e-30);
     if (f->rho > 0.0)
         sum += f->rho * (lengths(kx) + lengths(ky) + lengths(kz));
+    sum += f->constant;
     return f->inverse ? 1.0 / fmax(sum, 1e-30) : sum;
 }
 

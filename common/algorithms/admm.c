@@ -19,6 +19,10 @@
  * each change is a setback. Both at most the tolerance is the end (3.3.1). The dual
  * residual is that of the x at hand, so it counts what the conjugate gradients have left.
  *
+ * With a model of the views (model.h), R is one over the power of each view's noise, x
+ * begins at 0, and the x-step is preconditioned in Fourier space, which takes fewer
+ * steps.
+ *
  * Nothing forbids the objective to rise from one x to the next. The result is the best of
  * them, made positive where that is asked, so more iterations never make it worse. */
 #include <math.h>
@@ -28,6 +32,7 @@
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/algorithms/model.h"
 #include "common/algorithms/regularizer.h"
 
 typedef struct admm_params {
@@ -214,19 +219,37 @@ static double choose_lambda(const admm *a, const layer_sums *s)
     return factor[a->reg.kind] * g * sqrt(sigma * sigma + 0.15 * 0.15 * rest);
 }
 
+/* The same where a model knows the noise: A^T W turns that of all views into a gradient
+ * of the square root of this for each voxel, 2/3 for the interpolation. rho lets a step
+ * of three quarters of a deviation of the specimen pass. */
+static tr_status choose_modelled(admm *a)
+{
+    static const double factor[] = {1.0, 8.0, 4.0};
+    const tr_model *m = a->c->model;
+    double chosen = factor[a->reg.kind] * sqrt(2.0 / 3.0 * m->response2);
+    a->lambda = a->p->lambda_times * (a->p->lambda > 0.0 ? a->p->lambda : chosen);
+    a->rho = a->p->rho > 0.0 ? a->p->rho : a->lambda / fmax(0.75 * m->deviation, 1e-30);
+    return TR_OK;
+}
+
 /* Lambda, rho and the layer. The spectrum of A^T R A ends near n_views; the factors of
  * rho are from trials on synthetic cells. */
 static tr_status choose_weights(admm *a, const tr_vec *b)
 {
     static const double rho_factor[] = {0.03, 0.05, 0.05};
     layer_sums s;
-    TR_TRY(sum_data(a, b, &s));
-    a->layer = s.a > 0.0 ? s.b / s.a : 0.0;
-    a->lambda =
-        a->p->lambda_times * (a->p->lambda > 0.0 ? a->p->lambda : choose_lambda(a, &s));
+    if (a->c->model) {
+        TR_TRY(choose_modelled(a));
+    } else {
+        TR_TRY(sum_data(a, b, &s));
+        a->layer = s.a > 0.0 ? s.b / s.a : 0.0;
+        a->lambda = a->p->lambda_times *
+                    (a->p->lambda > 0.0 ? a->p->lambda : choose_lambda(a, &s));
+        a->rho = a->p->rho > 0.0
+                     ? a->p->rho
+                     : rho_factor[a->reg.kind] * (double)a->c->A->slab->n_views;
+    }
     a->c->history->lambda = a->lambda;
-    a->rho = a->p->rho > 0.0 ? a->p->rho
-                             : rho_factor[a->reg.kind] * (double)a->c->A->slab->n_views;
     tr_info("ADMM: lambda %.6g%s, rho %.6g%s at first", a->lambda,
             a->p->lambda > 0.0 ? "" : " (chosen)", a->rho,
             a->p->rho > 0.0 ? "" : " (chosen)");
@@ -257,7 +280,10 @@ static tr_status begin(admm *a, tr_vec *b, tr_vec *x)
     tr_context *c = a->c;
     TR_TRY(tr_new_projections(c, &a->image));
     TR_TRY(tr_new_projections(c, &a->weighted));
-    TR_TRY(tr_new_projection_weights(c, &a->R));
+    if (c->model)
+        TR_TRY(tr_new_view_weights(c, c->model->weight, &a->R));
+    else
+        TR_TRY(tr_new_projection_weights(c, &a->R));
     for (size_t k = 0; k < a->reg.parts; k++) {
         TR_TRY(tr_new_volume(c, &a->w[k]));
         TR_TRY(tr_new_volume(c, &a->z[k]));
@@ -267,12 +293,14 @@ static tr_status begin(admm *a, tr_vec *b, tr_vec *x)
         TR_TRY(tr_new_volume(c, &a->work[k]));
     TR_TRY(tr_new_volume(c, &a->best));
     a->lowest = INFINITY;
-    TR_TRY(TR_ROW_SUMS(c, NULL, &a->R));
+    if (!c->model)
+        TR_TRY(TR_ROW_SUMS(c, NULL, &a->R));
     TR_TRY(choose_weights(a, b));
-    TR_TRY(TR_VECTOR(c, invert_guarded, 1e-3f, &a->R));
+    if (!c->model)
+        TR_TRY(TR_VECTOR(c, invert_guarded, 1e-3f, &a->R));
     TR_TRY(weighted_adjoint(a, b, &a->work[0]));
     TR_TRY(norm(a, &a->work[0], &a->data_gradient));
-    bool zero = c->starts_at_zero && a->reg.kind != TR_REG_TV;
+    bool zero = c->starts_at_zero && (c->model || a->reg.kind != TR_REG_TV);
     if (c->starts_at_zero && !zero)
         TR_TRY(begin_as_layer(a, x));
     if (zero) {
@@ -290,20 +318,71 @@ static tr_status begin(admm *a, tr_vec *b, tr_vec *x)
 
 /* ---- one iteration ---- */
 
+/* image = A p, q = (A^T R A + rho L^T L) p. */
+static tr_status apply_normal(admm *a, const tr_vec *p, tr_vec *q)
+{
+    tr_context *c = a->c;
+    TR_TRY(TR_FORWARD(c, NULL, p, &a->image));
+    TR_TRY(tr_regularizer_apply(&a->reg, p, a->z));
+    TR_TRY(tr_regularizer_adjoint(&a->reg, a->z, q));
+    TR_TRY(weighted_adjoint(a, &a->image, &a->z[0]));
+    return TR_VECTOR(c, xpay, &a->z[0], (float)a->rho, q);
+}
+
+/* About one over that operator: the model's, times r. */
+static tr_status precondition(const admm *a, const tr_vec *r, tr_vec *y)
+{
+    const tr_model *m = a->c->model;
+    bool tv = a->reg.kind == TR_REG_TV;
+    const tr_model_filter filter = {.inverse = true,
+                                    .data = 1.0,
+                                    .rho = tv ? a->rho : 0.0,
+                                    .constant = tv && !a->p->positive ? 0.0 : a->rho};
+    return m->filter(m, &filter, r, y);
+}
+
+/* As minimise_x, preconditioned. */
+static tr_status minimise_modelled(admm *a, tr_vec *x)
+{
+    tr_context *c = a->c;
+    tr_vec *r = &a->work[0], *p = &a->work[1], *q = &a->work[2], *y = &a->z[0];
+    double rr, ry, ry_new, curvature, limit = 1e-6 * a->data_gradient;
+    TR_TRY(precondition(a, r, p));
+    TR_TRY(tr_dot(c, r, p, &ry));
+    TR_TRY(tr_dot(c, r, r, &rr));
+    for (long k = 0; k < a->p->cg && rr > limit * limit; k++) {
+        TR_TRY(apply_normal(a, p, q));
+        TR_TRY(tr_dot(c, p, q, &curvature));
+        if (!(curvature > 0.0))
+            break;
+        float step = (float)(ry / curvature);
+        TR_TRY(TR_VECTOR(c, axpy, step, p, x));
+        TR_TRY(TR_VECTOR(c, axpy, -step, &a->image, a->d));
+        TR_TRY(TR_VECTOR(c, axpy, -step, q, r));
+        TR_TRY(tr_dot(c, r, r, &rr));
+        if (k + 1 == a->p->cg)
+            break;
+        TR_TRY(precondition(a, r, y));
+        TR_TRY(tr_dot(c, r, y, &ry_new));
+        TR_TRY(TR_VECTOR(c, xpay, y, (float)(ry_new / ry), p));
+        ry = ry_new;
+    }
+    a->left = sqrt(rr);
+    return TR_OK;
+}
+
 /* Steps of conjugate gradients from x and its residual work[0]; d follows x. */
 static tr_status minimise_x(admm *a, tr_vec *x)
 {
     tr_context *c = a->c;
     tr_vec *r = &a->work[0], *p = &a->work[1], *q = &a->work[2];
     double limit = 1e-6 * a->data_gradient, rr, rr_new, curvature;
+    if (c->model)
+        return minimise_modelled(a, x);
     TR_TRY(tr_dot(c, r, r, &rr));
     TR_TRY(TR_VECTOR(c, copy, r, p));
     for (long k = 0; k < a->p->cg && rr > limit * limit; k++) {
-        TR_TRY(TR_FORWARD(c, NULL, p, &a->image));
-        TR_TRY(tr_regularizer_apply(&a->reg, p, a->z));
-        TR_TRY(tr_regularizer_adjoint(&a->reg, a->z, q));
-        TR_TRY(weighted_adjoint(a, &a->image, &a->z[0]));
-        TR_TRY(TR_VECTOR(c, xpay, &a->z[0], (float)a->rho, q));
+        TR_TRY(apply_normal(a, p, q));
         TR_TRY(tr_dot(c, p, q, &curvature));
         if (!(curvature > 0.0))
             break;
@@ -481,7 +560,8 @@ const tr_algorithm tr_algorithm_admm = {
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .params_size = sizeof(admm_params),
-    .needs = TR_USES_INITIAL | TR_NEEDS_WHOLE_VOLUME | TR_COVERS_OUTSIDE,
+    .needs =
+        TR_USES_INITIAL | TR_NEEDS_WHOLE_VOLUME | TR_COVERS_OUTSIDE | TR_MODELS_VIEWS,
     .workspace = workspace,
     .applications = applications,
     .describe = describe,

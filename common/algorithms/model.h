@@ -6,7 +6,8 @@
 
 #include "kernels/backend.h"
 
-/* At each frequency data lambda(k) + prior / S(k) + rho |2 sin(pi k)|^2, or 1 over that,
+/* At each frequency data lambda(k) + prior / S(k) + rho |2 sin(pi k)|^2 + constant, or 1
+ * over that,
  * where
  *   lambda(k) = <h^2 W>(|k|) / (step |k_xz|)   is about what A^T W A is: h the transfer
  * of a view (CTF times what the exposure has left), W = 1 / the power of its noise, <>
@@ -14,13 +15,14 @@
  * specimen for each voxel */
 typedef struct tr_model_filter {
     bool inverse;
-    double data, prior, rho;
+    double data, prior, rho, constant;
 } tr_model_filter;
 
 typedef struct tr_model tr_model;
 struct tr_model {
     const double *weight; /* W of each view */
     double response2;     /* sum over views of W times the mean of h^2 in its image */
+    double deviation;     /* of the specimen's voxels, by S */
     size_t places;        /* of the tables, from k = 0 on, linear between */
     double per_k;         /* places for a cycle per voxel */
     const float *transfer, *power; /* <h^2 W>, S */

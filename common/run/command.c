@@ -146,6 +146,9 @@ static tr_status check_model(tr_command *c)
         return tr_fail(TR_ERR_USAGE,
                        "--normalize mean-std would give the views different scales, and "
                        "their model has one; use --normalize contrast or mean");
+    long *cg = tr_algorithm_option(a, c->params, "cg");
+    if (cg && !tr_option_given(&c->line, "cg")) /* preconditioned ones */
+        *cg = 2;
     if (!tr_option_given(&c->line, "normalize"))
         o->views.normalize = o->views.log ? TR_NORMALIZE_MEAN : TR_NORMALIZE_CONTRAST;
     return TR_OK;

@@ -282,7 +282,9 @@ static void say(const tr_inputs *in, const tr_doses *d, const tr_command *c)
     tr_info("dose weighting: %s; exposures %s%s, the order by %s; %.4g e/A^2 in all",
             model, d->path ? "from " : "as given", d->path ? d->path : "", d->by,
             in->dose.total);
-    if (tr_algorithm_iterations(c->algorithm, c->params))
+    if (c->options.views.model)
+        tr_info("the dose weights are a part of the projection");
+    else if (tr_algorithm_iterations(c->algorithm, c->params))
         tr_info("dose weights change the views and not the model: %s takes what they "
                 "damp for absent from the specimen; WBP does not mind",
                 c->algorithm->name);

@@ -113,6 +113,13 @@ tr_status tr_reconstruction_files(tr_reconstruction *r)
     return tr_reconstruction_output(r);
 }
 
+/* Whether the operator has what the microscope does to views, as they are in the file. */
+static bool is_modelled(const tr_reconstruction *r)
+{
+    const tr_view_params *v = &r->command->options.views;
+    return v->model && (v->ctf || v->dose);
+}
+
 tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
 {
     /* Turning the rays spares resampling the images; but a filter along the rows wants
@@ -121,6 +128,12 @@ tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
     bool in_rays = r->command->method->whole_volume &&
                    !(r->command->algorithm->needs & TR_USES_FILTER) &&
                    r->inputs->nx == info->nx && r->inputs->ny == info->ny;
+    if (is_modelled(r) && r->views.has_transforms && !in_rays)
+        return tr_fail(
+            TR_ERR_USAGE,
+            "views that are aligned to another size while they are read cannot "
+            "have their CTF or dose weights in the projection; leave out --size, "
+            "or use --ctf-mode flip with another algorithm");
     r->job.views = &r->views;
     r->job.transforms = in_rays && r->views.has_transforms;
     bool *rows = NULL;

@@ -434,6 +434,35 @@ def test_not_into_admm(tiltrecz, tmp_path):
     assert done.returncode == USAGE and "what ADMM does not expect" in done.stderr
 
 
+@pytest.mark.parametrize("options, words", [
+    (["-a", "SIRT", "--ctf-mode", "model"], ["for WIENER and ADMM", "flip with SIRT"]),
+    (["-a", "WBP", "--ctf-mode", "model"], ["for WIENER and ADMM"]),
+    (["-a", "CGLS", "--ctf-mode", "model"], ["for WIENER and ADMM"]),
+    (["-a", "WIENER", "--ctf-mode", "flip"], ["WIENER has the CTF", "leave out --ctf-mode"]),
+    (["-a", "WIENER", "--ctf-mode", "wiener"], ["WIENER has the CTF", "leave out --ctf-mode"]),
+    (["-a", "ADMM", "--ctf-mode", "model", "--half-sets", "views"], ["--half-sets is not"]),
+    (["-a", "WIENER", "--try"], ["--try is not"]),
+    (["-a", "WIENER", "--normalize", "mean-std"], ["mean-std would"]),
+])
+def test_what_does_not_go_with_a_model(tiltrecz, tmp_path, options, words):
+    write_series(tmp_path, np.stack([spot(), spot()]).astype(np.float32), [-10, 10], pixel=PIXEL)
+    (tmp_path / "c.txt").write_text(CTF)
+    done = tiltrecz("-T", 8, "--ctf", "c.txt", *OPTICS, "s_ali.mrc", *options, cwd=tmp_path,
+                    check=False)
+    assert done.returncode == USAGE, done.stderr
+    assert all(word in done.stderr for word in words), done.stderr
+    assert not list(tmp_path.glob("s_ali_rec*"))
+
+
+def test_a_model_wants_views_of_their_own_size(tiltrecz, tmp_path):
+    write_series(tmp_path, np.stack([spot(), spot()]).astype(np.float32), [-10, 10], pixel=PIXEL)
+    (tmp_path / "c.txt").write_text(CTF)
+    (tmp_path / "a.xf").write_text("1 0 0 1 0 0\n" * 2)
+    done = tiltrecz("-a", "WIENER", "-T", 8, "--ctf", "c.txt", *OPTICS, "s_ali.mrc",
+                    "--transforms", "a.xf", "--size", "40,40", cwd=tmp_path, check=False)
+    assert done.returncode == USAGE and "leave out --size" in done.stderr, done.stderr
+
+
 def test_corrected_already(tiltrec, run, tmp_path):
     series = one_view(tmp_path, spot())
     (tmp_path / "c.txt").write_text("1 20000 20000 0 0 0.1 9\n")
