@@ -30,6 +30,8 @@ typedef struct tr_view_params {
     double voltage;      /* kV; 0: not given, until the files are read */
     bool ctf; /* correct it; set where --ctf is given, and then what is below */
     int ctf_mode;
+    double overlap;   /* 1 / (k overlap) of the views show the same of the specimen at k
+                         cycles per pixel; 0: one does; set where the geometry is known */
     double cs;        /* millimetres */
     double amplitude; /* contrast, a fraction of 1 */
     int defocus_hand; /* a TR_HAND_... */

@@ -1,5 +1,6 @@
 #include "common/run/reconstruction.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "common/base/mem.h"
@@ -102,6 +103,19 @@ tr_status tr_reconstruction_files(tr_reconstruction *r)
     return tr_reconstruction_output(r);
 }
 
+/* Of views that are evenly apart. */
+static double overlap_of(const tr_reconstruction *r)
+{
+    const tr_geometry *g = &r->job.geometry;
+    double low = INFINITY, high = -INFINITY;
+    for (size_t k = 0; k < g->n_views; k++) {
+        low = fmin(low, g->tilt[k]);
+        high = fmax(high, g->tilt[k]);
+    }
+    double apart = g->n_views > 1 ? (high - low) / (double)(g->n_views - 1) : 0.0;
+    return (double)r->command->options.thickness * apart;
+}
+
 tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
 {
     /* Turning the rays spares resampling the images; but a filter along the rows wants
@@ -139,6 +153,7 @@ tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
         .per_depth = tr_reconstruction_per_depth(r),
         .whole = r->whole,
     };
+    spec.steps.overlap = overlap_of(r);
     /* Aligned views are interpolated: a hot pixel has become a spot in them, which cannot
      * be told from what a specimen may have. */
     if (spec.steps.hot_pixels == TR_HOT_AUTO)
