@@ -33,6 +33,8 @@ typedef struct tr_view_params {
     /* CTF and exposure are in the operator (common/views/response.h): views stay as they
      * are, but for a background, and their spectra are looked at. */
     bool model;
+    double overlap;   /* 1 / (k overlap) of the views show the same of the specimen at k
+                         cycles per pixel; 0: one does; set where the geometry is known */
     double cs;        /* millimetres */
     double amplitude; /* contrast, a fraction of 1 */
     int defocus_hand; /* a TR_HAND_... */

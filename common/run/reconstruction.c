@@ -1,6 +1,7 @@
 #include "common/algorithms/filtered.h"
 #include "common/run/reconstruction.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "common/base/mem.h"
@@ -120,6 +121,19 @@ static bool is_modelled(const tr_reconstruction *r)
     return v->model && (v->ctf || v->dose);
 }
 
+/* Of views that are evenly apart. */
+static double overlap_of(const tr_reconstruction *r)
+{
+    const tr_geometry *g = &r->job.geometry;
+    double low = INFINITY, high = -INFINITY;
+    for (size_t k = 0; k < g->n_views; k++) {
+        low = fmin(low, g->tilt[k]);
+        high = fmax(high, g->tilt[k]);
+    }
+    double apart = g->n_views > 1 ? (high - low) / (double)(g->n_views - 1) : 0.0;
+    return (double)r->command->options.thickness * apart;
+}
+
 tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
 {
     /* Turning the rays spares resampling the images; but a filter along the rows wants
@@ -164,6 +178,7 @@ tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
         .whole = r->whole,
         .stripes = r->inputs->stripes,
     };
+    spec.steps.overlap = overlap_of(r);
     /* Aligned views are interpolated: a hot pixel has become a spot in them, which cannot
      * be told from what a specimen may have. */
     if (spec.steps.hot_pixels == TR_HOT_AUTO)

@@ -301,10 +301,17 @@ static double shape_at(const tr_wiener *w, double k)
     return w->shape[low] + fmin(at - (double)low, 1.0) * (w->shape[next] - w->shape[low]);
 }
 
-double tr_wiener_ratio(const tr_wiener *w, double noise, double k)
+/* N c / P. */
+static double ratio_of_view(const tr_wiener *w, double noise, double k)
 {
     double ratio = noise / tr_wiener_power(w, k);
     return w->shape ? ratio * shape_at(w, k) : ratio;
+}
+
+double tr_wiener_ratio(const tr_wiener *w, double noise, double k)
+{
+    return ratio_of_view(w, noise, k) *
+           fmin(1.0, w->overlap > 0.0 ? k * w->overlap : 1.0);
 }
 
 double tr_warp_ratio(double f)
@@ -334,17 +341,18 @@ static void say(const tr_wiener *w, const tr_view *views, size_t n, double pixel
     tr_info("Wiener filter%s: at %g degrees the specimen has %.3g times the power of the "
             "noise at 1/100 of an angstrom, %.3g times at 1/50, %.3g times at 1/25",
             w->shape ? ", from even and odd frames" : "", views[least].tilt,
-            1.0 / tr_wiener_ratio(w, w->noise[least], pixel / 100.0),
-            1.0 / tr_wiener_ratio(w, w->noise[least], pixel / 50.0),
-            1.0 / tr_wiener_ratio(w, w->noise[least], pixel / 25.0));
+            1.0 / ratio_of_view(w, w->noise[least], pixel / 100.0),
+            1.0 / ratio_of_view(w, w->noise[least], pixel / 50.0),
+            1.0 / ratio_of_view(w, w->noise[least], pixel / 25.0));
 }
 
-static tr_wiener *new_wiener(size_t n, size_t rings, bool halves)
+static tr_wiener *new_wiener(size_t n, size_t rings, bool halves, double overlap)
 {
     tr_wiener *w = tr_calloc("a Wiener filter", 1, sizeof *w);
     if (!w)
         return NULL;
     w->rings = rings;
+    w->overlap = overlap;
     w->noise = tr_calloc("the views' noise", n, sizeof *w->noise);
     if (halves)
         w->shape = tr_calloc("the form of the noise", rings, sizeof *w->shape);
@@ -373,7 +381,7 @@ tr_status tr_wiener_fit(const tr_view_params *params, const tr_view *views, size
                         tr_wiener **wiener)
 {
     double *gain = tr_calloc("the views' means", n, sizeof *gain);
-    tr_wiener *w = new_wiener(n, rings, halves);
+    tr_wiener *w = new_wiener(n, rings, halves, params->overlap);
     if (!gain || !w) {
         free(gain);
         tr_wiener_free(w);
@@ -391,9 +399,9 @@ tr_status tr_wiener_fit(const tr_view_params *params, const tr_view *views, size
 
 unsigned long long tr_wiener_hash(const tr_wiener *w, size_t n)
 {
-    const double values[] = {w->measured, w->cubic[0], w->cubic[1],
-                             w->cubic[2], w->cubic[3], w->middle,
-                             w->low,      w->high,     w->slope};
+    const double values[] = {w->measured, w->cubic[0], w->cubic[1], w->cubic[2],
+                             w->cubic[3], w->middle,   w->low,      w->high,
+                             w->slope,    w->overlap};
     unsigned long long hash = XXH3_64bits(values, sizeof values);
     hash = XXH3_64bits_withSeed(w->noise, n * sizeof *w->noise, hash);
     return w->shape ? XXH3_64bits_withSeed(w->shape, w->rings * sizeof *w->shape, hash)

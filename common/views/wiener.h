@@ -5,9 +5,11 @@
  * P that of the specimen's untilted projection and N the view's noise, which is the mean
  * power above 0.85 of the highest frequency. P follows from all views together, in rings,
  *   P = sum N^-2 (|F|^2 - N) h^2 / c  /  sum N^-2 h^4 / c^2,
- * and is smoothed by a cubic in log k. The filter is h / (h^2 + N c / P). Frequencies are
- * in cycles per pixel of the file, power per pixel, in units of the view's mean where all
- * views have one.
+ * and is smoothed by a cubic in log k. The filter is h / (h^2 + N c / (m P)), where m =
+ * 1 / (k T d), at least 1, is how many views meet in a frequency of the specimen, which
+ * is T pixels thick, if they are d radians apart: the noise there is that of their mean.
+ * Frequencies are in cycles per pixel of the file, power per pixel, in units of the
+ * view's mean where all views have one.
  *
  * Where a view's even and odd frames are there, E and O, scaled so that their mean is the
  * view, their noise is in neither of both: Re(E O*) takes the place of |F|^2 - N, and
@@ -28,6 +30,7 @@ struct tr_wiener {
     double *noise;           /* N c of each view, N at high frequencies; */
     double *shape;           /* times this in each of the rings; NULL: white */
     size_t rings;
+    double overlap; /* T d; 0: m is 1 */
 };
 
 /* The rings of views of nx x ny pixels of so many angstroms, from 0 to half a cycle per
@@ -53,7 +56,7 @@ void tr_wiener_free(tr_wiener *wiener); /* NULL is fine */
 
 /* P, where it was measured. */
 double tr_wiener_power(const tr_wiener *wiener, double k);
-/* N c / P, `noise` being the view's. */
+/* N c / (m P), `noise` being the view's. */
 double tr_wiener_ratio(const tr_wiener *wiener, double noise, double k);
 /* What of it a filter depends on, of n views. */
 unsigned long long tr_wiener_hash(const tr_wiener *wiener, size_t n);

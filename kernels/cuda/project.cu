@@ -62,8 +62,7 @@ static tr_status put_bands(tr_cuda *c, const tr_slab *s, const tr_subset *views,
     tr_band *bands = (tr_band *)malloc(rays->n * sizeof *bands);
     void *memory;
     if (!bands)
-        return tr_fail(TR_ERR_MEMORY, "not enough memory for the bands of %u views",
-                       rays->n);
+        return tr_fail(TR_ERR_MEMORY, "not enough memory for %zu rays", (size_t)rays->n);
     for (size_t k = 0; k < rays->n; k++)
         bands[k] = s->bands[tr_cuda_view_at(views, k)];
     tr_status status =

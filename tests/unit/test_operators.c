@@ -175,97 +175,6 @@ static void test_reference(void **state)
     for_all(check_reference);
 }
 
-/* ---- several images of a view ---- */
-
-typedef struct banded {
-    const tr_slab *slab;
-    const float *in;
-    double *out;
-} banded;
-
-/* Which image the documentation says, in more precision than is needed. */
-static size_t image_of(const tr_slab *s, size_t view, size_t voxel)
-{
-    const tr_band *b = &s->bands[view];
-    size_t r = voxel % s->rows, ix = voxel / s->rows % s->n_x;
-    size_t iz = voxel / s->rows / s->n_x;
-    long double at = b->b0 + b->bx * (7.5L + (long double)(ix - ix % 16)) +
-                     b->by * (long double)r +
-                     b->bz * (7.5L + (long double)(iz - iz % 16));
-    long k = (long)floorl(at), last = (long)b->n - 1;
-    return b->first + (size_t)(k < 0 ? 0 : k > last ? last : k);
-}
-
-static void add_banded_pair(void *data, size_t voxel, size_t sample, double weight)
-{
-    banded *v = data;
-    size_t view_floats = (v->slab->n_u + TR_GUARDS) * v->slab->p_rows;
-    size_t image = image_of(v->slab, sample / view_floats, voxel);
-    v->out[voxel] += weight * v->in[image * view_floats + sample % view_floats];
-}
-
-static double multiple(double value) { return rint(value * 0x1p37) / 0x1p37; }
-
-/* Bands that begin anywhere, from none to some within the slab, and images without order
- * but that of the views. */
-static size_t make_bands(const tr_slab *s, bool shifted, tr_band *bands)
-{
-    uint64_t state = 77;
-    size_t images = 0;
-    for (size_t k = 0; k < s->n_views; k++) {
-        double slope[3];
-        for (int i = 0; i < 3; i++)
-            slope[i] = multiple(0.1 * (uniform(&state) - 0.5));
-        bands[k] = (tr_band){.b0 = multiple(4.0 * uniform(&state) - 1.0),
-                             .bx = slope[0],
-                             .by = shifted ? slope[1] : 0.0,
-                             .bz = slope[2],
-                             .first = images,
-                             .n = 1 + k % 4};
-        images += bands[k].n;
-    }
-    return images;
-}
-
-static void check_bands(const fixture *f, const tr_slab *slab, const char *name)
-{
-    bool shifted = false, general = slab->p_rows != slab->rows;
-    for (size_t i = 0; i < slab->n_views; i++) {
-        shifted = shifted || slab->rays[i].vz != 0.0;
-        general = general || slab->rays[i].uy != 0.0;
-    }
-    if (general)
-        return;
-    tr_slab s = *slab;
-    tr_band bands[VIEWS];
-    s.n_images = make_bands(&s, shifted, bands);
-    s.bands = bands;
-    vec x = new_vec(f, tr_volume_lines(&s), s.rows);
-    vec p = new_vec(f, tr_projection_lines(&s), s.p_rows);
-    assert_int_equal(p.on.lines, s.n_images * (s.n_u + TR_GUARDS));
-    double *wanted = calloc(x.n, sizeof *wanted);
-    randomize_projections(f, &s, &p, 4);
-    reference_pairs(&s, add_banded_pair, &(banded){&s, p.host, wanted});
-    tr_status status = f->backend->backproject(f->device, &s, NULL, &p.on, &x.on);
-    if (strstr(name, "texture") || strstr(name, "tensor")) {
-        assert_int_equal(status, TR_ERR_UNAVAILABLE);
-        assert_non_null(strstr(tr_error(), "--kernel tile"));
-    } else {
-        assert_int_equal(status, TR_OK);
-        to_host(f, &x);
-        compare(name, "backproject bands", x.host, wanted, x.n, 2e-6);
-    }
-    free(wanted);
-    free_vec(f, &x);
-    free_vec(f, &p);
-}
-
-static void test_bands(void **state)
-{
-    (void)state;
-    for_all(check_bands);
-}
-
 static void fill_host(vec *v, float value)
 {
     for (size_t i = 0; i < v->n; i++)
@@ -685,7 +594,6 @@ int main(void)
         cmocka_unit_test(test_fft_length),
         cmocka_unit_test(test_unknown),
         cmocka_unit_test(test_filter_lengths),
-        cmocka_unit_test(test_bands),
     };
     int missing = backend_missing();
     return missing ? missing : cmocka_run_group_tests(tests, NULL, NULL);
