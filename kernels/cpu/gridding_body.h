@@ -236,6 +236,10 @@ static void gather_grid_tile(const gridding *t, const grid_box *box)
                    &first, &last);
             narrow(l->z, l->dz, (double)box->z0 - reach, (double)box->z1 - 1.0 + reach,
                    &first, &last);
+            /* One more on either side: what is added is then up to the nodes' taps, and
+             * not to how a tile's limits are rounded. */
+            first = fmax(first - 1.0, 0.0);
+            last = fmin(last + 1.0, (double)(g->length / 2));
             if (first <= last)
                 add_line(g, box, l, (size_t)first, (size_t)last,
                          t->spectra + v * (g->length / 2 + 1), t->grid);

@@ -217,12 +217,13 @@ static vec run_lanes(const fixture *f, tr_slab s, size_t rows)
     return x;
 }
 
-/* The same bytes with any number of threads, and whatever other lanes hold. */
+/* The same bytes with any number of threads, here also with tiles of another size for it,
+ * and whatever other lanes hold. */
 static void test_threads_and_lanes(void **state)
 {
     (void)state;
     workload w = new_workload(
-        (tr_slab){.n_views = 70, .n_u = 90, .n_x = 80, .n_z = 41, .rows = 1}, 1.0, 1.0);
+        (tr_slab){.n_views = 20, .n_u = 90, .n_x = 256, .n_z = 200, .rows = 1}, 1.0, 1.0);
     for (int i = 0; i < N_VARIANTS; i++)
         for (int threads = 2; threads <= 3; threads++) {
             fixture one, many;
