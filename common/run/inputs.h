@@ -118,6 +118,11 @@ const char *tr_inputs_mdoc_says(const tr_inputs *in, size_t member, double above
 double tr_inputs_own_pixel(const tr_inputs *in, const tr_command *c);
 TR_CHECKED tr_status tr_inputs_find_pixel(tr_inputs *in, const tr_command *c);
 
+/* For an option that counts in angstroms: TR_ERR_DATA where nobody says the size, or only
+ * the header does, and says 1. */
+TR_CHECKED tr_status tr_inputs_need_pixel(const tr_inputs *in, const tr_command *c,
+                                          const char *option);
+
 /* Where the series is a subset of larger aligned images (SUBSETSTART with FULLIMAGE), how
  * far their centre, which the tilt axis and the pitch are about, is from the series' own,
  * in pixels along x and y. 0 where views are aligned while they are read: these have the

@@ -52,12 +52,7 @@ static tr_status check_options(const tr_inputs *in, const tr_command *c)
             "or give --ctf-again, too, if that is wrong",
             in->series_path);
     TR_TRY(check_wiener(c));
-    if (!(in->pixel > 0.0))
-        return tr_fail(TR_ERR_USAGE,
-                       "--ctf needs the size of a pixel of %s, which nothing tells; give "
-                       "it with --pixel",
-                       in->series_path);
-    return TR_OK;
+    return tr_inputs_need_pixel(in, c, "--ctf");
 }
 
 /* ---- what all views share ---- */

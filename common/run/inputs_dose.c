@@ -227,20 +227,6 @@ static tr_status doubt(tr_inputs *in, const tr_doses *d)
 
 /* ---- all of it ---- */
 
-static tr_status check_pixel(const tr_inputs *in, const tr_command *c)
-{
-    bool placeholder = in->pixel == 1.0 && !(c->options.pixel > 0.0);
-    if (in->pixel > 0.0 && !placeholder)
-        return TR_OK;
-    return tr_fail(
-        TR_ERR_DATA,
-        "--dose needs the size of the pixels, and %s %s; give it with --pixel, "
-        "in angstroms",
-        in->series_path,
-        placeholder ? "says 1 angstrom, as programs do that do not know it"
-                    : "does not say it");
-}
-
 static void settle_voltage(const tr_doses *d, tr_command *c)
 {
     tr_view_params *p = &c->options.views;
@@ -311,7 +297,7 @@ tr_status tr_inputs_take_doses(tr_inputs *in, tr_command *c)
     if (!c->options.dose)
         return TR_OK;
     if (c->options.views.dose)
-        TR_TRY(check_pixel(in, c));
+        TR_TRY(tr_inputs_need_pixel(in, c, "--dose"));
     tr_doses d;
     TR_TRY(tr_doses_new(in, &d));
     tr_status status = settle(in, c, &d);

@@ -68,3 +68,17 @@ tr_status tr_inputs_find_pixel(tr_inputs *in, const tr_command *c)
         in->pixel = 1.0;
     return TR_OK;
 }
+
+tr_status tr_inputs_need_pixel(const tr_inputs *in, const tr_command *c,
+                               const char *option)
+{
+    bool placeholder = in->pixel == 1.0 && !(c->options.pixel > 0.0);
+    if (in->pixel > 0.0 && !placeholder)
+        return TR_OK;
+    return tr_fail(TR_ERR_DATA,
+                   "%s needs the size of the pixels, and %s %s; give it with --pixel, "
+                   "in angstroms",
+                   option, in->series_path,
+                   placeholder ? "says 1 angstrom, as programs do that do not know it"
+                               : "does not say it");
+}
