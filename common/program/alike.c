@@ -79,6 +79,9 @@ static void print_views(FILE *out, const tr_reconstruction *r)
         sections = crc32(sections, (const void *)&view->section, sizeof view->section);
         transforms =
             crc32(transforms, (const void *)&view->transform, sizeof view->transform);
+        for (size_t p = 0; p < view->n_local; p++)
+            transforms =
+                crc32(transforms, (const void *)&view->local[p], sizeof view->local[p]);
     }
     fprintf(out, "%zu views of %zu x %zu, sections %08lx\n", g->n_views, g->n_u, g->n_v,
             sections);

@@ -45,6 +45,11 @@ static void print_transforms(FILE *out, const tr_reconstruction *r)
         const tr_transform *t = &r->views.view[k].transform;
         const double values[] = {t->a11, t->a12, t->a21, t->a22, t->dx, t->dy};
         hash = XXH3_64bits_withSeed(values, sizeof values, hash);
+        for (size_t p = 0; p < r->views.view[k].n_local; p++) {
+            const tr_local_shift *one = &r->views.view[k].local[p];
+            const double shift[] = {one->x, one->y, one->dx, one->dy};
+            hash = XXH3_64bits_withSeed(shift, sizeof shift, hash);
+        }
     }
     fprintf(out, "transforms = %016llx%s\n", hash,
             r->job.transforms ? ", of the rays" : "");
