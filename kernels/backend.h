@@ -35,6 +35,22 @@ typedef struct tr_ray {
     double u0, ux, uy, uz, v0, vx, vy, vz;
 } tr_ray;
 
+/* What local alignments add to the rays: a coarse grid of offsets for each view, its
+ * nodes TR_OFFSET_STEP voxels apart in x and rows. Node (ix, iy) of view i, as rays count
+ * them, grid[((i * n_y + iy) * n_x + ix) * 4 ...] = {du, duz, dv, dvz} is at voxel ix
+ * TR_OFFSET_STEP and row iy TR_OFFSET_STEP, and there the view is seen at u = u_ray + du
+ * + s duz,   v = v_ray + dv + s dvz,   s = z_first + iz in image columns, and lanes of
+ * projections, as in tr_ray. In between the four are bilinear in x and row, beyond the
+ * last nodes they stay as they are. Hence, for all voxels of all rows: n_x >= (slab's n_x
+ * - 1) / TR_OFFSET_STEP + 2, n_y likewise. In the host's memory, of whoever made the
+ * slab; the same grid until that is no longer used. */
+enum { TR_OFFSET_STEP = 16 };
+typedef struct tr_offsets {
+    const float *grid;
+    size_t n_x, n_y; /* nodes */
+    double z_first;
+} tr_offsets;
+
 /* Sizes and one ray per view (owned by whoever made the slab). With `outer` cells on each
  * side of a row, rays of independent rows need ux > 0, and no others may have ux = vx =
  * 0. `p_rows`, the lanes of projections, equals `rows`, those of the volume, where rows
@@ -49,6 +65,9 @@ typedef struct tr_slab {
      * project_sums. */
     size_t all_rows, first;
     long p_first;
+    /* Added to the rays; NULL: nothing. What lies outside the field is seen by the rays
+     * alone. Rays that have them couple rows, whatever they are by themselves. */
+    const tr_offsets *offsets;
 } tr_slab;
 
 static inline size_t tr_projection_lines(const tr_slab *s)

@@ -451,12 +451,12 @@ static tr_status cpu_mask_rows(void *state, const tr_slab *slab, const tr_subset
 /* Whether any of the views needs more than the kernels for independent rows. */
 static bool is_general(const tr_slab *slab, const tr_subset *views)
 {
-    for (size_t k = 0; k < subset_count(slab, views) && !slab->all_rows; k++) {
+    for (size_t k = 0; k < subset_count(slab, views); k++) {
         const tr_ray *ray = &slab->rays[subset_view(views, k)];
         if (ray->uy != 0.0 || ray->vx != 0.0 || ray->vy != 1.0)
             return true;
     }
-    return slab->all_rows || slab->p_rows != slab->rows;
+    return slab->all_rows || slab->offsets || slab->p_rows != slab->rows;
 }
 
 static tr_status cpu_project(void *state, const tr_slab *slab, const tr_subset *views,

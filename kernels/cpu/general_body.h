@@ -1,7 +1,6 @@
-/* The projectors for any rays: each lane has its own column and row, so the four samples
- * are gathered. Part of project.c, to be compiled for every instruction set. */
-
-typedef int ivec __attribute__((vector_size(4 * VECTOR), aligned(4 * VECTOR)));
+/* The projectors for any rays: tile by tile, by tile_lanes_body.h where slopes are
+ * moderate; else each lane has its own column and row, so the four samples are gathered.
+ * Part of project.c, to be compiled for every instruction set. */
 
 /* The four samples of a vector of lanes of one voxel: index of the first, and weights. */
 typedef struct lane_taps {
@@ -36,15 +35,6 @@ split_lanes(double start, double step, double row, ivec *whole, vec *fraction)
     *fraction = rest.all;
 }
 
-/* The numbers of a vector's lanes, from `first` on. */
-static inline ivec lanes_from(long first)
-{
-    ivec lanes;
-    for (int r = 0; r < VECTOR; r++)
-        lanes[r] = r;
-    return lanes + (int)first;
-}
-
 /* Hold positions below 0 at 0 and from `last` on at last, as tr_ray_column does. */
 static inline void hold(ivec *whole, vec *fraction, int last)
 {
@@ -53,34 +43,32 @@ static inline void hold(ivec *whole, vec *fraction, int last)
     *fraction = (vec)((ivec)*fraction & ~low & ~high);
 }
 
-#define FAR 5e8 /* beyond all images, and with all rows still an int */
-
-static inline double within(double at, double limit)
+static inline __attribute__((always_inline)) void
+split_plane(const plane *p, double i, double k, double from, ivec *whole, vec *fraction)
 {
-    return at < -limit ? -limit : at > limit ? limit : at;
+    double start = from + p->a + p->x * i + (p->z + p->xz * i) * k;
+    double step = p->r + p->xr * i + (p->zr + p->xzr * i) * k;
+    split_lanes(within(start, FAR), step, 0.0, whole, fraction);
 }
 
+/* Of voxel (i, k) of a tile. */
 static inline __attribute__((always_inline)) lane_taps
-find_lanes(const tr_slab *s, const tr_ray *ray, size_t ix, size_t iz, size_t lane)
+find_lanes(const tr_slab *s, const tile_view *t, size_t i, size_t k)
 {
-    double r = (double)(s->first + lane), x = (double)ix, z = (double)iz;
-    double column0 = tr_ray_base(ray->u0, ray->uz, z) + ray->ux * x;
-    double row0 = ray->v0 + ray->vx * x + ray->vz * z;
     int p_rows = (int)s->p_rows;
     ivec column, row;
-    lane_taps t;
-    split_lanes(within(column0, FAR), ray->uy, r, &column, &t.right);
-    /* Without the lanes' own number, rows that are shifted only are all alike. */
-    split_lanes(within(row0, FAR), ray->vy - 1.0, r, &row, &t.up);
-    row += lanes_from((long)(s->first + lane) - s->p_first);
-    hold(&column, &t.right, (int)s->n_u + 1);
-    hold(&row, &t.up, p_rows - 1);
+    lane_taps taps;
+    split_plane(&t->u, (double)i, (double)k, (double)t->column, &column, &taps.right);
+    split_plane(&t->v, (double)i, (double)k, (double)t->row, &row, &taps.up);
+    row += lanes_from(0);
+    hold(&column, &taps.right, (int)s->n_u + 1);
+    hold(&row, &taps.up, p_rows - 1);
     /* The last row has no neighbour above: it is its neighbour's upper one. */
     ivec top = row == p_rows - 1;
     row += top;
-    t.up = (vec)(((ivec)t.up & ~top) | ((ivec)((vec){0} + 1.0f) & top));
-    t.index = column * p_rows + row;
-    return t;
+    taps.up = (vec)(((ivec)taps.up & ~top) | ((ivec)((vec){0} + 1.0f) & top));
+    taps.index = column * p_rows + row;
+    return taps;
 }
 
 static inline vec gather(const float *p, ivec index)
@@ -97,53 +85,21 @@ static inline vec gather(const float *p, ivec index)
 #endif
 }
 
-static void backproject_general_view(const tr_slab *s, const tr_ray *ray, const float *p,
-                                     size_t ix, size_t iz, float *x)
+static void gather_tile(const tr_slab *s, const tile_view *t, const tile_place *at,
+                        const float *p, tile_voxels x)
 {
     const float *next = p + s->p_rows;
-    for (size_t lane = 0; lane < s->rows; lane += VECTOR) {
-        lane_taps t = find_lanes(s, ray, ix, iz, lane);
-        vec left = 1.0f - t.right;
-        vec low = left * gather(p, t.index) + t.right * gather(next, t.index);
-        vec high = left * gather(p + 1, t.index) + t.right * gather(next + 1, t.index);
-        *(vec *)(x + lane) += (1.0f - t.up) * low + t.up * high;
-    }
+    for (size_t k = 0; k < at->n_z; k++)
+        for (size_t i = 0; i < at->n_x; i++) {
+            lane_taps taps = find_lanes(s, t, i, k);
+            vec left = 1.0f - taps.right;
+            vec low =
+                left * gather(p, taps.index) + taps.right * gather(next, taps.index);
+            vec high = left * gather(p + 1, taps.index) +
+                       taps.right * gather(next + 1, taps.index);
+            *(vec *)x[k][i] += (1.0f - taps.up) * low + taps.up * high;
+        }
 }
-
-/* Tiles in x and z, so that a view's columns are read from the nearest cache. */
-static void backproject_general_tile(const tr_slab *s, const tr_subset *views,
-                                     const float *p, size_t tx, size_t tz, float *x)
-{
-    size_t x1 = min_size(tx + TILE, s->n_x), z1 = min_size(tz + TILE, s->n_z);
-    for (size_t iz = tz; iz < z1; iz++)
-        memset(x + (iz * s->n_x + tx) * s->rows, 0, (x1 - tx) * s->rows * sizeof *x);
-    for (size_t k = 0; k < view_count(s, views); k++) {
-        size_t view = view_at(views, k);
-        const float *from = p + view * (s->n_u + TR_GUARDS) * s->p_rows;
-        for (size_t iz = tz; iz < z1; iz++)
-            for (size_t ix = tx; ix < x1; ix++)
-                backproject_general_view(s, &s->rays[view], from, ix, iz,
-                                         x + (iz * s->n_x + ix) * s->rows);
-    }
-}
-
-static void backproject_general(const tr_slab *s, const tr_subset *views, const float *p,
-                                float *x, int threads)
-{
-    size_t across = (s->n_x + TILE - 1) / TILE, down = (s->n_z + TILE - 1) / TILE;
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (size_t t = 0; t < across * down; t++)
-        backproject_general_tile(s, views, p, t % across * TILE, t / across * TILE, x);
-}
-
-/* Where a projection is added up: floats; or doubles, to whose addends `round` is added
- * and taken away again, so that they are multiples of its last bit and their sum does not
- * depend on their order. */
-typedef struct image_sums {
-    float *p;
-    double *sums;
-    double round;
-} image_sums;
 
 static inline __attribute__((always_inline)) void scatter_sums(double *p, ivec index,
                                                                vec value, double round)
@@ -173,51 +129,147 @@ scatter(const image_sums *to, bool exact, size_t offset, ivec index, vec value)
 }
 
 static inline __attribute__((always_inline)) void
-project_general_line(const tr_slab *s, const tr_ray *ray, size_t ix, size_t iz,
-                     const float *x, const image_sums *to, bool exact)
+scatter_tile(const tr_slab *s, const tile_view *t, const tile_place *at, tile_voxels x,
+             bool exact, const image_sums *to)
 {
     size_t p_rows = s->p_rows;
-    for (size_t lane = 0; lane < s->rows; lane += VECTOR) {
-        lane_taps t = find_lanes(s, ray, ix, iz, lane);
-        vec from = *(const vec *)(x + lane);
-        vec low = (1.0f - t.up) * from, high = t.up * from, left = 1.0f - t.right;
-        scatter(to, exact, 0, t.index, left * low);
-        scatter(to, exact, 1, t.index, left * high);
-        scatter(to, exact, p_rows, t.index, t.right * low);
-        scatter(to, exact, p_rows + 1, t.index, t.right * high);
+    for (size_t k = 0; k < at->n_z; k++)
+        for (size_t i = 0; i < at->n_x; i++) {
+            lane_taps taps = find_lanes(s, t, i, k);
+            vec from = *(vec *)x[k][i];
+            vec low = (1.0f - taps.up) * from, high = taps.up * from;
+            vec left = 1.0f - taps.right;
+            scatter(to, exact, 0, taps.index, left * low);
+            scatter(to, exact, 1, taps.index, left * high);
+            scatter(to, exact, p_rows, taps.index, taps.right * low);
+            scatter(to, exact, p_rows + 1, taps.index, taps.right * high);
+        }
+}
+
+/* ---- tiles ---- */
+
+static inline size_t tiles_of(size_t n) { return (n + CELL - 1) / CELL; }
+
+static tile_place tile_at(const tr_slab *s, size_t number)
+{
+    size_t down = tiles_of(s->n_z), x = number / down * CELL, z = number % down * CELL;
+    return (tile_place){x, z, min_size(CELL, s->n_x - x), min_size(CELL, s->n_z - z), 0};
+}
+
+/* A slab's first row of tiles begins where one of all rows does. */
+static inline long first_row(const tr_slab *s)
+{
+    return (long)(s->first / VECTOR * VECTOR);
+}
+static inline long end_row(const tr_slab *s) { return (long)(s->first + s->rows); }
+
+/* Between the voxels of a tile and a volume; rows that the slab does not have are 0. */
+static void copy_voxels(const tr_slab *s, const tile_place *at, float *x, bool out,
+                        tile_voxels v)
+{
+    long first = (long)s->first - at->row, end = end_row(s) - at->row;
+    first = first > 0 ? first : 0;
+    end = end < VECTOR ? end : VECTOR;
+    size_t bytes = (size_t)(end - first) * sizeof *x;
+    for (size_t k = 0; k < at->n_z; k++)
+        for (size_t i = 0; i < at->n_x; i++) {
+            float *line = x + ((at->z + k) * s->n_x + at->x + i) * s->rows +
+                          (at->row + first - (long)s->first);
+            if (end - first < VECTOR && !out)
+                *(vec *)v[k][i] = (vec){0};
+            if (out)
+                memcpy(line, v[k][i] + first, bytes);
+            else
+                memcpy(v[k][i] + first, line, bytes);
+        }
+}
+
+static void backproject_general_tile(const tr_slab *s, const tr_subset *views,
+                                     const float *p, tile_place at, float *x)
+{
+    tile_voxels v __attribute__((aligned(64)));
+    tile_columns columns __attribute__((aligned(64)));
+    size_t n = view_count(s, views), stride = (s->n_u + TR_GUARDS) * s->p_rows;
+    for (at.row = first_row(s); at.row < end_row(s); at.row += VECTOR) {
+        memset(v, 0, sizeof v);
+        tile_view next = {0};
+        for (size_t k = 0; k < n; k++) {
+            tile_view t = k ? next : place_tile(s, view_at(views, 0), &at);
+            const float *from = p + view_at(views, k) * stride;
+            if (k + 1 < n) {
+                next = place_tile(s, view_at(views, k + 1), &at);
+                fetch_columns(s, &next, p + view_at(views, k + 1) * stride);
+            }
+            if (t.fits) {
+                copy_columns(s, &t, from, columns);
+                back_lines(&t, &at, columns, v);
+            } else {
+                gather_tile(s, &t, &at, from, v);
+            }
+        }
+        copy_voxels(s, &at, x, true, v);
     }
 }
 
+static void backproject_general(const tr_slab *s, const tr_subset *views, const float *p,
+                                float *x, int threads)
+{
+    size_t tiles = tiles_of(s->n_x) * tiles_of(s->n_z);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (size_t t = 0; t < tiles; t++)
+        backproject_general_tile(s, views, p, tile_at(s, t), x);
+}
+
+static inline bool is_seen(const tr_slab *s, const tile_view *t)
+{
+    return t->column <= (long)s->n_u && t->column + (long)t->n_columns > 1;
+}
+
+/* Views [first, end) of some: to[k] has the k-th. */
 static inline __attribute__((always_inline)) void
-project_general_tiles(const tr_slab *s, const tr_ray *ray, const float *x,
-                      const image_sums *to, bool exact)
+project_general_tile(const tr_slab *s, const tr_subset *views, size_t first, size_t end,
+                     const float *x, tile_place at, bool exact, const image_sums *to)
 {
-    for (size_t tz = 0; tz < s->n_z; tz += TILE)
-        for (size_t tx = 0; tx < s->n_x; tx += TILE)
-            for (size_t iz = tz; iz < min_size(tz + TILE, s->n_z); iz++)
-                for (size_t ix = tx; ix < min_size(tx + TILE, s->n_x); ix++)
-                    project_general_line(s, ray, ix, iz, x + (iz * s->n_x + ix) * s->rows,
-                                         to, exact);
+    tile_voxels v __attribute__((aligned(64)));
+    tile_columns columns __attribute__((aligned(64)));
+    memset(columns, 0, sizeof columns);
+    for (at.row = first_row(s); at.row < end_row(s); at.row += VECTOR) {
+        copy_voxels(s, &at, (float *)(uintptr_t)x, false, v);
+        for (size_t k = first; k < end; k++) {
+            const tile_view t = place_tile(s, view_at(views, k), &at);
+            if (!is_seen(s, &t))
+                continue;
+            if (t.fits) {
+                forward_lines(&t, &at, columns, v);
+                add_columns(s, &t, columns, exact, &to[k]);
+            } else {
+                scatter_tile(s, &t, &at, v, exact, &to[k]);
+            }
+        }
+    }
 }
 
-static void project_general_view(const tr_slab *s, const tr_ray *ray, const float *x,
-                                 float *p)
-{
-    size_t p_rows = s->p_rows;
-    memset(p, 0, (s->n_u + TR_GUARDS) * p_rows * sizeof *p);
-    project_general_tiles(s, ray, x, &(image_sums){.p = p}, false);
-    /* What fell on the guards left the image. */
-    memset(p, 0, p_rows * sizeof *p);
-    memset(p + (s->n_u + 1) * p_rows, 0, 2 * p_rows * sizeof *p);
-}
-
+/* A thread has some of the views: nothing is written by two, and the order of the tiles,
+ * hence the result, does not depend on how many threads there are. */
 static void project_general(const tr_slab *s, const tr_subset *views, const float *x,
                             float *p, int threads)
 {
-    size_t stride = (s->n_u + TR_GUARDS) * s->p_rows;
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (size_t k = 0; k < view_count(s, views); k++) {
-        size_t view = view_at(views, k);
-        project_general_view(s, &s->rays[view], x, p + view * stride);
+    size_t stride = (s->n_u + TR_GUARDS) * s->p_rows, n = view_count(s, views);
+    size_t tiles = tiles_of(s->n_x) * tiles_of(s->n_z);
+    image_sums to[n];
+    for (size_t k = 0; k < n; k++)
+        to[k] = (image_sums){.p = p + view_at(views, k) * stride};
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (size_t part = 0; part < (size_t)threads; part++) {
+        size_t first = n * part / (size_t)threads, end = n * (part + 1) / (size_t)threads;
+        for (size_t k = first; k < end; k++)
+            memset(to[k].p, 0, stride * sizeof *p);
+        for (size_t t = 0; t < tiles && first < end; t++)
+            project_general_tile(s, views, first, end, x, tile_at(s, t), false, to);
+        for (size_t k = first; k < end;
+             k++) { /* what fell on the guards left the image */
+            memset(to[k].p, 0, s->p_rows * sizeof *p);
+            memset(to[k].p + (s->n_u + 1) * s->p_rows, 0, 2 * s->p_rows * sizeof *p);
+        }
     }
 }

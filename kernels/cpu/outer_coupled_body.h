@@ -225,27 +225,29 @@ static void project_outer_coupled(const tr_slab *s, const tr_subset *views,
 
 /* ---- sums that do not depend on their order ---- */
 
-static void project_sums_view(const tr_slab *s, const tr_ray *ray, const float *x,
-                              double quantum, double *sums)
-{
-    size_t p_rows = s->p_rows;
-    const image_sums to = {.sums = sums, .round = ROUND * quantum};
-    memset(sums, 0, (s->n_u + TR_GUARDS) * p_rows * sizeof *sums);
-    project_general_tiles(s, ray, x, &to, true);
-    if (s->outer)
-        project_coupled_view(s, ray, x, &to, true);
-    memset(sums, 0, p_rows * sizeof *sums);
-    memset(sums + (s->n_u + 1) * p_rows, 0, 2 * p_rows * sizeof *sums);
-}
-
+/* As project_general, with the cells. */
 static void project_sums(const tr_slab *s, const tr_subset *views, const float *x,
                          const double *quantum, double *sums, int threads)
 {
-    size_t stride = (s->n_u + TR_GUARDS) * s->p_rows;
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (size_t k = 0; k < view_count(s, views); k++)
-        project_sums_view(s, &s->rays[view_at(views, k)], x, quantum[k],
-                          sums + k * stride);
+    size_t stride = (s->n_u + TR_GUARDS) * s->p_rows, n = view_count(s, views);
+    size_t tiles = tiles_of(s->n_x) * tiles_of(s->n_z), p_rows = s->p_rows;
+    image_sums to[n];
+    for (size_t k = 0; k < n; k++)
+        to[k] = (image_sums){.sums = sums + k * stride, .round = ROUND * quantum[k]};
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (size_t part = 0; part < (size_t)threads; part++) {
+        size_t first = n * part / (size_t)threads, end = n * (part + 1) / (size_t)threads;
+        for (size_t k = first; k < end; k++)
+            memset(to[k].sums, 0, stride * sizeof *sums);
+        for (size_t t = 0; t < tiles && first < end; t++)
+            project_general_tile(s, views, first, end, x, tile_at(s, t), true, to);
+        for (size_t k = first; k < end; k++) {
+            if (s->outer)
+                project_coupled_view(s, &s->rays[view_at(views, k)], x, &to[k], true);
+            memset(to[k].sums, 0, p_rows * sizeof *sums);
+            memset(to[k].sums + (s->n_u + 1) * p_rows, 0, 2 * p_rows * sizeof *sums);
+        }
+    }
 }
 
 /* ---- the adjoint ---- */
@@ -353,7 +355,7 @@ static bool rows_are_kept(const tr_slab *s, const tr_subset *views)
         if (ray->uy != 0.0 || ray->vx != 0.0 || ray->vy != 1.0)
             return false;
     }
-    return !s->all_rows && s->p_rows == s->rows && !is_shifted(s, views);
+    return !s->all_rows && !s->offsets && s->p_rows == s->rows && !is_shifted(s, views);
 }
 
 static void project_outer(const tr_slab *s, const tr_subset *views, const float *x,

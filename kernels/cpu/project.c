@@ -206,6 +206,8 @@ static void project(const tr_slab *s, const tr_subset *views, const float *x, fl
 }
 
 #include "kernels/cpu/filter_body.h"
+#include "kernels/cpu/tile_place_body.h"
+#include "kernels/cpu/tile_lanes_body.h"
 #include "kernels/cpu/general_body.h"
 #include "kernels/cpu/outer_body.h"
 #include "kernels/cpu/outer_coupled_body.h"

@@ -25,9 +25,18 @@ typedef struct bench {
 
 /* One slab of each. */
 static const workload workloads[] = {
-    {"S-64", 41, 512, 512, 128, 64},     {"S-128", 41, 512, 512, 128, 128},
-    {"BBb-64", 64, 1024, 1024, 300, 64}, {"BBb-128", 64, 1024, 1024, 300, 128},
-    {"B-64", 64, 4096, 4096, 1024, 64},
+    {"S-64", 41, 512, 512, 128, 64, 0, 0, 0},
+    {"S-128", 41, 512, 512, 128, 128, 0, 0, 0},
+    {"BBb-64", 64, 1024, 1024, 300, 64, 0, 0, 0},
+    {"BBb-128", 64, 1024, 1024, 300, 128, 0, 0, 0},
+    {"B-64", 64, 4096, 4096, 1024, 64, 0, 0, 0},
+    /* Rays that leave their row: degrees of rotation and pitch, a grid of offsets. */
+    {"r0p3", 64, 512, 512, 96, 64, 0, 3, 0},
+    {"r3p0", 64, 512, 512, 96, 64, 3, 0, 0},
+    {"r3p3", 64, 512, 512, 96, 64, 3, 3, 0},
+    {"r5p2", 64, 512, 512, 96, 64, 5, 2, 0},
+    {"r2p2grid", 64, 512, 512, 96, 64, 2, 2, 0.4},
+    {"r9p3", 64, 512, 512, 96, 64, 9, 3, 0},
 };
 
 static tr_vec new_vec(const bench *b, size_t lines, size_t rows)
@@ -64,10 +73,9 @@ static void check(const char *isa, const char *what, const float *got,
         die("a kernel is wrong: nothing was timed");
 }
 
-static void verify_projectors(bench *b)
+static void verify_projectors(bench *b, const workload *small)
 {
-    const workload small = {"", 15, 61, 73, 37, 80};
-    tr_slab s = new_slab(&small);
+    tr_slab s = new_slab(small);
     tr_vec p = new_vec(b, tr_projection_lines(&s), s.rows);
     tr_vec x = new_vec(b, tr_volume_lines(&s), s.rows);
     size_t n_p = p.lines * p.rows, n_x = x.lines * x.rows;
@@ -82,7 +90,7 @@ static void verify_projectors(bench *b)
     need(b->backend->backproject(b->device, &s, NULL, &p, &x));
     check(b->isa->isa, "backproject", x.data, wanted, n_x);
     free(wanted);
-    free((void *)s.rays);
+    free_slab(&s);
     b->backend->free(b->device, p.data);
     b->backend->free(b->device, x.data);
 }
@@ -205,8 +213,18 @@ static void time_job(bench *b, const workload *w, int threads, job *j)
                 p / 2e9, share);
 }
 
+static bool is_wanted(const bench *b, const workload *w, const char *kernel)
+{
+    char name[80];
+    snprintf(name, sizeof name, "%s %s %s", w->name, kernel, b->isa->isa);
+    return !b->only || strstr(name, b->only);
+}
+
 static void time_workload(bench *b, const workload *w)
 {
+    if (!is_wanted(b, w, "backproject") && !is_wanted(b, w, "forward") &&
+        !is_wanted(b, w, "filter"))
+        return;
     open_backend(b, b->threads);
     job j = {.slab = new_slab(w)};
     const tr_slab *s = &j.slab;
@@ -229,10 +247,9 @@ static void time_workload(bench *b, const workload *w)
     jobs[0].work = jobs[1].work = 2.0 * updates;
     jobs[2].work = transforms;
     void *owner = b->device; /* time_job opens devices of its own */
-    for (size_t k = 0; k < 3; k++) {
-        char name[80];
-        snprintf(name, sizeof name, "%s %s %s", w->name, jobs[k].kernel, b->isa->isa);
-        if (b->only && !strstr(name, b->only))
+    size_t n_jobs = w->rotation != 0.0 || w->pitch != 0.0 ? 2 : 3;
+    for (size_t k = 0; k < n_jobs; k++) {
+        if (!is_wanted(b, w, jobs[k].kernel))
             continue;
         time_job(b, w, 1, &jobs[k]);
         if (b->threads > 1)
@@ -241,7 +258,7 @@ static void time_workload(bench *b, const workload *w)
     b->device = owner;
     b->backend->free(b->device, j.p.data);
     b->backend->free(b->device, j.x.data);
-    free((void *)s->rays);
+    free_slab(s);
     free((void *)j.filter.response);
     b->backend->close(b->device);
 }
@@ -313,7 +330,8 @@ int main(int argc, char **argv)
             printf("# %s: skipped: %s\n", b.isa->isa, tr_error());
             continue;
         }
-        verify_projectors(&b);
+        verify_projectors(&b, &(workload){"", 15, 61, 73, 37, 80, 0, 0, 0});
+        verify_projectors(&b, &(workload){"", 5, 41, 37, 21, 48, 3, 2, 0.5});
         verify_filter(&b);
         b.backend->close(b.device);
     }

@@ -52,7 +52,7 @@ static int run_library(bench *b, bool forward, unsigned flags)
 /* The same problem for both. */
 static void set_up(bench *b, int threads)
 {
-    static const workload w = {"", VIEWS, WIDTH, WIDTH, THICK, ROWS};
+    static const workload w = {"", VIEWS, WIDTH, WIDTH, THICK, ROWS, 0, 0, 0};
     static double rays[VIEWS][8];
     b->slab = new_slab(&w);
     for (int i = 0; i < VIEWS; i++) {

@@ -16,19 +16,65 @@ static inline double hat(double distance)
     return d < 1.0 ? 1.0 - d : 0.0;
 }
 
+/* What local alignments add: node (ix, iy) of a view's grid at voxel 16 ix and row 16 iy,
+ * held beyond the last ones; du, duz, dv, dvz. */
+static inline double reference_node(const tr_offsets *g, size_t view, double x, double y,
+                                    size_t m)
+{
+    double sum = 0.0;
+    for (size_t iy = 0; iy < g->n_y; iy++)
+        for (size_t ix = 0; ix < g->n_x; ix++) {
+            double px = fmin(x / 16.0, (double)(g->n_x - 1));
+            double py = fmin(y / 16.0, (double)(g->n_y - 1));
+            sum += hat(px - (double)ix) * hat(py - (double)iy) *
+                   g->grid[((view * g->n_y + iy) * g->n_x + ix) * 4 + m];
+        }
+    return sum;
+}
+
+/* Where a voxel is seen: in columns of the image and lanes of projections. */
+static inline void reference_place(const tr_slab *s, size_t view, double ix, double iz,
+                                   double row, double *u, double *v)
+{
+    const tr_ray *ray = &s->rays[view];
+    const tr_offsets *g = s->offsets;
+    *u = ray->u0 + ray->ux * ix + ray->uy * row + ray->uz * iz;
+    *v = ray->v0 + ray->vx * ix + ray->vy * row + ray->vz * iz;
+    if (g) {
+        double z = g->z_first + iz;
+        *u +=
+            reference_node(g, view, ix, row, 0) + z * reference_node(g, view, ix, row, 1);
+        *v +=
+            reference_node(g, view, ix, row, 2) + z * reference_node(g, view, ix, row, 3);
+    }
+    *v -= (double)s->p_first;
+}
+
+/* Rays that leave their row read the edge's lanes beyond them. */
+static inline bool reference_held(const tr_slab *s)
+{
+    bool held = s->all_rows || s->offsets || s->p_rows != s->rows;
+    for (size_t i = 0; i < s->n_views; i++) {
+        const tr_ray *ray = &s->rays[i];
+        held = held || ray->uy != 0.0 || ray->vx != 0.0 || ray->vy != 1.0;
+    }
+    return held;
+}
+
 /* Calls `visit` for each (voxel, projection sample) pair with a positive weight. */
 static inline void reference_pairs(const tr_slab *s,
                                    void (*visit)(void *data, size_t voxel, size_t sample,
                                                  double weight),
                                    void *data)
 {
+    bool held = reference_held(s);
     for (size_t i = 0; i < s->n_views; i++)
         for (size_t voxel = 0; voxel < s->n_z * s->n_x * s->rows; voxel++) {
-            const tr_ray *ray = &s->rays[i];
             double r = (double)(voxel % s->rows), iz = (double)(voxel / s->rows / s->n_x);
-            double ix = (double)(voxel / s->rows % s->n_x);
-            double u = ray->u0 + ray->ux * ix + ray->uy * r + ray->uz * iz;
-            double v = ray->v0 + ray->vx * ix + ray->vy * r + ray->vz * iz;
+            double ix = (double)(voxel / s->rows % s->n_x), u, v;
+            reference_place(s, i, ix, iz, (double)s->first + r, &u, &v);
+            if (held)
+                v = fmax(0.0, fmin(v, (double)s->p_rows - 1.0));
             for (long c = (long)floor(u); c <= (long)floor(u) + 1; c++)
                 for (long y = (long)floor(v); y <= (long)floor(v) + 1; y++) {
                     double weight = hat(u - (double)c) * hat(v - (double)y);

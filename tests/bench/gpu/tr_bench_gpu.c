@@ -25,11 +25,11 @@ typedef struct bench {
 
 /* One slab of each. */
 static const workload workloads[] = {
-    {"S-128", 41, 512, 512, 128, 128},
-    {"BBb-128", 64, 1024, 1024, 300, 128},
-    {"2048-128", 100, 2048, 2048, 512, 128},
+    {"S-128", 41, 512, 512, 128, 128, 0, 0, 0},
+    {"BBb-128", 64, 1024, 1024, 300, 128, 0, 0, 0},
+    {"2048-128", 100, 2048, 2048, 512, 128, 0, 0, 0},
 };
-static const workload quick_workload = {"tiny-16", 7, 48, 48, 12, 16};
+static const workload quick_workload = {"tiny-16", 7, 48, 48, 12, 16, 0, 0, 0};
 
 /* ---- a slab on a device ---- */
 
@@ -231,7 +231,7 @@ static void check(const rig *found, const rig *wanted, const tr_vec *f, const tr
 
 static void verify(int device)
 {
-    const workload small = {"", 15, 61, 73, 37, 80};
+    const workload small = {"", 15, 61, 73, 37, 80, 0, 0, 0};
     rig found = new_rig(device, &small), wanted = new_rig(CPU, &small);
     for (int i = 0; i < N_TASKS; i++) {
         need(tasks[i].run(&found));
