@@ -14,17 +14,19 @@ enum { TR_HALVES_NONE, TR_HALVES_VIEWS, TR_HALVES_FRAMES };
 
 typedef struct tr_options {
     /* files */
-    const char *input;      /* --input, or the positional SERIES */
-    const char *output;     /* -o */
-    const char *tilts;      /* -t */
-    const char *xtilts;     /* --xtilts */
-    const char *transforms; /* --transforms */
-    const char *ctf;        /* --ctf; of whose CTF more is in `views` */
-    bool ctf_again;         /* --ctf-again: whatever the header says */
-    bool aligned;           /* --aligned: whatever lies beside the series */
-    const char *initial;    /* --initial */
-    const char *imod_com;   /* --imod-com */
-    tr_words half_sets;     /* --half-sets: a TR_HALVES_..., and the series of frames */
+    const char *input;            /* --input, or the positional SERIES */
+    const char *output;           /* -o */
+    const char *tilts;            /* -t */
+    const char *xtilts;           /* --xtilts */
+    const char *transforms;       /* --transforms */
+    const char *zfactors, *local; /* --z-factors, --local; "none": not that of a file */
+    double local_scale;           /* --local-scale; 0: not given */
+    const char *ctf;              /* --ctf; of whose CTF more is in `views` */
+    bool ctf_again;               /* --ctf-again: whatever the header says */
+    bool aligned;                 /* --aligned: whatever lies beside the series */
+    const char *initial;          /* --initial */
+    const char *imod_com;         /* --imod-com */
+    tr_words half_sets; /* --half-sets: a TR_HALVES_..., and the series of frames */
     /* geometry; lengths in unbinned pixels, angles in degrees */
     long thickness, width; /* 0: not given */
     double size[2];        /* --size: columns and rows of the views once aligned */

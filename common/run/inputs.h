@@ -2,6 +2,7 @@
 #ifndef TR_INPUTS_H
 #define TR_INPUTS_H
 
+#include "common/geometry/local.h"
 #include "common/run/command.h"
 #include "common/views/discover.h"
 #include "common/views/sidecars.h"
@@ -33,6 +34,9 @@ typedef struct tr_inputs {
     double *tilts; /* of all views of the file, degrees; NaN: not known */
     double pixel;  /* angstroms, of the series; 0: nobody says */
     size_t nx, ny; /* of the views once they are aligned, in pixels of the series */
+    const char *local_path, *zfactors_path; /* NULL: none */
+    bool has_local;
+    tr_local local; /* then; in pixels after binning */
     tr_dose_facts dose;
     tr_views views; /* those used; shifts of their transforms in pixels after binning */
 } tr_inputs;
@@ -75,6 +79,10 @@ TR_CHECKED tr_status tr_inputs_take_transforms(tr_inputs *in);
  * it: a->transforms, to be freed by tr_alignment_free; NULL where there is none. */
 TR_CHECKED tr_status tr_inputs_known_alignment(const tr_inputs *in, const tr_command *c,
                                                tr_alignment *a, const char **path);
+
+/* inputs_local.c: z-factors and local alignment, those of the options that are not
+ * "none". After the transforms. */
+TR_CHECKED tr_status tr_inputs_read_local(tr_inputs *in, const tr_command *c);
 
 /* inputs_ctf.c: the CTF of the views chosen, from --ctf, and in the command's options
  * what all views share in it. After the transforms. TR_ERR_USAGE where something is

@@ -20,6 +20,9 @@ tr_status tr_reconstruction_geometry(const tr_reconstruction *r, const tr_option
         .n_views = r->views.n,
         .tilts = &r->views.view->tilt,
         .xtilts = r->views.has_xtilts ? &r->views.view->xtilt : NULL,
+        .zfactors = r->views.has_zfactors ? &r->views.view->zfactor : NULL,
+        .local = in->has_local ? &in->local : NULL,
+        .sections = &r->views.view->section,
         .stride = sizeof(tr_view) / sizeof(double),
         .tilt_offset = o->tilt_offset,
         .pitch = o->pitch,
@@ -28,6 +31,7 @@ tr_status tr_reconstruction_geometry(const tr_reconstruction *r, const tr_option
         .width = width ? width : 1,
         .thickness = thickness ? thickness : 1,
         .axis_shift = (o->axis_shift + subset[0]) / b,
+        .image_shift = subset[0] / b,
         .centre_shift = subset[1] / b,
         .x_shift = o->x_shift / b,
         .z_shift = o->z_shift / b,
@@ -55,8 +59,32 @@ static tr_status choose_slices(tr_reconstruction *r)
     return TR_OK;
 }
 
+/* Slabs of slices have the rows that one application of the rays needs. */
+static tr_status check_direct(const tr_reconstruction *r)
+{
+    const tr_backend *backend = tr_backend_find(r->command->program->backend);
+    const char *what = r->job.geometry.local ? "a local alignment" : "z-factors";
+    bool whole = r->command->method->whole_volume;
+    if (!tr_geometry_is_direct(&r->job.geometry))
+        return TR_OK;
+    if (backend && !backend->project_sums && (r->job.geometry.local || !whole))
+        return tr_fail(TR_ERR_UNAVAILABLE,
+                       "%s cannot be applied by %s; use %s, or leave it out with "
+                       "--local none --z-factors none",
+                       what, r->command->program->name, r->command->program->instead);
+    if (!whole && r->command->algorithm->applications)
+        return tr_fail(TR_ERR_UNAVAILABLE,
+                       "%s uses the rays again and again, and %s couples the rows; use "
+                       "%s, which holds the whole volume, or leave it out with --local "
+                       "none --z-factors none",
+                       r->command->algorithm->name, what,
+                       r->command->program->whole_volume);
+    return TR_OK;
+}
+
 static tr_status check_coupling(const tr_reconstruction *r)
 {
+    TR_TRY(check_direct(r));
     if (!r->command->method->whole_volume &&
         (r->command->algorithm->needs & TR_NEEDS_OWN_ROWS) && r->job.geometry.xtilt)
         return tr_fail(TR_ERR_UNAVAILABLE,
@@ -109,7 +137,8 @@ tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
     const tr_image_info *info = tr_image_get_info(r->image);
     bool in_rays = r->command->method->whole_volume &&
                    !(r->command->algorithm->needs & TR_USES_FILTER) &&
-                   r->inputs->nx == info->nx && r->inputs->ny == info->ny;
+                   !r->job.geometry.local && r->inputs->nx == info->nx &&
+                   r->inputs->ny == info->ny;
     r->job.views = &r->views;
     r->job.transforms = in_rays && r->views.has_transforms;
     bool *rows;

@@ -32,6 +32,7 @@ tr_status tr_views_select(const tr_views *from, const size_t *which, size_t n,
     TR_TRY(tr_views_new(n, &chosen));
     chosen.has_xtilts = from->has_xtilts;
     chosen.has_transforms = from->has_transforms;
+    chosen.has_zfactors = from->has_zfactors;
     for (size_t k = 0; k < n; k++) {
         size_t one = which ? which[k] : k;
         TR_ASSERT(one < from->n);

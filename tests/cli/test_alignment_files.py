@@ -168,18 +168,20 @@ class Local:
         weight = np.exp(-100 * away) * (self.good[k] >= 0.9)
         return weight @ self.by[k] / weight.sum()
 
-    def views(self, moved=True, scale=1):
-        """Dots of half width 1.3 pixels, aligned by TURN and SHIFT, binned by the scale."""
-        v, u = np.mgrid[:HIGH, :WIDE].astype(float)
-        views = np.zeros((len(TILTS), HIGH, WIDE))
+    def views(self, moved=True):
+        """Dots of half width 1.3 pixels, misaligned by TURN and SHIFT."""
+        views = np.zeros((len(TILTS), HIGH + 40, WIDE + 40))
+        v, u = np.mgrid[:17, :17] - 8.0
         for k, tilt in enumerate(np.radians(TILTS)):
             for x, y, z in DOTS:
                 aligned = np.array([x * np.cos(tilt) - z * np.sin(tilt), y])
                 raw = rotation(TURN[k])[:2, :2] @ aligned
                 raw = raw + SHIFT[k] + (self.shift(k, *raw) if moved else 0)
-                near = (u - WIDE / 2 + 0.5 - raw[0]) ** 2 + (v - HIGH / 2 + 0.5 - raw[1]) ** 2
-                views[k] += np.exp(-near / (2 * 1.3 ** 2))
-        return views
+                raw = raw + (WIDE / 2 + 19.5, HIGH / 2 + 19.5)
+                i, j = np.round(raw).astype(int)
+                near = (u + i - raw[0]) ** 2 + (v + j - raw[1]) ** 2
+                views[k, j - 8:j + 9, i - 8:i + 9] += np.exp(-near / (2 * 1.3 ** 2))
+        return views[:, 20:-20, 20:-20].copy()
 
     def aln(self, scale=1, local=True):
         text = aln(range(1, len(TILTS) + 1), (scale * WIDE, scale * HIGH, len(TILTS)),
