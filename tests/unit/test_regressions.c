@@ -38,6 +38,9 @@
 #define FUZZ_ENTRY fuzz_aln
 #include "../fuzz/fuzz_aln.c"
 #undef FUZZ_ENTRY
+#define FUZZ_ENTRY fuzz_local
+#include "../fuzz/fuzz_local.c"
+#undef FUZZ_ENTRY
 #define FUZZ_ENTRY fuzz_star
 #include "../fuzz/fuzz_star.c"
 #undef FUZZ_ENTRY
@@ -61,6 +64,7 @@ static const struct {
     {"angles", fuzz_angles},   {"mdoc", fuzz_mdoc}, {"transforms", fuzz_transforms},
     {"aln", fuzz_aln},         {"star", fuzz_star}, {"com", fuzz_com},
     {"options", fuzz_options}, {"list", fuzz_list}, {"ctf", fuzz_ctf},
+    {"local", fuzz_local},
 };
 enum { N_TARGETS = sizeof targets / sizeof targets[0] };
 
