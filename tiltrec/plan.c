@@ -114,11 +114,11 @@ static size_t coupled_rows(const tr_job *job)
     return reach * times;
 }
 
+/* With p->halo. */
 static tr_status try_core(const tr_job *job, size_t core, tr_slice_plan *p,
                           slice_bytes *part)
 {
     p->core = core;
-    p->halo = coupled_rows(job);
     p->group = GROUP;
     p->lanes = tr_round_up(p->core + 2 * p->halo, TR_LANES);
     p->planes = tr_geometry_planes(&job->geometry, p->core + 2 * p->halo);
@@ -178,7 +178,8 @@ tr_status tr_slices_plan(const tr_job *job, void **plan)
     tr_slice_plan p = {0};
     slice_bytes part;
     TR_TRY(share_slices(job, &p));
-    if (coupled_rows(job) > job->geometry.n_v)
+    p.halo = coupled_rows(job);
+    if (p.halo > job->geometry.n_v && !tr_geometry_is_direct(&job->geometry))
         return tr_fail(
             TR_ERR_UNAVAILABLE,
             "the x-tilts couple rows so strongly that %s would need all %zu rows "
@@ -188,10 +189,10 @@ tr_status tr_slices_plan(const tr_job *job, void **plan)
     size_t available;
     TR_TRY(job->backend->available(job->device, &available));
     bool pitched = tr_geometry_is_sheared(&job->geometry);
-    size_t halo = coupled_rows(job);
     size_t usual = job->backend->separate_memory ? DEVICE_ROWS : CORE_ROWS;
-    size_t core = pitched ? tr_geometry_block_rows(&job->geometry)
-                          : tr_round_up(4 * halo > usual ? 4 * halo : usual, TR_LANES);
+    size_t core = pitched
+                      ? tr_geometry_block_rows(&job->geometry)
+                      : tr_round_up(4 * p.halo > usual ? 4 * p.halo : usual, TR_LANES);
     size_t most = tr_round_up(p.slices, TR_LANES);
     core = !pitched && core > most ? most : core;
     TR_TRY(try_core(job, core, &p, &part));

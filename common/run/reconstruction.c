@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "common/base/mem.h"
+#include "common/geometry/local.h"
 #include "common/run/outside.h"
 #include "common/run/rows.h"
 
@@ -72,6 +73,13 @@ static tr_status check_direct(const tr_reconstruction *r)
                        "%s cannot be applied by %s; use %s, or leave it out with "
                        "--local none --z-factors none",
                        what, r->command->program->name, r->command->program->instead);
+    size_t reach = tr_geometry_direct_reach(&r->job.geometry), rows = r->job.geometry.n_v;
+    if (reach > tr_round_up(rows, TR_LANES) + TR_LANES)
+        return tr_fail(
+            TR_ERR_DATA,
+            "%s moves what views see by %zu rows, and they have %zu: is it about "
+            "this series? If it is, see --local-scale",
+            what, reach, rows);
     if (!whole && r->command->algorithm->applications)
         return tr_fail(TR_ERR_UNAVAILABLE,
                        "%s uses the rays again and again, and %s couples the rows; use "

@@ -304,6 +304,7 @@ def test_a_part_of_the_image(work, local):
     (["--local", "short.xf"], DATA, "short.xf is too short for 9 x 9 patches of 31 views"),
     (["--local", "flat.xf"], DATA, "a transform without an inverse"),
     (["--local", "near.xf"], DATA, "line 1: patches 0 and 20 pixels apart"),
+    (["--local-scale", "100"], DATA, "a local alignment moves what views see by"),
     (["--local", "a.tlt", "--z-factors", "none"], DATA, "begins with 6 to 9 numbers, not 1"),
 ])
 def test_refusals(work, local, options, status, said):
@@ -324,6 +325,23 @@ def test_refusals(work, local, options, status, said):
     done = work.programs["tiltrec"]("moved.mrc", "-T", DEPTH, "-t", "a.tlt", "-o", "o.mrc",
                                     *options, cwd=work.folder, check=False)
     assert done.returncode == status and said in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("program", ["tiltrec", "tiltrecz"])
+def test_with_half_sets_and_trials(work, local, program):
+    """Each half has the local alignment of its own views; and a trial runs."""
+    work.put("moved.mrc", draw(local.see))
+    work.put("local.xf", local.text())
+    work.put("z.fac", ZEROS)
+    named = ["--local", "local.xf", "--z-factors", "z.fac"]
+    work.run("moved.mrc", *named, "--half-sets", "views", program=program)
+    for name, first in (("ODD", 1), ("EVN", 2)):
+        half = read_mrc(work.folder / f"o_{name}.mrc")
+        views = ",".join(str(v) for v in range(first, VIEWS + 1, 2))
+        assert np.array_equal(half, work.run("moved.mrc", *named, "--include", views,
+                                             program=program))
+    work.programs[program]("moved.mrc", "-T", DEPTH, "-t", "a.tlt", "-o", "t.mrc", *named,
+                           "--try", "pitch=-2:2:2", cwd=work.folder)
 
 
 # ---- the map itself ----
