@@ -74,6 +74,7 @@ void tr_alignment_free(tr_alignment *alignment)
     free(alignment->exposure);
     free(alignment->prior_exposure);
     free(alignment->ctf);
+    free(alignment->local);
     free(alignment->further);
     *alignment = (tr_alignment){0};
 }

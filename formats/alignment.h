@@ -42,6 +42,14 @@ typedef struct tr_optics {
         NAN, NAN, NAN                                                                    \
     }
 
+/* A shift that was measured in a part of a view: what the alignment of the whole view
+ * takes to (x, y), from the raw image's centre, is at (x + dx, y + dy). Pixels of the
+ * series. */
+typedef struct tr_local_shift {
+    size_t view;
+    double x, y, dx, dy;
+} tr_local_shift;
+
 /* Per view of the series; what a view that is not used has does not matter. */
 typedef struct tr_alignment {
     size_t n_views, n_used;
@@ -52,13 +60,14 @@ typedef struct tr_alignment {
     double *exposure, *prior_exposure; /* e/A^2, of the view and before; NaN: not known */
     tr_ctf *ctf;
     tr_optics optics;
-    double pixel;         /* angstroms, of the images that were aligned; 0: not said */
-    double voltage;       /* kV; 0 or NaN: not said */
-    double axis;          /* of tilt in the raw images, degrees from y; NaN: not said */
-    double rotation;      /* mean of the used views, degrees */
-    double scale;         /* pixels of the series for one of the aligned images */
-    size_t n_patches;     /* of the local alignment, which is not read */
-    double beta_offset;   /* degrees, AreTomo's; not in the above */
+    double pixel;           /* angstroms, of the images that were aligned; 0: not said */
+    double voltage;         /* kV; 0 or NaN: not said */
+    double axis;            /* of tilt in the raw images, degrees from y; NaN: not said */
+    double rotation;        /* mean of the used views, degrees */
+    double scale;           /* pixels of the series for one of the aligned images */
+    tr_local_shift *local;  /* by view, or NULL; those that are good enough to be used */
+    size_t n_local, n_poor; /* and how many are not */
+    double beta_offset;     /* degrees, AreTomo's; not in the above */
     double magnification; /* the one furthest from 1, not in the above either; 0: none */
     double thickness; /* pixels of the series, or 0: of the specimen, as the file has it
                          measured, or if so said, of the tomogram to be made */

@@ -3,9 +3,12 @@
  * ROT is the tilt axis in degrees, TX and TY are pixels of the raw image, TILT has the
  * offsets that AreTomo found in it already. SEC is the view's section in the raw series,
  * from 0 (AreTomo 1 and 2) or from 1 (AreTomo 3), and views that are not listed are dark:
- * "# DarkFrame = RANK SEC TILT". "# Thickness = n" is the specimen's, measured, in pixels
- * of the raw image (AreTomo 3); 0 or less where it was not. GMAG,
- * a magnification, is 1 in all versions, and another one is not applied. */
+ * "# DarkFrame = RANK SEC TILT". Rows of the local alignment are "VIEW PATCH X Y DX DY
+ * GOOD": the view's row in the table, from 0; where the patch is in the raw image, from
+ * its centre, once TX and TY are taken off; its shift besides; and from 0 to 1, how far
+ * that is to be trusted: AreTomo takes those from 0.9. "# Thickness = n" is the
+ * specimen's, measured, in pixels of the raw image (AreTomo 3); 0 or less where it was
+ * not. GMAG, a magnification, is 1 in all versions, and another one is not applied. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,22 +18,31 @@
 #include "formats/text_file.h"
 
 static const char first_line[] = "# AreTomo Alignment";
-enum { COLUMNS = 10 };
+enum { COLUMNS = 10, LOCAL_COLUMNS = 7 };
+static const double good_enough = 0.9;
 
 typedef struct section {
     long number;
     tr_alignment_row row;
 } section;
 
+/* A row of the local alignment, its view one of the table. */
+typedef struct local_row {
+    size_t line;
+    tr_local_shift shift;
+    bool good;
+} local_row;
+
 typedef struct aln_reader {
     tr_text text;
     double raw[3]; /* RawSize, 0 while it is not known */
-    long patches;
     double beta, thickness;
     double magnification; /* GMAG that is the furthest from 1; 0: no view yet */
     bool local;           /* the local alignment has begun */
     section *views, *darks;
     size_t n_views, n_darks;
+    local_row *shifts;
+    size_t n_shifts;
 } aln_reader;
 
 bool tr_aln_probe(const char *path, bool alone)
@@ -70,15 +82,23 @@ static tr_status section_number(const tr_text *text, double value, long *number)
     return TR_OK;
 }
 
-/* Append to a list whose length doubles at powers of two. */
+/* Room for one more in a list whose length doubles at powers of two. */
+static tr_status make_room(void **list, size_t n, size_t size)
+{
+    if ((n & (n - 1)) != 0)
+        return TR_OK;
+    void *larger = realloc(*list, (n ? 2 * n : 1) * size);
+    if (!larger)
+        return tr_fail(TR_ERR_MEMORY, "not enough memory for a table");
+    *list = larger;
+    return TR_OK;
+}
+
 static tr_status append(section **list, size_t *n, const section *item)
 {
-    if ((*n & (*n - 1)) == 0) {
-        section *larger = realloc(*list, (*n ? 2 * *n : 1) * sizeof *larger);
-        if (!larger)
-            return tr_fail(TR_ERR_MEMORY, "not enough memory for a table");
-        *list = larger;
-    }
+    void *room = *list;
+    TR_TRY(make_room(&room, *n, sizeof *item));
+    *list = room;
     (*list)[(*n)++] = *item;
     return TR_OK;
 }
@@ -98,8 +118,9 @@ static tr_status read_header(aln_reader *r, char *line)
     if (strcmp(name, "RawSize") == 0)
         return read_numbers(text, equals + 1, 3, r->raw);
     if (strcmp(name, "NumPatches") == 0) {
+        long patches;
         TR_TRY(read_numbers(text, equals + 1, 1, numbers));
-        return section_number(text, numbers[0], &r->patches);
+        return section_number(text, numbers[0], &patches);
     }
     if (strcmp(name, "BetaOffset") == 0)
         return read_numbers(text, equals + 1, 1, &r->beta);
@@ -131,13 +152,42 @@ static tr_status read_view(aln_reader *r, char *line)
     return append(&r->views, &r->n_views, &view);
 }
 
+static tr_status read_local(aln_reader *r, char *line)
+{
+    double numbers[LOCAL_COLUMNS] = {0};
+    long view = 0;
+    TR_TRY(read_numbers(&r->text, line, LOCAL_COLUMNS, numbers));
+    TR_TRY(section_number(&r->text, numbers[0], &view));
+    for (int k = 2; k < 6; k++)
+        if (!(fabs(numbers[k]) <= 1e6))
+            return tr_fail(TR_ERR_DATA,
+                           "%s, line %zu: %g pixels are not a place in an image",
+                           r->text.path, r->text.line, numbers[k]);
+    if (view >= (long)r->n_views)
+        return tr_fail(TR_ERR_DATA,
+                       "%s, line %zu: a local shift of view %ld, but the table has %zu "
+                       "views, counted from 0",
+                       r->text.path, r->text.line, view, r->n_views);
+    void *room = r->shifts;
+    TR_TRY(make_room(&room, r->n_shifts, sizeof *r->shifts));
+    r->shifts = room;
+    r->shifts[r->n_shifts++] = (local_row){
+        r->text.line,
+        {(size_t)view, numbers[2], numbers[3], numbers[4], numbers[5]},
+        numbers[6] >= good_enough,
+    };
+    return TR_OK;
+}
+
 static tr_status read_lines(aln_reader *r)
 {
     r->text.comments = true;
     for (char *line; (line = tr_text_line(&r->text)) != NULL;) {
         if (*line == '#')
             TR_TRY(read_header(r, line + 1));
-        else if (!r->local)
+        else if (r->local)
+            TR_TRY(read_local(r, line));
+        else
             TR_TRY(read_view(r, line));
     }
     if (r->n_views == 0)
@@ -209,7 +259,39 @@ static tr_status find_scale(const aln_reader *r, const tr_aligned_series *series
     return TR_OK;
 }
 
-static tr_status keep(const aln_reader *r, const tr_aligned_series *series,
+static int by_view(const void *a, const void *b)
+{
+    const local_row *x = a, *y = b;
+    if (x->shift.view != y->shift.view)
+        return x->shift.view < y->shift.view ? -1 : 1;
+    return x->line < y->line ? -1 : x->line > y->line;
+}
+
+/* The good ones by view of the series, where they are without the view's own shift taken
+ * off, so that they are where the raw image has them. */
+static tr_status keep_local(aln_reader *r, long first, double scale, tr_alignment *a)
+{
+    if (r->n_shifts == 0)
+        return TR_OK;
+    a->local = tr_calloc("local shifts", r->n_shifts, sizeof *a->local);
+    if (!a->local)
+        return TR_ERR_MEMORY;
+    for (size_t k = 0; k < r->n_shifts; k++) {
+        tr_local_shift *shift = &r->shifts[k].shift;
+        const section *view = &r->views[shift->view];
+        *shift = (tr_local_shift){
+            (size_t)(view->number - first), scale * (shift->x + view->row.shift_x),
+            scale * (shift->y + view->row.shift_y), scale * shift->dx, scale * shift->dy};
+    }
+    qsort(r->shifts, r->n_shifts, sizeof *r->shifts, by_view);
+    for (size_t k = 0; k < r->n_shifts; k++)
+        if (r->shifts[k].good)
+            a->local[a->n_local++] = r->shifts[k].shift;
+    a->n_poor = r->n_shifts - a->n_local;
+    return TR_OK;
+}
+
+static tr_status keep(aln_reader *r, const tr_aligned_series *series,
                       tr_alignment *alignment)
 {
     double scale;
@@ -232,23 +314,23 @@ static tr_status keep(const aln_reader *r, const tr_aligned_series *series,
                                 alignment));
     }
     alignment->scale = scale;
-    alignment->n_patches = (size_t)r->patches;
     alignment->beta_offset = r->beta;
     alignment->thickness = r->thickness > 0.0 ? r->thickness * scale : 0.0;
     alignment->magnification = r->magnification;
-    return TR_OK;
+    return keep_local(r, first, scale, alignment);
 }
 
 tr_status tr_aln_read(const char *path, const tr_aligned_series *series,
                       tr_alignment *alignment)
 {
-    aln_reader reader = {.patches = 0};
+    aln_reader reader = {.local = false};
     TR_TRY(tr_text_read(path, &reader.text));
     tr_status status = read_lines(&reader);
     if (status == TR_OK)
         status = keep(&reader, series, alignment);
     free(reader.views);
     free(reader.darks);
+    free(reader.shifts);
     tr_text_free(&reader.text);
     return status;
 }

@@ -329,6 +329,8 @@ void tr_imod_com_free(tr_imod_com *com)
     free(com->output);
     free(com->tilt_file);
     free(com->xtilt_file);
+    free(com->local_file);
+    free(com->zfactor_file);
     free(com->exclude);
     free(com->include);
     free(com->not_honoured);

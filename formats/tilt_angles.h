@@ -61,6 +61,8 @@ TR_CHECKED tr_status tr_transforms_read(const char *path, size_t n_views,
  * folder and already joined to it. Freed by tr_imod_com_free. */
 typedef struct tr_imod_com {
     char *input, *output, *tilt_file, *xtilt_file; /* NULL when absent */
+    char *local_file, *zfactor_file;               /* likewise */
+    double local_scale;                            /* LOCALSCALE, 0 when absent */
     bool has_thickness, has_width, has_offset, has_shift, has_xaxistilt, has_radial,
         has_scale, has_mode, has_log, has_full_image, has_subset_start, has_slice;
     long thickness, width, mode;
@@ -84,7 +86,7 @@ typedef struct tr_imod_com {
     char *exclude;                /* EXCLUDELIST (all of them, joined by ','), or NULL */
     char *include;                /* INCLUDE, or NULL */
     /* Entries that change the result in IMOD and are not honoured here, e.g.
-     * "LOCALFILE BBalocal.xf, ZFACTORFILE BBa.zfac"; NULL when there are none. Entries
+     * "COMPRESS 3, MASK 1"; NULL when there are none. Entries
      * without effect on the result (GPU, boundary info ...) are not listed. */
     char *not_honoured;
 } tr_imod_com;

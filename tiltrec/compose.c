@@ -24,7 +24,7 @@ bool tr_composer_takes(const tr_job *job, tr_take *take)
 
 bool tr_composer_makes_planes(const tr_job *job)
 {
-    return job->geometry.pitch != 0.0 || job->output_spec.sink;
+    return tr_geometry_is_sheared(&job->geometry) || job->output_spec.sink;
 }
 
 tr_composer *tr_composer_new(tr_job *job, const tr_slice_plan *plan)
@@ -83,7 +83,7 @@ static tr_status write_slices(const tr_composer *c, size_t n)
     const tr_geometry *g = &c->job->geometry;
     const size_t slice = c->job->first_slice + c->next;
     const tr_slab_volume *slab;
-    if (g->pitch != 0.0) {
+    if (tr_geometry_is_sheared(g)) {
         tr_resample_slices(g, find_row, c, c->job->threads, slice, n, 0, g->thickness,
                            c->planes);
         return tr_output_write(c->job->output, c->next, n, c->planes);
@@ -108,7 +108,7 @@ static size_t ready(const tr_composer *c)
     size_t first = c->job->first_slice + c->next, n = 0;
     size_t most = c->end - c->next, group = c->plan->group;
     most = c->planes && most > group ? group : most;
-    if (c->job->geometry.pitch == 0.0) {
+    if (!tr_geometry_is_sheared(&c->job->geometry)) {
         long rows = complete - (long)first;
         return rows <= 0 ? 0 : (size_t)rows < most ? (size_t)rows : most;
     }

@@ -5,6 +5,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/partition.h"
+#include "common/geometry/local.h"
 #include "common/run/plan.h"
 #include "common/run/resample.h"
 #include "kernels/gridding_size.h"
@@ -23,7 +24,9 @@ static void cut_rows(const tr_job *job, tr_slice_plan *p)
     TR_ASSERT(p->core > 0);
     size_t slice0 = job->first_slice + p->first;
     tr_geometry_rows_of_slices(&job->geometry, slice0, slice0 + p->slices, &first, &end);
-    if (job->geometry.pitch != 0.0) {
+    if (tr_geometry_is_direct(&job->geometry))
+        first -= first % TR_LANES; /* so that lanes are the same ones in every slab */
+    if (tr_geometry_is_sheared(&job->geometry)) {
         /* Blocks start at multiples of their size wherever this rank's part begins. */
         long core = (long)p->core, rest = first % core;
         first -= rest < 0 ? rest + core : rest;
@@ -35,7 +38,7 @@ static void cut_rows(const tr_job *job, tr_slice_plan *p)
 /* Slabs that the slices of one group are made from, and one being computed. */
 static size_t live_volumes(const tr_job *job, const tr_slice_plan *p)
 {
-    if (job->geometry.pitch == 0.0)
+    if (!tr_geometry_is_sheared(&job->geometry))
         return 2;
     TR_ASSERT(p->core > 0);
     long first, end;
@@ -111,6 +114,7 @@ static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *p
     part->staging = add(&b, planes, g->width * g->thickness * sizeof(float)) +
                     add(&b, 1, tr_output_bytes(&job->output_spec));
     size_t before = b.total;
+    (void)add(&b, 1, tr_local_grid_bytes(g, g->n_v + 2 * p->halo + p->lanes));
     (void)add(&b, 1, tr_series_read_bytes(job->series, p->lanes));
     (void)add(&b, 1, job->initial ? tr_initial_bytes(job, p->lanes, p->planes) : 0);
     (void)add(&b, 1, tr_plan_filter_bytes(job));
@@ -127,6 +131,8 @@ static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *p
 
 static size_t coupled_rows(const tr_job *job)
 {
+    if (tr_geometry_is_direct(&job->geometry)) /* only once (check_coupling) */
+        return tr_geometry_direct_reach(&job->geometry);
     size_t reach = tr_geometry_reach(&job->geometry);
     size_t times = job->algorithm->applications
                        ? job->algorithm->applications(job->params, job->geometry.n_views)
@@ -134,11 +140,11 @@ static size_t coupled_rows(const tr_job *job)
     return reach * times;
 }
 
+/* With p->halo. */
 static tr_status try_core(const tr_job *job, size_t core, tr_slice_plan *p,
                           slice_bytes *part)
 {
     p->core = core;
-    p->halo = coupled_rows(job);
     p->group = GROUP;
     p->lanes = tr_round_up(p->core + 2 * p->halo, TR_LANES);
     p->planes = tr_geometry_planes(&job->geometry, p->core + 2 * p->halo);
@@ -168,9 +174,12 @@ static void print_plan(const tr_job *job, const tr_slice_plan *p, const slice_by
             p->n_slabs, p->n_slabs == 1 ? "" : "s", p->core,
             job->comm->size > 1 ? " (on rank 0)" : "", job->geometry.width, p->planes);
     if (p->halo)
-        tr_info("plan: the x-tilts couple rows: %zu more rows are computed on each side "
+        tr_info("plan: %s couple%s rows: %zu more rows are computed on each side "
                 "of a slab",
-                p->halo);
+                !tr_geometry_is_direct(&job->geometry) ? "the x-tilts"
+                : job->geometry.local                  ? "the local alignment"
+                                                       : "the z-factors",
+                job->geometry.local ? "s" : "", p->halo);
     tr_info("plan: memory %.0f MiB of %.0f MiB allowed per process: projections %.0f, "
             "volume %.0f, output %.0f, the rest %.0f",
             tr_mib(p->bytes), tr_mib(job->memory), tr_mib(part->projections),
@@ -195,7 +204,8 @@ tr_status tr_slices_plan(const tr_job *job, void **plan)
     tr_slice_plan p = {0};
     slice_bytes part;
     TR_TRY(share_slices(job, &p));
-    if (coupled_rows(job) > job->geometry.n_v)
+    p.halo = coupled_rows(job);
+    if (p.halo > job->geometry.n_v && !tr_geometry_is_direct(&job->geometry))
         return tr_fail(
             TR_ERR_UNAVAILABLE,
             "the x-tilts couple rows so strongly that %s would need all %zu rows "
@@ -204,11 +214,11 @@ tr_status tr_slices_plan(const tr_job *job, void **plan)
             job->algorithm->name, job->geometry.n_v);
     size_t available;
     TR_TRY(job->backend->available(job->device, &available));
-    bool pitched = job->geometry.pitch != 0.0;
-    size_t halo = coupled_rows(job);
+    bool pitched = tr_geometry_is_sheared(&job->geometry);
     size_t usual = job->backend->separate_memory ? DEVICE_ROWS : CORE_ROWS;
-    size_t core = pitched ? tr_geometry_block_rows(&job->geometry)
-                          : tr_round_up(4 * halo > usual ? 4 * halo : usual, TR_LANES);
+    size_t core = pitched
+                      ? tr_geometry_block_rows(&job->geometry)
+                      : tr_round_up(4 * p.halo > usual ? 4 * p.halo : usual, TR_LANES);
     size_t most = tr_round_up(p.slices, TR_LANES);
     core = !pitched && core > most ? most : core;
     TR_TRY(try_core(job, core, &p, &part));
@@ -231,7 +241,7 @@ tr_status tr_slices_plan(const tr_job *job, void **plan)
 bool tr_slices_shrink(const tr_job *job, tr_slice_plan *p)
 {
     slice_bytes part;
-    if (job->geometry.pitch != 0.0 || p->core <= TR_LANES)
+    if (tr_geometry_is_sheared(&job->geometry) || p->core <= TR_LANES)
         return false;
     return try_core(job, tr_round_up(p->core / 2, TR_LANES), p, &part) == TR_OK;
 }

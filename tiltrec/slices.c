@@ -8,6 +8,7 @@
 #include "common/base/first_error.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/geometry/local.h"
 #include "common/run/outside.h"
 #include "common/base/queue.h"
 #include "common/run/resample.h"
@@ -35,6 +36,8 @@ typedef struct pipeline {
     tr_composer *composer;
     tr_ray *rays;
     tr_band *bands; /* of depth; NULL: views are one image each */
+    float *grid;    /* of rays that see locally; and */
+    tr_offsets offsets;
     tr_sums sums;
     /* The operator of the slab at hand, and what the algorithm works with. */
     tr_slab slab;
@@ -75,8 +78,11 @@ static void *read_slabs(void *argument)
         if (!slab)
             return NULL;
         double start = tr_now();
+        tr_geometry geometry = p->job->geometry;
+        if (tr_geometry_is_direct(&geometry))
+            geometry.xtilt = NULL; /* it is in the rays */
         tr_status status = tr_series_read_images(
-            p->job->series, &p->job->geometry, slab_row(plan, k) - (long)plan->halo,
+            p->job->series, &geometry, slab_row(plan, k) - (long)plan->halo,
             plan->core + 2 * plan->halo, plan->lanes, slab);
         tr_job_spent(p->job, TR_STAGE_READ, start);
         if (status != TR_OK) {
@@ -322,6 +328,20 @@ static tr_status load_initial(const pipeline *p, const tr_slab_volume *volume)
     return job->backend->upload(job->device, p->initial, volume->data, volume_floats(p));
 }
 
+/* Rays straight through the slices count rows from `halo` before the first slice on, so
+ * that a slab's numbers do not show where it begins. */
+static void set_direct_rays(pipeline *p, long row)
+{
+    const tr_geometry *g = &p->job->geometry;
+    size_t halo = p->plan->halo;
+    for (size_t i = 0; i < g->n_views; i++)
+        p->rays[i] = tr_geometry_direct_ray(g, i, NULL, -(double)halo, 0.0);
+    p->slab.first = (size_t)(row + (long)halo);
+    p->slab.p_first = row;
+    p->slab.all_rows = g->n_v + 2 * halo + p->plan->lanes;
+    p->slab.offsets = p->grid ? &p->offsets : NULL;
+}
+
 static tr_status reconstruct(pipeline *p, float *projections, tr_slab_volume *volume)
 {
     tr_job *job = p->job;
@@ -343,6 +363,8 @@ static tr_status reconstruct(pipeline *p, float *projections, tr_slab_volume *vo
                         .rays = p->rays,
                         .bands = p->bands,
                         .n_images = tr_series_images(job->series)};
+    if (tr_geometry_is_direct(g))
+        set_direct_rays(p, row);
     tr_vec b = {projections, tr_projection_lines(&p->slab), plan->lanes};
     tr_vec x = {volume->data, tr_volume_lines(&p->slab), plan->lanes};
     if (job->initial)
@@ -352,7 +374,7 @@ static tr_status reconstruct(pipeline *p, float *projections, tr_slab_volume *vo
     /* Only rows inside the image count for the residual, as others repeat its edge; and
      * where rows are slices only this process's, as its last slab may go beyond them. */
     long last = (long)g->n_v, own = (long)(job->first_slice + plan->first + plan->slices);
-    last = g->pitch == 0.0 && own < last ? own : last;
+    last = !tr_geometry_is_sheared(g) && own < last ? own : last;
     size_t first = volume->row < 0 ? (size_t)-volume->row : 0;
     size_t end = volume->row + (long)plan->core > last
                      ? (size_t)(last > volume->row ? last - volume->row : 0)
@@ -428,6 +450,10 @@ static tr_status make_host_buffers(pipeline *p)
     if (!p->volumes || !p->rays || !p->composer ||
         (tr_series_bands(job->series) && !p->bands))
         return TR_ERR_MEMORY;
+    if (job->geometry.local)
+        TR_TRY(tr_local_grid(&job->geometry, -(double)plan->halo,
+                             job->geometry.n_v + 2 * plan->halo + plan->lanes, &p->grid,
+                             &p->offsets));
     for (size_t i = 0; i < TR_SLAB_QUEUE; i++) {
         TR_TRY(job->backend->alloc_host(job->device, projection_floats(p),
                                         &p->projections[i]));
@@ -516,6 +542,7 @@ static void free_host_buffers(pipeline *p)
     free(p->volumes);
     free(p->rays);
     free(p->bands);
+    free(p->grid);
     tr_sums_free(&p->sums, job->backend, job->device);
 }
 
@@ -620,7 +647,7 @@ static tr_status slices_settle(tr_job *job, const void *plan)
     long most = *iterations;
     small.first = 0;
     small.slices = job->geometry.n_v;
-    if (job->geometry.pitch == 0.0)
+    if (!tr_geometry_is_sheared(&job->geometry))
         tr_slices_cut(MIDDLE_ROWS, &small);
     pipeline p = {.job = job, .plan = &small};
     tr_history own = job->history;

@@ -6,6 +6,7 @@
 #include "common/algorithms/pieces.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/geometry/local.h"
 #include "common/run/plan.h"
 #include "tiltrec/slices.h"
 #include "tiltrecz/model.h"
@@ -88,6 +89,7 @@ size_t tr_volume_operator_bytes(const tr_job *job, const tr_volume_plan *p)
     size_t lanes = p->lanes > p->window_lanes ? p->lanes : p->window_lanes;
     size_t part = columns * lanes * sizeof(float);
     return 2 * row + volume + (g->n_views + spare) * view +
+           tr_local_grid_bytes(g, g->n_v + TR_LANES) +
            tr_transfer_bytes(g->n_views, part, job->backend->project_sums);
 }
 

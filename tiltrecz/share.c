@@ -3,6 +3,7 @@
 
 #include "common/base/mem.h"
 #include "common/base/partition.h"
+#include "common/geometry/local.h"
 #include "common/geometry/warp.h"
 #include "tiltrecz/model.h"
 #include "tiltrecz/volume.h"
@@ -80,6 +81,13 @@ static void find_window(const tr_job *job, tr_volume_plan *p)
                        (corner & 2 ? ray.vy * ((double)p->rows - 1.0) : 0.0) +
                        (corner & 4 ? ray.vz * z1 : 0.0);
             widen(&seen, v);
+        }
+        if (g->local) {
+            double low, high;
+            tr_geometry_rows_seen(g, view, (double)p->first, p->rows ? p->rows : 1, &low,
+                                  &high);
+            widen(&seen, low);
+            widen(&seen, high);
         }
         if (g->outer)
             add_outside(job, p, &ray, &seen);

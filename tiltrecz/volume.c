@@ -10,6 +10,7 @@
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/geometry/local.h"
 
 static tr_volume_operator *self(const tr_linop *A) { return A->self; }
 
@@ -350,6 +351,11 @@ static tr_status build(tr_volume_operator *op)
                           .p_rows = p->lanes,
                           .outer = g->outer,
                           .rays = op->rays};
+    if (g->local) { /* which only backends with project_sums do */
+        TR_TRY(job->comm->ops->agree(job->comm, tr_local_grid(g, 0.0, g->n_v + TR_LANES,
+                                                              &op->grid, &op->offsets)));
+        op->shape.offsets = &op->offsets;
+    }
     op->slab = op->shape;
     op->slab.p_rows = p->window_lanes;
     if (shared) {
@@ -411,6 +417,7 @@ void tr_volume_operator_free(tr_volume_operator *op)
     tr_volume_sums_free(op);
     free(op->totals);
     free(op->rays);
+    free(op->grid);
     free(op->theirs);
     free(op->mine);
     free(op->list);

@@ -13,6 +13,8 @@ struct tr_volume_operator {
     tr_slab shape; /* what algorithms see: the own rows */
     tr_slab slab;  /* what the kernels see: own slices, window rows */
     tr_ray *rays;
+    float *grid; /* of the offsets to them, of a local alignment; or NULL */
+    tr_offsets offsets;
     double *totals;        /* of the rows of all processes */
     float *window;         /* projections of the window, when coupled */
     bool fill_edges;       /* filtered projections go on beyond the image */

@@ -33,6 +33,40 @@ static double mean_xtilt_of(const tr_geometry_spec *spec)
     return sum / (double)spec->n_views;
 }
 
+static tr_status set_zfactors(const tr_geometry_spec *spec, tr_geometry *g)
+{
+    bool any = false;
+    if (!spec->zfactors)
+        return TR_OK;
+    g->zfactor = tr_calloc("the z-factors", g->n_views, sizeof *g->zfactor);
+    if (!g->zfactor)
+        return TR_ERR_MEMORY;
+    for (size_t i = 0; i < g->n_views; i++)
+        for (int axis = 0; axis < 2; axis++) {
+            g->zfactor[i][axis] = (*spec->zfactors)[i * stride_of(spec) + (size_t)axis];
+            any = any || g->zfactor[i][axis] != 0.0;
+        }
+    if (!any) {
+        free(g->zfactor);
+        g->zfactor = NULL;
+    }
+    return TR_OK;
+}
+
+static tr_status set_local(const tr_geometry_spec *spec, tr_geometry *g)
+{
+    _Static_assert(sizeof(double) == sizeof(size_t), "a stride of either");
+    g->local = spec->local;
+    if (!spec->local)
+        return TR_OK;
+    g->section = tr_calloc("the list of views", g->n_views, sizeof *g->section);
+    if (!g->section)
+        return TR_ERR_MEMORY;
+    for (size_t i = 0; i < g->n_views; i++)
+        g->section[i] = spec->sections[i * stride_of(spec)];
+    return TR_OK;
+}
+
 static void set_xtilts(const tr_geometry_spec *spec, double mean, tr_geometry *g)
 {
     bool differ = false;
@@ -72,6 +106,7 @@ tr_status tr_geometry_init(const tr_geometry_spec *spec, tr_geometry *g)
         .tilt = tr_calloc("the tilt angles", spec->n_views, sizeof *g->tilt),
         .pitch = pitch * TR_RADIANS,
         .axis_u = (double)spec->n_u / 2.0 - 0.5 + spec->axis_shift,
+        .image_u = (double)spec->n_u / 2.0 - 0.5 + spec->image_shift,
         .centre_v = (double)spec->n_v / 2.0 - 0.5 + spec->centre_shift,
         .axis_x = (double)(spec->width / 2) - 0.5 + spec->axis_shift + spec->x_shift,
         .axis_z = (double)(spec->thickness / 2) - 0.5 + spec->z_shift,
@@ -89,13 +124,20 @@ tr_status tr_geometry_init(const tr_geometry_spec *spec, tr_geometry *g)
         }
         set_xtilts(spec, mean_xtilt, g);
     }
-    return TR_OK;
+    tr_status status = set_zfactors(spec, g);
+    if (status == TR_OK)
+        status = set_local(spec, g);
+    if (status != TR_OK)
+        tr_geometry_free(g);
+    return status;
 }
 
 void tr_geometry_free(tr_geometry *g)
 {
     free(g->tilt);
     free(g->xtilt);
+    free(g->zfactor);
+    free(g->section);
     memset(g, 0, sizeof *g);
 }
 
@@ -116,7 +158,7 @@ static double s_high(const tr_geometry *g)
 
 size_t tr_geometry_planes(const tr_geometry *g, size_t rows)
 {
-    if (g->pitch == 0.0)
+    if (!tr_geometry_is_sheared(g))
         return g->thickness;
     double shear = ((double)rows - 1.0) * fabs(tan(g->pitch));
     /* a voxel of margin below and above for the interpolation, and the two roundings */
@@ -125,7 +167,7 @@ size_t tr_geometry_planes(const tr_geometry *g, size_t rows)
 
 double tr_geometry_plane0(const tr_geometry *g, long row, size_t rows)
 {
-    if (g->pitch == 0.0)
+    if (!tr_geometry_is_sheared(g))
         return s_low(g);
     double slope = tan(g->pitch), from = (double)row - g->centre_v;
     double to = from + (double)rows - 1.0;
@@ -174,10 +216,14 @@ tr_ray tr_geometry_direct_ray(const tr_geometry *g, size_t view, const double *t
     double tilt = g->tilt[view], a = g->pitch + (g->xtilt ? g->xtilt[view] : 0.0);
     double ct = cos(tilt), st = sin(tilt), ca = cos(a), sa = sin(a);
     double y0 = first_slice - g->centre_v;
+    double xz = g->zfactor ? g->zfactor[view][0] : 0.0;
+    double yz = g->zfactor ? g->zfactor[view][1] : 0.0;
     /* Constant, ix, r and iz parts of the aligned image's column and row. */
-    double u[4] = {g->axis_u - ct * g->axis_x - st * (sa * y0 - ca * g->axis_z), ct,
-                   -st * sa, -st * ca};
-    double v[4] = {g->centre_v + ca * y0 + sa * g->axis_z, 0.0, ca, -sa};
+    double u[4] = {g->axis_u - ct * g->axis_x - st * (sa * y0 - ca * g->axis_z) +
+                       xz * g->axis_z,
+                   ct, -st * sa, -st * ca - xz};
+    double v[4] = {g->centre_v + ca * y0 + sa * g->axis_z + yz * g->axis_z, 0.0, ca,
+                   -sa - yz};
     double m[6] = {1, 0, 0, 0, 1, 0};
     if (to_image)
         memcpy(m, to_image, sizeof m);
@@ -195,10 +241,13 @@ tr_ray tr_geometry_direct_ray(const tr_geometry *g, size_t view, const double *t
 
 bool tr_geometry_rows_independent(const tr_geometry *g)
 {
-    return g->pitch == 0.0 && !g->xtilt;
+    return g->pitch == 0.0 && tr_geometry_frame_independent(g);
 }
 
-bool tr_geometry_frame_independent(const tr_geometry *g) { return !g->xtilt; }
+bool tr_geometry_frame_independent(const tr_geometry *g)
+{
+    return !g->xtilt && !tr_geometry_is_direct(g);
+}
 
 void tr_geometry_locate(const tr_geometry *g, double slice, double iz, double *row,
                         double *z)
@@ -221,7 +270,7 @@ void tr_geometry_rows_of_slices(const tr_geometry *g, size_t slice0, size_t slic
 {
     *first = (long)slice0;
     *end = (long)slice1;
-    if (g->pitch == 0.0)
+    if (!tr_geometry_is_sheared(g))
         return;
     tr_frame_box box = tr_geometry_box(g, slice0, slice1, 0, g->thickness);
     *first = box.row;

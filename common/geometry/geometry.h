@@ -12,7 +12,11 @@
  * A view whose x-tilt differs by d from the pitch is first sheared and stretched,
  *   column u + v tan d sin t,  row v / cos d,
  * after which its rays run along x cos t - z' sin t / cos d in row y' - z' tan d: the
- * column does not depend on the row, which is what the kernels need. */
+ * column does not depend on the row, which is what the kernels need.
+ *
+ * z-factors xz, yz of a view move what it sees with s, by -s xz and -s yz: rays then run
+ * straight through the volume as it is written, as those of local alignments (local.h)
+ * do, and rows are coupled. */
 #ifndef TR_GEOMETRY_H
 #define TR_GEOMETRY_H
 
@@ -20,26 +24,35 @@
 
 typedef struct tr_geometry_spec {
     size_t n_views;
-    const double *tilts;       /* degrees, one per view */
-    const double *xtilts;      /* degrees, one per view, added to the pitch; or NULL */
-    size_t stride;             /* of both, from one view's to the next's; 0 is 1 */
+    const double *tilts;         /* degrees, one per view */
+    const double *xtilts;        /* degrees, one per view, added to the pitch; or NULL */
+    const double (*zfactors)[2]; /* of one per view, IMOD's ZFACTORFILE; or NULL: all 0 */
+    /* A local alignment, which is the caller's, and which view of it each is; or NULL. */
+    const struct tr_local *local;
+    const size_t *sections;
+    size_t stride;             /* of all these, from one view's to the next's; 0 is 1 */
     double tilt_offset, pitch; /* degrees */
     size_t n_u, n_v;           /* columns and rows of an image */
     size_t width, thickness;
     /* pixels of these images; positive shifts move the content right and up */
     double axis_shift, x_shift, z_shift;
+    double image_shift;  /* the part of axis_shift that is the middle of aligned images */
     double centre_shift; /* of the rotation's centre, from the middle row upwards */
 } tr_geometry_spec;
 
 typedef struct tr_geometry {
     size_t n_views, n_u, n_v, width, thickness;
-    size_t outer;    /* cells beyond the width on each side (common/run/outside.h) */
-    double *tilt;    /* radians, offset included, kept off +-90 degrees */
-    double *xtilt;   /* radians beyond the pitch, per view; NULL when all are 0 */
-    double pitch;    /* radians, the mean x-tilt included */
-    double axis_u;   /* image column of the tilt axis */
-    double centre_v; /* image row of the rotation's centre */
-    double axis_x, axis_z; /* where the axis is in an output slice */
+    size_t outer;         /* cells beyond the width on each side (common/run/outside.h) */
+    double *tilt;         /* radians, offset included, kept off +-90 degrees */
+    double *xtilt;        /* radians beyond the pitch, per view; NULL when all are 0 */
+    double (*zfactor)[2]; /* xz, yz of each view; NULL when all are 0 */
+    const struct tr_local *local; /* of geometry/local.h; or NULL */
+    size_t *section;              /* which view of it each is */
+    double image_u;               /* column of the middle of aligned images */
+    double pitch;                 /* radians, the mean x-tilt included */
+    double axis_u;                /* image column of the tilt axis */
+    double centre_v;              /* image row of the rotation's centre */
+    double axis_x, axis_z;        /* where the axis is in an output slice */
 } tr_geometry;
 
 /* Fill *g from the spec, which is copied. TR_ERR_USAGE for sizes of 0, fewer than one
@@ -65,6 +78,18 @@ double tr_geometry_plane0(const tr_geometry *g, long row, size_t rows);
  * 0 is at z' = z0. */
 void tr_geometry_rays(const tr_geometry *g, long row, size_t rows, tr_ray *rays);
 void tr_geometry_rays_from(const tr_geometry *g, double z0, tr_ray *rays);
+
+/* Whether rows can only be had from rays straight through the volume as it is written. */
+static inline bool tr_geometry_is_direct(const tr_geometry *g)
+{
+    return g->zfactor || g->local;
+}
+
+/* Whether a slab's rows are y' and its planes z', and what is written is interpolated. */
+static inline bool tr_geometry_is_sheared(const tr_geometry *g)
+{
+    return g->pitch != 0.0 && !tr_geometry_is_direct(g);
+}
 
 /* The ray of one view straight through the volume as it is written, pitch and x-tilt in
  * the ray itself: lane r is slice first_slice + r, plane iz that of the output, and the

@@ -38,8 +38,8 @@ static void clip(double low, double high, size_t n, size_t *first, size_t *count
     *count = (size_t)(b - a) + 1;
 }
 
-tr_window_2d tr_map_window(const double m[6], size_t n_u, size_t n_v, size_t columns,
-                           long row, size_t rows)
+tr_window_2d tr_map_window(const double m[6], const tr_displacement *d, size_t n_u,
+                           size_t n_v, size_t columns, long row, size_t rows)
 {
     double low[2] = {INFINITY, INFINITY}, high[2] = {-INFINITY, -INFINITY};
     for (int corner = 0; corner < 4; corner++) {
@@ -50,6 +50,10 @@ tr_window_2d tr_map_window(const double m[6], size_t n_u, size_t n_v, size_t col
             low[i] = fmin(low[i], at);
             high[i] = fmax(high[i], at);
         }
+    }
+    for (int i = 0; i < 2 && d; i++) {
+        low[i] += d->low[i];
+        high[i] += d->high[i];
     }
     tr_window_2d w;
     clip(low[0], high[0], n_u, &w.x0, &w.nx);
@@ -94,14 +98,16 @@ static float sample(const float *source, const tr_window_2d *w, size_t n_u, size
 
 static bool outside(double at, size_t n) { return at < -0.5 || at > (double)n - 0.5; }
 
-void tr_warp_rows(const double m[6], const float *source, const tr_window_2d *w,
-                  size_t n_u, size_t n_v, const float *fill, size_t columns, long row,
-                  size_t rows, float *out)
+void tr_warp_rows(const double m[6], const tr_displacement *d, const float *source,
+                  const tr_window_2d *w, size_t n_u, size_t n_v, const float *fill,
+                  size_t columns, long row, size_t rows, float *out)
 {
     for (size_t r = 0; r < rows; r++)
         for (size_t c = 0; c < columns; c++) {
             double y = (double)row + (double)r, x = (double)c;
             double u = m[0] * x + m[1] * y + m[2], v = m[3] * x + m[4] * y + m[5];
+            if (d)
+                tr_displace(d, &u, &v);
             if (fill && (outside(u, n_u) || outside(v, n_v))) {
                 out[r * columns + c] = *fill;
                 continue;

@@ -4,6 +4,7 @@
 #ifndef TR_WARP_H
 #define TR_WARP_H
 
+#include "common/geometry/displacement.h"
 #include "formats/tilt_angles.h"
 
 typedef struct tr_window_2d {
@@ -19,15 +20,17 @@ void tr_transform_inverse(const tr_transform *t, size_t n_u, size_t n_v, size_t 
 void tr_map_compose(const double second[6], const double first[6], double m[6]);
 
 /* The part of an n_u x n_v image that cubic interpolation of the rows row .. row + rows
- * - 1 of so many columns can touch; at least one pixel. */
-tr_window_2d tr_map_window(const double m[6], size_t n_u, size_t n_v, size_t columns,
-                           long row, size_t rows);
+ * - 1 of so many columns can touch; at least one pixel. `d`, or NULL, displaces in the
+ * image what the map has taken there. */
+tr_window_2d tr_map_window(const double m[6], const tr_displacement *d, size_t n_u,
+                           size_t n_v, size_t columns, long row, size_t rows);
 
-/* out[rows][columns] = the image at the mapped positions, by cubic convolution (Keys
- * 1981, a = -1/2). `source` is the window w of the n_u x n_v image. Positions more than
- * half a pixel outside get *fill, or with fill NULL the nearest edge. */
-void tr_warp_rows(const double m[6], const float *source, const tr_window_2d *w,
-                  size_t n_u, size_t n_v, const float *fill, size_t columns, long row,
-                  size_t rows, float *out);
+/* out[rows][columns] = the image at the mapped and displaced positions, by cubic
+ * convolution (Keys 1981, a = -1/2). `source` is the window w of the n_u x n_v image.
+ * Positions more than half a pixel outside get *fill, or with fill NULL the nearest edge.
+ */
+void tr_warp_rows(const double m[6], const tr_displacement *d, const float *source,
+                  const tr_window_2d *w, size_t n_u, size_t n_v, const float *fill,
+                  size_t columns, long row, size_t rows, float *out);
 
 #endif

@@ -48,6 +48,16 @@ const tr_option tr_common_options[] = {
     STRING(xtilts, "xtilts", "FILE", .aside = true,
            .help = "Tilt about the x axis of each view in degrees (IMOD's .xtilt), "
                    "subtracted from the pitch"),
+    STRING(zfactors, "z-factors", "FILE", .aside = true,
+           .help =
+               "z-factors of each view (IMOD's ZFACTORFILE): how what is seen moves with "
+               "the height in the specimen; \"none\" leaves out those of a tilt.com"),
+    STRING(local, "local", "FILE", .aside = true,
+           .help = "Local alignment (IMOD's LOCALFILE): rotations, shifts and tilts of "
+                   "patches; \"none\" leaves out that of a tilt.com"),
+    REAL(local_scale, "local-scale", "FACTOR", NULL, 1e-3, 1e3, .aside = true,
+         .help = "Pixels of the series for one that the local alignment is about; unless "
+                 "given, by the sizes of both"),
     STRING(transforms, "transforms", "FILE", .aside = true,
            .help = "Alignment, from" TR_TRANSFORM_ENDINGS ", to apply to the views while "
                    "reading a series that is not aligned yet; unless given, the file "

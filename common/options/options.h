@@ -16,20 +16,22 @@ enum { TR_FOR_NOTHING, TR_FOR_VIEWING, TR_FOR_DENOISING, TR_FOR_AVERAGING };
 
 typedef struct tr_options {
     /* files */
-    const char *input;      /* --input, or the positional SERIES */
-    const char *output;     /* -o */
-    const char *tilts;      /* -t */
-    const char *xtilts;     /* --xtilts */
-    const char *transforms; /* --transforms */
-    const char *ctf;        /* --ctf; of whose CTF more is in `views` */
-    const char *ctf_band;   /* --ctf-band: a phase in radians, or "off" */
-    bool check_hand;        /* --check-hand */
-    bool ctf_again;         /* --ctf-again: whatever the header says */
-    bool aligned;           /* --aligned: whatever lies beside the series */
-    const char *initial;    /* --initial */
-    const char *imod_com;   /* --imod-com */
-    tr_words half_sets;     /* --half-sets: a TR_HALVES_..., and the series of frames */
-    tr_words purpose;       /* --for: a TR_FOR_... */
+    const char *input;            /* --input, or the positional SERIES */
+    const char *output;           /* -o */
+    const char *tilts;            /* -t */
+    const char *xtilts;           /* --xtilts */
+    const char *transforms;       /* --transforms */
+    const char *zfactors, *local; /* --z-factors, --local; "none": not that of a file */
+    double local_scale;           /* --local-scale; 0: not given */
+    const char *ctf;              /* --ctf; of whose CTF more is in `views` */
+    const char *ctf_band;         /* --ctf-band: a phase in radians, or "off" */
+    bool check_hand;              /* --check-hand */
+    bool ctf_again;               /* --ctf-again: whatever the header says */
+    bool aligned;                 /* --aligned: whatever lies beside the series */
+    const char *initial;          /* --initial */
+    const char *imod_com;         /* --imod-com */
+    tr_words half_sets; /* --half-sets: a TR_HALVES_..., and the series of frames */
+    tr_words purpose;   /* --for: a TR_FOR_... */
     /* geometry; lengths in unbinned pixels, angles in degrees */
     long thickness, width; /* 0: not given */
     bool find_axis;        /* --find-axis: axis_shift from the views */

@@ -79,11 +79,20 @@ static void print_views(FILE *out, const tr_reconstruction *r)
         sections = crc32(sections, (const void *)&view->section, sizeof view->section);
         transforms =
             crc32(transforms, (const void *)&view->transform, sizeof view->transform);
+        for (size_t p = 0; p < view->n_local; p++)
+            transforms =
+                crc32(transforms, (const void *)&view->local[p], sizeof view->local[p]);
     }
     fprintf(out, "%zu views of %zu x %zu, sections %08lx\n", g->n_views, g->n_u, g->n_v,
             sections);
     fprintf(out, "tilt angles %08lx\n", check(g->tilt, g->n_views, sizeof *g->tilt));
     fprintf(out, "x-tilts %08lx\n", check(g->xtilt, g->n_views, sizeof *g->xtilt));
+    fprintf(out, "z-factors %08lx\n", check(g->zfactor, g->n_views, sizeof *g->zfactor));
+    if (g->local)
+        fprintf(out, "local alignment %08lx\n",
+                check(g->local->file.patch,
+                      g->local->file.n_x * g->local->file.n_y * g->local->file.n_views,
+                      sizeof *g->local->file.patch));
     fprintf(out, "transforms %08lx\n", transforms);
     fprintf(out, "volume %zu x %zu, axis %.17g\n", g->width, g->thickness, g->axis_u);
     fprintf(out, "output %s\n", r->job.output_spec.path ? r->job.output_spec.path : "");

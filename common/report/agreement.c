@@ -67,7 +67,8 @@ static bool try_rows(const tr_job *job, size_t rows, middle *m)
 
 static bool find_middle(const tr_job *job, middle *m)
 {
-    if (job->transforms) /* the rays are not those of the aligned images */
+    /* The rays are not those of the aligned images, or none at all. */
+    if (job->transforms || job->geometry.local)
         return false;
     size_t rows = MOST_ROWS;
     while (rows > 0 && !try_rows(job, rows, m))

@@ -86,6 +86,8 @@ static void find_inputs(tr_result *r)
     add_input(r, "tilt angles", run->inputs.tilts_path);
     add_input(r, "tilt angles", run->inputs.angles.further);
     add_input(r, "x-tilts", run->command.options.xtilts);
+    add_input(r, "z-factors", run->inputs.zfactors_path);
+    add_input(r, "local alignment", run->inputs.local_path);
     if (run->inputs.transforms_path != run->inputs.tilts_path)
         add_input(r, "transforms", run->inputs.transforms_path);
     add_input(r, "transforms", run->inputs.transforms.further);

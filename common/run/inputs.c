@@ -78,6 +78,7 @@ static tr_status read_views(tr_inputs *in, tr_command *c)
     TR_TRY(tr_inputs_check_angles(in, c));
     TR_TRY(tr_inputs_take_transforms(in));
     TR_TRY(tr_inputs_take_purpose(in, c));
+    TR_TRY(tr_inputs_read_local(in, c));
     TR_TRY(tr_inputs_read_ctf(in, c));
     TR_TRY(tr_inputs_doubt(in));
     for (size_t k = 0; k < in->views.n; k++) {
@@ -240,6 +241,7 @@ void tr_inputs_free(tr_inputs *in)
     if (in->has_com)
         tr_imod_com_free(&in->com);
     free(in->tilts);
+    tr_local_file_free(&in->local.file);
     tr_sidecars_free(&in->beside);
     tr_alignment_free(&in->angles);
     tr_alignment_free(&in->transforms);

@@ -2,6 +2,7 @@
 #ifndef TR_INPUTS_H
 #define TR_INPUTS_H
 
+#include "common/geometry/local.h"
 #include "common/run/command.h"
 #include "common/series/stripes.h"
 #include "common/views/discover.h"
@@ -45,6 +46,9 @@ typedef struct tr_inputs {
     size_t nx, ny;   /* of the views once they are aligned, in pixels of the series */
     bool flat_field; /* the image is divided by one: the views are as they were taken */
     tr_stripes stripes;
+    const char *local_path, *zfactors_path; /* NULL: none */
+    bool has_local;
+    tr_local local; /* then; in pixels after binning */
     tr_dose_facts dose;
     tr_purpose purpose;
     tr_views views; /* those used; shifts of their transforms in pixels after binning */
@@ -88,6 +92,10 @@ TR_CHECKED tr_status tr_inputs_take_transforms(tr_inputs *in);
  * it: a->transforms, to be freed by tr_alignment_free; NULL where there is none. */
 TR_CHECKED tr_status tr_inputs_known_alignment(const tr_inputs *in, const tr_command *c,
                                                tr_alignment *a, const char **path);
+
+/* inputs_local.c: z-factors and local alignment, those of the options that are not
+ * "none". After the transforms. */
+TR_CHECKED tr_status tr_inputs_read_local(tr_inputs *in, const tr_command *c);
 
 /* inputs_ctf.c: the CTF of the views chosen, from --ctf, and in the command's options
  * what all views share in it. After the transforms. TR_ERR_USAGE where something is

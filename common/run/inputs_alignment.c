@@ -157,10 +157,6 @@ static void say_what_is_used(const tr_inputs *in, const tr_command *c, const cha
     if (*unused)
         tr_info("%s has %zu of the %zu views; left out: %s", path, a->n_used, a->n_views,
                 unused);
-    if (a->n_patches)
-        tr_warn("%s has a local alignment of %zu patches, which is not applied; its "
-                "global one is",
-                path, a->n_patches);
     if (a->beta_offset != 0.0)
         tr_warn("%s: BetaOffset, a tilt about x of %g degrees, is not applied; see "
                 "--pitch",
@@ -256,6 +252,27 @@ tr_status tr_inputs_read_alignment(tr_inputs *in, const tr_command *c)
     return TR_OK;
 }
 
+/* Shifts that are no alignment of a whole view. */
+static void say_what_is_local(const tr_inputs *in, const tr_alignment *a)
+{
+    double most = 0.0;
+    size_t shifts = 0, views = 0;
+    for (size_t k = 0; k < in->views.n; k++) {
+        const tr_view *view = &in->views.view[k];
+        shifts += view->n_local;
+        views += view->n_local > 0;
+        for (size_t p = 0; p < view->n_local; p++)
+            most = fmax(most, hypot(view->local[p].dx, view->local[p].dy));
+    }
+    if (shifts)
+        tr_info("and within the images: %zu local shifts of up to %.1f pixels in %zu of "
+                "the %zu views (%zu more are not good enough)",
+                shifts, most, views, in->views.n, a->n_poor);
+    else if (a->n_poor)
+        tr_warn("%s has %zu local shifts, none of them good enough to be applied",
+                in->transforms_path, a->n_poor);
+}
+
 static void say_how_it_is_aligned(const tr_inputs *in, const tr_alignment *a)
 {
     tr_info("the views are aligned while they are read, by %s: tilt axis at %.2f degrees "
@@ -277,5 +294,6 @@ tr_status tr_inputs_take_transforms(tr_inputs *in)
                            in->transforms_path, in->views.view[k].section + 1);
     tr_views_take_transforms(a, &in->views);
     say_how_it_is_aligned(in, a);
+    say_what_is_local(in, a);
     return TR_OK;
 }

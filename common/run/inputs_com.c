@@ -57,7 +57,8 @@ static tr_status check_inside(const tr_inputs *in, const tr_command *c, const ch
 static tr_status add_files(const tr_inputs *in, tr_command *c)
 {
     const tr_imod_com *com = &in->com;
-    const char *const names[] = {com->output, com->tilt_file, com->xtilt_file};
+    const char *const names[] = {com->output, com->tilt_file, com->xtilt_file,
+                                 com->local_file, com->zfactor_file};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         TR_TRY(check_inside(in, c, names[i]));
     if (com->has_angles && !c->options.tilts)
@@ -71,6 +72,12 @@ static tr_status add_files(const tr_inputs *in, tr_command *c)
         TR_TRY(add(c, "tilts", tr_strdup(com->tilt_file)));
     if (com->xtilt_file)
         TR_TRY(add(c, "xtilts", tr_strdup(com->xtilt_file)));
+    if (com->zfactor_file)
+        TR_TRY(add(c, "z-factors", tr_strdup(com->zfactor_file)));
+    if (com->local_file)
+        TR_TRY(add(c, "local", tr_strdup(com->local_file)));
+    if (com->local_scale > 0.0)
+        TR_TRY(add(c, "local-scale", tr_format_string("%.9g", com->local_scale)));
     if (com->exclude)
         TR_TRY(add(c, "exclude", tr_strdup(com->exclude)));
     if (com->include)

@@ -44,7 +44,7 @@ static double beyond_coupled(const tr_geometry *g, const tr_ray *ray)
 tr_status tr_outside_cells(const tr_job *job, const tr_geometry *g, bool whole_volume,
                            size_t *cells)
 {
-    bool coupled = whole_volume && (g->xtilt || job->transforms);
+    bool coupled = whole_volume && (!tr_geometry_frame_independent(g) || job->transforms);
     tr_ray *rays = tr_calloc("rays", g->n_views, sizeof *rays);
     if (!rays)
         return TR_ERR_MEMORY;

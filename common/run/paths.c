@@ -77,6 +77,8 @@ static tr_status add_read(run_files *t, const tr_reconstruction *r)
                                  r->inputs->tilts_path,
                                  r->inputs->angles.further,
                                  o->xtilts,
+                                 r->inputs->zfactors_path,
+                                 r->inputs->local_path,
                                  o->ctf,
                                  r->inputs->transforms_path,
                                  r->inputs->transforms.further,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/base/mem.h"
+#include "common/geometry/local.h"
 #include "common/run/outside.h"
 #include "common/run/rows.h"
 
@@ -22,6 +23,9 @@ tr_status tr_reconstruction_geometry(const tr_reconstruction *r, const tr_option
         .n_views = r->views.n,
         .tilts = &r->views.view->tilt,
         .xtilts = r->views.has_xtilts ? &r->views.view->xtilt : NULL,
+        .zfactors = r->views.has_zfactors ? &r->views.view->zfactor : NULL,
+        .local = in->has_local ? &in->local : NULL,
+        .sections = &r->views.view->section,
         .stride = sizeof(tr_view) / sizeof(double),
         .tilt_offset = o->tilt_offset,
         .pitch = o->pitch,
@@ -30,6 +34,7 @@ tr_status tr_reconstruction_geometry(const tr_reconstruction *r, const tr_option
         .width = width ? width : 1,
         .thickness = thickness ? thickness : 1,
         .axis_shift = (o->axis_shift + subset[0]) / b,
+        .image_shift = subset[0] / b,
         .centre_shift = subset[1] / b,
         .x_shift = o->x_shift / b,
         .z_shift = o->z_shift / b,
@@ -62,12 +67,44 @@ static tr_status check_sum(const tr_reconstruction *r)
     const tr_command *c = r->command;
     const int *sum = tr_algorithm_option(c->algorithm, c->params, TR_SUM_OPTION);
     bool possible = r->job.geometry.pitch == 0.0 && !r->job.geometry.xtilt &&
+                    !tr_geometry_is_direct(&r->job.geometry) &&
                     tr_backend_find(c->program->backend)->backproject_fourier;
     return sum && *sum == TR_SUM_FOURIER && !possible ? tr_sum_unavailable() : TR_OK;
 }
 
+/* Slabs of slices have the rows that one application of the rays needs. */
+static tr_status check_direct(const tr_reconstruction *r)
+{
+    const tr_backend *backend = tr_backend_find(r->command->program->backend);
+    const char *what = r->job.geometry.local ? "a local alignment" : "z-factors";
+    bool whole = r->command->method->whole_volume;
+    if (!tr_geometry_is_direct(&r->job.geometry))
+        return TR_OK;
+    if (backend && !backend->project_sums && (r->job.geometry.local || !whole))
+        return tr_fail(TR_ERR_UNAVAILABLE,
+                       "%s cannot be applied by %s; use %s, or leave it out with "
+                       "--local none --z-factors none",
+                       what, r->command->program->name, r->command->program->instead);
+    size_t reach = tr_geometry_direct_reach(&r->job.geometry), rows = r->job.geometry.n_v;
+    if (reach > tr_round_up(rows, TR_LANES) + TR_LANES)
+        return tr_fail(
+            TR_ERR_DATA,
+            "%s moves what views see by %zu rows, and they have %zu: is it about "
+            "this series? If it is, see --local-scale",
+            what, reach, rows);
+    if (!whole && r->command->algorithm->applications)
+        return tr_fail(TR_ERR_UNAVAILABLE,
+                       "%s uses the rays again and again, and %s couples the rows; use "
+                       "%s, which holds the whole volume, or leave it out with --local "
+                       "none --z-factors none",
+                       r->command->algorithm->name, what,
+                       r->command->program->whole_volume);
+    return TR_OK;
+}
+
 static tr_status check_coupling(const tr_reconstruction *r)
 {
+    TR_TRY(check_direct(r));
     if (!r->command->method->whole_volume &&
         (r->command->algorithm->needs & TR_NEEDS_OWN_ROWS) && r->job.geometry.xtilt)
         return tr_fail(TR_ERR_UNAVAILABLE,
@@ -141,7 +178,8 @@ tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
     const tr_image_info *info = tr_image_get_info(r->image);
     bool in_rays = r->command->method->whole_volume &&
                    !(r->command->algorithm->needs & TR_USES_FILTER) &&
-                   r->inputs->nx == info->nx && r->inputs->ny == info->ny;
+                   !r->job.geometry.local && r->inputs->nx == info->nx &&
+                   r->inputs->ny == info->ny;
     if (is_modelled(r) && r->views.has_transforms && !in_rays)
         return tr_fail(
             TR_ERR_USAGE,

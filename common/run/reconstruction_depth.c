@@ -34,6 +34,8 @@ static const char *obstacle(const tr_reconstruction *r)
     const tr_algorithm *a = r->command->algorithm;
     if (!(a->needs & TR_USES_FILTER) || a->applications)
         return "this algorithm projects, and has one image of a view";
+    if (tr_geometry_is_direct(&r->job.geometry))
+        return "with a local alignment or z-factors views have one image";
     if (r->command->method->whole_volume &&
         !tr_geometry_rows_independent(&r->job.geometry))
         return "with a pitch or x-tilts only the slice program knows bands of depth";

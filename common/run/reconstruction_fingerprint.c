@@ -25,12 +25,27 @@ static void print_program(FILE *out, const tr_reconstruction *r)
     fprintf(out, "arithmetic = %s\n", job->backend->arithmetic(job->device));
 }
 
+static void print_local(FILE *out, const tr_geometry *g)
+{
+    if (!g->local)
+        return;
+    const tr_local *l = g->local;
+    const double places[] = {l->start_x, l->start_y, l->step_x,
+                             l->step_y,  l->scale,   l->z_factors};
+    size_t n = l->file.n_x * l->file.n_y * l->file.n_views;
+    unsigned long long hash = XXH3_64bits_withSeed(places, sizeof places, l->file.n_x);
+    hash = XXH3_64bits_withSeed(l->file.patch, n * sizeof *l->file.patch, hash);
+    fprintf(out, "local alignment = %016llx\n", hash);
+}
+
 static void print_geometry(FILE *out, const tr_geometry *g)
 {
     fprintf(out, "size = %zu views of %zu x %zu, volume %zu x %zu\n", g->n_views, g->n_u,
             g->n_v, g->width, g->thickness);
     print_values(out, "tilt angles", g->tilt, g->n_views);
     print_values(out, "x-tilts", g->xtilt, g->n_views);
+    print_values(out, "z-factors", g->zfactor ? *g->zfactor : NULL, 2 * g->n_views);
+    print_local(out, g);
     fprintf(out, "total pitch = %.17g\n", g->pitch);
     fprintf(out, "axis = column %.17g, x %.17g, z %.17g\n", g->axis_u, g->axis_x,
             g->axis_z);
@@ -45,6 +60,11 @@ static void print_transforms(FILE *out, const tr_reconstruction *r)
         const tr_transform *t = &r->views.view[k].transform;
         const double values[] = {t->a11, t->a12, t->a21, t->a22, t->dx, t->dy};
         hash = XXH3_64bits_withSeed(values, sizeof values, hash);
+        for (size_t p = 0; p < r->views.view[k].n_local; p++) {
+            const tr_local_shift *one = &r->views.view[k].local[p];
+            const double shift[] = {one->x, one->y, one->dx, one->dy};
+            hash = XXH3_64bits_withSeed(shift, sizeof shift, hash);
+        }
     }
     fprintf(out, "transforms = %016llx%s\n", hash,
             r->job.transforms ? ", of the rays" : "");

@@ -9,7 +9,7 @@ static bool rows_are_alone(const tr_reconstruction *r)
 {
     const tr_view_steps steps = {tr_view_step_list(), r->command->options.views};
     return !tr_view_steps_whole(&steps) && !r->views.has_transforms &&
-           !r->job.geometry.xtilt;
+           !r->job.geometry.xtilt && !tr_geometry_is_direct(&r->job.geometry);
 }
 
 static void mark(long first, long end, size_t n, bool *rows)

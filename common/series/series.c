@@ -13,6 +13,25 @@
 
 /* ---- opening ---- */
 
+/* The local shifts of the views, in the prepared images. */
+static tr_status make_displacements(tr_series *s)
+{
+    double factor = (double)tr_view_steps_factor(&s->steps);
+    bool any = false;
+    for (size_t k = 0; k < s->n_views; k++)
+        any = any || s->views.view[k].n_local > 0;
+    if (!any)
+        return TR_OK;
+    s->displacement =
+        tr_calloc("views' displacements", s->n_views, sizeof *s->displacement);
+    if (!s->displacement)
+        return TR_ERR_MEMORY;
+    for (size_t k = 0; k < s->n_views; k++)
+        TR_TRY(tr_displacement_new(s->views.view[k].local, s->views.view[k].n_local,
+                                   s->own_u, s->own_v, factor, &s->displacement[k]));
+    return TR_OK;
+}
+
 static tr_status new_lists(tr_series *s, size_t n)
 {
     s->n_views = n;
@@ -34,7 +53,7 @@ static tr_status copy_spec(const tr_series_spec *spec, tr_series *s)
     }
     for (size_t k = 0, place = 0; k < s->n_views; place += tr_series_images_of(s, k++))
         s->place[k] = place;
-    return TR_OK;
+    return make_displacements(s);
 }
 
 static tr_status look_at_spectra(tr_comm *comm, tr_series *s, const tr_series_spec *spec)
@@ -117,6 +136,7 @@ static tr_status copy_part(const tr_series *whole, const size_t *part, size_t n,
                whole->content.hash + part[k] * s->content.n_rows,
                s->content.n_rows * sizeof *s->content.hash);
     }
+    TR_TRY(make_displacements(s));
     if (whole->prepared < 0)
         return TR_OK;
     s->prepared = fcntl(whole->prepared, F_DUPFD_CLOEXEC, 0);
@@ -162,6 +182,9 @@ void tr_series_close(tr_series *s)
         return;
     if (s->prepared >= 0)
         close(s->prepared);
+    for (size_t k = 0; k < s->n_views && s->displacement; k++)
+        tr_displacement_free(&s->displacement[k]);
+    free(s->displacement);
     tr_views_free(&s->views);
     if (!s->wiener_is_lent)
         tr_wiener_free(s->wiener);
@@ -307,7 +330,9 @@ static tr_status read_band(tr_series *s, const tr_geometry *g, size_t k, size_t 
 {
     double m[6];
     tr_view_facts facts = tr_series_facts(s, k);
-    facts.map = image_map(s, g, k, m) ? m : NULL;
+    if (s->displacement && s->displacement[k].node)
+        facts.displacement = &s->displacement[k];
+    facts.map = image_map(s, g, k, m) || facts.displacement ? m : NULL;
     facts.columns = s->n_u;
     facts.fill = s->transforms ? &s->levels[k].fill : NULL;
     const tr_view_step *step = tr_view_steps_rows(&s->steps, &facts);
@@ -396,7 +421,9 @@ size_t tr_series_read_bytes(const tr_series *s, size_t rows)
                          ? (size_t)s->threads * (s->n_views * s->n_u * sizeof(float) +
                                                  tr_stripes_bytes(s->n_views, s->n_u))
                          : 0;
-    return stripes + band +
-           (s->transforms ? s->own_u * s->own_v * sizeof(float) : 2 * band) +
+    bool all = s->transforms || s->displacement;
+    size_t fields = s->displacement ? s->n_views : 0;
+    return stripes + band + fields * tr_displacement_bytes(s->own_u, s->own_v) +
+           (all ? s->own_u * s->own_v * sizeof(float) : 2 * band) +
            2 * tr_image_get_info(s->image)->chunk_bytes + tr_content_bytes(&s->content);
 }

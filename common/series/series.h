@@ -13,7 +13,8 @@
 
 typedef struct tr_series_spec {
     const tr_views *views; /* which sections of the file, in this order */
-    bool transforms;       /* apply theirs, whose shifts are in pixels after binning */
+    bool transforms;       /* apply theirs, whose shifts are in pixels after binning;
+                              local ones of the file's pixels are applied anyway */
     size_t n_u, n_v;       /* then: of the views as delivered; without as they are */
     tr_view_params steps;  /* what is done to the views */
     double pixel;          /* angstroms, in the file; 0: not known */

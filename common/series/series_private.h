@@ -31,7 +31,8 @@ struct tr_series {
     size_t raw_u, raw_v, own_u, own_v, n_u, n_v; /* of a view in the file, prepared, as
                                                     delivered */
     tr_views views;
-    bool transforms; /* theirs are applied */
+    bool transforms;               /* theirs are applied */
+    tr_displacement *displacement; /* of each view; NULL: no view has any */
     double pixel;
     view_scan *scan;
     view_levels *levels;

@@ -42,7 +42,8 @@ typedef struct tr_view_facts {
     double depth, deepest;
     /* From (column, row) delivered to the prepared view; NULL: they are the same. */
     const double *map;
-    size_t columns;     /* that are delivered */
+    const tr_displacement *displacement; /* with a map: of what it takes there; or NULL */
+    size_t columns;                      /* that are delivered */
     const double *fill; /* beyond the view's edges; NULL: its edge repeats */
 } tr_view_facts;
 

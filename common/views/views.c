@@ -32,6 +32,7 @@ tr_status tr_views_select(const tr_views *from, const size_t *which, size_t n,
     TR_TRY(tr_views_new(n, &chosen));
     chosen.has_xtilts = from->has_xtilts;
     chosen.has_transforms = from->has_transforms;
+    chosen.has_zfactors = from->has_zfactors;
     for (size_t k = 0; k < n; k++) {
         size_t one = which ? which[k] : k;
         TR_ASSERT(one < from->n);
@@ -96,7 +97,16 @@ void tr_views_take_angles(const tr_alignment *a, tr_views *views)
 void tr_views_take_transforms(const tr_alignment *a, tr_views *views)
 {
     TR_ASSERT(a->transforms);
-    for (size_t k = 0; k < views->n; k++)
-        views->view[k].transform = a->transforms[views->view[k].section];
+    for (size_t k = 0; k < views->n; k++) {
+        tr_view *view = &views->view[k];
+        view->transform = a->transforms[view->section];
+        size_t first = 0;
+        while (first < a->n_local && a->local[first].view != view->section)
+            first++;
+        view->local = a->local ? a->local + first : NULL;
+        for (view->n_local = 0; first + view->n_local < a->n_local &&
+                                a->local[first + view->n_local].view == view->section;)
+            view->n_local++;
+    }
     views->has_transforms = true;
 }

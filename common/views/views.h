@@ -7,17 +7,21 @@
 typedef struct tr_view {
     size_t section;         /* in the file, from 0 */
     double tilt, xtilt;     /* degrees; the second is added to the pitch */
+    double zfactor[2];      /* xz, yz */
     tr_transform transform; /* from the raw image to the aligned one, as in an .xf */
     double exposure,
-        prior_exposure; /* e/A^2, of the view and before it; NaN: not known */
-    size_t acquired;    /* as which it was taken, from 1; 0: not known */
+        prior_exposure;          /* e/A^2, of the view and before it; NaN: not known */
+    const tr_local_shift *local; /* of the file that has the transform, and theirs */
+    size_t n_local;
+    size_t acquired; /* as which it was taken, from 1; 0: not known */
     tr_ctf ctf;
 } tr_view;
 
 typedef struct tr_views {
     size_t n;
     tr_view *view;
-    bool has_xtilts, has_transforms; /* without: all xtilt 0, all transforms identities */
+    /* Without: all xtilt 0, all transforms identities, all zfactor 0. */
+    bool has_xtilts, has_transforms, has_zfactors;
 } tr_views;
 
 /* n views, sections 0 to n - 1, of which nothing else is known: angles 0, the identity,

@@ -71,20 +71,6 @@ find_lanes(const tr_slab *s, const tile_view *t, size_t i, size_t k)
     return taps;
 }
 
-static inline vec gather(const float *p, ivec index)
-{
-#if defined(__AVX512F__)
-    return (vec)_mm512_i32gather_ps((__m512i)index, p, 4);
-#elif defined(__AVX2__)
-    return (vec)_mm256_i32gather_ps(p, (__m256i)index, 4);
-#else
-    vec value;
-    for (int r = 0; r < VECTOR; r++)
-        value[r] = p[index[r]];
-    return value;
-#endif
-}
-
 static void gather_tile(const tr_slab *s, const tile_view *t, const tile_place *at,
                         const float *p, tile_voxels x)
 {
@@ -97,7 +83,7 @@ static void gather_tile(const tr_slab *s, const tile_view *t, const tile_place *
                 left * gather(p, taps.index) + taps.right * gather(next, taps.index);
             vec high = left * gather(p + 1, taps.index) +
                        taps.right * gather(next + 1, taps.index);
-            *(vec *)x[k][i] += (1.0f - taps.up) * low + taps.up * high;
+            *(vec *)x[k * CELL + i] += (1.0f - taps.up) * low + taps.up * high;
         }
 }
 
@@ -136,7 +122,7 @@ scatter_tile(const tr_slab *s, const tile_view *t, const tile_place *at, tile_vo
     for (size_t k = 0; k < at->n_z; k++)
         for (size_t i = 0; i < at->n_x; i++) {
             lane_taps taps = find_lanes(s, t, i, k);
-            vec from = *(vec *)x[k][i];
+            vec from = *(vec *)x[k * CELL + i];
             vec low = (1.0f - taps.up) * from, high = taps.up * from;
             vec left = 1.0f - taps.right;
             scatter(to, exact, 0, taps.index, left * low);
@@ -176,11 +162,11 @@ static void copy_voxels(const tr_slab *s, const tile_place *at, float *x, bool o
             float *line = x + ((at->z + k) * s->n_x + at->x + i) * s->rows +
                           (at->row + first - (long)s->first);
             if (end - first < VECTOR && !out)
-                *(vec *)v[k][i] = (vec){0};
+                *(vec *)v[k * CELL + i] = (vec){0};
             if (out)
-                memcpy(line, v[k][i] + first, bytes);
+                memcpy(line, v[k * CELL + i] + first, bytes);
             else
-                memcpy(v[k][i] + first, line, bytes);
+                memcpy(v[k * CELL + i] + first, line, bytes);
         }
 }
 
@@ -192,19 +178,23 @@ static void backproject_general_tile(const tr_slab *s, const tr_subset *views,
     size_t n = view_count(s, views), stride = (s->n_u + TR_GUARDS) * s->p_rows;
     for (at.row = first_row(s); at.row < end_row(s); at.row += VECTOR) {
         memset(v, 0, sizeof v);
-        tile_view next = {0};
+        tile_view placed[2];
+        if (n > 0)
+            place_tile(s, view_at(views, 0), &at, &placed[0]);
         for (size_t k = 0; k < n; k++) {
-            tile_view t = k ? next : place_tile(s, view_at(views, 0), &at);
+            const tile_view *t = &placed[k % 2];
             const float *from = p + view_at(views, k) * stride;
             if (k + 1 < n) {
-                next = place_tile(s, view_at(views, k + 1), &at);
-                fetch_columns(s, &next, p + view_at(views, k + 1) * stride);
+                tile_view *next = &placed[(k + 1) % 2];
+                place_tile(s, view_at(views, k + 1), &at, next);
+                fetch_columns(s, next, p + view_at(views, k + 1) * stride, sizeof *p,
+                              false);
             }
-            if (t.fits) {
-                copy_columns(s, &t, from, columns);
-                back_lines(&t, &at, columns, v);
+            if (t->fits) {
+                copy_columns(s, t, from, columns);
+                back_tile(t, &at, columns, v[0]);
             } else {
-                gather_tile(s, &t, &at, from, v);
+                gather_tile(s, t, &at, from, v);
             }
         }
         copy_voxels(s, &at, x, true, v);
@@ -233,17 +223,28 @@ project_general_tile(const tr_slab *s, const tr_subset *views, size_t first, siz
     tile_voxels v __attribute__((aligned(64)));
     tile_columns columns __attribute__((aligned(64)));
     memset(columns, 0, sizeof columns);
+    memset(v[CELL * CELL], 0, sizeof v[0]);
     for (at.row = first_row(s); at.row < end_row(s); at.row += VECTOR) {
         copy_voxels(s, &at, (float *)(uintptr_t)x, false, v);
+        tile_view placed[2];
+        place_tile(s, view_at(views, first), &at, &placed[first % 2]);
         for (size_t k = first; k < end; k++) {
-            const tile_view t = place_tile(s, view_at(views, k), &at);
-            if (!is_seen(s, &t))
+            const tile_view *t = &placed[k % 2];
+            if (k + 1 < end) {
+                tile_view *next = &placed[(k + 1) % 2];
+                place_tile(s, view_at(views, k + 1), &at, next);
+                if (exact)
+                    fetch_columns(s, next, to[k + 1].sums, sizeof *to->sums, true);
+                else
+                    fetch_columns(s, next, to[k + 1].p, sizeof *to->p, true);
+            }
+            if (!is_seen(s, t))
                 continue;
-            if (t.fits) {
-                forward_lines(&t, &at, columns, v);
-                add_columns(s, &t, columns, exact, &to[k]);
+            if (t->fits) {
+                forward_tile(t, &at, columns, v[0]);
+                add_columns(s, t, columns, exact, &to[k]);
             } else {
-                scatter_tile(s, &t, &at, v, exact, &to[k]);
+                scatter_tile(s, t, &at, v, exact, &to[k]);
             }
         }
     }

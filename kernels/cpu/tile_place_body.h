@@ -7,7 +7,8 @@
 enum {
     CELL = TR_OFFSET_STEP, /* a tile lies in one cell of a grid of offsets */
     MOST_COLUMNS = 48,     /* of an image that a tile is seen in; and rows more than */
-    MOST_SHIFTS = 9        /* its lanes */
+    MOST_SHIFTS = 9,       /* its lanes */
+    MOST_SPREAD = 6        /* columns between a voxel's lanes, and rows */
 };
 
 /* At voxel (i, k) and lane l: a + x i + z k + xz i k + l (r + xr i + zr k + xzr i k). */
@@ -29,9 +30,10 @@ typedef struct tile_view {
     long column, row;
     size_t n_columns, n_shifts;
     double across, along; /* columns between the lanes of a voxel at most, and rows */
-    bool along_x;         /* rather than z: neighbours lie on different columns */
-    bool bent;            /* slopes along the lanes differ between voxels */
-    bool fits;            /* what follows from positions does in the kernels for tiles */
+    int n_u, n_v;
+    bool steep_x; /* columns change with x more than with z */
+    bool bent;    /* slopes along the lanes differ between voxels */
+    bool fits;    /* what follows from positions does in the kernels for tiles */
 } tile_view;
 
 #define FAR 5e8 /* beyond all images, and with all rows still an int */
@@ -76,32 +78,70 @@ static void add_offsets(const tr_offsets *g, size_t view, const tile_place *at,
 static inline double least(double a, double b) { return a < b ? a : b; }
 static inline double most(double a, double b) { return a > b ? a : b; }
 
-/* Polynomials are steepest, and least and most, in corners of the tile. The least whole
- * number at one, from which the plane counts from now on, and how many there are. */
-static long settle(plane *p, const tile_place *at, size_t *n, double *spread)
+/* Where a plane lies. */
+typedef struct plane_span {
+    double low, high, spread;
+} plane_span;
+
+/* Polynomials are steepest, and least and most, in corners of the tile. */
+static plane_span find_bent_span(const plane *p, double x1, double z1)
 {
-    double low = INFINITY, high = -INFINITY, x1 = (double)(at->n_x - 1);
-    double z1 = (double)(at->n_z - 1);
-    *spread = 0.0;
+    plane_span span = {INFINITY, -INFINITY, 0.0};
     for (int corner = 0; corner < 4; corner++) {
         double i = corner & 1 ? x1 : 0.0, k = corner & 2 ? z1 : 0.0;
         double first = p->a + p->x * i + (p->z + p->xz * i) * k;
         double lanes = (VECTOR - 1) * (p->r + p->xr * i + (p->zr + p->xzr * i) * k);
-        low = least(low, first + least(lanes, 0.0));
-        high = most(high, first + most(lanes, 0.0));
-        *spread = most(*spread, fabs(lanes));
+        span.low = least(span.low, first + least(lanes, 0.0));
+        span.high = most(span.high, first + most(lanes, 0.0));
+        span.spread = most(span.spread, fabs(lanes));
     }
-    low = floor(within(low, FAR) - 1e-3);
-    *n = (size_t)least(high - low, FAR) + 3;
-    p->a -= low;
-    return (long)low;
+    return span;
 }
 
-static tile_view place_tile(const tr_slab *s, size_t view, const tile_place *at)
+static inline plane_span find_straight_span(const plane *p, double x1, double z1)
+{
+    double x = x1 * p->x, z = z1 * p->z, lanes = (VECTOR - 1) * p->r;
+    return (plane_span){p->a + least(x, 0.0) + least(z, 0.0) + least(lanes, 0.0),
+                        p->a + most(x, 0.0) + most(z, 0.0) + most(lanes, 0.0),
+                        fabs(lanes)};
+}
+
+/* The least whole number of a plane, from which it counts from now on; how many columns
+ * or rows its lanes need, and how far apart they are. */
+static inline long settle(plane *p, bool bent, const tile_place *at, size_t *n,
+                          double *spread)
+{
+    double x1 = (double)(at->n_x - 1), z1 = (double)(at->n_z - 1);
+    plane_span span = bent ? find_bent_span(p, x1, z1) : find_straight_span(p, x1, z1);
+    double from = within(span.low, FAR) - 1e-3;
+    long low = (long)from;
+    low -= from < (double)low;
+    *n = (size_t)least(span.high + 1e-3 - (double)low, FAR) + 2;
+    *spread = span.spread;
+    p->a -= (double)low;
+    return low;
+}
+
+/* How many columns and rows each voxel is given: those of most of them where others are
+ * left for later, which are given three of both then. */
+static inline void choose_numbers(tile_view *t)
+{
+    bool wide = t->across > 2.0 || t->along > 1.0, narrow = t->across < 0.12;
+    t->n_u = wide ? (int)t->across + 3 : t->across > 1.0 ? 4 : narrow ? 2 : 3;
+    t->n_v = wide ? (int)t->along + 3 : 2;
+    /* The last lane may not need all of them. */
+    t->n_columns += (size_t)(narrow && !wide ? 1 : t->n_u - 2);
+    t->n_shifts += (size_t)(narrow && !wide ? 1 : t->n_v - 2);
+    t->fits = t->across < MOST_SPREAD - 1 && t->along < MOST_SPREAD - 1 &&
+              t->n_columns <= MOST_COLUMNS && t->n_shifts <= MOST_SHIFTS;
+}
+
+static void place_tile(const tr_slab *s, size_t view, const tile_place *at,
+                       tile_view *placed)
 {
     const tr_ray *ray = &s->rays[view];
     double x = (double)at->x, z = (double)at->z, r = (double)at->row;
-    tile_view t = {.along_x = fabs(ray->ux) >= fabs(ray->uz)};
+    tile_view t = {.steep_x = fabs(ray->ux) >= fabs(ray->uz)};
     t.u = (plane){tr_ray_base(ray->u0, ray->uz, z) + ray->ux * x + ray->uy * r,
                   ray->ux,
                   ray->uz,
@@ -121,9 +161,8 @@ static tile_view place_tile(const tr_slab *s, size_t view, const tile_place *at)
                   0};
     if (s->offsets)
         add_offsets(s->offsets, view, at, &t);
-    t.column = settle(&t.u, at, &t.n_columns, &t.across);
-    t.row = settle(&t.v, at, &t.n_shifts, &t.along) + at->row - s->p_first;
-    t.fits = t.across <= 2.0 && t.along <= 1.0 && t.n_columns <= MOST_COLUMNS &&
-             t.n_shifts <= MOST_SHIFTS;
-    return t;
+    t.column = settle(&t.u, t.bent, at, &t.n_columns, &t.across);
+    t.row = settle(&t.v, t.bent, at, &t.n_shifts, &t.along) + at->row - s->p_first;
+    choose_numbers(&t);
+    *placed = t;
 }

@@ -76,7 +76,7 @@ static void check(const char *isa, const char *what, const float *got,
 static void verify_projectors(bench *b, const workload *small)
 {
     tr_slab s = new_slab(small);
-    tr_vec p = new_vec(b, tr_projection_lines(&s), s.rows);
+    tr_vec p = new_vec(b, tr_projection_lines(&s), s.p_rows);
     tr_vec x = new_vec(b, tr_volume_lines(&s), s.rows);
     size_t n_p = p.lines * p.rows, n_x = x.lines * x.rows;
     double *wanted = calloc(n_p + n_x, sizeof *wanted);
@@ -228,7 +228,7 @@ static void time_workload(bench *b, const workload *w)
     open_backend(b, b->threads);
     job j = {.slab = new_slab(w)};
     const tr_slab *s = &j.slab;
-    j.p = new_vec(b, tr_projection_lines(s), s->rows);
+    j.p = new_vec(b, tr_projection_lines(s), s->p_rows);
     j.x = new_vec(b, tr_volume_lines(s), s->rows);
     size_t length = tr_fft_length(w->n_u + w->n_u / 3);
     float weight[w->n_views];
@@ -247,7 +247,7 @@ static void time_workload(bench *b, const workload *w)
     jobs[0].work = jobs[1].work = 2.0 * updates;
     jobs[2].work = transforms;
     void *owner = b->device; /* time_job opens devices of its own */
-    size_t n_jobs = w->rotation != 0.0 || w->pitch != 0.0 ? 2 : 3;
+    size_t n_jobs = is_coupled(w) ? 2 : 3;
     for (size_t k = 0; k < n_jobs; k++) {
         if (!is_wanted(b, w, jobs[k].kernel))
             continue;

@@ -42,6 +42,13 @@ static inline const tr_offsets *new_offsets(const workload *w)
     return g;
 }
 
+enum { AROUND = 32 }; /* lanes of projections before and after those of the volume */
+
+static inline bool is_coupled(const workload *w)
+{
+    return w->rotation != 0.0 || w->pitch != 0.0;
+}
+
 /* Tilted from -60 to 60 degrees about the middle of image and volume; turned by a pitch
  * before and a rotation after that. */
 static inline tr_slab new_slab(const workload *w)
@@ -65,15 +72,15 @@ static inline tr_slab new_slab(const workload *w)
             u0 -= u[k] * middle[k];
             v0 -= v[k] * middle[k];
         }
-        bool keeps = w->rotation == 0.0 && w->pitch == 0.0;
-        rays[i] = (tr_ray){u0, u[0], u[1], u[2], keeps ? 0.0 : v0, v[0], v[1], v[2]};
+        v0 = is_coupled(w) ? v0 + AROUND : 0.0;
+        rays[i] = (tr_ray){u0, u[0], u[1], u[2], v0, v[0], v[1], v[2]};
     }
     return (tr_slab){.n_views = w->n_views,
                      .n_u = w->n_u,
                      .n_x = w->n_x,
                      .n_z = w->n_z,
                      .rows = w->rows,
-                     .p_rows = w->rows,
+                     .p_rows = w->rows + (is_coupled(w) ? 2 * AROUND : 0),
                      .rays = rays,
                      .offsets = w->offsets != 0.0 ? new_offsets(w) : NULL};
 }

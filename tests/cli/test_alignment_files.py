@@ -138,10 +138,150 @@ def test_dark_views(run, raw, aligned, first):
     assert "20 of 23 views" in said
 
 
-def test_local_alignment_is_named(run, raw):
-    _, said = run(raw, {"ts.aln": aln(range(len(TILTS)), (N_U, N_V, len(TILTS)), local=4,
-                                      beta=-1.5)})
-    assert "warning: " in said and "local alignment of 4 patches, which is not applied" in said
+# ---- its local alignment ----
+
+WIDE, HIGH, PATCHES = 96, 80, 5
+DOTS = np.array([(x, y, z) for y in (-24, -8, 10, 23) for x in (-32, -16, 3, 17, 31)
+                 for z in ((x * 7 + y * 3) % 9 - 4,)], float)  # from the centre
+
+
+class Local:
+    """Dots in views whose parts have moved, and what AreTomo would say of it: where each
+    patch is in the raw view, from its centre and without the view's own shift, and by how
+    much more it has moved. Every second patch of view 3 is no good and says nonsense."""
+
+    def __init__(self, seed=5, most=3.0):
+        some = np.random.default_rng(seed)
+        grid = (np.arange(PATCHES) - 2) / PATCHES
+        self.at = np.array([[(WIDE * x + some.uniform(-2, 2), HIGH * y + some.uniform(-2, 2))
+                             for y in grid for x in grid] for _ in TILTS])
+        phase = some.uniform(0, 2 * np.pi, (len(TILTS), 1, 2))
+        wave = np.array([[4 / WIDE, 3 / HIGH], [-3 / WIDE, 4 / HIGH]])
+        self.by = most * np.sin(phase + self.at @ wave)
+        self.good = np.ones(self.at.shape[:2])
+        self.good[3, ::2] = 0.8
+        self.listed = np.where(self.good[..., None] < 0.9, 40.0, self.by)
+
+    def shift(self, k, x, y):
+        """As mGCalcLocalShift of AreTomo 3 has it."""
+        away = ((x - self.at[k, :, 0]) / WIDE) ** 2 + ((y - self.at[k, :, 1]) / HIGH) ** 2
+        weight = np.exp(-100 * away) * (self.good[k] >= 0.9)
+        return weight @ self.by[k] / weight.sum()
+
+    def views(self, moved=True):
+        """Dots of half width 1.3 pixels, misaligned by TURN and SHIFT."""
+        views = np.zeros((len(TILTS), HIGH + 40, WIDE + 40))
+        v, u = np.mgrid[:17, :17] - 8.0
+        for k, tilt in enumerate(np.radians(TILTS)):
+            for x, y, z in DOTS:
+                aligned = np.array([x * np.cos(tilt) - z * np.sin(tilt), y])
+                raw = rotation(TURN[k])[:2, :2] @ aligned
+                raw = raw + SHIFT[k] + (self.shift(k, *raw) if moved else 0)
+                raw = raw + (WIDE / 2 + 19.5, HIGH / 2 + 19.5)
+                i, j = np.round(raw).astype(int)
+                near = (u + i - raw[0]) ** 2 + (v + j - raw[1]) ** 2
+                views[k, j - 8:j + 9, i - 8:i + 9] += np.exp(-near / (2 * 1.3 ** 2))
+        return views[:, 20:-20, 20:-20].copy()
+
+    def aln(self, scale=1, local=True):
+        text = aln(range(1, len(TILTS) + 1), (scale * WIDE, scale * HIGH, len(TILTS)),
+                   shift=scale * SHIFT).replace("NumPatches = 0", f"NumPatches = {PATCHES ** 2}")
+        rows = [f"{k:4d} {p:3d} " + "%8.2f  %8.2f  %8.2f  %8.2f  %4.1f\n" % (
+            *(scale * self.at[k, p]), *(scale * self.listed[k, p]), self.good[k, p])
+            for k in range(len(TILTS)) for p in range(PATCHES ** 2)]
+        return text + ("# Local Alignment\n" + "".join(rows) if local else "")
+
+
+def heights(volume):
+    """At the dots; volumes are [slice][z][x]."""
+    middle = np.array(volume.shape)[::-1] // 2 - 0.5
+    heights = []
+    for x, z, y in DOTS[:, [0, 2, 1]] + middle * [1, 1, 1]:
+        k, j, i = (int(np.floor(c)) for c in (y, z, x))
+        heights.append(volume[k - 1:k + 3, j - 1:j + 3, i - 1:i + 3].max())
+    return np.array(heights)
+
+
+@pytest.fixture(scope="module")
+def local():
+    return Local()
+
+
+@pytest.fixture(scope="module")
+def moved(local):
+    return local.views()
+
+
+@pytest.fixture
+def still(local, run):
+    """The heights of the dots where nothing has moved within the views."""
+    return heights(run(local.views(moved=False), {"still.aln": local.aln(local=False)},
+                       "-t", "still.aln")[0])
+
+
+def test_local_alignment(run, local, moved, still):
+    """Dots come out as high as where nothing has moved; without it they fade. Whatever
+    the number of ranks: a row reads the rows that it is displaced to."""
+    ours, said = run(moved, {"x.aln": local.aln()}, "-t", "x.aln")
+    ratio = heights(ours) / still
+    assert ratio.min() > 0.97 and ratio.mean() > 0.99
+    assert "warning" not in said
+    assert "512 local shifts of up to 4.2 pixels in 21 of the 21 views (13 more are not" in said
+    without, _ = run(moved, {"y.aln": local.aln(local=False)}, "-t", "y.aln")
+    faded = heights(without) / still
+    assert faded.mean() < 0.75 and faded.min() < 0.6
+    print("with", ratio.min(), ratio.mean(), "without", faded.min(), faded.mean())
+    two, _ = run(moved, {}, "-t", "x.aln", ranks=3)
+    assert np.array_equal(two, ours)
+    few, _ = run(moved, {}, "-t", "x.aln", "--slices", "30:41")
+    assert np.array_equal(few, ours[30:42])
+
+
+def test_local_alignment_of_larger_images(run, local, moved, still):
+    """AreTomo saw the images before they were binned by 4."""
+    ours, _ = run(moved, {"x.aln": local.aln(scale=4)}, "-t", "x.aln")
+    assert (heights(ours) / still).min() > 0.97
+
+
+def test_local_alignment_of_binned_views(run, local, moved, still):
+    """Here they are binned on the way; every pixel of the file is 2 x 2 of before."""
+    large = np.repeat(np.repeat(moved, 2, axis=1), 2, axis=2)
+    ours, _ = run(large, {"x.aln": local.aln(scale=2)}, "-t", "x.aln", "--bin", "2",
+                  thickness=2 * DEPTH, pixel=PIXEL / 2)
+    plain, _ = run(moved, {"y.aln": local.aln()}, "-t", "y.aln")
+    assert ours.shape == plain.shape and correlation(ours, plain, 4) > 0.99
+
+
+def test_poor_local_alignment(run, local, moved, still):
+    """A file whose shifts are all poor; and one of a version that has no such rows."""
+    good, local.good = local.good, 0 * local.good
+    ours, said = run(moved, {"x.aln": local.aln()}, "-t", "x.aln")
+    local.good = good
+    without, _ = run(moved, {"y.aln": local.aln(local=False)}, "-t", "y.aln")
+    assert np.array_equal(ours, without)
+    assert "warning: x.aln has 525 local shifts, none of them good enough" in said
+
+
+def test_local_alignment_of_rays(tiltrecz, tmp_path, local, moved, run, still):
+    """Where a volume is solved as a whole, turns and shifts are in the rays; what moves
+    within the views is taken out of them all the same."""
+    write_mrc(tmp_path / "m.mrc", moved, pixel=PIXEL)
+    write_mrc(tmp_path / "s.mrc", local.views(moved=False), pixel=PIXEL)
+    made = []
+    for series, text in (("s", local.aln(local=False)), ("m", local.aln()),
+                         ("m", local.aln(local=False))):
+        (tmp_path / "x.aln").write_text(text)
+        tiltrecz(f"{series}.mrc", "-T", DEPTH, "-t", "x.aln", "-a", "CGLS", "--iterations", 8,
+                 "--outside", "zero", "-o", "o.mrc", cwd=tmp_path)
+        made.append(heights(read_mrc(tmp_path / "o.mrc")))
+    assert (made[1] / made[0]).min() > 0.97
+    print("CGLS with", (made[1] / made[0]).min(), "without", (made[2] / made[0]).min(),
+          (made[2] / made[0]).mean())
+    assert (made[2] / made[0]).mean() < 0.8
+
+
+def test_beta_offset_is_named(run, raw):
+    _, said = run(raw, {"ts.aln": aln(range(len(TILTS)), (N_U, N_V, len(TILTS)), beta=-1.5)})
     assert "BetaOffset, a tilt about x of -1.5 degrees, is not applied" in said
 
 
@@ -184,6 +324,12 @@ ANGLES = np.arange(7.0)
     ("# AreTomo Alignment\n1 2 3\n", "line 2: 10 numbers are needed, not 3"),
     ("# AreTomo Alignment\n# RawSize = 1 2\n", "line 2: 3 numbers are needed, not 2"),
     ("# AreTomo Alignment\n# NumPatches = 1.5\n", "1.5 is not a section's number"),
+    (aln(range(7), SIZE, tilts=ANGLES, local=1).replace("   6   0", "   7   0"),
+     "line 22: a local shift of view 7, but the table has 7 views, counted from 0"),
+    (aln(range(7), SIZE, tilts=ANGLES, local=1).replace("   6   0", "   6 0 1"),
+     "line 22: 7 numbers are needed, not 8"),
+    (aln(range(7), SIZE, tilts=ANGLES, local=1).replace("   6   0     9.00", "   6   0  2000000"),
+     "line 22: 2e+06 pixels are not a place in an image"),
 ])
 def test_bad_aln(bench, text, said):
     bench.text("x.aln", text)

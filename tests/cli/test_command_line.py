@@ -189,10 +189,10 @@ def test_options_win_over_the_com_file(tiltrec, folder):
 
 
 def test_what_the_com_file_asks_in_vain_is_named(tiltrec, folder):
-    (folder / "my.com").write_text(COM.format("LOCALFILE series.local\nZFACTORFILE z.fac"))
+    (folder / "my.com").write_text(COM.format("COMPRESS 1.1\nREPLICATE 2 2"))
     said = tiltrec("--imod-com", "my.com", cwd=folder).stderr
-    assert re.search(r"not honoured here: .*LOCALFILE", said)
-    assert re.search(r"not honoured here: .*ZFACTORFILE", said)
+    assert re.search(r"not honoured here: .*COMPRESS", said)
+    assert re.search(r"not honoured here: .*REPLICATE", said)
 
 
 @pytest.mark.parametrize("log", [None, 25])

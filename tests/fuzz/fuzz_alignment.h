@@ -34,6 +34,10 @@ static inline int fuzz_alignment(fuzz_alignment_reader *read, const uint8_t *dat
         const tr_transform *t = a.transforms ? &a.transforms[k] : NULL;
         FUZZ_REQUIRE(!t || fabs(t->a11 * t->a22 - t->a12 * t->a21 - 1) < 1e-6);
     }
+    for (size_t k = 0; status == TR_OK && k < a.n_local; k++) {
+        FUZZ_REQUIRE(a.local[k].view < a.n_views && a.used[a.local[k].view]);
+        FUZZ_REQUIRE(k == 0 || a.local[k - 1].view <= a.local[k].view);
+    }
     tr_alignment_free(&a);
     fuzz_file_remove(&file);
     return 0;

@@ -52,7 +52,8 @@ static void check_com(const tr_imod_com *com)
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         FUZZ_REQUIRE(isfinite(numbers[i]));
     FUZZ_REQUIRE(com->binning >= 1);
-    const char *files[] = {com->input, com->output, com->tilt_file, com->xtilt_file};
+    const char *files[] = {com->input,      com->output,     com->tilt_file,
+                           com->xtilt_file, com->local_file, com->zfactor_file};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         FUZZ_REQUIRE(!files[i] || files[i][0] == '/'); /* as the com file's is */
 }

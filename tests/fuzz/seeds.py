@@ -366,6 +366,10 @@ def make_text():
     put("dose", "warp", b"\2\0data_\n\nloop_\n_wrpAngleTilt #1\n_wrpDose #2\n-3 6\n0 0\n")
     put("transforms", "two", b"\2 1 0 0 1 0.5 -3\n0.99 -.1 .1 0.99 1e2 2\n")
     put("transforms", "flat", b"\1 1 1 1 1 0 0")
+    put("local", "factors", b"\3-0.005 0.0006\n0.002,0.0004\n0 0\n")
+    for head, more in ((b"0", b""), (b"1 2.5", b".1 -.2\n"), (b"0 2.5 1", b".01 .02 .03 .04\n")):
+        put("local", head.decode().replace(" ", "-"), b"\2 2 2 10 10 20 20 " + head + b"\n"
+            + 4 * (b"0.5 -0.25\n" + more + 2 * b"1 0.01 -0.01 1 2.5 -3\n"))
     put("aln", "one", b"\x20\x1e\4" + ALN)
     put("aln", "zero", b"\x10\x0f\4" + ALN.replace(b"    2   ", b"    0   "))
     put("star", "views", b"\x20\x1e\3" + STAR)
@@ -412,6 +416,6 @@ make_recipes()
 make_text()
 if DATA and DATA.is_dir():
     take_data()
-for target in ("mrc tiff hdf hdf_bytes angles mdoc dose transforms aln star ctf com options "
+for target in ("mrc tiff hdf hdf_bytes angles mdoc dose transforms aln local star ctf com options "
                "list").split():
     (FOLDER / target).mkdir(parents=True, exist_ok=True)

@@ -96,6 +96,8 @@ static tr_status show_com(const char *path)
     show_text("output", com.output);
     show_text("tilt_file", com.tilt_file);
     show_text("xtilt_file", com.xtilt_file);
+    show_text("local_file", com.local_file);
+    show_text("zfactor_file", com.zfactor_file);
     SHOW(com.has_thickness, "thickness", 1, (double)com.thickness);
     SHOW(com.has_width, "width", 1, (double)com.width);
     SHOW(com.has_offset, "offset", 2, com.offset_angle, com.offset_axis);

@@ -473,7 +473,7 @@ static void test_cubic_convolution(void **state)
         for (int x = 0; x < NX; x++)
             image[y][x] = (float)(sin(1.3 * x + 0.4) * cos(1.7 * y - 0.2) + 0.1 * x);
     const tr_window_2d all = {.nx = NX, .ny = NY};
-    tr_warp_rows(m, image[0], &all, NX, NY, NULL, COLUMNS, 0, ROWS, out[0]);
+    tr_warp_rows(m, NULL, image[0], &all, NX, NY, NULL, COLUMNS, 0, ROWS, out[0]);
     for (int r = 0; r < ROWS; r++)
         for (int c = 0; c < COLUMNS; c++) {
             double u = m[0] * c + m[1] * r + m[2], v = m[3] * c + m[4] * r + m[5];
@@ -483,6 +483,99 @@ static void test_cubic_convolution(void **state)
                     sum += keys(u - x) * keys(v - y) * image[y][x];
             assert_float_equal(out[r][c], sum, 2e-6);
         }
+}
+
+/* The formula itself. */
+static void displacement_at(const tr_local_shift *shifts, int n, double w, double h,
+                            double x, double y, double shift[2])
+{
+    double sum = 0.0;
+    shift[0] = shift[1] = 0.0;
+    for (int p = 0; p < n; p++) {
+        double weight = exp(
+            -100.0 * (pow((x - shifts[p].x) / w, 2.0) + pow((y - shifts[p].y) / h, 2.0)));
+        sum += weight;
+        shift[0] += weight * shifts[p].dx;
+        shift[1] += weight * shifts[p].dy;
+    }
+    for (int axis = 0; axis < 2; axis++)
+        shift[axis] = sum < 1e-30 ? 0.0 : shift[axis] / sum;
+}
+
+/* In an image and in one that is smaller by a factor. */
+static void test_displacement(void **state)
+{
+    (void)state;
+    enum { W = 700, H = 512, PER_SIDE = 4, PATCHES = PER_SIDE * PER_SIDE };
+    tr_local_shift shifts[PATCHES];
+    for (int p = 0; p < PATCHES; p++)
+        shifts[p] = (tr_local_shift){0, W * (p % PER_SIDE - 1.5) / PER_SIDE + p,
+                                     H * (p / PER_SIDE - 1.5) / PER_SIDE - p,
+                                     4.0 * sin(p), 4.0 * cos(2.0 * p)};
+    for (int factor = 1; factor <= 4; factor *= 4) {
+        tr_displacement d;
+        assert_int_equal(
+            tr_displacement_new(shifts, PATCHES, W / factor, H / factor, factor, &d),
+            TR_OK);
+        for (int k = 0; k < 1000; k++) {
+            double u = fmod(k * 37.91, W / factor - 1.0), v = fmod(k * 11.37, H / factor),
+                   to[2] = {u, v}, shift[2];
+            v = to[1] = fmin(v, H / factor - 1.0);
+            displacement_at(shifts, PATCHES, W, H,
+                            factor * (u - (W / factor / 2.0 - 0.5)),
+                            factor * (v - (H / factor / 2.0 - 0.5)), shift);
+            tr_displace(&d, &to[0], &to[1]);
+            assert_float_equal(to[0] - u, shift[0] / factor, 0.01);
+            assert_float_equal(to[1] - v, shift[1] / factor, 0.01);
+        }
+        tr_displacement_free(&d);
+    }
+}
+
+/* Far from the only patch all weights vanish; and an image may be a single pixel. */
+static void test_displacement_far_away(void **state)
+{
+    (void)state;
+    const tr_local_shift one = {.x = -300.0, .y = -300.0, .dx = 2.0, .dy = 3.0};
+    tr_displacement d;
+    double u = 0.0, v = 0.0, far_u = 599.0, far_v = 599.0;
+    assert_int_equal(tr_displacement_new(&one, 1, 600, 600, 1.0, &d), TR_OK);
+    tr_displace(&d, &u, &v);
+    tr_displace(&d, &far_u, &far_v);
+    assert_true(u == 2.0 && v == 3.0 && far_u == 599.0 && far_v == 599.0);
+    tr_displacement_free(&d);
+    assert_int_equal(tr_displacement_new(&one, 1, 1, 1, 600.0, &d), TR_OK);
+    tr_displace(&d, &u, &v);
+    tr_displacement_free(&d);
+    assert_int_equal(tr_displacement_new(NULL, 0, 600, 600, 1.0, &d), TR_OK);
+    assert_null(d.node);
+}
+
+/* Rows that are displaced come from the window and are what the whole image gives. */
+static void test_displaced_window(void **state)
+{
+    (void)state;
+    enum { NX = 40, NY = 60 };
+    const double m[6] = {1, 0, 0, 0, 1, 0};
+    const tr_local_shift shifts[] = {{0, -10, -15, 1.5, -6.3}, {0, 10, 15, -4.5, 7.2}};
+    const tr_window_2d all = {.nx = NX, .ny = NY};
+    static float image[NY][NX], part[NY][NX];
+    tr_displacement d;
+    for (int y = 0; y < NY; y++)
+        for (int x = 0; x < NX; x++)
+            image[y][x] = (float)(sin(1.3 * x + 0.4) * cos(1.7 * y - 0.2) + 0.1 * x);
+    assert_int_equal(tr_displacement_new(shifts, 2, NX, NY, 1.0, &d), TR_OK);
+    for (long row = 0; row < NY; row += 4) {
+        float whole[4][NX], cut[4][NX];
+        tr_window_2d w = tr_map_window(m, &d, NX, NY, NX, row, 4);
+        assert_true(w.ny < 30);
+        for (size_t y = 0; y < w.ny; y++)
+            memcpy(part[0] + y * w.nx, &image[w.y0 + y][w.x0], w.nx * sizeof(float));
+        tr_warp_rows(m, &d, image[0], &all, NX, NY, NULL, NX, row, 4, whole[0]);
+        tr_warp_rows(m, &d, part[0], &w, NX, NY, NULL, NX, row, 4, cut[0]);
+        assert_memory_equal(whole, cut, sizeof whole);
+    }
+    tr_displacement_free(&d);
 }
 
 int main(void)
@@ -501,6 +594,9 @@ int main(void)
         cmocka_unit_test(test_filters),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_cubic_convolution),
+        cmocka_unit_test(test_displacement),
+        cmocka_unit_test(test_displacement_far_away),
+        cmocka_unit_test(test_displaced_window),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,7 +42,8 @@ static void test_every_entry(void **state)
         "# a comment\r\n"
         "InputProjections my set.ali\r\nOutputFile /data/a.rec\r\nTILTFILE a.tlt # fine "
         "angles\r\n"
-        "XTILTFILE\tsub/a.xtilt\r\nTHICKNESS 900 # pixels\r\nWIDTH 512\r\nOFFSET "
+        "XTILTFILE\tsub/a.xtilt\r\nLOCALFILE local.xf\r\nLOCALSCALE 0.5\r\n"
+        "ZFACTORFILE a.zfac\r\nTHICKNESS 900 # pixels\r\nWIDTH 512\r\nOFFSET "
         "-1.5,2.5\r\n"
         "SHIFT 3.25 -4\r\nXAXISTILT +1.76\r\nRADIAL .35 .05\r\nSCALE 1.39,500\r\n"
         "MODE 1\r\nLOG 0.5\r\nIMAGEBINNED 2\r\nFULLIMAGE 2032 2048\r\n"
@@ -53,6 +54,9 @@ static void test_every_entry(void **state)
     assert_string_equal(com.output, "/data/a.rec");
     assert_in_folder(com.tilt_file, "a.tlt");
     assert_in_folder(com.xtilt_file, "sub/a.xtilt");
+    assert_in_folder(com.local_file, "local.xf");
+    assert_in_folder(com.zfactor_file, "a.zfac");
+    assert_true(com.local_scale == 0.5);
     assert_true(com.has_thickness && com.thickness == 900);
     assert_true(com.has_width && com.width == 512);
     assert_true(com.has_offset && com.offset_angle == -1.5 && com.offset_axis == 2.5);
@@ -139,8 +143,8 @@ static void test_not_honoured(void **state)
     const struct {
         const char *entries, *expected;
     } cases[] = {
-        {"LOCALFILE BBalocal.xf\nZFACTORFILE BBa.zfac\nUseGPU 0\n",
-         "LOCALFILE BBalocal.xf, ZFACTORFILE BBa.zfac"},
+        {"COMPRESS 1.1\nREPLICATE 2 2\nUseGPU 0\nLOCALFILE a.xf\n",
+         "COMPRESS 1.1, REPLICATE 2 2"},
         {"LOCALFILE\nDENSWEIGHT 2\nCOSINTERP 0\nFBPINTERP 0\nSIRTIterations 0\n"
          "ActionIfGPUFails 1,2\nAdjustOrigin\nTOTALSLICES 0 549\nFlatFilterFraction 0.0\n"
          "BoundaryInfoFile b.info\nRotateBy90 0\nTITLE my title\n",

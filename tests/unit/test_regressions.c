@@ -41,6 +41,9 @@
 #define FUZZ_ENTRY fuzz_aln
 #include "../fuzz/fuzz_aln.c"
 #undef FUZZ_ENTRY
+#define FUZZ_ENTRY fuzz_local
+#include "../fuzz/fuzz_local.c"
+#undef FUZZ_ENTRY
 #define FUZZ_ENTRY fuzz_star
 #include "../fuzz/fuzz_star.c"
 #undef FUZZ_ENTRY
@@ -73,6 +76,7 @@ static const struct {
     {"options", fuzz_options},
     {"list", fuzz_list},
     {"ctf", fuzz_ctf},
+    {"local", fuzz_local},
 };
 enum { N_TARGETS = sizeof targets / sizeof targets[0] };
 
