@@ -62,6 +62,32 @@ __device__ inline float sample_shifted(const tr_cuda_slab *s, const float *view,
     return (1.0f - o.up) * low + o.up * high;
 }
 
+/* How much further a voxel of one view is seen, bilinear in x and row. */
+__device__ inline origin add_offsets(const tr_cuda_offsets *g, unsigned view, size_t x,
+                                     size_t z, size_t row, origin o)
+{
+    const unsigned step = TR_OFFSET_STEP, cx = (unsigned)x / step;
+    const unsigned cy = (unsigned)row / step;
+    const unsigned x0 = tr_cuda_at_most(cx, g->n_x - 1);
+    const unsigned x1 = tr_cuda_at_most(cx + 1, g->n_x - 1);
+    const unsigned y0 = tr_cuda_at_most(cy, g->n_y - 1);
+    const unsigned y1 = tr_cuda_at_most(cy + 1, g->n_y - 1);
+    const float right = (float)(x % step) / step, up = (float)(row % step) / step;
+    const float *lower = g->grid + (size_t)(view * g->n_y + y0) * g->n_x * 4;
+    const float *upper = g->grid + (size_t)(view * g->n_y + y1) * g->n_x * 4;
+    float sums[4];
+#pragma unroll
+    for (int m = 0; m < 4; m++) {
+        float low = (1.0f - right) * lower[4 * x0 + m] + right * lower[4 * x1 + m];
+        float high = (1.0f - right) * upper[4 * x0 + m] + right * upper[4 * x1 + m];
+        sums[m] = (1.0f - up) * low + up * high;
+    }
+    const float away = g->z_first + (float)z;
+    o.right += fmaf(away, sums[1], sums[0]);
+    o.up += fmaf(away, sums[3], sums[2]);
+    return o;
+}
+
 /* ---- backprojection ---- */
 
 struct view_memory {             /* of the next 32 views */
@@ -82,10 +108,10 @@ __device__ inline origin hold_shifted(const tr_cuda_slab *s, origin o)
     return o;
 }
 
-template <bool SHIFTED>
+template <bool SHIFTED, bool OFFSETS>
 __global__ void __launch_bounds__(THREADS)
-    backproject_rows(tr_cuda_slab s, tr_cuda_rays rays, const float *__restrict__ p,
-                     float *__restrict__ x)
+    backproject_rows(tr_cuda_slab s, tr_cuda_rays rays, tr_cuda_offsets offsets,
+                     const float *__restrict__ p, float *__restrict__ x)
 {
     TR_SHARED(view_memory, memory);
     const place at = find_place(&s);
@@ -113,6 +139,9 @@ __global__ void __launch_bounds__(THREADS)
             const float *view = p + image * stride;
             const view_origin *of = &memory->views[k];
             origin o = memory->origins[warp][k];
+            if (OFFSETS)
+                o = add_offsets(&offsets, memory->number[k], at.x, at.z, at.row + lane,
+                                o);
             sum += SHIFTED
                        ? sample_shifted(&s, view, o, (int)lane)
                        : sample(&s, view, find_taps(&s, o, of->uy, of->vy, (int)lane));
@@ -249,9 +278,10 @@ struct line_memory {
     origin origins[WARPS][WARP]; /* of 32 voxels along x */
 };
 
-/* One view. A warp takes 32 rows of 32 voxels along x. */
+/* One view, the k-th. A warp takes 32 rows of 32 voxels along x. */
+template <bool OFFSETS>
 __global__ void __launch_bounds__(THREADS)
-    scatter_view(tr_cuda_slab s, const tr_ray *__restrict__ ray,
+    scatter_view(tr_cuda_slab s, tr_cuda_rays rays, unsigned k, tr_cuda_offsets offsets,
                  const fixed_point *__restrict__ fixed, const float *__restrict__ x,
                  unsigned long long *__restrict__ view)
 {
@@ -265,7 +295,8 @@ __global__ void __launch_bounds__(THREADS)
     const size_t x0 = (size_t)(b % across) * WARP;
     const size_t z0 = (size_t)(b / across) * WARPS, iz = z0 + warp;
     if (threadIdx.x == 0)
-        memory->view = find_view_origin(ray, x0 + WARP / 2, z0 + WARPS / 2, row + MIDDLE);
+        memory->view =
+            find_view_origin(rays.rays + k, x0 + WARP / 2, z0 + WARPS / 2, row + MIDDLE);
     __syncthreads();
     memory->origins[warp][lane] =
         move_origin(&memory->view, (int)lane - WARP / 2, (int)warp - WARPS / 2);
@@ -276,9 +307,13 @@ __global__ void __launch_bounds__(THREADS)
     const float scale[2] = {fixed->scale[0], fixed->scale[1]};
     unsigned n = tr_cuda_at_most((unsigned)(s.n_x - x0), WARP);
     const float *from = x + (iz * s.n_x + x0) * s.rows + row + lane;
+    const unsigned number = OFFSETS ? rays.numbers[k] : 0;
     cell here = {0, 0, {{0.0f, 0.0f}, {0.0f, 0.0f}}};
     for (unsigned i = 0; i < n; i++) {
-        taps t = find_taps(&s, memory->origins[warp][i], uy, vy, (int)lane);
+        origin o = memory->origins[warp][i];
+        if (OFFSETS)
+            o = add_offsets(&offsets, number, x0 + i, iz, row + lane, o);
+        taps t = find_taps(&s, o, uy, vy, (int)lane);
         move(&s, &here, t, view);
         add_taps(&here, t, __ldg(from + i * s.rows) * scale[0] * scale[1]);
     }
@@ -316,15 +351,32 @@ tr_status tr_cuda_general_scale(tr_cuda *c, const tr_slab *s, const float *x,
     return tr_cuda_launched("choose_scale");
 }
 
-tr_status tr_cuda_general_add(tr_cuda *c, const tr_slab *s, const tr_ray *ray,
+tr_status tr_cuda_get_offsets(tr_cuda *c, const tr_slab *s, tr_cuda_offsets *offsets)
+{
+    const tr_offsets *g = s->offsets;
+    void *grid;
+    *offsets = {};
+    if (!g)
+        return TR_OK;
+    TR_TRY(tr_cuda_put(c, TR_SCRATCH_OFFSETS, g->grid,
+                       s->n_views * g->n_x * g->n_y * 4 * sizeof *g->grid, &grid));
+    *offsets = {(const float *)grid, (unsigned)g->n_x, (unsigned)g->n_y,
+                (float)g->z_first};
+    return TR_OK;
+}
+
+tr_status tr_cuda_general_add(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
+                              unsigned k, const tr_cuda_offsets *offsets,
                               const void *scale, const float *x, unsigned long long *view)
 {
+    auto *kernel = offsets->grid ? scatter_view<true> : scatter_view<false>;
     dim3 grid;
     TR_TRY(tr_cuda_grid(tr_cuda_parts(s->n_x, WARP) * tr_cuda_parts(s->n_z, WARPS) *
                             tr_cuda_parts(s->rows, WARP),
                         &grid));
-    TR_LAUNCH(scatter_view, grid, dim3(THREADS), sizeof(line_memory), c->compute,
-              tr_cuda_slab_of(s), ray, (const fixed_point *)scale, x, view);
+    TR_LAUNCH(kernel, grid, dim3(THREADS), sizeof(line_memory), c->compute,
+              tr_cuda_slab_of(s), *rays, k, *offsets, (const fixed_point *)scale, x,
+              view);
     return tr_cuda_launched("scatter_view");
 }
 
@@ -341,14 +393,18 @@ tr_status tr_cuda_general_backproject(tr_cuda *c, const tr_slab *s,
                                       const tr_cuda_rays *rays, bool shifted,
                                       const float *p, float *x)
 {
-    auto *kernel = shifted ? backproject_rows<true> : backproject_rows<false>;
+    tr_cuda_offsets offsets;
+    TR_TRY(tr_cuda_get_offsets(c, s, &offsets));
+    auto *kernel = shifted        ? backproject_rows<true, false>
+                   : offsets.grid ? backproject_rows<false, true>
+                                  : backproject_rows<false, false>;
     dim3 grid;
     TR_TRY(tr_cuda_grid(tr_cuda_parts(s->n_x, ACROSS) *
                             tr_cuda_parts(s->n_z, WARPS / ACROSS) *
                             tr_cuda_parts(s->rows, WARP),
                         &grid));
     TR_LAUNCH(kernel, grid, dim3(THREADS), sizeof(view_memory), c->compute,
-              tr_cuda_slab_of(s), *rays, p, x);
+              tr_cuda_slab_of(s), *rays, offsets, p, x);
     return tr_cuda_launched("backproject_rows");
 }
 
@@ -358,12 +414,14 @@ tr_status tr_cuda_general_project(tr_cuda *c, const tr_slab *s, const tr_subset 
     const tr_cuda_slab shape = tr_cuda_slab_of(s);
     const size_t n = tr_cuda_view_floats(&shape);
     void *scale, *memory;
+    tr_cuda_offsets offsets;
+    TR_TRY(tr_cuda_get_offsets(c, s, &offsets));
     TR_TRY(tr_cuda_general_scale(c, s, x, &scale));
     TR_TRY(tr_cuda_scratch(c, TR_SCRATCH_WORK, n * sizeof(unsigned long long), &memory));
     unsigned long long *view = (unsigned long long *)memory;
     for (unsigned k = 0; k < rays->n; k++) {
         TR_CUDA("clear a view", cudaMemsetAsync(view, 0, n * sizeof *view, c->compute));
-        TR_TRY(tr_cuda_general_add(c, s, rays->rays + k, scale, x, view));
+        TR_TRY(tr_cuda_general_add(c, s, rays, k, &offsets, scale, x, view));
         TR_TRY(
             tr_cuda_general_write(c, s, scale, view, p + tr_cuda_view_at(views, k) * n));
     }

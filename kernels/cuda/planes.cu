@@ -177,6 +177,11 @@ tr_slab planes_of(tr_cuda *c, const sweep *w, const range *planes)
     part.n_z = planes->end - planes->begin;
     part.outer = w->cells ? part.outer : 0;
     part.rays = rays ? c->rays + n : part.rays;
+    if (part.offsets) {
+        c->offsets = *w->slab->offsets;
+        c->offsets.z_first += (double)planes->begin;
+        part.offsets = &c->offsets;
+    }
     for (size_t k = 0; rays && k < n; k++) {
         tr_ray *ray = c->rays + n + k;
         *ray = c->rays[k];
@@ -355,10 +360,12 @@ static tr_status project_general(tr_cuda *c, const tr_slab *s, const tr_subset *
                 cudaMemsetAsync(sums, 0, count * sums_bytes(s), c->compute));
         const auto work = [&](const tr_slab *part, const range *, float *const *at) {
             tr_cuda_rays rays;
+            tr_cuda_offsets offsets;
             TR_TRY(tr_cuda_get_rays(c, part, views, &rays));
+            TR_TRY(tr_cuda_get_offsets(c, part, &offsets));
             for (size_t k = 0; k < count; k++)
-                TR_TRY(tr_cuda_general_add(c, part, rays.rays + first + k, scale, at[0],
-                                           sums + k * view));
+                TR_TRY(tr_cuda_general_add(c, part, &rays, (unsigned)(first + k),
+                                           &offsets, scale, at[0], sums + k * view));
             return TR_OK;
         };
         TR_TRY(go_over(c, &w, work));

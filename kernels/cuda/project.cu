@@ -44,7 +44,7 @@ typedef enum ray_kind { INDEPENDENT, SHIFTED, GENERAL } ray_kind;
 
 static ray_kind find_kind(const tr_slab *s, const tr_subset *views)
 {
-    ray_kind kind = s->p_rows != s->rows ? GENERAL : INDEPENDENT;
+    ray_kind kind = s->p_rows != s->rows || s->offsets ? GENERAL : INDEPENDENT;
     for (size_t k = 0; k < tr_cuda_view_count(s, views); k++) {
         const tr_ray *ray = &s->rays[tr_cuda_view_at(views, k)];
         if (ray->uy != 0.0 || ray->vx != 0.0 || ray->vy != 1.0)
@@ -102,7 +102,7 @@ tr_status tr_cuda_core_backproject(tr_cuda *c, const tr_slab *s, const tr_subset
                        "only --kernel tile takes several images of a view, for bands of "
                        "depth; use it, or --ctf-band off");
     TR_ASSERT(!s->bands || (kind != GENERAL && !s->outer));
-    if (kind != SHIFTED && c->kernel == TR_KERNEL_TEXTURE) {
+    if (kind != SHIFTED && c->kernel == TR_KERNEL_TEXTURE && !s->offsets) {
         TR_TRY(check_texture(c, s));
         return tr_cuda_texture_backproject(c, s, views, rays, kind == GENERAL, p, x);
     }

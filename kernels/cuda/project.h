@@ -34,6 +34,13 @@ static inline tr_cuda_rays tr_cuda_some_rays(const tr_cuda_rays *rays, size_t fi
 }
 
 /* A slab for a kernel. */
+/* A slab's grids of offsets in device memory, until the next call; grid NULL: none. */
+typedef struct tr_cuda_offsets {
+    const float *grid;
+    unsigned n_x, n_y;
+    float z_first;
+} tr_cuda_offsets;
+
 typedef struct tr_cuda_slab {
     size_t n_u, n_x, n_z, rows, p_rows;
 } tr_cuda_slab;
@@ -127,14 +134,16 @@ tr_status tr_cuda_texture_backproject(tr_cuda *c, const tr_slab *s,
 tr_status tr_cuda_general_backproject(tr_cuda *c, const tr_slab *s,
                                       const tr_cuda_rays *rays, bool shifted,
                                       const float *p, float *x);
+tr_status tr_cuda_get_offsets(tr_cuda *c, const tr_slab *s, tr_cuda_offsets *offsets);
 tr_status tr_cuda_general_project(tr_cuda *c, const tr_slab *s, const tr_subset *views,
                                   const tr_cuda_rays *rays, const float *x, float *p);
 /* Its steps: the scale of fixed-point numbers for all of a volume, in device memory until
- * TR_SCRATCH_PARTS is used otherwise; `view` of p_rows (n_u + TR_GUARDS) sums += what one
- * ray sees of some planes; and these sums as a view of P. */
+ * TR_SCRATCH_PARTS is used otherwise; `view` of p_rows (n_u + TR_GUARDS) sums += what the
+ * k-th ray sees of some planes; and these sums as a view of P. */
 tr_status tr_cuda_general_scale(tr_cuda *c, const tr_slab *s, const float *x,
                                 void **scale);
-tr_status tr_cuda_general_add(tr_cuda *c, const tr_slab *s, const tr_ray *ray,
+tr_status tr_cuda_general_add(tr_cuda *c, const tr_slab *s, const tr_cuda_rays *rays,
+                              unsigned k, const tr_cuda_offsets *offsets,
                               const void *scale, const float *x,
                               unsigned long long *view);
 tr_status tr_cuda_general_write(tr_cuda *c, const tr_slab *s, const void *scale,

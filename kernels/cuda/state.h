@@ -14,6 +14,7 @@ enum tr_cuda_slot { /* scratch memory for different uses at the same time */
                     TR_SCRATCH_BANDS,
                     TR_SCRATCH_VIEWS,
                     TR_SCRATCH_WORK,
+                    TR_SCRATCH_OFFSETS,
                     TR_N_SCRATCH
 };
 
@@ -30,6 +31,7 @@ typedef struct tr_cuda {
     struct tr_cuda_planes *planes; /* or volumes lie in host memory; else NULL */
     tr_ray *rays;                  /* of the latest slab: see tr_cuda_exact */
     size_t rays_room;
+    tr_offsets offsets; /* of the latest slab of some planes */
     void *scratch[TR_N_SCRATCH];
     size_t scratch_bytes[TR_N_SCRATCH];
     struct tr_cuda_pool *pool;           /* freed vectors, kept for the next slab */

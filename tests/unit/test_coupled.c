@@ -92,9 +92,17 @@ static void make_slab(const coupled_case *c, coupled_slab *t)
         t->grid[i] = (float)between(&seed, i % 2 ? 0.02 * c->offset : c->offset);
 }
 
+/* The same for backends without windows of rows: lane 0 is row 0. */
+static void without_window(coupled_slab *t)
+{
+    for (int i = 0; i < VIEWS; i++)
+        t->rays[i].v0 -= (double)t->slab.p_first;
+    t->slab.all_rows = t->slab.first = 0;
+    t->slab.p_first = 0;
+}
+
 typedef void case_check(const fixture *f, const tr_slab *s, const char *name);
 
-/* What a device has no windows for is left out there. */
 static void for_all(case_check *check)
 {
     for (int i = 0; i < N_VARIANTS; i++) {
@@ -104,9 +112,9 @@ static void for_all(case_check *check)
         for (size_t k = 0; k < N_CASES && f.exact; k++) {
             coupled_slab t;
             char name[100];
-            if (!f.backend->project_sums && (cases[k].first || cases[k].p_first))
-                continue;
             make_slab(&cases[k], &t);
+            if (!f.backend->project_sums)
+                without_window(&t);
             snprintf(name, sizeof name, "%s, %s", f.name, cases[k].name);
             check(&f, &t.slab, name);
         }
@@ -128,7 +136,8 @@ static void compare(const char *name, const char *what, const float *got,
     if (getenv("TR_TEST_VERBOSE"))
         print_message("%s: %s: off by %.2g of the largest value\n", name, what,
                       worst / largest);
-    if (!(worst <= 1e-6 * largest))
+    /* A device's positions are further away from those in double. */
+    if (!(worst <= (is_cpu() ? 1e-6 : 4e-6) * largest))
         fail_msg("%s: %s: off by %g of the largest value", name, what, worst / largest);
 }
 
