@@ -12,7 +12,6 @@
 #include "common/run/outside.h"
 #include "common/base/queue.h"
 #include "common/run/resample.h"
-#include "tiltrec/sums.h"
 
 /* Buffers on their way round: filled by one stage, emptied by the next. */
 typedef struct ring {
@@ -38,7 +37,7 @@ typedef struct pipeline {
     tr_band *bands; /* of depth; NULL: views are one image each */
     float *grid;    /* of rays that see locally; and */
     tr_offsets offsets;
-    tr_sums sums;
+    tr_slice_operator op;
     /* The operator of the slab at hand, and what the algorithm works with. */
     tr_slab slab;
     tr_linop A;
@@ -207,111 +206,7 @@ static void *download_slabs(void *argument)
     return NULL;
 }
 
-/* ---- the operator of one slab ---- */
-
-static tr_status count(const tr_linop *A, const tr_subset *views, double start,
-                       tr_status status)
-{
-    tr_job *job = ((pipeline *)A->self)->job;
-    const tr_slab *s = A->slab;
-    double n = views ? (double)views->n : (double)s->n_views;
-    if (status == TR_OK)
-        status =
-            A->backend->wait(A->device); /* so that the seconds are the stage's own */
-    tr_job_spent(job, TR_STAGE_PROJECT, start);
-    job->updates += n * (double)tr_core_lines(s) * (double)s->rows;
-    return status;
-}
-
-static tr_status slice_forward(const tr_linop *A, const tr_subset *views, const tr_vec *x,
-                               tr_vec *p)
-{
-    double start = tr_now();
-    return count(A, views, start, A->backend->project(A->device, A->slab, views, x, p));
-}
-
-static tr_status slice_adjoint(const tr_linop *A, const tr_subset *views, const tr_vec *p,
-                               tr_vec *x)
-{
-    double start = tr_now();
-    return count(A, views, start,
-                 A->backend->backproject(A->device, A->slab, views, p, x));
-}
-
-static tr_status slice_adjoint_fourier(const tr_linop *A, const tr_vec *p, tr_vec *x)
-{
-    double start = tr_now();
-    return count(A, NULL, start,
-                 A->backend->backproject_fourier(A->device, A->slab, p, x));
-}
-
-static tr_status slice_row_sums(const tr_linop *A, const tr_subset *views, tr_vec *p)
-{
-    return tr_row_sums(&((pipeline *)A->self)->sums, A, views, p);
-}
-
-static tr_status slice_col_sums(const tr_linop *A, const tr_subset *views, tr_vec *x)
-{
-    return tr_col_sums(&((pipeline *)A->self)->sums, A, views, x);
-}
-
-/* All images of a view are filtered as that is. */
-static tr_status filter_images(const tr_linop *A, const tr_filter *filter, tr_vec *p)
-{
-    const tr_slab *s = A->slab;
-    if (!s->bands)
-        return A->backend->filter(A->device, s, filter, p);
-    TR_ASSERT(!filter->stride); /* one response for all */
-    tr_slab images = *s;
-    tr_filter each = *filter;
-    float *weight = tr_calloc("the view weights", s->n_images, sizeof *weight);
-    if (!weight)
-        return TR_ERR_MEMORY;
-    for (size_t k = 0; k < s->n_views; k++)
-        for (size_t i = 0; i < s->bands[k].n; i++)
-            weight[s->bands[k].first + i] = filter->weight[k];
-    images.n_views = s->n_images;
-    images.bands = NULL;
-    each.weight = weight;
-    tr_status status = A->backend->filter(A->device, &images, &each, p);
-    free(weight);
-    return status;
-}
-
-static tr_status slice_filter(const tr_linop *A, const tr_filter *filter, tr_vec *p)
-{
-    tr_job *job = ((pipeline *)A->self)->job;
-    double start = tr_now();
-    tr_status status = filter_images(A, filter, p);
-    if (status == TR_OK)
-        status = A->backend->wait(A->device);
-    tr_job_spent(job, TR_STAGE_FILTER, start);
-    return status;
-}
-
-static const tr_linop_ops slice_ops = {
-    .forward = slice_forward,
-    .adjoint = slice_adjoint,
-    .row_sums = slice_row_sums,
-    .col_sums = slice_col_sums,
-    .filter = slice_filter,
-};
-
-/* Blocks of a pitched volume have as many planes as memory gives them rows, which sums in
- * Fourier space would depend on. */
-static const tr_linop_ops fourier_ops = {
-    .forward = slice_forward,
-    .adjoint = slice_adjoint,
-    .adjoint_fourier = slice_adjoint_fourier,
-    .row_sums = slice_row_sums,
-    .col_sums = slice_col_sums,
-    .filter = slice_filter,
-};
-
-static bool has_fourier(const tr_job *job)
-{
-    return job->backend->backproject_fourier && job->geometry.pitch == 0.0;
-}
+/* ---- one slab ---- */
 
 static tr_status load_initial(const pipeline *p, const tr_slab_volume *volume)
 {
@@ -379,8 +274,8 @@ static tr_status reconstruct(pipeline *p, float *projections, tr_slab_volume *vo
     size_t end = volume->row + (long)plan->core > last
                      ? (size_t)(last > volume->row ? last - volume->row : 0)
                      : plan->core;
-    p->A = (tr_linop){.ops = has_fourier(job) ? &fourier_ops : &slice_ops,
-                      .self = p,
+    p->A = (tr_linop){.ops = tr_slice_ops(job),
+                      .self = &p->op,
                       .backend = job->backend,
                       .device = job->device,
                       .slab = &p->slab,
@@ -543,7 +438,7 @@ static void free_host_buffers(pipeline *p)
     free(p->rays);
     free(p->bands);
     free(p->grid);
-    tr_sums_free(&p->sums, job->backend, job->device);
+    tr_sums_free(&p->op.sums, job->backend, job->device);
 }
 
 /* Those of the device first: where it has less memory than the plan counted on, the
@@ -600,7 +495,8 @@ static void end_pipeline(pipeline *p)
 static tr_status slices_run(tr_job *job, const void *plan)
 {
     tr_slice_plan own_plan = *(const tr_slice_plan *)plan;
-    pipeline p = {.job = job, .plan = &own_plan, .failure = TR_NO_ERROR_YET};
+    pipeline p = {
+        .job = job, .op = {.job = job}, .plan = &own_plan, .failure = TR_NO_ERROR_YET};
     size_t done = tr_output_skip(job->output, own_plan.first, own_plan.slices);
     if (done)
         tr_info("going on after %zu slices that an earlier run wrote%s", done,
@@ -649,7 +545,7 @@ static tr_status slices_settle(tr_job *job, const void *plan)
     small.slices = job->geometry.n_v;
     if (!tr_geometry_is_sheared(&job->geometry))
         tr_slices_cut(MIDDLE_ROWS, &small);
-    pipeline p = {.job = job, .plan = &small};
+    pipeline p = {.job = job, .op = {.job = job}, .plan = &small};
     tr_history own = job->history;
     job->history = (tr_history){0};
     tr_status status = make_buffers(&p);

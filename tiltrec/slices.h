@@ -4,6 +4,7 @@
 #define TR_SLICES_H
 
 #include "common/run/job.h"
+#include "tiltrec/sums.h"
 
 extern const tr_method tr_slices;
 
@@ -42,6 +43,16 @@ void tr_slices_skip(const tr_job *job, tr_slice_plan *plan, size_t n);
 /* How a device takes the slices of a slab's core, and floats of its memory to do that in;
  * 0 where it does not. */
 size_t tr_slices_take(const tr_job *job, const tr_slice_plan *plan, tr_take *take);
+
+/* ---- slice_operator.c ---- */
+
+/* The `self` of the operator of a slab, which changes from slab to slab. */
+typedef struct tr_slice_operator {
+    tr_job *job; /* to count work and time in */
+    tr_sums sums;
+} tr_slice_operator;
+
+const tr_linop_ops *tr_slice_ops(const tr_job *job);
 
 /* ---- compose.c ---- */
 

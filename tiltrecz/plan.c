@@ -178,7 +178,7 @@ static void print_memory(const tr_job *job, const tr_volume_plan *p,
 
 tr_status tr_volume_plan_make(const tr_job *job, void **plan)
 {
-    tr_volume_plan p = {0};
+    tr_volume_plan p = {.beside = tr_volume_beside(job)};
     vector_counts n;
     if (tr_volume_by_slabs(job))
         return tr_slices.plan(job, plan);

@@ -5,7 +5,6 @@
 #include "common/base/partition.h"
 #include "common/geometry/local.h"
 #include "common/geometry/warp.h"
-#include "tiltrecz/model.h"
 #include "tiltrecz/volume.h"
 
 void tr_volume_share(const tr_volume_plan *plan, const tr_comm *comm, int rank,
@@ -149,7 +148,6 @@ void tr_volume_plan_rows(const tr_job *job, tr_volume_plan *p)
         p->all_first = 0;
         p->all_rows = g->n_v;
     }
-    p->beside = tr_volume_beside(job);
     tr_volume_share(p, job->comm, job->comm->rank, &p->first, &p->rows);
     p->lanes = up(p->rows);
     p->window_first = (long)p->first;

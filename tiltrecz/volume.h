@@ -39,8 +39,9 @@ typedef struct tr_volume_plan {
 void tr_volume_share(const tr_volume_plan *plan, const tr_comm *comm, int rank,
                      size_t *first, size_t *rows);
 
-/* The plan's rows and planes, of this process and of all; its bytes are left alone. Needs
- * of the job: comm, geometry, transforms or rays, first_slice and output_spec.n_slices.
+/* The plan's rows and planes, of this process and of all; `beside` is read, its bytes are
+ * left alone. Needs of the job: comm, geometry, transforms or rays, first_slice and
+ * output_spec.n_slices.
  */
 void tr_volume_plan_rows(const tr_job *job, tr_volume_plan *plan);
 

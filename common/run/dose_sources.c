@@ -556,7 +556,8 @@ bool tr_dose_sources_beside(const tr_inputs *in)
     return some;
 }
 
-static tr_status read_any(const tr_inputs *in, const tr_command *c, tr_doses *d)
+static tr_status read_any(const tr_inputs *in, const tr_command *c, bool *text,
+                          tr_doses *d)
 {
     const char *what = c->options.dose;
     double fixed;
@@ -578,26 +579,19 @@ static tr_status read_any(const tr_inputs *in, const tr_command *c, tr_doses *d)
     }
     if (tr_alignment_format_of(what, TR_GIVES_ANGLES | TR_GIVES_TRANSFORMS))
         return read_star(d, in, c, what);
+    *text = true;
     return read_text(d, in, what, c->options.dose_type);
-}
-
-/* No file that says by its form what its exposures are. */
-static bool is_text(const char *what)
-{
-    double fixed;
-    return strcasecmp(what, "mdoc") != 0 && !tr_parse_real(what, strlen(what), &fixed) &&
-           !tr_tomostar_probe(what) && !tr_mdoc_probe(what) &&
-           !tr_alignment_format_of(what, TR_GIVES_ANGLES | TR_GIVES_TRANSFORMS);
 }
 
 tr_status tr_dose_sources_read(const tr_inputs *in, const tr_command *c, tr_doses *d)
 {
-    if (tr_option_given(&c->line, "dose-type") && !is_text(c->options.dose))
+    bool text = false;
+    TR_TRY(read_any(in, c, &text, d));
+    if (tr_option_given(&c->line, "dose-type") && !text)
         return tr_fail(TR_ERR_USAGE,
                        "--dose-type says what a text file's exposures are, and --dose %s "
                        "is no such file; leave it out",
                        c->options.dose);
-    TR_TRY(read_any(in, c, d));
     if (!(d->voltage > 0.0))
         d->voltage = fmax(in->angles.voltage, in->transforms.voltage);
     if (!(d->voltage > 0.0))

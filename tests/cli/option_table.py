@@ -7,7 +7,7 @@ Row = collections.namedtuple("Row", "group name letter metavar default min max c
 
 CPU, GPU = ("tiltrec-mpi", "tiltrecz-mpi"), ("tiltrec-cuda", "tiltrecz-cuda")
 PROGRAMS = CPU + GPU
-WHOLE_VOLUME = {"ADMM"}
+WHOLE_VOLUME = {"ADMM", "WIENER"}
 
 
 def rows(build_dir, program):

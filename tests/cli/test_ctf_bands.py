@@ -7,7 +7,7 @@ import pytest
 from conftest import difference, read_mrc, runner, write_series
 from test_ctf import OPTICS, ctf, filtered, spot, wavelength
 
-PIXEL, DEFOCUS = 1.0, 6000.0
+PIXEL, DEFOCUS = 1.03125, 6000.0
 TILTS = [-50, -20, 0, 35]
 N_V, N_U, BLOCK = 40, 96, 16
 

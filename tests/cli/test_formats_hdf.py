@@ -312,7 +312,7 @@ def test_damage_never_crashes(run_tool, tmp_path):
 
 def test_refused_output(run_tool, tmp_path):
     np.zeros(8, "f4").tofile(tmp_path / "raw")
-    for name, type_, text in [("a.tif", "float32", ".mrc"), ("a.mrc", "uint8", "uint8"),
+    for name, type_, text in [("a.png", "float32", ".mrc"), ("a.mrc", "uint8", "uint8"),
                               ("missing/a.mrc", "float32", "No such file"),
                               ("missing/a.hdf", "float32", "No such file")]:
         done = run_tool("imagewrite", tmp_path / "raw", tmp_path / name, type_, 2, 2, 2, 1,

@@ -469,7 +469,8 @@ static void output_format_by_extension(void **state)
     assert_ptr_equal(tr_format_for_output("a.mrc"), &tr_format_mrc);
     assert_ptr_equal(tr_format_for_output("/a.b/c_rec.REC"), &tr_format_mrc);
     assert_ptr_equal(tr_format_for_output("a.mrc.h5"), &tr_format_hdf);
-    const char *const others[] = {"a",        "a.tif", "a.m", "a.mrcx",
+    assert_ptr_equal(tr_format_for_output("a.tiff"), &tr_format_tiff);
+    const char *const others[] = {"a",        "a.png", "a.m", "a.mrcx",
                                   "/b.mrc/a", "a.",    ".",   ""};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         assert_null(tr_format_for_output(others[i]));

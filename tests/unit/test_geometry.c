@@ -1,5 +1,4 @@
-/* The geometry against the paper's formulas written out, and the properties that the
- * rest of the program relies on. */
+/* The geometry against the paper's formulas, and properties that the rest relies on. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,7 +15,6 @@
 #include "common/base/partition.h"
 
 static const double DEGREE = M_PI / 180.0;
-
 static const double tilts[] = {-60, -31.5, 0, 12, 47, 89.99};
 static const double xtilts[] = {0.5, -1.2, 0.3, 2.0, -0.4, 0.9};
 enum { N = sizeof tilts / sizeof *tilts };
