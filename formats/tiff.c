@@ -221,10 +221,11 @@ static void read_own(const char *text, tr_image_info *info)
     char key[16];
     const char *label;
     double pixel = number(text, "spacing");
-    (void)sscanf(says(text, "origin"), "%lf %lf %lf", &info->origin[0], &info->origin[1],
-                 &info->origin[2]);
-    for (int i = 0; i < 3; i++)
+    char *next = (char *)says(text, "origin");
+    for (int i = 0; i < 3; i++) {
+        info->origin[i] = strtod(next, &next);
         info->pixel[i] = pixel > 0.0 ? pixel : 0.0;
+    }
     info->min = number(text, "min"), info->max = number(text, "max");
     info->mean = number(text, "mean"), info->rms = number(text, "rms");
     for (size_t i = 0; i < TR_LABELS; i++) {

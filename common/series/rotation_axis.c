@@ -191,11 +191,12 @@ static double least_in_wedge(const scan *s, const wedge *w)
 {
     const double STEP = 0.125;
     double most = 0.25 * (double)s->n_u, best = 0.0, least = INFINITY;
-    for (double a = -most; a <= most; a += STEP) {
-        double value = wedge_measure(s, w, a);
+    long steps = (long)(most / STEP);
+    for (long i = -steps; i <= steps; i++) {
+        double value = wedge_measure(s, w, STEP * (double)i);
         if (value < least) {
             least = value;
-            best = a;
+            best = STEP * (double)i;
         }
     }
     return best + STEP * vertex(wedge_measure(s, w, best - STEP), least,

@@ -57,51 +57,57 @@ typedef struct ranked {
     int view;
 } ranked;
 
-typedef struct workspace {
+struct tr_stripes_work {
     ranked *column;                 /* [u][view], sorted */
     float *smooth;                  /* [view or rank][u] */
     float *window;                  /* sorted, of a median */
     double *level, *level_2, *list; /* [u] */
     float *line, *other;            /* [u] */
-    bool *mask;                     /* [u] */
-} workspace;
+    bool *mask;                     /* [u], and one more */
+};
+typedef struct tr_stripes_work workspace;
 
-static size_t place(size_t *at, size_t bytes)
+void tr_stripes_work_free(workspace *w)
 {
-    size_t start = *at;
-    *at += (bytes + 15) / 16 * 16;
-    return start;
+    if (!w)
+        return;
+    free(w->column);
+    free(w->smooth);
+    free(w->window);
+    free(w->level);
+    free(w->level_2);
+    free(w->list);
+    free(w->line);
+    free(w->other);
+    free(w->mask);
+    free(w);
 }
 
-static size_t lay_out(size_t n_views, size_t n_u, char *base, workspace *w)
+workspace *tr_stripes_work_new(size_t n_views, size_t n_u)
 {
-    size_t at = 0, n = n_views * n_u;
-    size_t longest = n_u > n_views ? n_u : n_views;
-    size_t column = place(&at, n * sizeof *w->column),
-           smooth = place(&at, n * sizeof *w->smooth),
-           window = place(&at, longest * sizeof *w->window),
-           level = place(&at, n_u * sizeof *w->level),
-           level_2 = place(&at, n_u * sizeof *w->level_2),
-           list = place(&at, n_u * sizeof *w->list),
-           line = place(&at, n_u * sizeof *w->line),
-           other = place(&at, n_u * sizeof *w->other),
-           mask = place(&at, n_u * sizeof *w->mask);
-    if (base)
-        *w = (workspace){.column = (ranked *)(base + column),
-                         .smooth = (float *)(base + smooth),
-                         .window = (float *)(base + window),
-                         .level = (double *)(base + level),
-                         .level_2 = (double *)(base + level_2),
-                         .list = (double *)(base + list),
-                         .line = (float *)(base + line),
-                         .other = (float *)(base + other),
-                         .mask = (bool *)(base + mask)};
-    return at;
+    static const char what[] = "removing stripes";
+    workspace *w = tr_calloc(what, 1, sizeof *w);
+    if (!w)
+        return NULL;
+    *w = (workspace){.column = tr_calloc(what, n_views * n_u, sizeof *w->column),
+                     .smooth = tr_calloc(what, n_views * n_u, sizeof *w->smooth),
+                     .window = tr_calloc(what, n_u + 2, sizeof *w->window),
+                     .level = tr_calloc(what, n_u, sizeof *w->level),
+                     .level_2 = tr_calloc(what, n_u, sizeof *w->level_2),
+                     .list = tr_calloc(what, n_u, sizeof *w->list),
+                     .line = tr_calloc(what, n_u, sizeof *w->line),
+                     .other = tr_calloc(what, n_u, sizeof *w->other),
+                     .mask = tr_calloc(what, n_u + 1, sizeof *w->mask)};
+    if (w->column && w->smooth && w->window && w->level && w->level_2 && w->list &&
+        w->line && w->other && w->mask)
+        return w;
+    tr_stripes_work_free(w);
+    return NULL;
 }
 
 size_t tr_stripes_bytes(size_t n_views, size_t n_u)
 {
-    return lay_out(n_views, n_u, NULL, NULL);
+    return n_views * n_u * (sizeof(ranked) + sizeof(float)) + 64 * n_u;
 }
 
 /* Where v is, or belongs, among n values in order. */
@@ -344,18 +350,16 @@ static void remove_titarenko(size_t n_views, size_t n_u, float *sinogram, worksp
 }
 
 void tr_stripes_remove(const tr_stripes *s, size_t n_views, size_t n_u, float *sinogram,
-                       void *work)
+                       workspace *w)
 {
-    workspace w;
-    lay_out(n_views, n_u, work, &w);
     if (s->dead)
-        remove_dead(n_views, n_u, narrow(s->dead, n_u), sinogram, &w);
+        remove_dead(n_views, n_u, narrow(s->dead, n_u), sinogram, w);
     if (s->large)
-        remove_large(n_views, n_u, narrow(s->large, n_u), sinogram, &w);
+        remove_large(n_views, n_u, narrow(s->large, n_u), sinogram, w);
     if (s->sort)
-        remove_by_sorting(n_views, n_u, narrow(s->sort, n_u), sinogram, &w);
+        remove_by_sorting(n_views, n_u, narrow(s->sort, n_u), sinogram, w);
     if (s->titarenko)
-        remove_titarenko(n_views, n_u, sinogram, &w);
+        remove_titarenko(n_views, n_u, sinogram, w);
 }
 
 tr_status tr_stripes_remove_rows(const tr_stripes *s, size_t n_views, size_t n_u,
@@ -368,7 +372,7 @@ tr_status tr_stripes_remove_rows(const tr_stripes *s, size_t n_views, size_t n_u
 #pragma omp parallel num_threads(threads) reduction(|| : short_of_memory)
     {
         float *sinogram = tr_calloc("a sinogram", n_views * n_u, sizeof *sinogram);
-        void *work = tr_calloc("a sinogram", tr_stripes_bytes(n_views, n_u), 1);
+        workspace *work = tr_stripes_work_new(n_views, n_u);
         short_of_memory = !sinogram || !work;
 #pragma omp for schedule(dynamic)
         for (size_t r = 0; r < rows; r++) {
@@ -383,7 +387,7 @@ tr_status tr_stripes_remove_rows(const tr_stripes *s, size_t n_views, size_t n_u
                     slab[(k * columns + u + 1) * lanes + r] = sinogram[k * n_u + u];
         }
         free(sinogram);
-        free(work);
+        tr_stripes_work_free(work);
     }
     return short_of_memory ? TR_ERR_MEMORY : TR_OK;
 }

@@ -24,11 +24,16 @@ static inline bool tr_stripes_wanted(const tr_stripes *s)
     return s->dead || s->large || s->sort || s->titarenko;
 }
 
-/* In place, on a sinogram[view][column]. `work` holds tr_stripes_bytes. The result
- * depends on nothing else. */
-void tr_stripes_remove(const tr_stripes *stripes, size_t n_views, size_t n_u,
-                       float *sinogram, void *work);
+/* Room for one sinogram at a time; NULL, with the sentence set, when memory is short. And
+ * about how many bytes it takes. */
+typedef struct tr_stripes_work tr_stripes_work;
+tr_stripes_work *tr_stripes_work_new(size_t n_views, size_t n_u);
+void tr_stripes_work_free(tr_stripes_work *work);
 size_t tr_stripes_bytes(size_t n_views, size_t n_u);
+
+/* In place, on a sinogram[view][column]. The result depends on nothing else. */
+void tr_stripes_remove(const tr_stripes *stripes, size_t n_views, size_t n_u,
+                       float *sinogram, tr_stripes_work *work);
 
 /* The same for each of the first `rows` lanes of a slab P[view][column + 1][lane], by so
  * many threads; nothing where no method is asked for. TR_ERR_MEMORY. */

@@ -59,7 +59,7 @@ static inline vec gather(const float *p, ivec index)
 #elif defined(__AVX2__)
     return (vec)_mm256_i32gather_ps(p, (__m256i)index, 4);
 #else
-    vec value;
+    vec value = {0};
     for (int r = 0; r < VECTOR; r++)
         value[r] = p[index[r]];
     return value;
@@ -78,7 +78,7 @@ static inline bool is_zero(vec a)
 /* The numbers of a vector's lanes, from `first` on. */
 static inline ivec lanes_from(long first)
 {
-    ivec lanes;
+    ivec lanes = {0};
     for (int r = 0; r < VECTOR; r++)
         lanes[r] = r;
     return lanes + (int)first;

@@ -163,7 +163,7 @@ done
 exec "$@\"""")
     script(tools / "ncu", "echo '\"ID\",\"Kernel Name\"'; echo '\"0\",\"project_planes\"'")
     monkeypatch.setenv("PATH", str(tools), prepend=":")
-    for test in ("vectors", "outer", "outer_coupled", "operators"):
+    for test in ("vectors", "outer", "outer_coupled", "operators", "take"):
         script(bundle / f"tests/gpu/test_{test}_gpu", "exit 0")
     shutil.copy(build_dir / "tests" / "imagewrite", bundle / "tests")
     monkeypatch.setattr(first_day, "AGREE", ())
@@ -173,8 +173,8 @@ exec "$@\"""")
         next(line for line in summary.splitlines() if f" {name} " in line)
         for name in ("memcheck", "racecheck", "ncu")]
     assert status == 1
-    assert memcheck.startswith("passed") and "8 programs passed" in memcheck
-    assert racecheck.startswith("FAILED") and "7 programs passed" in racecheck
+    assert memcheck.startswith("passed") and "9 programs passed" in memcheck
+    assert racecheck.startswith("FAILED") and "8 programs passed" in racecheck
     assert "racecheck test_regularizers" in racecheck
     assert ncu.startswith("passed") and (out / "ncu.csv").read_text().count("\n") == 8
     with tarfile.open(out / "logs.tar.gz") as logs:
