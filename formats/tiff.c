@@ -223,7 +223,7 @@ static void read_own(const char *text, tr_image_info *info)
     double pixel = number(text, "spacing");
     char *next = (char *)says(text, "origin");
     for (int i = 0; i < 3; i++) {
-        info->origin[i] = strtod(next, &next);
+        info->origin[i] = next ? strtod(next, &next) : 0.0;
         info->pixel[i] = pixel > 0.0 ? pixel : 0.0;
     }
     info->min = number(text, "min"), info->max = number(text, "max");

@@ -41,9 +41,10 @@ static tr_status set_zfactors(const tr_geometry_spec *spec, tr_geometry *g)
     g->zfactor = tr_calloc("the z-factors", g->n_views, sizeof *g->zfactor);
     if (!g->zfactor)
         return TR_ERR_MEMORY;
+    const double *factors = spec->zfactors[0];
     for (size_t i = 0; i < g->n_views; i++)
         for (int axis = 0; axis < 2; axis++) {
-            g->zfactor[i][axis] = (*spec->zfactors)[i * stride_of(spec) + (size_t)axis];
+            g->zfactor[i][axis] = factors[i * stride_of(spec) + (size_t)axis];
             any = any || g->zfactor[i][axis] != 0.0;
         }
     if (!any) {

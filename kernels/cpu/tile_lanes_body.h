@@ -254,7 +254,7 @@ back_voxel(const tile_task *t, size_t k, float *x, bool bent, int n_u, int n_v)
     vec u[MOST_SPREAD + 2], v[MOST_SPREAD + 2], sum = *(vec *)x;
     find_weights(&t->taps->u, k, t->ramp_u, bent, n_u, u);
     find_weights(&t->taps->v, k, t->ramp_v, bent, n_v, v);
-    const float *p = t->columns + t->taps->at[0][k];
+    const float *p = t->columns + t->taps->at[k / CELL][k % CELL];
     for (int i = 0; i < n_v; i++) {
         vec row = u[0] * *(const vec *)(p + i * VECTOR);
         for (int c = 1; c < n_u; c++)
@@ -280,7 +280,7 @@ forward_voxel(const tile_task *t, size_t k, const float *x, bool bent, int n_u, 
     vec u[MOST_SPREAD + 2], v[MOST_SPREAD + 2];
     find_weights(&t->taps->u, k, t->ramp_u, bent, n_u, u);
     find_weights(&t->taps->v, k, t->ramp_v, bent, n_v, v);
-    float *p = t->columns + t->taps->at[0][k];
+    float *p = t->columns + t->taps->at[k / CELL][k % CELL];
     for (int i = 0; i < n_v; i++) {
         vec share = v[i] * *(const vec *)x;
         for (int c = 0; c < n_u; c++)
