@@ -131,7 +131,7 @@ static size_t held(long i, size_t n)
 }
 
 /* out[i] = the median of in[i - width/2 ... i + width/2], its ends repeated beyond them;
- `window` has room for `width` + 1. */
+ * `window` has room for `width` + 1. */
 static void median_filter(const float *in, size_t n, size_t width, float *window,
                           float *out)
 {

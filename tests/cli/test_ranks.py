@@ -169,20 +169,20 @@ def test_a_launcher_of_another_mpi(build_dir, folders, mpi_name):
     assert not list(folders[0].glob("rec*"))
 
 
+def run_unit(build_dir, name, ranks):
+    """What tests/unit/NAME.c prints on so many ranks, where it passes."""
+    done = subprocess.run([os.environ.get("TR_MPIEXEC", "mpiexec"), "-n", str(ranks),
+                           build_dir / "tests" / name], text=True, capture_output=True,
+                          env={**os.environ, **MPI_ENVIRONMENT})
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 @pytest.mark.parametrize("ranks", [1, 2, 5])
 def test_what_the_ranks_tell_each_other(build_dir, ranks):
-    """tests/unit/test_comm.c on so many of them."""
-    done = subprocess.run([os.environ.get("TR_MPIEXEC", "mpiexec"), "-n", str(ranks),
-                           build_dir / "tests" / "test_comm"], text=True,
-                          capture_output=True, env={**os.environ, **MPI_ENVIRONMENT})
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count(f"{ranks} ranks") == ranks
+    assert run_unit(build_dir, "test_comm", ranks).count(f"{ranks} ranks") == ranks
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 4])
 def test_responses_of_views_that_ranks_share(build_dir, ranks):
-    """tests/unit/test_responses.c on so many of them."""
-    done = subprocess.run([os.environ.get("TR_MPIEXEC", "mpiexec"), "-n", str(ranks),
-                           build_dir / "tests" / "test_responses"], text=True,
-                          capture_output=True, env={**os.environ, **MPI_ENVIRONMENT})
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_unit(build_dir, "test_responses", ranks)
