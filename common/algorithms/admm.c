@@ -270,9 +270,7 @@ static tr_status begin_as_layer(admm *a, tr_vec *x)
 /* y = A^T R p */
 static tr_status weighted_adjoint(admm *a, const tr_vec *p, tr_vec *y)
 {
-    TR_TRY(TR_VECTOR(a->c, copy, p, &a->weighted));
-    TR_TRY(TR_VECTOR(a->c, mul_lines, &a->R, &a->weighted));
-    return TR_ADJOINT(a->c, NULL, &a->weighted, y);
+    return tr_weighted_adjoint(a->c, &a->R, p, &a->weighted, y);
 }
 
 static tr_status begin(admm *a, tr_vec *b, tr_vec *x)

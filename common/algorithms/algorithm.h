@@ -138,6 +138,10 @@ TR_CHECKED tr_status tr_new_projection_weights(tr_context *c, tr_vec *v);
 /* Weights of projections, one value per line whatever rows are: that of each view. */
 TR_CHECKED tr_status tr_new_view_weights(tr_context *c, const double *of_view, tr_vec *v);
 
+/* x = A^T W p, weights as of mul_lines; `weighted` is room for W p. */
+TR_CHECKED tr_status tr_weighted_adjoint(tr_context *c, const tr_vec *W, const tr_vec *p,
+                                         tr_vec *weighted, tr_vec *x);
+
 /* The residual r = b - A x of the running iteration, whole or by subsets of views: adds
  * up its norm and zeroes the rows that have reached the tolerance, so that they stay as
  * they are. `data` is b, needed on the first call only. */

@@ -73,6 +73,14 @@ tr_status tr_new_projection_weights(tr_context *c, tr_vec *v)
                       c->A->coupled ? c->A->slab->p_rows : 1, v);
 }
 
+tr_status tr_weighted_adjoint(tr_context *c, const tr_vec *W, const tr_vec *p,
+                              tr_vec *weighted, tr_vec *x)
+{
+    TR_TRY(TR_VECTOR(c, copy, p, weighted));
+    TR_TRY(TR_VECTOR(c, mul_lines, W, weighted));
+    return TR_ADJOINT(c, NULL, weighted, x);
+}
+
 tr_status tr_new_view_weights(tr_context *c, const double *of_view, tr_vec *v)
 {
     const tr_slab *slab = c->A->slab;

@@ -48,9 +48,7 @@ static tr_status apply_filter(const wiener *s, bool inverse, const tr_vec *x, tr
 
 static tr_status weighted_adjoint(wiener *s, const tr_vec *p, tr_vec *x)
 {
-    TR_TRY(TR_VECTOR(s->c, copy, p, &s->weighted));
-    TR_TRY(TR_VECTOR(s->c, mul_lines, &s->W, &s->weighted));
-    return TR_ADJOINT(s->c, NULL, &s->weighted, x);
+    return tr_weighted_adjoint(s->c, &s->W, p, &s->weighted, x);
 }
 
 static tr_status begin(wiener *s, tr_vec *b, tr_vec *x)
