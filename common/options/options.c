@@ -82,6 +82,10 @@ const tr_option tr_common_options[] = {
                   "parameters, and their Fourier ring correlation: of every second view "
                   "each, or of two series made from the even and the odd frames",
           .brief = "Even and odd tomograms beside it, and their FRC"),
+    INT(splits, "splits", "N", "2", 2, 8, .aside = true,
+        .help = "With --half-sets views: divide the views into so many parts, every N-th "
+                "view by angle each; from 3 on their tomograms are OUTPUT_1of3, "
+                "OUTPUT_2of3 and so on"),
 
     STRING(report, "report", "FILE", .section = "The result", .aside = true,
            .help = "Write a page for a web browser (HTML) with the tomogram's sections, "

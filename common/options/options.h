@@ -31,6 +31,7 @@ typedef struct tr_options {
     const char *initial;          /* --initial */
     const char *imod_com;         /* --imod-com */
     tr_words half_sets; /* --half-sets: a TR_HALVES_..., and the series of frames */
+    long splits;        /* parts into which --half-sets views divides the views */
     tr_words purpose;   /* --for: a TR_FOR_... */
     /* geometry; lengths in unbinned pixels, angles in degrees */
     long thickness, width; /* 0: not given */

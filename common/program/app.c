@@ -266,7 +266,10 @@ static tr_status make_half(tr_run *run, tr_comm *comm, tr_reconstruction *half,
     tr_job *job = &half->job;
     if (was_made(half))
         return tr_output_measure(job->output);
-    tr_info("the %s half set:", half->half);
+    if (run->n_volumes > 1 + TR_HALVES)
+        tr_info("%s:", half->half_noun);
+    else
+        tr_info("the %s set:", half->half_noun);
     job->timeline = run->volumes[0].job.timeline;
     TR_TRY(comm->ops->agree(comm, run->command.program->method->plan(job, &plan)));
     tr_status status = make_volume(run, half, plan, r);

@@ -206,7 +206,9 @@ void tr_report_frc(FILE *out, const tr_result *r)
     const tr_frc *frc = &r->run->frc;
     if (!frc->n_curves)
         return;
-    open_card(out, "frc", "Fourier ring correlation of the half sets");
+    char title[96];
+    snprintf(title, sizeof title, "Fourier ring correlation of %s", frc->of);
+    open_card(out, "frc", title);
     for (size_t k = 0; k < frc->n_curves; k++)
         put_curve(out, frc, &frc->curve[k]);
     fputs("<p class='note'>How much of what the even and the odd tomogram show is the "

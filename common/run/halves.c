@@ -12,11 +12,33 @@
 #include "common/run/paths.h"
 #include "common/tomogram/leftovers.h"
 
-enum { FEWEST_VIEWS = 4 }; /* two for each half */
+enum { FEWEST_VIEWS = 2 }; /* of each part */
 
-static const struct {
-    const char *name, *suffix;
-} kinds[TR_HALVES] = {{"even", "_EVN"}, {"odd", "_ODD"}};
+/* Two parts are the even and the odd half, the latter with the first view; more have
+ * their numbers. */
+static void name_part(size_t k, size_t splits, char text[16], char noun[24])
+{
+    static const char *const halves[TR_HALVES] = {"even", "odd"};
+    if (splits == TR_HALVES) {
+        snprintf(text, 16, "%s", halves[k]);
+        snprintf(noun, 24, "%s half", halves[k]);
+    } else {
+        snprintf(text, 16, "%zu of %zu", k + 1, splits);
+        snprintf(noun, 24, "split %zu of %zu", k + 1, splits);
+    }
+}
+
+/* The output's name for a part, from malloc. */
+static char *part_path(const char *output, size_t k, size_t splits)
+{
+    static const char *const halves[TR_HALVES] = {"_EVN", "_ODD"};
+    char suffix[16];
+    if (splits == TR_HALVES)
+        snprintf(suffix, sizeof suffix, "%s", halves[k]);
+    else
+        snprintf(suffix, sizeof suffix, "_%zuof%zu", k + 1, splits);
+    return tr_reconstruction_half_path(output, suffix);
+}
 
 tr_status tr_halves_check_options(const tr_options *o)
 {
@@ -31,7 +53,7 @@ tr_status tr_halves_check_options(const tr_options *o)
     return TR_OK;
 }
 
-/* ---- every second view ---- */
+/* ---- every second view, or every K-th ---- */
 
 typedef struct ranked_view {
     double tilt;
@@ -52,7 +74,8 @@ static int by_view(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-tr_status tr_half_views(const tr_views *all, bool odd, size_t *part, size_t *n_part)
+tr_status tr_split_views(const tr_views *all, size_t first, size_t splits, size_t *part,
+                         size_t *n_part)
 {
     size_t n = all->n;
     ranked_view *views = tr_calloc("the list of views", n, sizeof *views);
@@ -63,7 +86,7 @@ tr_status tr_half_views(const tr_views *all, bool odd, size_t *part, size_t *n_p
     for (size_t k = 0; k < n; k++)
         views[k] = (ranked_view){sign * all->view[k].tilt, k};
     qsort(views, n, sizeof *views, by_tilt);
-    for (size_t k = odd ? 0 : 1; k < n; k += 2)
+    for (size_t k = first; k < n; k += splits)
         part[(*n_part)++] = views[k].view;
     free(views);
     qsort(part, *n_part, sizeof *part, by_view);
@@ -97,10 +120,12 @@ static tr_status check_frames(const tr_reconstruction *all, const tr_reconstruct
     return TR_OK;
 }
 
-static tr_status take_every_second(const tr_views *all, bool odd, tr_views *half)
+static tr_status take_split(const tr_views *all, size_t k, size_t splits, tr_views *half)
 {
+    size_t first = splits == TR_HALVES ? 1 - k : k;
     size_t n_part, *part = tr_calloc("the list of views", all->n, sizeof *part);
-    tr_status status = part ? tr_half_views(all, odd, part, &n_part) : TR_ERR_MEMORY;
+    tr_status status =
+        part ? tr_split_views(all, first, splits, part, &n_part) : TR_ERR_MEMORY;
     if (status == TR_OK)
         status = tr_views_select(all, part, n_part, half);
     free(part);
@@ -108,12 +133,11 @@ static tr_status take_every_second(const tr_views *all, bool odd, tr_views *half
 }
 
 /* What all tomograms of a run share is copied, the rest is left to be found. */
-static tr_reconstruction as_everything(const tr_reconstruction *all, const char *half)
+static tr_reconstruction as_everything(const tr_reconstruction *all)
 {
     const tr_job *job = &all->job;
     return (tr_reconstruction){.command = all->command,
                                .inputs = all->inputs,
-                               .half = half,
                                .series_path = all->series_path,
                                .image = all->image,
                                .job = {.comm = job->comm,
@@ -131,7 +155,10 @@ static tr_status make_half(const tr_reconstruction *all, size_t k,
                            tr_reconstruction *half)
 {
     const tr_command *c = all->command;
-    *half = as_everything(all, kinds[k].name);
+    size_t splits = (size_t)c->options.splits;
+    *half = as_everything(all);
+    name_part(k, splits, half->half_text, half->half_noun);
+    half->half = half->half_text;
     if (c->options.half_sets.choice == TR_HALVES_FRAMES) {
         half->series_path = c->options.half_sets.argument[k];
         TR_TRY(tr_image_open(half->series_path, &half->frames));
@@ -140,24 +167,27 @@ static tr_status make_half(const tr_reconstruction *all, size_t k,
         TR_TRY(check_frames(all, half));
         TR_TRY(tr_views_copy(&all->views, &half->views));
     } else {
-        TR_TRY(take_every_second(&all->views, k == 1, &half->views));
+        TR_TRY(take_split(&all->views, k, splits, &half->views));
     }
     TR_TRY(tr_reconstruction_geometry(half, &c->options, &half->job.geometry));
     if (c->algorithm->check)
         TR_TRY(c->algorithm->check(c->params, half->views.n));
-    return tr_reconstruction_half_output(half, kinds[k].suffix);
+    return tr_reconstruction_half_output(
+        half, part_path(half->job.output_spec.path, k, splits));
 }
 
-tr_status tr_halves_files(tr_run *run)
+static tr_status check_how(const tr_options *o, size_t n_views)
 {
-    const tr_words *how = &run->command.options.half_sets;
-    const tr_reconstruction *all = &run->volumes[0];
-    if (!how->choice)
-        return TR_OK;
-    if (how->choice == TR_HALVES_VIEWS && all->views.n < FEWEST_VIEWS)
+    const tr_words *how = &o->half_sets;
+    size_t fewest = FEWEST_VIEWS * (size_t)o->splits;
+    if (o->splits != TR_HALVES && how->choice != TR_HALVES_VIEWS)
+        return tr_fail(
+            TR_ERR_USAGE, "--splits divides the views of --half-sets views, which %s",
+            how->choice ? "is not what --half-sets says here" : "is not given");
+    if (how->choice == TR_HALVES_VIEWS && n_views < fewest)
         return tr_fail(TR_ERR_USAGE,
-                       "--half-sets views needs at least %d views, and %zu %s used",
-                       FEWEST_VIEWS, all->views.n, all->views.n == 1 ? "is" : "are");
+                       "--half-sets views needs at least %zu views, and %zu %s used",
+                       fewest, n_views, n_views == 1 ? "is" : "are");
     if (how->choice == TR_HALVES_FRAMES &&
         tr_same_file(how->argument[0], how->argument[1]))
         return tr_fail(
@@ -165,11 +195,22 @@ tr_status tr_halves_files(tr_run *run)
             "--half-sets frames %s %s: both are one file; name a series of the "
             "even and one of the odd frames",
             how->argument[0], how->argument[1]);
-    for (size_t k = 0; k < TR_HALVES; k++)
+    return TR_OK;
+}
+
+tr_status tr_halves_files(tr_run *run)
+{
+    const tr_options *o = &run->command.options;
+    const tr_reconstruction *all = &run->volumes[0];
+    TR_TRY(check_how(o, all->views.n));
+    if (!o->half_sets.choice)
+        return TR_OK;
+    size_t splits = (size_t)o->splits;
+    for (size_t k = 0; k < splits; k++)
         TR_TRY(make_half(all, k, &run->volumes[1 + k]));
     for (size_t k = 0; k < TR_HALVES; k++)
         run->volumes[0].halves[k] = run->volumes[1 + k].frames;
-    run->n_volumes = TR_MOST_VOLUMES;
+    run->n_volumes = 1 + splits;
     return tr_paths_check(run->volumes, run->n_volumes);
 }
 
@@ -204,7 +245,7 @@ static tr_status name_leftovers(const char *half)
         tr_lock_release(half);
         tr_warn(
             "%s and %zu more files of %s, together %.3f GB, are there from an earlier "
-            "run, and this one has no half sets: remove them if nothing is to go on "
+            "run, and this one does not make it: remove them if nothing is to go on "
             "from them",
             found.first, found.n - 1, half, 1e-9 * found.bytes);
     }
@@ -215,11 +256,13 @@ tr_status tr_halves_name_leftovers(const tr_run *run)
 {
     const char *path = run->volumes[0].job.output_spec.path;
     tr_status status = TR_OK;
-    for (size_t k = 0; k < TR_HALVES && run->n_volumes == 1 && status == TR_OK; k++) {
-        char *half = tr_reconstruction_half_path(path, kinds[k].suffix);
-        status = half ? name_leftovers(half) : TR_ERR_MEMORY;
-        free(half);
-    }
+    for (size_t splits = TR_HALVES; splits <= TR_MOST_SPLITS; splits++)
+        for (size_t k = 0; k < splits && run->n_volumes != 1 + splits && status == TR_OK;
+             k++) {
+            char *half = part_path(path, k, splits);
+            status = half ? name_leftovers(half) : TR_ERR_MEMORY;
+            free(half);
+        }
     return status;
 }
 
@@ -283,33 +326,45 @@ tr_status tr_halves_series(tr_run *run, tr_comm *comm)
 
 void tr_halves_print(const tr_run *run)
 {
-    const tr_reconstruction *even = &run->volumes[1], *odd = &run->volumes[2];
+    const tr_reconstruction *first = &run->volumes[1], *second = &run->volumes[2];
     const tr_output_spec *o = &run->volumes[0].job.output_spec;
-    if (run->n_volumes == 1)
+    size_t n = run->n_volumes;
+    if (n == 1)
         return;
-    if (!even->frames)
+    if (n > 1 + TR_HALVES)
+        tr_info("half sets: every view of %zu by angle, %zu to %zu views in each part",
+                n - 1, run->volumes[n - 1].views.n, first->views.n);
+    else if (!first->frames)
         tr_info("half sets: every second view by angle, %zu even and %zu odd ones",
-                even->views.n, odd->views.n);
+                first->views.n, second->views.n);
     else
         tr_info("half sets: of the even frames %s, of the odd frames %s",
-                even->series_path, odd->series_path);
-    double bytes = (double)TR_MOST_VOLUMES * (double)o->width * (double)o->thickness *
+                first->series_path, second->series_path);
+    double bytes = (double)n * (double)o->width * (double)o->thickness *
                    (double)o->n_slices *
                    (double)(tr_type_size(o->type) + (o->automatic ? sizeof(float) : 0));
-    tr_info("plan: 3 tomograms one after another, also %s and %s; %.3f GB on the disk",
-            even->job.output_spec.path, odd->job.output_spec.path, 1e-9 * bytes);
-    for (const tr_reconstruction *half = even; half <= odd && !even->frames; half++)
-        for (size_t i = 0; i < half->views.n; i++)
-            tr_verbose("view %zu is an %s one", half->views.view[i].section + 1,
-                       half->half);
+    tr_info("plan: %zu tomograms one after another, also %s %s %s; %.3f GB on the disk",
+            n, first->job.output_spec.path, n > 1 + TR_HALVES ? "to" : "and",
+            run->volumes[n - 1].job.output_spec.path, 1e-9 * bytes);
+    for (size_t k = 1; k < n && !first->frames; k++)
+        for (size_t i = 0; i < run->volumes[k].views.n; i++)
+            tr_verbose("view %zu is one of the %s",
+                       run->volumes[k].views.view[i].section + 1,
+                       run->volumes[k].half_noun);
 }
 
+/* Of two halves, or of the first split and the one that lies in the middle between its
+ * views. */
 static tr_status correlate(tr_run *run)
 {
     const tr_job *job = &run->volumes[0].job;
     const tr_output_spec *o = &job->output_spec;
-    const tr_frc_spec spec = {.even = run->volumes[1].job.output_spec.path,
-                              .odd = run->volumes[2].job.output_spec.path,
+    size_t splits = run->n_volumes - 1, other = 1 + splits / 2;
+    char of[sizeof run->frc.of];
+    snprintf(of, sizeof of, "splits 1 and %zu of %zu", other, splits);
+    const tr_frc_spec spec = {.of = splits > TR_HALVES ? of : NULL,
+                              .even = run->volumes[1].job.output_spec.path,
+                              .odd = run->volumes[other].job.output_spec.path,
                               .xyz = o->xyz,
                               .pixel = o->pixel,
                               .threads = job->threads,

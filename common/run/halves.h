@@ -1,6 +1,6 @@
 /* Half sets: two more tomograms with the parameters of the first, of every second view
- * each or of series made from every second frame. They are further elements of the run's
- * volumes, so what makes one tomogram makes all. */
+ * each or of series made from every second frame; or K of them, of every K-th view. They
+ * are further elements of the run's volumes, so what makes one tomogram makes all. */
 #ifndef TR_HALVES_H
 #define TR_HALVES_H
 
@@ -22,11 +22,11 @@ TR_CHECKED tr_status tr_halves_name_leftovers(const tr_run *run);
  * rank 0 while the others wait. Collective. */
 TR_CHECKED tr_status tr_halves_correlate(tr_run *run, tr_comm *comm);
 
-/* Which of all views belong to the half `odd` or even: every
- * second one in the order of the angles, which begins at that end of the range where the
- * first view is. Those of the odd half begin with the first in that order. part[] has
- * room for all; returns how many they are, in ascending order. */
-TR_CHECKED tr_status tr_half_views(const tr_views *all, bool odd, size_t *part,
-                                   size_t *n_part);
+/* Which of all views belong to a split: number `first` = 0 ... splits - 1 and every
+ * `splits`-th from there in the order of the angles, which begins at that end of the
+ * range where the first view is. part[] has room for all; returns how many they are, in
+ * ascending order. */
+TR_CHECKED tr_status tr_split_views(const tr_views *all, size_t first, size_t splits,
+                                    size_t *part, size_t *n_part);
 
 #endif

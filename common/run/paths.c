@@ -25,7 +25,7 @@ typedef struct run_file {
     char *derived;    /* the path, where it is nobody else's */
 } run_file;
 
-enum { MOST_FILES = 48 };
+enum { MOST_FILES = 96 };
 
 typedef struct run_files {
     size_t n;

@@ -7,8 +7,9 @@
 typedef struct tr_reconstruction {
     tr_command *command; /* the run's, as are the inputs */
     const tr_inputs *inputs;
-    const char *half;        /* "even" or "odd"; NULL: the tomogram of everything */
-    const char *series_path; /* of `image`: the inputs', */
+    const char *half; /* "even", "odd", "1 of 4"; NULL: the tomogram of everything */
+    char half_text[16], half_noun[24]; /* that; "even half", "split 1 of 4" */
+    const char *series_path;           /* of `image`: the inputs', */
     tr_image *image;
     tr_image *frames;    /* or a half set's own; else NULL */
     tr_image *halves[2]; /* of all frames: those of half of them, if there are any */
@@ -53,11 +54,10 @@ char *tr_reconstruction_fingerprint(const tr_reconstruction *r);
 TR_CHECKED tr_status tr_reconstruction_output(tr_reconstruction *r);
 /* The labels of r->job.output_spec anew: the number of iterations is another now. */
 void tr_reconstruction_labels(tr_reconstruction *r);
-/* File and labels of a half set, whose output_spec is a copy of that of everything: its
- * name gets the suffix before its extension. */
-TR_CHECKED tr_status tr_reconstruction_half_output(tr_reconstruction *half,
-                                                   const char *suffix);
-/* The name that it gets, from malloc. */
+/* File and labels of a half set, whose output_spec is a copy of that of everything. Takes
+ * the path; NULL: memory was short. */
+TR_CHECKED tr_status tr_reconstruction_half_output(tr_reconstruction *half, char *path);
+/* An output's name with a suffix before its extension, from malloc. */
 char *tr_reconstruction_half_path(const char *path, const char *suffix);
 /* Say what was found and decided: series, angles, geometry, output. */
 void tr_reconstruction_print(const tr_reconstruction *r);

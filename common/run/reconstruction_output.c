@@ -195,8 +195,8 @@ void tr_reconstruction_labels(tr_reconstruction *r)
     snprintf(line, sizeof line, "%s %s: %s, %s", r->command->program->name, TR_VERSION,
              r->command->algorithm->name, text);
     snprintf(spec->labels[0], sizeof spec->labels[0], "%.80s", line);
-    snprintf(line, sizeof line, "%s%s%zu views, pitch %g, %s; %s", r->half ? r->half : "",
-             r->half ? " half, " : "", g->n_views, r->command->options.pitch,
+    snprintf(line, sizeof line, "%s%s%zu views, pitch %g, %s; %s", r->half_noun,
+             r->half ? ", " : "", g->n_views, r->command->options.pitch,
              spec->xyz ? "order xyz (rotated, hand kept)" : "order xzy (IMOD's native)",
              ctf_word(&r->command->options.views));
     snprintf(spec->labels[1], sizeof spec->labels[1], "%.80s", line);
@@ -257,9 +257,9 @@ char *tr_reconstruction_half_path(const char *path, const char *suffix)
     return tr_format_string("%.*s%s%s", (int)stem, path, suffix, path + stem);
 }
 
-tr_status tr_reconstruction_half_output(tr_reconstruction *half, const char *suffix)
+tr_status tr_reconstruction_half_output(tr_reconstruction *half, char *path)
 {
-    half->output_path = tr_reconstruction_half_path(half->job.output_spec.path, suffix);
+    half->output_path = path;
     if (!half->output_path)
         return TR_ERR_MEMORY;
     TR_TRY(set_path(half, half->output_path));

@@ -6,14 +6,15 @@
 #include "common/series/hand.h"
 #include "common/tomogram/frc.h"
 
-enum { TR_HALVES = 2, TR_MOST_VOLUMES = 1 + TR_HALVES };
+enum { TR_HALVES = 2, TR_MOST_SPLITS = 8, TR_MOST_VOLUMES = 1 + TR_MOST_SPLITS };
 
 typedef struct tr_run {
     tr_command command;
     tr_inputs inputs;
-    tr_reconstruction volumes[TR_MOST_VOLUMES]; /* of everything; even and odd, if asked
-                                                   for; they point to the two above */
-    size_t n_volumes;                           /* 1 or 3 once the files are known */
+    tr_reconstruction volumes[TR_MOST_VOLUMES]; /* of everything; even and odd or the
+                                                   splits, if asked for; they point to
+                                                   the two above and to themselves */
+    size_t n_volumes; /* 1, 3, or 1 + splits, once the files are known */
     bool hand_checked;
     tr_hand hand; /* then: what --check-hand found */
     tr_frc frc;   /* of the half sets, after the run, on rank 0 */

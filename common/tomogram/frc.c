@@ -311,6 +311,7 @@ tr_status tr_frc_of_files(const tr_frc_spec *spec, tr_frc *frc)
 {
     tr_image *image[2] = {NULL, NULL};
     *frc = (tr_frc){.pixel = spec->pixel};
+    snprintf(frc->of, sizeof frc->of, "%s", spec->of ? spec->of : "the half sets");
     tr_status status = tr_image_open(spec->even, &image[0]);
     if (status == TR_OK)
         status = tr_image_open(spec->odd, &image[1]);
@@ -368,7 +369,7 @@ void tr_frc_print(const tr_frc *frc)
     if (!frc->n_curves)
         return;
     const tr_frc_curve *xy = &frc->curve[TR_FRC_XY], *xz = &frc->curve[TR_FRC_XZ];
-    tr_info("Fourier ring correlation of the half sets, %zu x-y and %zu x-z sections:",
+    tr_info("Fourier ring correlation of %s, %zu x-y and %zu x-z sections:", frc->of,
             xy->sections, xz->sections);
     tr_info("%10s%12s%9s%9s", "1/voxel", frc->pixel > 0.0 ? "angstroms" : "voxels",
             xy->plane, xz->plane);

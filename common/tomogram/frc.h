@@ -45,6 +45,7 @@ typedef struct tr_frc_curve {
 } tr_frc_curve;
 
 typedef struct tr_frc {
+    char of[64];     /* "the half sets", "splits 1 and 3 of 4" */
     double pixel;    /* angstroms of a voxel; 0: not known */
     size_t n_curves; /* 0: there is no FRC */
     tr_frc_curve curve[TR_FRC_CURVES];
@@ -54,6 +55,7 @@ typedef struct tr_frc {
 extern const double tr_frc_thresholds[TR_FRC_THRESHOLDS];
 
 typedef struct tr_frc_spec {
+    const char *of;         /* what they are called; NULL: the half sets */
     const char *even, *odd; /* image files of the same size */
     bool xyz;               /* sections of the files are z, rows y; else y and z */
     double pixel;           /* angstroms; 0: not known */

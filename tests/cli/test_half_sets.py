@@ -1,4 +1,5 @@
 """Even and odd tomograms in one run, and their Fourier ring correlation."""
+import json
 import re
 import subprocess
 
@@ -167,6 +168,57 @@ def test_on_a_device(build_dir, series, tmp_path):
         same_but_labels(tmp_path, [(f"{program}_ODD.mrc", "odd.mrc")])
 
 
+# ---- more parts than two ----
+
+@pytest.mark.parametrize("program, splits, options", [
+    ("tiltrec-mpi", 4, []), ("tiltrec-mpi", 3, ["-a", "SIRT", "-i", 2, "--mode", "int16"]),
+    ("tiltrecz-mpi", 8, ["-a", "WBP"])])
+def test_splits(build_dir, tmp_path, program, splits, options):
+    """Each is what the run with its views makes, whatever order they were taken in."""
+    run = runner(build_dir, program)
+    series = write_series(tmp_path, noisy((20, 16, 24), 2), DOSE_SYMMETRIC)
+    options = ["-T", 8, *options, series]
+    said = run("-o", "rec.mrc", "--half-sets", "views", "--splits", splits, "--exclude", "7",
+               *options, cwd=tmp_path).stderr
+    assert f"every view of {splits} by angle" in said
+    assert f"plan: {splits + 1} tomograms" in said
+    assert f"Fourier ring correlation of splits 1 and {1 + splits // 2} of {splits}," in said
+    used = [k for k in range(20) if k != 6]
+    order = sorted(used, key=lambda k: -DOSE_SYMMETRIC[k])
+    names = [f"rec_{k + 1}of{splits}.mrc" for k in range(splits)]
+    assert [n for n in list_of(tmp_path) if n.startswith("rec")] == ["rec.mrc", *names]
+    for k, name in enumerate(names):
+        views = sorted(order[k::splits])
+        label = (tmp_path / name).read_bytes()[224:1024]
+        assert f"split {k + 1} of {splits}, {len(views)} views".encode() in label
+        if "int16" not in options:
+            run("-o", "one.mrc", "--include", ",".join(str(v + 1) for v in views), *options,
+                cwd=tmp_path)
+            same_but_labels(tmp_path, [(name, "one.mrc")])
+
+
+def test_two_splits_are_the_halves(tiltrec, series, tmp_path):
+    """--splits 2 is what there is without it, byte for byte."""
+    for name, more in ("a.mrc", []), ("b.mrc", ["--splits", 2]):
+        tiltrec("-T", 16, "-o", name, "--half-sets", "views", *more, series, cwd=tmp_path)
+    for half in "", "_EVN", "_ODD":
+        assert ((tmp_path / f"a{half}.mrc").read_bytes() ==
+                (tmp_path / f"b{half}.mrc").read_bytes())
+
+
+def test_splits_in_the_result(tiltrec, series, tmp_path):
+    """JSON, page and the plan know of all, and the disk is asked for all."""
+    options = ["-T", 16, "-o", "rec.mrc", "--half-sets", "views", series]
+    needs = [float(re.search(r"([0-9.]+) GB on the disk", tiltrec(
+        *options, "--dry-run", "-w", 3200, *more, cwd=tmp_path).stderr)[1])
+        for more in ([], ["--splits", 5])]
+    assert needs[1] == pytest.approx(2 * needs[0], abs=0.0016)
+    tiltrec(*options, "--splits", 5, "--json", "r.json", "--report", "r.html", cwd=tmp_path)
+    halves = json.loads((tmp_path / "r.json").read_text())["half_sets"]
+    assert halves == [{"half": f"{k} of 5", "path": f"rec_{k}of5.mrc"} for k in range(1, 6)]
+    assert "correlation of splits 1 and 3 of 5" in (tmp_path / "r.html").read_text()
+
+
 # ---- what is refused ----
 
 HALVES = "-t s.tlt -T 8 --half-sets"
@@ -187,6 +239,11 @@ HALVES = "-t s.tlt -T 8 --half-sets"
     ("frames e.mrc o.mrc -o e.mrc s.mrc", USAGE, ["output e.mrc is also an input"]),
     ("frames e.mrc x_ODD.mrc -o x.mrc s.mrc", USAGE, ["x_ODD.mrc is also an input"]),
     ("views --include 2,4,6 s.mrc", USAGE, ["at least 4 views, and 3 are used"]),
+    ("views --splits 4 s.mrc", USAGE, ["at least 8 views, and 7 are used"]),
+    ("views --splits 9 s.mrc", USAGE, ["--splits", "2 to 8"]),
+    ("frames e.mrc o.mrc --splits 3 s.mrc", USAGE, ["--splits divides the views of --half-sets"]),
+    ("views --splits 3 -o s_1of3.mrc s_1of3_2of3.mrc", USAGE,
+     ["s_1of3_2of3.mrc is also an input"]),
     ("views --initial e.mrc -a SIRT s.mrc", USAGE, ["--half-sets", "--initial"]),
     ("views --timeline s_rec_EVN.mrc s.mrc", USAGE, ["timeline are both s_rec_EVN.mrc"]),
     ("views --half-sets frames e.mrc o.mrc s.mrc", USAGE, ["--half-sets is given twice"]),
@@ -197,6 +254,7 @@ def test_refused(bench, arguments, status, said):
     for name in "e.mrc", "o.mrc", "x_ODD.mrc":
         bench.stack(name, bench.data + 1)
     bench.stack("wide.mrc", np.ones((7, 12, 18), np.float32))
+    bench.stack("s_1of3_2of3.mrc", bench.data)
     bench.stack("few.mrc", bench.data[:6])
     bench.stack("flat.mrc", 0 * bench.data)
     (bench.folder / "d_EVN.mrc").mkdir()

@@ -33,10 +33,11 @@ def stop_in(build_dir, folder, program, half, number, options, ranks=None):
     said = ""
     for line in process.stderr:
         said += line
-        if f"the {half} half set:" in line:
+        if f"the {half} half set:" in line or f"split {half}:" in line:
             break
     begun = time.monotonic()
-    pattern = f".rec_{'EVN' if half == 'even' else 'ODD'}.mrc." + (
+    name = {"even": "EVN", "odd": "ODD"}.get(half, half.replace(" ", ""))
+    pattern = f".rec_{name}.mrc." + (
         "checkpoint*" if program == "tiltrecz-mpi" else "journal")
     before = {p: p.read_bytes() for p in folder.glob(pattern)}
     while process.poll() is None and time.monotonic() < begun + 20:
@@ -82,6 +83,28 @@ def test_nothing_is_published_and_finished_parts_are_kept(
     for ending in "", "_EVN", "_ODD":
         assert ((tmp_path / f"rec{ending}.mrc").read_bytes()
                 == (tmp_path / f"whole{ending}.mrc").read_bytes())
+
+
+@pytest.mark.parametrize("program", ["tiltrec-mpi", "tiltrecz-mpi"])
+def test_splits_go_on(build_dir, long_series, tmp_path, program):
+    """Those that were complete are not made again; those of another number are not taken, and
+    named."""
+    options = ["-T", 40, "--half-sets", "views", *WORK[program], long_series]
+    stop_in(build_dir, tmp_path, program, "2 of 3", signal.SIGTERM,
+            ["--splits", 3, *options])
+    run = runner(build_dir, program)
+    said = run("-o", "rec.mrc", "--splits", 3, "--resume", *options, cwd=tmp_path).stderr
+    assert re.findall(r"going on after all slices of (\S+), which", said) == [
+        "rec.mrc", "rec_1of3.mrc"]
+    names = [f"_{k}of3" for k in (1, 2, 3)]
+    assert list_of(tmp_path) == ["rec.mrc", *[f"rec{n}.mrc" for n in names]]
+    run("-o", "whole.mrc", "--splits", 3, *options, cwd=tmp_path)
+    for ending in "", *names:
+        assert ((tmp_path / f"rec{ending}.mrc").read_bytes()
+                == (tmp_path / f"whole{ending}.mrc").read_bytes())
+    (tmp_path / ".rec_2of4.mrc.journal").write_bytes(b"left")
+    said = run("-o", "rec.mrc", "--splits", 3, *options, cwd=tmp_path).stderr
+    assert re.search(r"\.rec_2of4\.mrc\.journal and 0 more files of rec_2of4\.mrc", said)
 
 
 def test_what_one_run_kept_another_takes(build_dir, tiltrec, long_series, tmp_path):

@@ -271,9 +271,9 @@ static void test_every_second_view(void **state)
     assert_int_equal(tr_views_new(5, &views), TR_OK);
     for (size_t k = 0; k < 5; k++)
         views.view[k].tilt = tilts[k];
-    assert_int_equal(tr_half_views(&views, true, part, &n), TR_OK);
+    assert_int_equal(tr_split_views(&views, 0, 2, part, &n), TR_OK);
     assert_true(n == 3 && part[0] == 0 && part[1] == 3 && part[2] == 4);
-    assert_int_equal(tr_half_views(&views, false, part, &n), TR_OK);
+    assert_int_equal(tr_split_views(&views, 1, 2, part, &n), TR_OK);
     assert_true(n == 2 && part[0] == 1 && part[1] == 2);
     tr_views_free(&views);
 }
