@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "common/base/err.h"
+#include "formats/stitch.h"
 
 typedef enum tr_type {
     TR_INT8,
@@ -107,6 +108,11 @@ typedef struct tr_flat_field {
  * with the flat field (before (n - 1 - k) + after k) / (n - 1), and NaN where that is not
  * above the dark field. The image frees the fields, also those it has already. */
 void tr_image_correct(tr_image *image, const tr_flat_field *field);
+
+/* From now on the image has stitch->width columns, and tr_image_read delivers section k
+ * stitched to the mirror image of its other view, others[k] of the nz, which the image
+ * frees. Once. */
+void tr_image_stitch(tr_image *image, const tr_stitch *stitch, tr_half_turn *others);
 
 /* ---- writing ---- */
 

@@ -23,8 +23,11 @@ struct tr_image {
     uint64_t size; /* of what fd is, when it was opened */
     const tr_format *format;
     tr_image_info info;
-    void *state;        /* the format's own */
-    tr_flat_field flat; /* before is NULL: views are as in the file */
+    void *state;          /* the format's own */
+    tr_flat_field flat;   /* before is NULL: views are as in the file */
+    tr_half_turn *others; /* NULL: they are not stitched; else as `stitched` says */
+    tr_stitch stitch;
+    tr_image_info stitched;
 };
 
 #define TR_IMAGE_FORMAT(format) &format,
@@ -270,6 +273,7 @@ void tr_image_close(tr_image *image)
     if (image->fd >= 0)
         close(image->fd);
     tr_image_correct(image, &(tr_flat_field){NULL, NULL, NULL});
+    free(image->others);
     free(image->info.tilts);
     free(image->path);
     free(image);
@@ -285,7 +289,11 @@ void tr_clean_label(char *label)
         label[--length] = '\0';
 }
 
-const tr_image_info *tr_image_get_info(const tr_image *image) { return &image->info; }
+const tr_image_info *tr_image_get_info(const tr_image *image)
+{
+    return image->others ? &image->stitched : &image->info;
+}
+
 void tr_image_stamp(const tr_image *image, tr_file_stamp *stamp)
 {
     struct stat file;
@@ -349,10 +357,55 @@ tr_status tr_image_read_field(tr_image *image, tr_field kind, size_t k, size_t y
     return check_end(image);
 }
 
+void tr_image_stitch(tr_image *image, const tr_stitch *stitch, tr_half_turn *others)
+{
+    image->others = others;
+    image->stitch = *stitch;
+    image->stitched = image->info;
+    image->stitched.nx = stitch->width;
+}
+
+/* As the file has it, but for flat fields. */
+static tr_status read_plain(tr_image *image, size_t section, size_t y0, size_t ny,
+                            size_t x0, size_t nx, float *out)
+{
+    TR_TRY(image->format->read(image->state, &image->info, section, y0, ny, x0, nx, out));
+    TR_TRY(check_end(image));
+    if (image->flat.before)
+        correct(image, section, y0, ny, x0, nx, out);
+    return TR_OK;
+}
+
+/* Line after line, so that little memory is needed. */
+static tr_status read_stitched(tr_image *image, size_t section, size_t y0, size_t ny,
+                               size_t x0, size_t nx, float *out)
+{
+    const tr_half_turn *h = &image->others[section];
+    size_t n = image->stitch.n;
+    float *view = tr_calloc("stitching", 3 * n + image->stitch.width, sizeof *view);
+    if (!view)
+        return TR_ERR_MEMORY;
+    float *other = view + n, *next = other + n, *line = next + n;
+    tr_status status = TR_OK;
+    for (size_t y = 0; y < ny && status == TR_OK; y++) {
+        status = read_plain(image, section, y0 + y, 1, 0, n, view);
+        if (status == TR_OK)
+            status = read_plain(image, h->first, y0 + y, 1, 0, n, other);
+        if (status == TR_OK && h->part != 0.0)
+            status = read_plain(image, h->next, y0 + y, 1, 0, n, next);
+        for (size_t u = 0; u < n && h->part != 0.0; u++)
+            other[u] += (float)h->part * (next[u] - other[u]);
+        tr_stitch_line(&image->stitch, view, other, line);
+        memcpy(out + y * nx, line + x0, nx * sizeof *out);
+    }
+    free(view);
+    return status;
+}
+
 tr_status tr_image_read(tr_image *image, size_t section, size_t y0, size_t ny, size_t x0,
                         size_t nx, float *out)
 {
-    const tr_image_info *info = &image->info;
+    const tr_image_info *info = tr_image_get_info(image);
     if (section >= info->nz || y0 > info->ny || ny > info->ny - y0 || x0 > info->nx ||
         nx > info->nx - x0)
         return tr_fail(TR_ERR_INTERNAL,
@@ -362,11 +415,8 @@ tr_status tr_image_read(tr_image *image, size_t section, size_t y0, size_t ny, s
                        info->nz);
     if (nx == 0 || ny == 0)
         return TR_OK;
-    TR_TRY(image->format->read(image->state, info, section, y0, ny, x0, nx, out));
-    TR_TRY(check_end(image));
-    if (image->flat.before)
-        correct(image, section, y0, ny, x0, nx, out);
-    return TR_OK;
+    return image->others ? read_stitched(image, section, y0, ny, x0, nx, out)
+                         : read_plain(image, section, y0, ny, x0, nx, out);
 }
 
 /* Whether the space-separated list has the word; case is ignored. */

@@ -124,6 +124,10 @@ const tr_option tr_common_options[] = {
          .help = "Find --axis-shift from the views, of scans over 180 degrees and more "
                  "whose rays are parallel: by mirrored pairs, the double wedge of the "
                  "sinogram's spectrum, and the centre of mass"),
+    FLAG(stitch, "stitch",
+         .help = "Of a scan over 360 degrees whose axis is near an edge of the views, "
+                 "make each view and the mirrored one half a turn on into one that is "
+                 "nearly twice as wide; with --find-axis or --axis-shift"),
     REAL(pitch, "pitch", "DEGREES", "0", -60, 60,
          .help = "Tilt of the specimen about the x axis (IMOD's XAXISTILT)",
          .brief = "Tilt of the specimen about the x axis"),

@@ -36,6 +36,7 @@ typedef struct tr_options {
     /* geometry; lengths in unbinned pixels, angles in degrees */
     long thickness, width; /* 0: not given */
     bool find_axis;        /* --find-axis: axis_shift from the views */
+    bool stitch;           /* --stitch: views half a turn apart to one */
     double size[2];        /* --size: columns and rows of the views once aligned */
     double pixel;          /* --pixel, angstroms; 0: not given */
     double tilt_offset, axis_shift, pitch, x_shift, z_shift;

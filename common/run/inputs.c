@@ -230,6 +230,7 @@ tr_status tr_inputs_open(tr_inputs *in, tr_command *c)
     TR_TRY(tr_inputs_check_stripes(in, c));
     TR_TRY(tr_inputs_take_doses(in, c));
     TR_TRY(tr_inputs_find_axis(in, c));
+    TR_TRY(tr_inputs_stitch(in, c));
     return check_sizes(in, c);
 }
 

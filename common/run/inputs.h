@@ -41,9 +41,10 @@ typedef struct tr_inputs {
     bool of_tomogram;           /* as there */
     const char *thickness_from; /* that file */
     tr_image *image;
-    double *tilts;   /* of all views of the file, degrees; NaN: not known */
-    double pixel;    /* angstroms, of the series; 0: nobody says */
-    size_t nx, ny;   /* of the views once they are aligned, in pixels of the series */
+    double *tilts;       /* of all views of the file, degrees; NaN: not known */
+    double pixel;        /* angstroms, of the series; 0: nobody says */
+    size_t nx, ny;       /* of the views once they are aligned, in pixels of the series */
+    double stitch_shift; /* of the middle of the views by stitching, in columns */
     bool flat_field; /* the image is divided by one: the views are as they were taken */
     tr_stripes stripes;
     const char *local_path, *zfactors_path; /* NULL: none */
@@ -154,6 +155,10 @@ TR_CHECKED tr_status tr_inputs_check_stripes(tr_inputs *in, const tr_command *c)
 /* inputs_find_axis.c: where --find-axis is given, the command's axis shift. TR_ERR_USAGE
  * where there is no such axis, TR_ERR_DATA where it is not found. */
 TR_CHECKED tr_status tr_inputs_find_axis(const tr_inputs *in, tr_command *c);
+
+/* inputs_stitch.c: where --stitch is given, the image becomes that of stitched views, and
+ * the views those of half a turn. After the axis is known. TR_ERR_USAGE. */
+TR_CHECKED tr_status tr_inputs_stitch(tr_inputs *in, const tr_command *c);
 
 /* inputs_doubts.c: say what in the files cannot be meant: a pixel size in another unit,
  * transforms that leave little of a view. TR_ERR_DATA where they leave nothing of any.

@@ -33,7 +33,7 @@ tr_status tr_reconstruction_geometry(const tr_reconstruction *r, const tr_option
         .n_v = in->ny / bin,
         .width = width ? width : 1,
         .thickness = thickness ? thickness : 1,
-        .axis_shift = (o->axis_shift + subset[0]) / b,
+        .axis_shift = (o->axis_shift + subset[0] - in->stitch_shift) / b,
         .image_shift = subset[0] / b,
         .centre_shift = subset[1] / b,
         .x_shift = o->x_shift / b,

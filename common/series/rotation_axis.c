@@ -7,6 +7,7 @@
 
 #include "common/base/angle.h"
 #include "common/base/mem.h"
+#include "formats/stitch.h"
 #include "kernels/fftw_planner.h"
 
 typedef struct scan {
@@ -87,7 +88,10 @@ static double from_pairs(const scan *s, size_t *pairs)
     *pairs = n;
     if (!n)
         return NAN;
-    long most = (long)(s->n_u * 3 / 4), best = 0;
+    /* Of a full turn there are so many that little may overlap. */
+    double span = s->tilts[s->n_views - 1] - s->tilts[0];
+    bool full = n == MOST_PAIRS && span > 300.0;
+    long most = (long)(s->n_u * (full ? 15 : 12) / 16), best = 0;
     size_t size = (size_t)(2 * most + 1);
     double *sum = calloc(size, sizeof *sum), least = INFINITY, shift = NAN;
     if (!sum)
@@ -293,6 +297,57 @@ static double from_mass(const scan *s)
     return good ? fit[0] : NAN;
 }
 
+/* ---- the mass of what is stitched ---- */
+
+/* How much the mass of views that are stitched about an axis there changes from one to
+ * the other, as the variance; NaN: they cannot be. */
+static double stitched_variance(const scan *s, double shift, float *line_of, float *out)
+{
+    tr_stitch stitch;
+    double sum = 0.0, squares = 0.0, n = 0.0;
+    if (!tr_stitch_init(s->n_u, shift, &stitch))
+        return NAN;
+    for (size_t k = 0; k < s->n_views && s->tilts[k] < s->tilts[0] + 180.0; k++) {
+        half_turn h;
+        double mass = 0.0;
+        if (!find_half_turn(s, k, &h))
+            break;
+        for (size_t r = 0; r < s->n_rows; r++) {
+            const float *a = line(s, r, h.first), *b = line(s, r, h.next);
+            for (size_t u = 0; u < s->n_u; u++)
+                line_of[u] = a[u] + (float)h.part * (b[u] - a[u]);
+            tr_stitch_line(&stitch, line(s, r, k), line_of, out);
+            for (size_t c = 0; c < stitch.width; c++)
+                mass += out[c];
+        }
+        sum += mass, squares += mass * mass, n += 1.0;
+    }
+    return n > 8.0 ? squares / n - sum * sum / (n * n) : NAN;
+}
+
+/* What fits into the stitched views has the same mass in all of them, about the right
+ * axis: it is where that varies least, near one that another method has found. */
+static double from_stitched_mass(const scan *s, double near)
+{
+    enum { STEPS = 12 };
+    const double STEP = 0.25;
+    float *room = calloc(3 * s->n_u, sizeof *room);
+    double value[2 * STEPS + 1], shift = NAN;
+    int best = 0;
+    if (!room)
+        return NAN;
+    for (int i = 0; i <= 2 * STEPS; i++) {
+        value[i] = stitched_variance(s, near + STEP * (i - STEPS), room, room + s->n_u);
+        if (value[i] < value[best])
+            best = i;
+    }
+    if (best > 0 && best < 2 * STEPS)
+        shift = near + STEP * (best - STEPS +
+                               vertex(value[best - 1], value[best], value[best + 1]));
+    free(room);
+    return shift;
+}
+
 /* ---- together ---- */
 
 tr_status tr_rotation_axis(const float *sinograms, size_t n_rows, size_t n_views,
@@ -304,6 +359,9 @@ tr_status tr_rotation_axis(const float *sinograms, size_t n_rows, size_t n_views
         return TR_OK;
     found->pair = from_pairs(&s, &found->pairs);
     found->mass = from_mass(&s);
+    double span = tilts[n_views - 1] - tilts[0];
+    if (isnan(found->mass) && span > 300.0 && fabs(found->pair) > 0.125 * (double)n_u)
+        found->mass = from_stitched_mass(&s, found->pair);
     return from_wedge(&s, &found->wedge);
 }
 

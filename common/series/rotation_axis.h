@@ -21,7 +21,8 @@ typedef struct tr_axis_found {
      * that are evenly spaced. */
     double wedge;
     /* The centre of mass of the projections is a + x cos t - s sin t. For a specimen that
-     * is narrower than the views. */
+     * is narrower than the views. Of a full turn whose axis is near an edge, for one that
+     * is narrower than stitched views: where their mass varies least. */
     double mass;
     size_t pairs; /* of views that were compared for the first */
 } tr_axis_found;
