@@ -4,6 +4,7 @@
 
 #include "common/geometry/local.h"
 #include "common/run/command.h"
+#include "common/series/rotation_axis.h"
 #include "common/series/stripes.h"
 #include "common/views/discover.h"
 #include "common/views/sidecars.h"
@@ -41,9 +42,11 @@ typedef struct tr_inputs {
     bool of_tomogram;           /* as there */
     const char *thickness_from; /* that file */
     tr_image *image;
-    double *tilts;       /* of all views of the file, degrees; NaN: not known */
-    double pixel;        /* angstroms, of the series; 0: nobody says */
-    size_t nx, ny;       /* of the views once they are aligned, in pixels of the series */
+    double *tilts; /* of all views of the file, degrees; NaN: not known */
+    double pixel;  /* angstroms, of the series; 0: nobody says */
+    size_t nx, ny; /* of the views once they are aligned, in pixels of the series */
+    bool axis_looked_for; /* by the methods of --find-axis */
+    tr_axis_found axis_found;
     double stitch_shift; /* of the middle of the views by stitching, in columns */
     bool flat_field; /* the image is divided by one: the views are as they were taken */
     tr_stripes stripes;
@@ -153,8 +156,9 @@ TR_CHECKED tr_status tr_inputs_take_flats(tr_inputs *in, tr_command *c);
 TR_CHECKED tr_status tr_inputs_check_stripes(tr_inputs *in, const tr_command *c);
 
 /* inputs_find_axis.c: where --find-axis is given, the command's axis shift. TR_ERR_USAGE
- * where there is no such axis, TR_ERR_DATA where it is not found. */
-TR_CHECKED tr_status tr_inputs_find_axis(const tr_inputs *in, tr_command *c);
+ * where there is no such axis, TR_ERR_DATA where it is not found. With --try axis-shift,
+ * what the methods find where the views go half round. */
+TR_CHECKED tr_status tr_inputs_find_axis(tr_inputs *in, tr_command *c);
 
 /* inputs_stitch.c: where --stitch is given, the image becomes that of stitched views, and
  * the views those of half a turn. After the axis is known. TR_ERR_USAGE. */

@@ -1,7 +1,6 @@
 /* The rotation axis of a scan from a few rows of all its views. */
 #include <math.h>
 #include <stdlib.h>
-#include <stdio.h>
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -66,22 +65,15 @@ static tr_status clean(size_t n_rows, size_t n_views, size_t n_u, float *sinogra
     return TR_OK;
 }
 
-static void write_number(char text[24], double shift)
+static tr_status settle(const tr_inputs *in, tr_command *c)
 {
-    if (isnan(shift))
-        snprintf(text, 24, "unknown");
-    else
-        snprintf(text, 24, "%.2f", shift);
-}
-
-static tr_status settle(const tr_inputs *in, const tr_axis_found *found, tr_command *c)
-{
+    const tr_axis_found *found = &in->axis_found;
     char pair[24], wedge[24], mass[24];
     double shift;
     bool agree = tr_axis_agree(found, &shift);
-    write_number(pair, found->pair);
-    write_number(wedge, found->wedge);
-    write_number(mass, found->mass);
+    tr_axis_text(found->pair, pair);
+    tr_axis_text(found->wedge, wedge);
+    tr_axis_text(found->mass, mass);
     if (isnan(shift))
         return tr_fail(TR_ERR_DATA,
                        "%s: no method finds the rotation axis; find it with --try "
@@ -100,7 +92,7 @@ static tr_status settle(const tr_inputs *in, const tr_axis_found *found, tr_comm
     return TR_OK;
 }
 
-static tr_status find(const tr_inputs *in, tr_command *c, by_tilt *views, double *tilts)
+static tr_status find(tr_inputs *in, tr_command *c, by_tilt *views, double *tilts)
 {
     const tr_image_info *info = tr_image_get_info(in->image);
     size_t n = in->views.n, n_rows = info->ny < MOST_ROWS ? info->ny : MOST_ROWS;
@@ -111,33 +103,42 @@ static tr_status find(const tr_inputs *in, tr_command *c, by_tilt *views, double
         tilts[k] = views[k].tilt;
     /* The last step of half a turn is mostly left out. */
     double span = tilts[n - 1] - tilts[0], step = n > 1 ? span / (double)(n - 1) : 0.0;
-    if (span + 1.1 * step < 180.0)
+    bool half_turn = span + 1.1 * step >= 180.0;
+    if (!half_turn && !c->options.find_axis)
+        return TR_OK;
+    if (!half_turn)
         return tr_fail(TR_ERR_USAGE,
                        "--find-axis: the views go from %g to %g degrees; half a turn is "
                        "needed, since views that face each other are compared",
                        tilts[0], tilts[n - 1]);
     float *sinograms = tr_calloc("sinograms", n_rows * n * info->nx, sizeof *sinograms);
-    tr_axis_found found;
     tr_status status = sinograms ? TR_OK : TR_ERR_MEMORY;
     if (status == TR_OK)
         status = read_rows(in, c, n_rows, views, sinograms);
     if (status == TR_OK)
         status = clean(n_rows, n, info->nx, sinograms);
     if (status == TR_OK)
-        status = tr_rotation_axis(sinograms, n_rows, n, info->nx, tilts, &found);
+        status = tr_rotation_axis(sinograms, n_rows, n, info->nx, tilts, &in->axis_found);
     free(sinograms);
     TR_TRY(status);
-    return settle(in, &found, c);
+    in->axis_looked_for = true;
+    return c->options.find_axis ? settle(in, c) : TR_OK;
 }
 
-tr_status tr_inputs_find_axis(const tr_inputs *in, tr_command *c)
+tr_status tr_inputs_find_axis(tr_inputs *in, tr_command *c)
 {
-    if (!c->options.find_axis)
+    bool asked = c->options.find_axis;
+    bool try = c->options.try_what && c->trial.what == TR_TRIAL_AXIS_SHIFT;
+    if (try && c->options.stitch)
+        return tr_fail(TR_ERR_USAGE,
+                       "--try axis-shift cannot be used with --stitch, which needs the "
+                       "axis first; leave one of the two out");
+    if (!asked && (!try || in->views.has_transforms || in->views.n < 3))
         return TR_OK;
-    if (tr_option_given(&c->line, "axis-shift"))
+    if (asked && tr_option_given(&c->line, "axis-shift"))
         return tr_fail(TR_ERR_USAGE,
                        "--find-axis and --axis-shift contradict each other");
-    if (in->views.has_transforms)
+    if (asked && in->views.has_transforms)
         return tr_fail(TR_ERR_USAGE,
                        "--find-axis is for views as they were taken, and these have an "
                        "alignment, which says where the axis is");

@@ -2,6 +2,7 @@
 
 #include <fftw3.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -378,4 +379,12 @@ bool tr_axis_agree(const tr_axis_found *found, double *shift)
     bool sure = fabs(other - pair) <= ALIKE;
     *shift = sure ? other : isnan(pair) ? mass : pair;
     return sure || fabs(mass - pair) <= ALIKE;
+}
+
+void tr_axis_text(double shift, char text[24])
+{
+    if (isnan(shift))
+        snprintf(text, 24, "unknown");
+    else
+        snprintf(text, 24, "%.2f", shift);
 }

@@ -39,4 +39,7 @@ TR_CHECKED tr_status tr_rotation_axis(const float *sinograms, size_t n_rows,
  */
 bool tr_axis_agree(const tr_axis_found *found, double *shift);
 
+/* "7.30", or "unknown". */
+void tr_axis_text(double shift, char text[24]);
+
 #endif

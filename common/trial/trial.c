@@ -22,7 +22,9 @@ typedef struct trial_run {
     tr_options options; /* those of the value being tried, */
     void *params;       /* and of the algorithm */
     tr_geometry *geometries;
-    size_t slab_slices, slab_first[TR_TRIAL_SLABS]; /* of the volume */
+    /* Of the volume; where there are too few rows for all slices of a slab, each is used
+     * for some of them. */
+    size_t slab_slices, slab_rows, slab_first[TR_TRIAL_SLABS];
     double *numbers; /* of all measures: summed over the processes in one go */
     size_t n_numbers;
     tr_trial_measure *measures; /* one per value, in numbers */
@@ -39,17 +41,21 @@ static tr_status choose_slabs(trial_run *t)
 {
     const tr_job *job = &t->run->volumes[0].job;
     size_t n = job->output_spec.n_slices, per_part = n / LEAST_SLICES;
-    if (n < LEAST_SLICES)
+    bool few = n < LEAST_SLICES, otherwise_known = t->run->inputs.axis_looked_for;
+    if (few && !otherwise_known)
         return tr_fail(
             TR_ERR_USAGE,
             "--try needs at least %d slices for its three slabs, and there are "
             "%zu; give more with --slices, or bin less",
             LEAST_SLICES, n);
-    per_part = per_part < MOST_PER_PART ? per_part : MOST_PER_PART;
+    per_part = few ? 1 : per_part < MOST_PER_PART ? per_part : MOST_PER_PART;
     t->slab_slices = per_part * TR_TRIAL_PARTS;
-    for (size_t k = 0; k < TR_TRIAL_SLABS; k++)
-        t->slab_first[k] = job->first_slice + (2 * k + 1) * n / (2 * TR_TRIAL_SLABS) -
-                           t->slab_slices / 2;
+    t->slab_rows = t->slab_slices < n ? t->slab_slices : n;
+    for (size_t k = 0; k < TR_TRIAL_SLABS; k++) {
+        size_t middle = (2 * k + 1) * n / (2 * TR_TRIAL_SLABS), half = t->slab_rows / 2;
+        size_t first = middle > half ? middle - half : 0, last = n - t->slab_rows;
+        t->slab_first[k] = job->first_slice + (first < last ? first : last);
+    }
     return TR_OK;
 }
 
@@ -188,11 +194,13 @@ static tr_status put_slices(void *self, size_t slice, size_t n, const float *pla
     for (size_t k = 0; k < n; k++)
         for (size_t slab = 0; slab < TR_TRIAL_SLABS; slab++) {
             size_t y = w->first + slice + k, first = t->slab_first[slab];
-            if (y < first || y >= first + t->slab_slices)
+            if (y < first || y >= first + t->slab_rows)
                 continue;
-            tr_trial_look(&w->eye, slab, y - first,
-                          planes + k * w->eye.width * w->eye.planes);
-            if (y + 1 == first + t->slab_slices)
+            for (size_t i = 0; i < t->slab_slices; i++)
+                if (first + i * t->slab_rows / t->slab_slices == y)
+                    tr_trial_look(&w->eye, slab, i,
+                                  planes + k * w->eye.width * w->eye.planes);
+            if (y + 1 == first + t->slab_rows)
                 put_picture(w, slab);
         }
     return TR_OK;
@@ -238,7 +246,7 @@ static tr_status reconstruct(trial_run *t, slab_sink *w, size_t first, size_t en
 static tr_status reconstruct_slabs(trial_run *t, slab_sink *w)
 {
     const tr_geometry *g = &t->geometries[w->value];
-    size_t n = t->slab_slices;
+    size_t n = t->slab_rows;
     bool together =
         t->run->command.method->whole_volume && /* all slices are needed for one */
         (!tr_geometry_frame_independent(g) || t->run->volumes[0].job.transforms);
@@ -312,6 +320,7 @@ static tr_status finish(trial_run *t)
 {
     tr_trial_findings found = {.spec = t->spec,
                                .options = &t->run->command.options,
+                               .inputs = &t->run->inputs,
                                .measures = t->measures,
                                .weights = t->weights,
                                .sigma = t->run->volumes[0].job.noise.sigma,

@@ -54,6 +54,32 @@ static void print_table(const tr_trial_spec *spec, tr_trial_kind kind,
                 k == best ? "  best" : "");
 }
 
+/* Views that go round the specimen say where the axis is; the sheet is for the eye. */
+static void say_axis(const tr_inputs *in, tr_trial_verdict *v)
+{
+    double shift;
+    bool sure = tr_axis_agree(&in->axis_found, &shift);
+    if (isnan(shift)) {
+        tr_warn(
+            "inconclusive: no method finds the rotation axis in the views; look at the "
+            "sheet: the arcs of small things close into spots at the right value");
+        return;
+    }
+    v->value = shift;
+    if (sure) {
+        tr_info("suggested: --axis-shift %.2f (from the views, as with --find-axis)",
+                shift);
+        return;
+    }
+    char pair[24], wedge[24], mass[24];
+    tr_axis_text(in->axis_found.pair, pair);
+    tr_axis_text(in->axis_found.wedge, wedge);
+    tr_axis_text(in->axis_found.mass, mass);
+    tr_warn("inconclusive: the views say --axis-shift %.2f, but the methods disagree: "
+            "mirrored pairs %s, double wedge %s, centre of mass %s; look at the sheet",
+            shift, pair, wedge, mass);
+}
+
 /* Warns where the data do not say which value is best; false where they do. */
 static bool doubt(const tr_trial_spec *spec, tr_trial_kind kind,
                   const tr_trial_verdict *v)
@@ -102,6 +128,12 @@ static tr_status say_sweep(const tr_trial_findings *f, tr_trial_sheet_panel *pan
                                      &stands_out);
     TR_TRY(status);
     tr_verbose("the best figure is %.1f standard errors above the mean of all", v.sigma);
+    if (spec->what == TR_TRIAL_AXIS_SHIFT && f->inputs->axis_looked_for) {
+        say_axis(f->inputs, &v);
+        double k = round((v.value - spec->from) / spec->step);
+        panels[(size_t)fmin(fmax(k, 0.0), (double)(spec->n - 1))].framed = true;
+        return TR_OK;
+    }
     panels[v.best].framed = true;
     if (stands_out && !doubt(spec, kind, &v))
         tr_info("suggested: --%s %.2f (+-%.2f %s)", tr_trial_name(spec->what), v.value,

@@ -6,6 +6,7 @@
 #include "common/geometry/geometry.h"
 #include "common/options/options.h"
 #include "common/options/trial_spec.h"
+#include "common/run/inputs.h"
 #include "common/trial/trial_figure.h"
 #include "common/trial/trial_sheet.h"
 
@@ -17,6 +18,7 @@ typedef struct tr_trial_weight {
 
 typedef struct tr_trial_findings {
     const tr_trial_spec *spec;
+    const tr_inputs *inputs;
     const tr_options *options;        /* as given; sizes in unbinned pixels */
     const tr_trial_measure *measures; /* [spec->n] */
     const tr_trial_weight *weights;   /* [spec->n]; 0 where there is none */

@@ -87,6 +87,27 @@ def test_uneven_and_unsorted_views(tiltrec, tmp_path):
     assert abs(axis - 11.4) < 0.25 and np.isnan(wedge) and abs(mass - 11.4) < 0.25
 
 
+@pytest.mark.parametrize("rows", [slice(1, 2), slice(0, 3)])
+def test_a_sweep_suggests_what_is_found(tiltrec, tmp_path, rows):
+    """Though sharpness would run to an end of the range, and with a single row."""
+    write_scan(tmp_path / "a.h5", 3, 60, 11.4, steps(180, 180), 20000, 0)
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        for name in "data", "data_white":
+            data = file[f"/exchange/{name}"][:, rows]
+            del file[f"/exchange/{name}"]
+            file[f"/exchange/{name}"] = data
+    for values in "9:14:1", "-4:4:1":
+        said = tiltrec("-a", "FBP", "--try", f"axis-shift={values}", "-o", "s.png", "a.h5",
+                       cwd=tmp_path).stderr
+        suggested = re.search(r"suggested: --axis-shift (-?[\d.]+) \(from the views", said)
+        assert suggested and abs(float(suggested[1]) - 11.4) <= 0.25, said
+        assert "end of the range" not in said and (tmp_path / "s.png").exists()
+    write_scan(tmp_path / "a.h5", 3, 60, 11.4, steps(60, 120), 20000, 0)
+    done = tiltrec("-a", "FBP", "-T", 64, "--try", "axis-shift=9:14:1", "a.h5", cwd=tmp_path,
+                   check=False)
+    assert done.returncode == 2 and "--try needs at least 12 slices" in done.stderr
+
+
 def test_refused(tiltrec, tmp_path):
     def refused(*arguments, words):
         done = tiltrec("-T", 8, "--find-axis", "--dry-run", "a.h5", *arguments, cwd=tmp_path,

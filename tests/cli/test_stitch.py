@@ -50,7 +50,7 @@ def test_as_wide_views(build_dir, tmp_path, axis, program):
     # Between columns the other view is interpolated.
     least = 0.9995 if 2 * axis % 1 == 0 else 0.998
     assert np.corrcoef(got.ravel(), want.ravel())[0, 1] > least
-    assert np.abs(got - want).mean() < 0.02 * want.std()
+    assert np.abs(got - want).mean() < (0.02 if 2 * axis % 1 == 0 else 0.06) * want.std()
 
 
 def test_between_views_and_out_of_order(tiltrec, tmp_path):
@@ -116,5 +116,6 @@ def test_refused(tiltrec, tmp_path):
     refused(words="give --find-axis or --axis-shift")
     refused("--axis-shift", 30, words="the views go from 0 to 177 degrees; a full turn is needed")
     write_series(tmp_path, cut(steps(60), 100, 30), steps(60), name="s.mrc")
+    refused("--axis-shift", 30, "--try", "axis-shift=1:4:1", words="needs the axis first")
     for shift in 0, 0.2, 50, -70:
         refused("--axis-shift", shift, words="there is nothing to stitch")
