@@ -162,8 +162,9 @@ const tr_option tr_common_options[] = {
                  "fields in their file already"),
     STRING(stripes, "stripes", "METHODS",
            .help = "Remove what becomes rings: some of dead, large and sort (Vo), each "
-                   "with a width in columns if wanted (sort:11), and titarenko, with "
-                   "commas between; dead,large,sort where nothing is known of the "
+                   "with a width in columns if wanted (sort:11), wavelet-fourier (with "
+                   "levels: wavelet-fourier:4), and titarenko, with commas between; "
+                   "dead,large,sort where nothing is known of the "
                    "detector. For 60 views and more that are not aligned"),
     REAL(views.log_base, "log", "BASE", NULL, 0, 0,
          .help = "Take -log(value + BASE) of the views first, for bright-field or X-ray "

@@ -227,10 +227,10 @@ tr_status tr_inputs_open(tr_inputs *in, tr_command *c)
     TR_TRY(tr_inputs_take_flats(in, c));
     TR_TRY(find_size(in, c));
     TR_TRY(read_views(in, c));
-    TR_TRY(tr_inputs_check_stripes(in, c));
     TR_TRY(tr_inputs_take_doses(in, c));
     TR_TRY(tr_inputs_find_axis(in, c));
     TR_TRY(tr_inputs_stitch(in, c));
+    TR_TRY(tr_inputs_check_stripes(in, c));
     return check_sizes(in, c);
 }
 

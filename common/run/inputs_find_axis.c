@@ -56,7 +56,7 @@ static tr_status read_rows(const tr_inputs *in, const tr_command *c, size_t n_ro
 static tr_status clean(size_t n_rows, size_t n_views, size_t n_u, float *sinograms)
 {
     const tr_stripes stripes = {.sort = 11};
-    tr_stripes_work *work = tr_stripes_work_new(n_views, n_u);
+    tr_stripes_work *work = tr_stripes_work_new(&stripes, n_views, n_u);
     if (!work)
         return TR_ERR_MEMORY;
     for (size_t r = 0; r < n_rows; r++)

@@ -7,6 +7,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/run/inputs.h"
+#include "common/series/stripes_wavelet.h"
 
 /* Images that become one field: `n` from number `first` on of an image's fields, or of
  * its sections. */
@@ -228,6 +229,15 @@ tr_status tr_inputs_check_stripes(tr_inputs *in, const tr_command *c)
                        "--stripes %s: %zu views are too few to tell stripes from the "
                        "specimen's edges; %d are needed",
                        c->options.stripes, in->views.n, FEWEST);
+    long most =
+        tr_wavelet_most_levels(in->views.n, in->nx / (size_t)c->options.views.bin);
+    if (in->stripes.wavelet && in->stripes.wavelet != TR_USUAL_LEVELS &&
+        in->stripes.wavelet > most)
+        return tr_fail(TR_ERR_USAGE,
+                       "--stripes %s: %zu views of %zu columns can be halved %ld times, "
+                       "which is the largest number of levels",
+                       c->options.stripes, in->views.n,
+                       in->nx / (size_t)c->options.views.bin, most);
     if (in->views.has_transforms || in->aligned)
         tr_warn(
             "--stripes %s: the views are aligned, so that a column of the detector is "

@@ -417,10 +417,11 @@ size_t tr_series_read_bytes(const tr_series *s, size_t rows)
 {
     size_t band = rows * s->n_u * sizeof(float);
     /* A rotated band crosses the whole image. */
-    size_t stripes = tr_stripes_wanted(&s->stripes)
-                         ? (size_t)s->threads * (s->n_views * s->n_u * sizeof(float) +
-                                                 tr_stripes_bytes(s->n_views, s->n_u))
-                         : 0;
+    size_t stripes =
+        tr_stripes_wanted(&s->stripes)
+            ? (size_t)s->threads * (s->n_views * s->n_u * sizeof(float) +
+                                    tr_stripes_bytes(&s->stripes, s->n_views, s->n_u))
+            : 0;
     bool all = s->transforms || s->displacement;
     size_t fields = s->displacement ? s->n_views : 0;
     return stripes + band + fields * tr_displacement_bytes(s->own_u, s->own_v) +

@@ -6,39 +6,47 @@
 
 #include "common/base/mem.h"
 #include "common/options/opt.h"
+#include "common/series/stripes_wavelet.h"
 #include "kernels/backend.h"
 
 /* ---- what is asked for ---- */
 
 tr_status tr_stripes_parse(const char *text, tr_stripes *s)
 {
-    enum { MOST = 1001 };
+    enum { MOST = 1001, WIDTHS = 3, METHODS = 4 };
     *s = (tr_stripes){.dead = 0};
     if (!text || strcmp(text, "none") == 0)
         return TR_OK;
     const struct {
         const char *word;
-        long *width, usual;
-    } methods[] = {
-        {"dead", &s->dead, 61}, {"large", &s->large, 61}, {"sort", &s->sort, 11}};
+        long *value, usual;
+        double least, most;
+    } methods[METHODS] = {{"dead", &s->dead, 61, 3, MOST},
+                          {"large", &s->large, 61, 3, MOST},
+                          {"sort", &s->sort, 11, 3, MOST},
+                          {"wavelet-fourier", &s->wavelet, TR_USUAL_LEVELS, 1, 12}};
     for (const char *p = text; *p;) {
         size_t length = strcspn(p, ","), word = strcspn(p, ":,"), k = 0;
-        while (k < 3 && (strlen(methods[k].word) != word ||
-                         strncmp(p, methods[k].word, word) != 0))
+        while (k < METHODS && (strlen(methods[k].word) != word ||
+                               strncmp(p, methods[k].word, word) != 0))
             k++;
-        double width = k < 3 ? (double)methods[k].usual : 0.0;
-        bool good = k < 3 ? word == length ||
-                                (tr_parse_real(p + word + 1, length - word - 1, &width) &&
-                                 width == floor(width) && width >= 3.0 && width <= MOST)
+        bool known = k < METHODS;
+        double value = known ? (double)methods[k].usual : 0.0;
+        bool good = known ? word == length ||
+                                (tr_parse_real(p + word + 1, length - word - 1, &value) &&
+                                 value == floor(value) && value >= methods[k].least &&
+                                 value <= methods[k].most)
                           : length == 9 && strncmp(p, "titarenko", 9) == 0;
         if (!good)
-            return tr_fail(TR_ERR_USAGE,
-                           "--stripes %s: must be none, or some of dead, large, sort and "
-                           "titarenko with commas between, the first three with a width "
-                           "of 3 to %d columns if wanted, such as sort:11",
-                           text, MOST);
-        if (k < 3)
-            *methods[k].width = (long)width;
+            return tr_fail(
+                TR_ERR_USAGE,
+                "--stripes %s: must be none, or some of dead, large, sort, "
+                "wavelet-fourier and titarenko with commas between, the first "
+                "%d with a width of 3 to %d columns if wanted, such as sort:11, "
+                "the next with levels, such as wavelet-fourier:4",
+                text, WIDTHS, MOST);
+        if (known)
+            *methods[k].value = (long)value;
         else
             s->titarenko = true;
         p += length + (p[length] == ',' && p[length + 1] != '\0');
@@ -64,6 +72,7 @@ struct tr_stripes_work {
     double *level, *level_2, *list; /* [u] */
     float *line, *other;            /* [u] */
     bool *mask;                     /* [u], and one more */
+    float *wavelet;                 /* NULL: not this method */
 };
 typedef struct tr_stripes_work workspace;
 
@@ -80,10 +89,11 @@ void tr_stripes_work_free(workspace *w)
     free(w->line);
     free(w->other);
     free(w->mask);
+    free(w->wavelet);
     free(w);
 }
 
-workspace *tr_stripes_work_new(size_t n_views, size_t n_u)
+workspace *tr_stripes_work_new(const tr_stripes *s, size_t n_views, size_t n_u)
 {
     static const char what[] = "removing stripes";
     workspace *w = tr_calloc(what, 1, sizeof *w);
@@ -98,16 +108,19 @@ workspace *tr_stripes_work_new(size_t n_views, size_t n_u)
                      .line = tr_calloc(what, n_u, sizeof *w->line),
                      .other = tr_calloc(what, n_u, sizeof *w->other),
                      .mask = tr_calloc(what, n_u + 1, sizeof *w->mask)};
+    if (s->wavelet)
+        w->wavelet = tr_calloc(what, tr_wavelet_floats(n_views, n_u), sizeof *w->wavelet);
     if (w->column && w->smooth && w->window && w->level && w->level_2 && w->list &&
-        w->line && w->other && w->mask)
+        w->line && w->other && w->mask && (w->wavelet || !s->wavelet))
         return w;
     tr_stripes_work_free(w);
     return NULL;
 }
 
-size_t tr_stripes_bytes(size_t n_views, size_t n_u)
+size_t tr_stripes_bytes(const tr_stripes *s, size_t n_views, size_t n_u)
 {
-    return n_views * n_u * (sizeof(ranked) + sizeof(float)) + 64 * n_u;
+    size_t wavelet = s->wavelet ? tr_wavelet_floats(n_views, n_u) * sizeof(float) : 0;
+    return n_views * n_u * (sizeof(ranked) + sizeof(float)) + 64 * n_u + wavelet;
 }
 
 /* Where v is, or belongs, among n values in order. */
@@ -358,6 +371,15 @@ void tr_stripes_remove(const tr_stripes *s, size_t n_views, size_t n_u, float *s
         remove_large(n_views, n_u, narrow(s->large, n_u), sinogram, w);
     if (s->sort)
         remove_by_sorting(n_views, n_u, narrow(s->sort, n_u), sinogram, w);
+    if (s->wavelet) {
+        /* A half set has fewer views. */
+        long most = tr_wavelet_most_levels(n_views, n_u),
+             levels = s->wavelet == TR_USUAL_LEVELS
+                          ? tr_wavelet_usual_levels(n_views, n_u)
+                          : s->wavelet;
+        tr_wavelet_remove(n_views, n_u, levels < most ? levels : most, sinogram,
+                          w->wavelet);
+    }
     if (s->titarenko)
         remove_titarenko(n_views, n_u, sinogram, w);
 }
@@ -372,7 +394,7 @@ tr_status tr_stripes_remove_rows(const tr_stripes *s, size_t n_views, size_t n_u
 #pragma omp parallel num_threads(threads) reduction(|| : short_of_memory)
     {
         float *sinogram = tr_calloc("a sinogram", n_views * n_u, sizeof *sinogram);
-        workspace *work = tr_stripes_work_new(n_views, n_u);
+        workspace *work = tr_stripes_work_new(s, n_views, n_u);
         short_of_memory = !sinogram || !work;
 #pragma omp for schedule(dynamic)
         for (size_t r = 0; r < rows; r++) {
