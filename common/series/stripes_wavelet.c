@@ -9,7 +9,7 @@
  * back: the rest of the sinogram is not touched by rounding, and of each level's bands
  * only one is kept. */
 
-enum { TAPS = 10, MOST_LEVELS = 12, USUAL_LEVELS = 7 };
+enum { TAPS = 10, MOST_LEVELS = 12, USUAL_LEVELS = 3 };
 
 /* Daubechies, Ten Lectures on Wavelets (1992), table 6.1, N = 5: of the analysis, sum
  * sqrt(2). */
@@ -124,8 +124,8 @@ static void rows_together(const level *l, const float *low, const float *high, f
  * sigma^2)): what is taken away. */
 static void keep_slow(const level *l, float *band)
 {
-    const double SIGMA = 2.0;
-    enum { LAST = 14 }; /* exp(-k^2 / 8) < 3e-11 */
+    const double SIGMA = 1.0;
+    enum { LAST = 14 }; /* exp(-k^2 / 2) < 3e-43 */
     const double n = (double)l->my;
     for (size_t x = 0; x < l->mx; x++) {
         double term[LAST + 1][2] = {{0.0, 0.0}};
