@@ -7,7 +7,7 @@
 #include "common/base/err.h"
 
 /* Files that one process can own at a time. */
-enum { TR_MOST_LOCKS = 16 };
+enum { TR_MOST_LOCKS = 32 };
 
 /* TR_ERR_DATA where another run owns the file at `path`: the sentence says which, and
  * what to do. Nothing happens where it is this process's already. */

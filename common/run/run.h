@@ -6,7 +6,11 @@
 #include "common/series/hand.h"
 #include "common/tomogram/frc.h"
 
-enum { TR_HALVES = 2, TR_MOST_SPLITS = 8, TR_MOST_VOLUMES = 1 + TR_MOST_SPLITS };
+enum {
+    TR_HALVES = 2,
+    TR_MOST_VOLUMES = TR_MOST_OUTPUTS,
+    TR_MOST_SPLITS = TR_MOST_VOLUMES - 1 /* as --splits allows */
+};
 
 typedef struct tr_run {
     tr_command command;

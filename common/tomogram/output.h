@@ -32,6 +32,7 @@ typedef struct tr_output_spec {
     void *sink_self;
 } tr_output_spec;
 
+enum { TR_MOST_OUTPUTS = 9 }; /* open at a time: of everything, and its parts */
 typedef struct tr_output tr_output;
 
 /* Create the file beside its final name, with all its space reserved. Collective.

@@ -12,7 +12,7 @@
 
 /* Outputs that can be unfinished at a time, and the files of each: partial, raw, journal.
  */
-enum { TR_MOST_OUTPUTS = 3, TR_OUTPUT_FILES = 3 };
+enum { TR_OUTPUT_FILES = 3 };
 
 /* A file as it was when all its space had been reserved. */
 typedef struct tr_reserved_file {
