@@ -83,10 +83,20 @@ static const char *const extensions[] = {".mrc", ".hdf", ".tif", ".zarr"};
 static const tr_format *const formats[] = {&tr_format_mrc, &tr_format_hdf,
                                            &tr_format_tiff, NULL};
 
+/* Also of one that there is, as shells complete it. */
+static size_t without_slashes(const char *path)
+{
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    return n;
+}
+
 static bool is_store_name(const char *path)
 {
-    const char *dot = strrchr(tr_name_only(path), '.');
-    return dot && dot > tr_name_only(path) && strcasecmp(dot, ".zarr") == 0;
+    static const char ending[] = ".zarr";
+    size_t n = without_slashes(path), m = strlen(ending);
+    return n > m && path[n - m - 1] != '/' && strncasecmp(path + n - m, ending, m) == 0;
 }
 
 /* Takes the store's name. */
@@ -124,7 +134,8 @@ static tr_status set_name(tr_reconstruction *r, const char *name)
             TR_TRY(set_store(r, tr_store_beside(name), false));
         return set_path(r, name);
     }
-    TR_TRY(set_store(r, strdup(name), true));
+    TR_TRY(
+        set_store(r, tr_format_string("%.*s", (int)without_slashes(name), name), true));
     free(r->output_path);
     r->output_path = tr_name_beside(r->store, "whole.mrc");
     return r->output_path ? set_path(r, r->output_path) : TR_ERR_MEMORY;

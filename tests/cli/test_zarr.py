@@ -150,7 +150,7 @@ def test_what_is_in_its_place(tiltrec, series, tmp_path):
     """A store is replaced; nothing else is."""
     options = [series, "-T", THICKNESS, "-q"]
     tiltrec(*options, "-o", "a.zarr", "--zarr-chunk", 16, cwd=tmp_path)
-    tiltrec(*options, "-o", "a.zarr", "--zarr-version", 3, cwd=tmp_path)
+    tiltrec(*options, "-o", "a.zarr/", "--zarr-version", 3, cwd=tmp_path)
     assert sorted(p.name for p in (tmp_path / "a.zarr").iterdir()) == ["0", "1", "2", "zarr.json"]
     (tmp_path / "b.zarr").mkdir()
     (tmp_path / "b.zarr" / "mine").write_text("of the user")
