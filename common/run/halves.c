@@ -173,7 +173,7 @@ static tr_status make_half(const tr_reconstruction *all, size_t k,
     if (c->algorithm->check)
         TR_TRY(c->algorithm->check(c->params, half->views.n));
     return tr_reconstruction_half_output(
-        half, part_path(half->job.output_spec.path, k, splits));
+        half, part_path(tr_output_name(&half->job.output_spec), k, splits));
 }
 
 static tr_status check_how(const tr_options *o, size_t n_views)
@@ -254,7 +254,7 @@ static tr_status name_leftovers(const char *half)
 
 tr_status tr_halves_name_leftovers(const tr_run *run)
 {
-    const char *path = run->volumes[0].job.output_spec.path;
+    const char *path = tr_output_name(&run->volumes[0].job.output_spec);
     tr_status status = TR_OK;
     for (size_t splits = TR_HALVES; splits <= TR_MOST_SPLITS; splits++)
         for (size_t k = 0; k < splits && run->n_volumes != 1 + splits && status == TR_OK;
@@ -344,8 +344,8 @@ void tr_halves_print(const tr_run *run)
                    (double)o->n_slices *
                    (double)(tr_type_size(o->type) + (o->automatic ? sizeof(float) : 0));
     tr_info("plan: %zu tomograms one after another, also %s %s %s; %.3f GB on the disk",
-            n, first->job.output_spec.path, n > 1 + TR_HALVES ? "to" : "and",
-            run->volumes[n - 1].job.output_spec.path, 1e-9 * bytes);
+            n, tr_output_name(&first->job.output_spec), n > 1 + TR_HALVES ? "to" : "and",
+            tr_output_name(&run->volumes[n - 1].job.output_spec), 1e-9 * bytes);
     for (size_t k = 1; k < n && !first->frames; k++)
         for (size_t i = 0; i < run->volumes[k].views.n; i++)
             tr_verbose("view %zu is one of the %s",
