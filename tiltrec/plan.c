@@ -17,6 +17,13 @@ enum {
     GROUP = TR_LANES
 };
 
+/* Slabs begin at multiples of so many rows, and cores are multiples of them. */
+static size_t step_of(const tr_job *job)
+{
+    bool wide = tr_geometry_is_direct(&job->geometry) && !job->backend->project_sums;
+    return wide ? TR_SHARED_LANES : TR_LANES;
+}
+
 /* The order is kept by the caller: rows needed are [first, end). */
 static void cut_rows(const tr_job *job, tr_slice_plan *p)
 {
@@ -25,7 +32,7 @@ static void cut_rows(const tr_job *job, tr_slice_plan *p)
     size_t slice0 = job->first_slice + p->first;
     tr_geometry_rows_of_slices(&job->geometry, slice0, slice0 + p->slices, &first, &end);
     if (tr_geometry_is_direct(&job->geometry))
-        first -= first % TR_LANES; /* so that lanes are the same ones in every slab */
+        first -= first % (long)step_of(job); /* so that lanes are alike in every slab */
     if (tr_geometry_is_sheared(&job->geometry)) {
         /* Blocks start at multiples of their size wherever this rank's part begins. */
         long core = (long)p->core, rest = first % core;
@@ -106,6 +113,7 @@ static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *p
         (void)add(&device, TR_SLAB_QUEUE + work_volumes, volume);
         (void)add(&device, 1, TR_PLAN_DEVICE_FIXED);
         (void)add(&device, tr_slices_take(job, p, &(tr_take){0}), sizeof(float));
+        (void)add(&device, 1, tr_local_grid_bytes(g, g->n_v + 2 * p->halo + p->lanes));
         if (job->initial)
             (void)add(&b, 1, volume); /* on its way to the device */
     }
@@ -215,16 +223,16 @@ tr_status tr_slices_plan(const tr_job *job, void **plan)
     size_t available;
     TR_TRY(job->backend->available(job->device, &available));
     bool pitched = tr_geometry_is_sheared(&job->geometry);
+    size_t step = step_of(job);
     size_t usual = job->backend->separate_memory ? DEVICE_ROWS : CORE_ROWS;
-    size_t core = pitched
-                      ? tr_geometry_block_rows(&job->geometry)
-                      : tr_round_up(4 * p.halo > usual ? 4 * p.halo : usual, TR_LANES);
-    size_t most = tr_round_up(p.slices, TR_LANES);
+    size_t core = pitched ? tr_geometry_block_rows(&job->geometry)
+                          : tr_round_up(4 * p.halo > usual ? 4 * p.halo : usual, step);
+    size_t most = tr_round_up(p.slices, step);
     core = !pitched && core > most ? most : core;
     TR_TRY(try_core(job, core, &p, &part));
     while ((p.bytes > job->memory || p.device_bytes > available) && !pitched &&
-           core > TR_LANES) {
-        core = tr_round_up(core / 2, TR_LANES);
+           core > step) {
+        core = tr_round_up(core / 2, step);
         TR_TRY(try_core(job, core, &p, &part));
     }
     if (p.bytes > job->memory || p.device_bytes > available)
@@ -241,9 +249,10 @@ tr_status tr_slices_plan(const tr_job *job, void **plan)
 bool tr_slices_shrink(const tr_job *job, tr_slice_plan *p)
 {
     slice_bytes part;
-    if (tr_geometry_is_sheared(&job->geometry) || p->core <= TR_LANES)
+    size_t step = step_of(job);
+    if (tr_geometry_is_sheared(&job->geometry) || p->core <= step)
         return false;
-    return try_core(job, tr_round_up(p->core / 2, TR_LANES), p, &part) == TR_OK;
+    return try_core(job, tr_round_up(p->core / 2, step), p, &part) == TR_OK;
 }
 
 void tr_slices_cut(size_t core, tr_slice_plan *p)
