@@ -80,6 +80,18 @@ size_t tr_slices_take(const tr_job *job, const tr_slice_plan *p, tr_take *take)
     return tr_take_floats(take);
 }
 
+size_t tr_slices_host_floats(const tr_job *job, const tr_slice_plan *p)
+{
+    const tr_geometry *g = &job->geometry;
+    tr_take take = {0};
+    if (!job->backend->separate_memory)
+        return p->planes * (g->width + 2 * g->outer) * p->lanes;
+    if (!tr_slices_take(job, p, &take))
+        return p->planes * g->width * p->lanes;
+    size_t samples = p->core * take.thickness * take.width;
+    return (samples * tr_type_size((tr_type)take.type) - 1) / sizeof(float) + 1;
+}
+
 /* What views are summed in in Fourier space, where they are. */
 static size_t fourier_bytes(const tr_job *job, const tr_slice_plan *p)
 {
@@ -105,7 +117,8 @@ static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *p
     size_t work_volumes, work_projections;
     tr_algorithm_workspace(job->algorithm, job->params, &work_volumes, &work_projections);
     part->projections = add(&b, TR_SLAB_QUEUE + (own ? 0 : work_projections), projection);
-    part->volumes = add(&b, p->volumes + (own ? 0 : work_volumes), volume);
+    part->volumes = add(&b, p->volumes, tr_slices_host_floats(job, p) * sizeof(float)) +
+                    add(&b, own ? 0 : work_volumes, volume);
     budget device = {0};
     if (own) {
         /* What the slabs are copied to; a texture holds the projections once more. */
