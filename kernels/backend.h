@@ -26,7 +26,7 @@
 extern "C" {
 #endif
 
-enum { TR_LANES = 16, TR_GUARDS = 3, TR_DEVICE_ID = 16 };
+enum { TR_LANES = 16, TR_GUARDS = 3, TR_DEVICE_ID = 16, TR_SHARED_LANES = 32 };
 
 /* Where one view's rays run: voxel (ix, iz) of lane r is seen at image column
  *   u0 + ux ix + uy r + uz iz   (0-based), in lane   v0 + vx ix + vy r + vz iz
@@ -86,8 +86,9 @@ typedef struct tr_slab {
     const tr_ray *rays;
     /* Where the rows of a volume are shared out: lane r is row first + r of all_rows, and
      * lane r of projections is image row p_first + r. The rays count rows so, and may be
-     * any; no result depends on how the rows are shared. Otherwise 0. For backends with
-     * project_sums. */
+     * any; no result depends on how the rows are shared, where the backend has
+     * project_sums or lane 0 of every share is a multiple of TR_SHARED_LANES. Otherwise
+     * 0. */
     size_t all_rows, first;
     long p_first;
     /* Added to the rays; NULL: nothing. What lies outside the field is seen by the rays

@@ -17,6 +17,13 @@ enum {
     GROUP = TR_LANES
 };
 
+/* Slabs begin at multiples of so many rows, and cores are multiples of them. */
+static size_t step_of(const tr_job *job)
+{
+    bool wide = tr_geometry_is_direct(&job->geometry) && !job->backend->project_sums;
+    return wide ? TR_SHARED_LANES : TR_LANES;
+}
+
 /* The order is kept by the caller: rows needed are [first, end). */
 static void cut_rows(const tr_job *job, tr_slice_plan *p)
 {
@@ -25,7 +32,7 @@ static void cut_rows(const tr_job *job, tr_slice_plan *p)
     size_t slice0 = job->first_slice + p->first;
     tr_geometry_rows_of_slices(&job->geometry, slice0, slice0 + p->slices, &first, &end);
     if (tr_geometry_is_direct(&job->geometry))
-        first -= first % TR_LANES; /* so that lanes are the same ones in every slab */
+        first -= first % (long)step_of(job); /* so that lanes are alike in every slab */
     if (tr_geometry_is_sheared(&job->geometry)) {
         /* Blocks start at multiples of their size wherever this rank's part begins. */
         long core = (long)p->core, rest = first % core;
@@ -73,6 +80,18 @@ size_t tr_slices_take(const tr_job *job, const tr_slice_plan *p, tr_take *take)
     return tr_take_floats(take);
 }
 
+size_t tr_slices_host_floats(const tr_job *job, const tr_slice_plan *p)
+{
+    const tr_geometry *g = &job->geometry;
+    tr_take take = {0};
+    if (!job->backend->separate_memory)
+        return p->planes * (g->width + 2 * g->outer) * p->lanes;
+    if (!tr_slices_take(job, p, &take))
+        return p->planes * g->width * p->lanes;
+    size_t samples = p->core * take.thickness * take.width;
+    return (samples * tr_type_size((tr_type)take.type) - 1) / sizeof(float) + 1;
+}
+
 /* What views are summed in in Fourier space, where they are. */
 static size_t fourier_bytes(const tr_job *job, const tr_slice_plan *p)
 {
@@ -98,7 +117,8 @@ static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *p
     size_t work_volumes, work_projections;
     tr_algorithm_workspace(job->algorithm, job->params, &work_volumes, &work_projections);
     part->projections = add(&b, TR_SLAB_QUEUE + (own ? 0 : work_projections), projection);
-    part->volumes = add(&b, p->volumes + (own ? 0 : work_volumes), volume);
+    part->volumes = add(&b, p->volumes, tr_slices_host_floats(job, p) * sizeof(float)) +
+                    add(&b, own ? 0 : work_volumes, volume);
     budget device = {0};
     if (own) {
         /* What the slabs are copied to; a texture holds the projections once more. */
@@ -106,6 +126,7 @@ static tr_status count_bytes(const tr_job *job, tr_slice_plan *p, slice_bytes *p
         (void)add(&device, TR_SLAB_QUEUE + work_volumes, volume);
         (void)add(&device, 1, TR_PLAN_DEVICE_FIXED);
         (void)add(&device, tr_slices_take(job, p, &(tr_take){0}), sizeof(float));
+        (void)add(&device, 1, tr_local_grid_bytes(g, g->n_v + 2 * p->halo + p->lanes));
         if (job->initial)
             (void)add(&b, 1, volume); /* on its way to the device */
     }
@@ -215,16 +236,16 @@ tr_status tr_slices_plan(const tr_job *job, void **plan)
     size_t available;
     TR_TRY(job->backend->available(job->device, &available));
     bool pitched = tr_geometry_is_sheared(&job->geometry);
+    size_t step = step_of(job);
     size_t usual = job->backend->separate_memory ? DEVICE_ROWS : CORE_ROWS;
-    size_t core = pitched
-                      ? tr_geometry_block_rows(&job->geometry)
-                      : tr_round_up(4 * p.halo > usual ? 4 * p.halo : usual, TR_LANES);
-    size_t most = tr_round_up(p.slices, TR_LANES);
+    size_t core = pitched ? tr_geometry_block_rows(&job->geometry)
+                          : tr_round_up(4 * p.halo > usual ? 4 * p.halo : usual, step);
+    size_t most = tr_round_up(p.slices, step);
     core = !pitched && core > most ? most : core;
     TR_TRY(try_core(job, core, &p, &part));
     while ((p.bytes > job->memory || p.device_bytes > available) && !pitched &&
-           core > TR_LANES) {
-        core = tr_round_up(core / 2, TR_LANES);
+           core > step) {
+        core = tr_round_up(core / 2, step);
         TR_TRY(try_core(job, core, &p, &part));
     }
     if (p.bytes > job->memory || p.device_bytes > available)
@@ -241,9 +262,10 @@ tr_status tr_slices_plan(const tr_job *job, void **plan)
 bool tr_slices_shrink(const tr_job *job, tr_slice_plan *p)
 {
     slice_bytes part;
-    if (tr_geometry_is_sheared(&job->geometry) || p->core <= TR_LANES)
+    size_t step = step_of(job);
+    if (tr_geometry_is_sheared(&job->geometry) || p->core <= step)
         return false;
-    return try_core(job, tr_round_up(p->core / 2, TR_LANES), p, &part) == TR_OK;
+    return try_core(job, tr_round_up(p->core / 2, step), p, &part) == TR_OK;
 }
 
 void tr_slices_cut(size_t core, tr_slice_plan *p)

@@ -355,8 +355,8 @@ static tr_status make_host_buffers(pipeline *p)
         (void)tr_queue_push(p->read.empty, p->projections[i]);
     }
     for (size_t i = 0; i < plan->volumes; i++) {
-        TR_TRY(
-            job->backend->alloc_host(job->device, volume_floats(p), &p->volumes[i].data));
+        TR_TRY(job->backend->alloc_host(job->device, tr_slices_host_floats(job, plan),
+                                        &p->volumes[i].data));
         if (p->work)
             p->volumes[i].taken = tr_calloc("slices", plan->core, sizeof(tr_taken));
         if (p->work && !p->volumes[i].taken)

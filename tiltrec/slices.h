@@ -44,6 +44,10 @@ void tr_slices_skip(const tr_job *job, tr_slice_plan *plan, size_t n);
  * 0 where it does not. */
 size_t tr_slices_take(const tr_job *job, const tr_slice_plan *plan, tr_take *take);
 
+/* Floats of host memory for what is written of a slab: all of its volume, which is
+ * computed there; or what a device sends, lines of the field or samples. */
+size_t tr_slices_host_floats(const tr_job *job, const tr_slice_plan *plan);
+
 /* ---- slice_operator.c ---- */
 
 /* The `self` of the operator of a slab, which changes from slab to slab. */

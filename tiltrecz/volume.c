@@ -337,7 +337,8 @@ static tr_status build(tr_volume_operator *op)
         op->list[i] = i;
     if (p->pitched)
         tr_geometry_rays_from(g, p->z0, op->rays);
-    bool shared = p->coupled && job->backend->project_sums;
+    /* A grid of offsets is the same one for all. */
+    bool shared = p->coupled && (job->backend->project_sums || g->local);
     for (size_t i = 0; i < g->n_views && !p->pitched; i++)
         op->rays[i] = shared ? tr_volume_ray(job, i, 0, 0)
                              : tr_volume_ray(job, i, p->first, p->window_first);
@@ -351,7 +352,7 @@ static tr_status build(tr_volume_operator *op)
                           .p_rows = p->lanes,
                           .outer = g->outer,
                           .rays = op->rays};
-    if (g->local) { /* which only backends with project_sums do */
+    if (g->local) {
         TR_TRY(job->comm->ops->agree(job->comm, tr_local_grid(g, 0.0, g->n_v + TR_LANES,
                                                               &op->grid, &op->offsets)));
         op->shape.offsets = &op->offsets;

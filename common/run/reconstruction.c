@@ -75,16 +75,10 @@ static tr_status check_sum(const tr_reconstruction *r)
 /* Slabs of slices have the rows that one application of the rays needs. */
 static tr_status check_direct(const tr_reconstruction *r)
 {
-    const tr_backend *backend = tr_backend_find(r->command->program->backend);
     const char *what = r->job.geometry.local ? "a local alignment" : "z-factors";
     bool whole = r->command->method->whole_volume;
     if (!tr_geometry_is_direct(&r->job.geometry))
         return TR_OK;
-    if (backend && !backend->project_sums && (r->job.geometry.local || !whole))
-        return tr_fail(TR_ERR_UNAVAILABLE,
-                       "%s cannot be applied by %s; use %s, or leave it out with "
-                       "--local none --z-factors none",
-                       what, r->command->program->name, r->command->program->instead);
     size_t reach = tr_geometry_direct_reach(&r->job.geometry), rows = r->job.geometry.n_v;
     if (reach > tr_round_up(rows, TR_LANES) + TR_LANES)
         return tr_fail(

@@ -64,10 +64,10 @@ __device__ inline float sample_shifted(const tr_cuda_slab *s, const float *view,
 
 /* How much further a voxel of one view is seen, bilinear in x and row. */
 __device__ inline origin add_offsets(const tr_cuda_offsets *g, unsigned view, size_t x,
-                                     size_t z, size_t row, origin o)
+                                     size_t z, size_t lane, origin o)
 {
     const unsigned step = TR_OFFSET_STEP, cx = (unsigned)x / step;
-    const unsigned cy = (unsigned)row / step;
+    const unsigned row = g->first + (unsigned)lane, cy = row / step;
     const unsigned x0 = tr_cuda_at_most(cx, g->n_x - 1);
     const unsigned x1 = tr_cuda_at_most(cx + 1, g->n_x - 1);
     const unsigned y0 = tr_cuda_at_most(cy, g->n_y - 1);
@@ -361,7 +361,7 @@ tr_status tr_cuda_get_offsets(tr_cuda *c, const tr_slab *s, tr_cuda_offsets *off
     TR_TRY(tr_cuda_put(c, TR_SCRATCH_OFFSETS, g->grid,
                        s->n_views * g->n_x * g->n_y * 4 * sizeof *g->grid, &grid));
     *offsets = {(const float *)grid, (unsigned)g->n_x, (unsigned)g->n_y,
-                (float)g->z_first};
+                (unsigned)s->first, (float)g->z_first};
     return TR_OK;
 }
 

@@ -30,10 +30,13 @@ tr_status tr_cuda_exact(tr_cuda *c, const tr_slab *s, tr_slab *exact)
         c->rays = more;
         c->rays_room = 2 * s->n_views;
     }
+    const double first = (double)s->first, p_first = (double)s->p_first;
     for (size_t k = 0; k < s->n_views; k++) {
         const tr_ray *r = &s->rays[k];
         c->rays[k] = {rounded(r->u0), rounded(r->ux), rounded(r->uy), rounded(r->uz),
                       rounded(r->v0), rounded(r->vx), rounded(r->vy), rounded(r->vz)};
+        c->rays[k].u0 += c->rays[k].uy * first;
+        c->rays[k].v0 += c->rays[k].vy * first - p_first;
     }
     *exact = *s;
     exact->rays = c->rays;

@@ -38,6 +38,7 @@ static inline tr_cuda_rays tr_cuda_some_rays(const tr_cuda_rays *rays, size_t fi
 typedef struct tr_cuda_offsets {
     const float *grid;
     unsigned n_x, n_y;
+    unsigned first; /* row of lane 0, as they count them */
     float z_first;
 } tr_cuda_offsets;
 
@@ -88,7 +89,8 @@ __device__ static inline void tr_cuda_split(double at, int *whole, float *fracti
 /* The slab with rays that are multiples of 2^-37, the caller's until the next call: up to
  * column 32768 it is then exact, in double, where a voxel is seen, in whatever order that
  * is worked out, and the same when planes are counted from another one. Moves what a
- * voxel is seen at by 5e-8 of a column at most. */
+ * voxel is seen at by 5e-8 of a column at most. These rays count lanes, while grids of
+ * offsets still count rows. */
 tr_status tr_cuda_exact(tr_cuda *c, const tr_slab *s, tr_slab *exact);
 
 /* project.cu, for planes of a volume: the subset's rays, until the next call, in device

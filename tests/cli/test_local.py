@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from conftest import correlation, read_mrc, write_mrc
+from emulated import cuda, cudaz  # noqa: F401: fixtures
+from plane_programs import check as check_planes
 
 DATA, USAGE, UNAVAILABLE = 1, 2, 3
 NX, NY, DEPTH, VIEWS = 144, 120, 28, 31
@@ -137,6 +139,13 @@ def work(tmp_path, tiltrec, tiltrecz):
     return Work(tmp_path, {"tiltrec": tiltrec, "tiltrecz": tiltrecz})
 
 
+@pytest.fixture
+def works(work, cuda, cudaz):
+    """With the programs for GPUs."""
+    work.programs |= {"cuda": cuda, "cudaz": cudaz}
+    return work
+
+
 @pytest.fixture(scope="module")
 def local():
     return Local()
@@ -185,6 +194,60 @@ def test_local_alignment_of_whole_volumes(work, local, algorithm, options):
     assert ratio.min() > 0.97 and faded.mean() < 0.7
     two = work.run("moved.mrc", *common, *named, program="tiltrecz", ranks=2)
     assert np.array_equal(two, ours)
+
+
+def distance(a, b):
+    assert a.shape == b.shape
+    return np.linalg.norm(a - b) / np.linalg.norm(b)
+
+
+def name_all(work, local):
+    """A series, and the options that name all that an alignment can say of it."""
+    work.put("moved.mrc", draw(local.see, 3.0)[:, :96].copy())
+    work.put("local.xf", local.text())
+    work.put("z.fac", "".join("%.5f %.5f\n" % (0.04 * np.sin(k), 0.03 * np.cos(k))
+                              for k in range(VIEWS)))
+    work.put("a.xtilt", "".join(f"{3 * np.sin(k):.3f}\n" for k in range(VIEWS)))
+    return {"local": ["--local", "local.xf", "--z-factors", "z.fac", "--pitch", 3],
+            "x-tilts": ["--local", "local.xf", "--z-factors", "z.fac", "--xtilts", "a.xtilt"],
+            "z-factors": ["--z-factors", "z.fac", "--pitch", 3]}
+
+
+@pytest.mark.parametrize("kind", ["local", "x-tilts", "z-factors"])
+def test_slices_of_gpus(works, local, kind):
+    """Those of the programs for CPUs; the same bytes wherever a slab begins."""
+    options = name_all(works, local)[kind]
+    small = ["-w", 60, *options]
+    for algorithm in ("WBP", "FBP", "BPT"):
+        wanted = works.run("moved.mrc", "-a", algorithm, *small, thickness=9)
+        found = works.run("moved.mrc", "-a", algorithm, *small, program="cuda", thickness=9)
+        assert distance(found, wanted) < 1e-5
+        if algorithm == "WBP":
+            ours = found
+    assert np.array_equal(works.run("moved.mrc", *small, program="cuda", ranks=3, thickness=9), ours)
+    some = works.run("moved.mrc", *small, "--slices", "21:55", program="cuda", thickness=9)
+    assert np.array_equal(some, ours[21:56])
+
+
+@pytest.mark.parametrize("algorithm, options", [
+    ("WBP", []), ("SIRT", ["-i", 3]), ("SART", ["-i", 1]), ("CGLS", ["-i", 3]),
+    ("ADMM", ["-i", 2])])
+@pytest.mark.parametrize("kind", ["local", "x-tilts", "z-factors"])
+def test_volumes_of_gpus(works, local, kind, algorithm, options):
+    named = ["-w", 60, "-a", algorithm, *options, *name_all(works, local)[kind], "--include",
+             "1,5,9,13,17,21,25,29", *([] if algorithm == "WBP" else ["--outside", "zero"])]
+    wanted = works.run("moved.mrc", *named, program="tiltrecz", thickness=9)
+    for ranks in (1, 2):
+        found = works.run("moved.mrc", *named, program="cudaz", ranks=ranks, thickness=9)
+        # As for transforms (cuda_programs.py).
+        assert distance(found, wanted) < 3e-5
+
+
+def test_gpus_with_little_memory(works, local):
+    """Some planes at a time, whose offsets count from the volume's first."""
+    named = ["-a", "SIRT", "-i", 1, "-w", 32, *name_all(works, local)["local"], "-t", "a.tlt",
+             "--include", "1,11,21,31", "--outside", "zero"]
+    check_planes(works.programs["cudaz"], works.folder, works.folder / "moved.mrc", *named)
 
 
 def test_z_factors_alone(work):

@@ -1,6 +1,8 @@
 """The programs for GPUs make slices on the device, and the host only writes them: numbers,
 statistics, checksums and the journal, on the emulation of tests/cudaemu. Rows of fewer than
 61 voxels, and slices at a pitch, are still the host's."""
+import re
+
 import mrcfile
 import numpy as np
 import pytest
@@ -99,3 +101,12 @@ def test_slabs_and_an_interruption(cuda, series, tmp_path, mode):  # noqa: F811
     assert (tmp_path / "slabs.mrc").read_bytes() == whole
     assert (tmp_path / "two.mrc").read_bytes() == whole
     assert (tmp_path / "rec.mrc").read_bytes() == whole
+
+
+@pytest.mark.parametrize("mode, size", [("float", 4), ("half", 2), ("byte", 4)])
+def test_host_memory_is_what_crosses_the_bus(cuda, series, tmp_path, mode, size):  # noqa: F811
+    """Of 71 rows in slabs of 80, two of them; integers are made when the limits are known."""
+    said = cuda("-T", 500, "-w", 2000, "--mode", mode, "--dry-run", "-o", tmp_path / "a.mrc",
+                series.name, cwd=series.parent).stderr
+    planned = int(re.search(r", volume (\d+),", said)[1])
+    assert abs(planned - 2 * 80 * 500 * 2000 * size / 2 ** 20) <= 1

@@ -92,15 +92,6 @@ static void make_slab(const coupled_case *c, coupled_slab *t)
         t->grid[i] = (float)between(&seed, i % 2 ? 0.02 * c->offset : c->offset);
 }
 
-/* The same for backends without windows of rows: lane 0 is row 0. */
-static void without_window(coupled_slab *t)
-{
-    for (int i = 0; i < VIEWS; i++)
-        t->rays[i].v0 -= (double)t->slab.p_first;
-    t->slab.all_rows = t->slab.first = 0;
-    t->slab.p_first = 0;
-}
-
 typedef void case_check(const fixture *f, const tr_slab *s, const char *name);
 
 static void for_all(case_check *check)
@@ -113,8 +104,6 @@ static void for_all(case_check *check)
             coupled_slab t;
             char name[100];
             make_slab(&cases[k], &t);
-            if (!f.backend->project_sums)
-                without_window(&t);
             snprintf(name, sizeof name, "%s, %s", f.name, cases[k].name);
             check(&f, &t.slab, name);
         }
