@@ -4,10 +4,12 @@
 #include "formats/file_kind.h"
 
 #include <ctype.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "formats/format.h"
 
@@ -291,10 +293,19 @@ tr_status tr_refuse_kind(const char *path, const unsigned char *head, size_t n,
                    kind.as_text ? ": " : "", kind.as_text ? kind.as_text : "");
 }
 
+FILE *tr_open_without_waiting(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    FILE *file = fd >= 0 ? fdopen(fd, "rb") : NULL;
+    if (fd >= 0 && !file)
+        close(fd);
+    return file;
+}
+
 tr_status tr_refuse_other_kind(const char *path, const char *needed)
 {
     unsigned char head[TR_KIND_BYTES];
-    FILE *file = fopen(path, "rb");
+    FILE *file = tr_open_without_waiting(path);
     if (!file)
         return TR_OK; /* the reader says why */
     size_t n = fread(head, 1, sizeof head, file);

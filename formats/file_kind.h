@@ -3,6 +3,8 @@
 #ifndef TR_FILE_KIND_H
 #define TR_FILE_KIND_H
 
+#include <stdio.h>
+
 #include "common/base/err.h"
 
 /* How many of a file's first bytes are looked at. */
@@ -28,5 +30,9 @@ TR_CHECKED tr_status tr_refuse_kind(const char *path, const unsigned char *head,
                                     const char *needed);
 /* The same for a file; TR_OK also for what cannot be read. */
 TR_CHECKED tr_status tr_refuse_other_kind(const char *path, const char *needed);
+
+/* A file to read; of a pipe that nobody writes to it is empty, instead of waiting for a
+ * writer. NULL and errno where it cannot be opened. */
+FILE *tr_open_without_waiting(const char *path);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "formats/file_kind.h"
 
@@ -61,9 +62,17 @@ static tr_status check_bytes(const tr_text *text, size_t size)
 static tr_status open_text(const char *path, bool whole, tr_text *text)
 {
     *text = (tr_text){.path = path};
-    FILE *file = fopen(path, "rb");
+    FILE *file = tr_open_without_waiting(path);
     if (!file)
         return tr_fail(TR_ERR_DATA, "cannot open %s: %s", path, strerror(errno));
+    struct stat about;
+    if (fstat(fileno(file), &about) == 0 && S_ISFIFO(about.st_mode)) {
+        fclose(file);
+        return tr_fail(TR_ERR_DATA,
+                       "%s is a pipe; a regular file is needed, which can be "
+                       "read more than once",
+                       path);
+    }
     size_t size = 0;
     tr_status status = load(file, whole ? most_bytes : peek_bytes, text, &size);
     fclose(file);
@@ -121,8 +130,8 @@ char *tr_text_line(tr_text *text)
 {
     while (*text->next) {
         char *line = text->next;
-        char *end = strchrnul(line, '\n');
-        text->next = *end ? end + 1 : end;
+        char *end = line + strcspn(line, "\r\n");
+        text->next = end + (*end ? 1 + (end[0] == '\r' && end[1] == '\n') : 0);
         *end = '\0';
         text->line++;
         line = tr_text_trim(line);

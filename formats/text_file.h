@@ -1,6 +1,6 @@
 /* Reading small text files line by line: blank lines and lines that begin with '#' are
- * passed over, Windows line ends and a missing last newline are fine, and numbers are
- * read the same way in every locale. */
+ * passed over, line ends of Windows and of old Macs and a missing last newline are fine,
+ * and numbers are read the same way in every locale. */
 #ifndef TR_TEXT_FILE_H
 #define TR_TEXT_FILE_H
 
@@ -18,7 +18,7 @@ typedef struct tr_text {
 } tr_text;
 
 /* Load a file of at most 64 MiB. Errors (TR_ERR_DATA): it cannot be read, is empty, is
- * larger, or holds bytes that no text file holds. Freed by tr_text_free. */
+ * larger, is a pipe, or holds bytes that no text file holds. Freed by tr_text_free. */
 TR_CHECKED tr_status tr_text_read(const char *path, tr_text *text);
 /* The same for the first 64 KiB of a file of any size. */
 TR_CHECKED tr_status tr_text_peek(const char *path, tr_text *text);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/base/median.h"
 #include "common/base/mem.h"
 
 /* ---- the curves ---- */
@@ -110,12 +111,6 @@ void tr_priors_in_order(const double *exposure, const size_t *order, size_t n,
     }
 }
 
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* The median of the differences between values in this order; 0 for one value. */
 static tr_status usual_step(const double *value, const size_t *order, size_t n,
                             double *step)
@@ -128,8 +123,7 @@ static tr_status usual_step(const double *value, const size_t *order, size_t n,
         return TR_ERR_MEMORY;
     for (size_t i = 0; i + 1 < n; i++)
         steps[i] = value[order[i + 1]] - value[order[i]];
-    qsort(steps, n - 1, sizeof *steps, by_size);
-    *step = steps[(n - 1) / 2];
+    *step = tr_median(steps, n - 1);
     free(steps);
     return TR_OK;
 }

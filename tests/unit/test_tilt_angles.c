@@ -1,6 +1,7 @@
 /* Angles, transforms and mdoc: what is read, and the sentence for what is not. */
 #include <locale.h>
 #include <math.h>
+#include <sys/stat.h>
 
 #include "formats/text_file.h"
 #include "formats/tilt_angles.h"
@@ -30,6 +31,30 @@ static void assert_no_angles(const char *text, size_t n, const char *message)
     write_text(text);
     assert_int_equal(tr_angles_read(path, n, angles), TR_ERR_DATA);
     assert_message(message);
+}
+
+/* Old Macs end lines so, and Windows editors mix them. */
+static void test_lone_carriage_returns(void **state)
+{
+    (void)state;
+    assert_angles("-60\r0.5\r10\r", 3, (const double[]){-60, 0.5, 10});
+    assert_angles("# angles\r-60\r\n0.5\n10", 3, (const double[]){-60, 0.5, 10});
+    assert_no_angles("-60\r\nx\r10\r", 3, "line 2: \"x\"");
+    assert_no_angles("-60\r\rx\r", 2, "line 3: \"x\"");
+}
+
+/* Nobody writes to it: a reader that waits is ended by the alarm. */
+static void test_pipes(void **state)
+{
+    (void)state;
+    double angles[2];
+    unlink(path);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    alarm(20);
+    assert_int_equal(tr_angles_read(path, 2, angles), TR_ERR_DATA);
+    assert_message("is a pipe; a regular file is needed");
+    alarm(0);
+    unlink(path);
 }
 
 static void test_plain_angles(void **state)
@@ -326,7 +351,8 @@ static void test_angles_from_mdoc(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain_angles), cmocka_unit_test(test_wrong_counts),
+        cmocka_unit_test(test_plain_angles), cmocka_unit_test(test_lone_carriage_returns),
+        cmocka_unit_test(test_pipes),        cmocka_unit_test(test_wrong_counts),
         cmocka_unit_test(test_bad_angles),   cmocka_unit_test(test_not_a_text_file),
         cmocka_unit_test(test_long_files),   cmocka_unit_test(test_german_locale),
         cmocka_unit_test(test_transforms),   cmocka_unit_test(test_mdoc),
