@@ -322,28 +322,32 @@ static tr_status build(tr_volume_operator *op)
     const tr_job *job = op->job;
     const tr_geometry *g = &job->geometry;
     const tr_volume_plan *p = op->plan;
-    size_t n = (size_t)job->comm->size;
-    op->rays = tr_calloc("rays", g->n_views, sizeof *op->rays);
-    op->list = tr_calloc("views", g->n_views, sizeof *op->list);
+    size_t n = (size_t)job->comm->size, n_views = tr_job_views(job);
+    op->rays = tr_calloc("rays", n_views, sizeof *op->rays);
+    op->tilts = tr_calloc("the tilt angles", n_views, sizeof *op->tilts);
+    op->list = tr_calloc("views", n_views, sizeof *op->list);
     op->theirs = tr_calloc("ranks", n, sizeof *op->theirs);
     op->mine = tr_calloc("ranks", n, sizeof *op->mine);
     op->totals = tr_calloc("row sums", TR_MOST_TOTALS * p->all_rows, sizeof *op->totals);
     op->send_counts = tr_calloc("ranks", n, sizeof *op->send_counts);
     op->recv_counts = tr_calloc("ranks", n, sizeof *op->recv_counts);
-    bool complete = op->rays && op->list && op->theirs && op->mine && op->totals &&
-                    op->send_counts && op->recv_counts;
+    bool complete = op->rays && op->tilts && op->list && op->theirs && op->mine &&
+                    op->totals && op->send_counts && op->recv_counts;
     TR_TRY(job->comm->ops->agree(job->comm, complete ? TR_OK : TR_ERR_MEMORY));
-    for (size_t i = 0; i < g->n_views; i++)
+    for (size_t i = 0; i < n_views; i++) {
         op->list[i] = i;
+        op->tilts[i] =
+            i < g->n_views ? g->tilt[i] : job->second->geometry->tilt[i - g->n_views];
+    }
     if (p->pitched)
         tr_geometry_rays_from(g, p->z0, op->rays);
     bool shared = p->coupled && job->backend->project_sums;
-    for (size_t i = 0; i < g->n_views && !p->pitched; i++)
+    for (size_t i = 0; i < n_views && !p->pitched; i++)
         op->rays[i] = shared ? tr_volume_ray(job, i, 0, 0)
                              : tr_volume_ray(job, i, p->first, p->window_first);
-    for (size_t i = 0; i < g->n_views; i++)
+    for (size_t i = 0; i < n_views; i++)
         op->rays[i].u0 += (double)p->beside;
-    op->shape = (tr_slab){.n_views = g->n_views,
+    op->shape = (tr_slab){.n_views = n_views,
                           .n_u = g->n_u + 2 * p->beside,
                           .n_x = g->width,
                           .n_z = p->planes,
@@ -370,14 +374,14 @@ static tr_status build(tr_volume_operator *op)
                        .backend = job->backend,
                        .device = job->device,
                        .slab = &op->shape,
-                       .tilt = g->tilt,
+                       .tilt = op->tilts,
                        .n_rows = p->rows,
                        .coupled = p->coupled};
     double passes = job->algorithm->applications
-                        ? (double)job->algorithm->applications(job->params, g->n_views)
+                        ? (double)job->algorithm->applications(job->params, n_views)
                         : 1.0;
     op->total_updates =
-        passes * (double)g->n_views * (double)tr_core_lines(&op->shape) * (double)p->rows;
+        passes * (double)n_views * (double)tr_core_lines(&op->shape) * (double)p->rows;
     if (!p->coupled)
         return TR_OK;
     TR_TRY(job->comm->ops->agree(job->comm, make_window(op)));
@@ -417,6 +421,7 @@ void tr_volume_operator_free(tr_volume_operator *op)
     tr_volume_sums_free(op);
     free(op->totals);
     free(op->rays);
+    free(op->tilts);
     free(op->grid);
     free(op->theirs);
     free(op->mine);

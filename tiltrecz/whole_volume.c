@@ -8,6 +8,7 @@
 #include "common/run/resample.h"
 #include "common/tomogram/transpose.h"
 #include "tiltrec/slices.h"
+#include "tiltrecz/mask.h"
 #include "tiltrecz/model.h"
 #include "tiltrecz/saver.h"
 #include "tiltrecz/volume.h"
@@ -27,6 +28,22 @@ static void move_apart(const tr_job *job, const tr_volume_plan *p, float *host)
     }
 }
 
+/* The second series' views, behind those of the first. */
+static tr_status read_second(const tr_job *job, const tr_volume_plan *p, float *host)
+{
+    const tr_second_axis *second = job->second;
+    tr_geometry straight = *second->geometry;
+    straight.xtilt = NULL;
+    size_t view = (job->geometry.n_u + TR_GUARDS) * p->lanes, n = second->n_views * view;
+    host += job->geometry.n_views * view;
+    TR_TRY(tr_series_read(second->series, &straight, (long)p->first, p->rows, p->lanes,
+                          host));
+    float factor = (float)second->factor;
+    for (size_t i = 0; i < n && factor != 1.0f; i++)
+        host[i] *= factor;
+    return TR_OK;
+}
+
 /* Rows are read as they are: x-tilts and transforms are in the rays. */
 static tr_status read_projections(tr_job *job, const tr_volume_plan *p, tr_vec *b)
 {
@@ -40,6 +57,8 @@ static tr_status read_projections(tr_job *job, const tr_volume_plan *p, tr_vec *
     double start = tr_now();
     tr_status status =
         tr_series_read(job->series, &straight, (long)p->first, p->rows, p->lanes, host);
+    if (status == TR_OK && job->second)
+        status = read_second(job, p, host);
     if (status == TR_OK && p->beside)
         move_apart(job, p, host);
     tr_job_spent(job, TR_STAGE_READ, start);
@@ -270,10 +289,12 @@ static tr_status begin_volume(tr_job *job, const tr_volume_plan *p, tr_vec *x)
 }
 
 static tr_status reconstruct(tr_job *job, const tr_volume_plan *p, const tr_linop *A,
-                             const tr_model *model, const tr_saver *saver, tr_vec *b,
-                             tr_vec *x)
+                             const tr_model *model, const tr_saver *saver,
+                             const tr_volume_mask *mask, tr_vec *b, tr_vec *x)
 {
     tr_status status = read_projections(job, p, b);
+    if (status == TR_OK)
+        status = tr_volume_mask_data(mask, b);
     if (status == TR_OK)
         status = begin_volume(job, p, x);
     /* From here on the processes work in step. */
@@ -330,11 +351,20 @@ static tr_status allocate(tr_job *job, const tr_volume_plan *p, tr_volume_operat
     return job->comm->ops->agree(job->comm, status);
 }
 
+static const tr_linop *operator_of(const tr_volume_operator *op,
+                                   const tr_volume_model *model,
+                                   const tr_volume_mask *mask)
+{
+    const tr_linop *A = tr_volume_linop(op);
+    return mask ? tr_volume_mask_linop(mask) : tr_volume_model_linop(model, A);
+}
+
 static tr_status run_whole(tr_job *job, const tr_volume_plan *p)
 {
     tr_volume_operator *op = NULL;
     tr_volume_saver *saver = NULL;
     tr_volume_model *model = NULL;
+    tr_volume_mask *mask = NULL;
     tr_vec b = {0}, x = {0};
     tr_status status = allocate(job, p, &op, &b, &x);
     if (status == TR_OK)
@@ -342,9 +372,12 @@ static tr_status run_whole(tr_job *job, const tr_volume_plan *p)
     if (status == TR_OK)
         status = tr_volume_model_new(job, p, tr_volume_linop(op), &model);
     if (status == TR_OK)
+        status = tr_volume_mask_new(job, p, tr_volume_linop(op), &mask);
+    if (status == TR_OK)
         status =
-            reconstruct(job, p, tr_volume_model_linop(model, tr_volume_linop(op)),
-                        tr_volume_model_of(model), tr_volume_saver_ops(saver), &b, &x);
+            reconstruct(job, p, operator_of(op, model, mask), tr_volume_model_of(model),
+                        tr_volume_saver_ops(saver), mask, &b, &x);
+    tr_volume_mask_free(mask);
     tr_volume_model_free(model);
     tr_volume_saver_free(saver);
     job->backend->free(job->device, b.data);

@@ -13,6 +13,7 @@ typedef struct tr_run {
     tr_inputs inputs;
     tr_reconstruction volumes[TR_MOST_VOLUMES]; /* of everything; even and odd, if asked
                                                    for; they point to the two above */
+    struct tr_second *second;                   /* of second.h; NULL without --second */
     size_t n_volumes;                           /* 1 or 3 once the files are known */
     bool hand_checked;
     tr_hand hand; /* then: what --check-hand found */
