@@ -1,9 +1,9 @@
 #include "tiltrecz/mask.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #include "common/base/mem.h"
+#include "common/run/second.h"
 
 struct tr_volume_mask {
     tr_vec values; /* 1 or 0, one per pixel */
@@ -16,32 +16,15 @@ size_t tr_volume_mask_projections(const tr_job *job)
     return job->second && job->second->masked ? 2 : 0;
 }
 
-/* Whether the ray of pixel (u, v) stays between the first and the last slice, from the
- * lowest plane to the highest. */
-static bool stays_inside(const tr_ray *ray, double det, double last_plane,
-                         double last_slice, double u, double v)
-{
-    for (int end = 0; end < 2; end++) {
-        double z = end ? last_plane : 0.0;
-        double du = u - ray->u0 - ray->uz * z, dv = v - ray->v0 - ray->vz * z;
-        double y = (ray->ux * dv - ray->vx * du) / det;
-        if (!(y >= -0.5 && y <= last_slice + 0.5))
-            return false;
-    }
-    return true;
-}
-
 /* One view: `values` as a vector of projections has them, of the own rows. */
 static void fill_view(const tr_job *job, const tr_volume_plan *p, const tr_ray *ray,
                       float *values)
 {
     const tr_geometry *g = &job->geometry;
-    double det = ray->ux * ray->vy - ray->uy * ray->vx;
     for (size_t c = 0; c < g->n_u; c++)
         for (size_t r = 0; r < p->rows; r++)
             values[(c + 1) * p->lanes + r] =
-                stays_inside(ray, det, (double)g->thickness - 1.0, (double)g->n_v - 1.0,
-                             (double)c, (double)(p->first + r));
+                tr_second_stays_inside(g, ray, (double)c, (double)(p->first + r));
 }
 
 static tr_status fill(const tr_job *job, const tr_volume_plan *p, tr_volume_mask *m)

@@ -279,16 +279,33 @@ static double find_factor(const tr_noise *a, const tr_noise *b)
     return known && fabs(log(factor)) > log(little) ? factor : 1.0;
 }
 
+/* Of the second series' pixels, those that count; from every few of them. */
+static double kept_part(const tr_second *s, const tr_geometry *first)
+{
+    enum { ALONG = 200 };
+    size_t n_u = first->n_u, n_v = first->n_v, kept = 0, all = 0;
+    size_t step_u = 1 + n_u / ALONG, step_v = 1 + n_v / ALONG;
+    if (!s->second.masked)
+        return 1.0;
+    for (size_t k = 0; k < s->second.n_views; k++)
+        for (size_t u = step_u / 2; u < n_u; u += step_u)
+            for (size_t v = step_v / 2; v < n_v; v += step_v, all++)
+                kept += tr_second_stays_inside(first, &s->rays[k], (double)u, (double)v);
+    return all ? (double)kept / (double)all : 1.0;
+}
+
+/* What residuals of both, those of pixels that do not count being 0, are compared with.
+ */
 static void share_noise(const tr_second *s, tr_job *job)
 {
     const tr_noise *b = &s->r.job.noise;
     tr_noise *a = &job->noise;
     double n_a = (double)job->geometry.n_views, n_b = (double)s->second.n_views;
-    double f = s->second.factor, n = n_a + n_b;
-    a->sigma = sqrt((n_a * a->sigma * a->sigma + n_b * f * f * b->sigma * b->sigma) / n);
-    a->deviation = sqrt(
-        (n_a * a->deviation * a->deviation + n_b * f * f * b->deviation * b->deviation) /
-        n);
+    double f = s->second.factor, part_a = n_a / (n_a + n_b);
+    double part_b = s->kept * f * f * n_b / (n_a + n_b);
+    a->sigma = sqrt(part_a * a->sigma * a->sigma + part_b * b->sigma * b->sigma);
+    a->deviation =
+        sqrt(part_a * a->deviation * a->deviation + part_b * b->deviation * b->deviation);
 }
 
 tr_status tr_second_series(tr_reconstruction *r, tr_comm *comm)
@@ -306,6 +323,8 @@ tr_status tr_second_series(tr_reconstruction *r, tr_comm *comm)
                        : each                ? 1.0
                               : find_factor(&r->job.noise, &s->r.job.noise);
     s->second.masked = r->job.outside;
+    s->kept = kept_part(s, &r->job.geometry);
+    s->alone = r->job.noise;
     share_noise(s, &r->job);
     return TR_OK;
 }
@@ -316,15 +335,18 @@ void tr_second_print(const tr_second *s)
         return;
     const tr_image_info *info = tr_image_get_info(s->r.image);
     const tr_noise *noise = &s->r.job.noise;
-    tr_info("second series %s: %zu of %zu views of %zu x %zu pixels; noise %.4g a pixel, "
-            "deviation %.4g; multiplied by %.4g",
-            s->r.series_path, s->r.views.n, info->nz, info->nx, info->ny, noise->sigma,
-            noise->deviation, s->second.factor);
+    tr_info("second series %s: %zu of %zu views of %zu x %zu pixels, multiplied by %.4g",
+            s->r.series_path, s->r.views.n, info->nz, info->nx, info->ny,
+            s->second.factor);
+    tr_info("deviation of the views and of their noise: %.4g and %.4g in the first "
+            "series, %.4g and %.4g in the second",
+            s->alone.deviation, s->alone.sigma, noise->deviation, noise->sigma);
     tr_info("second axis: %.2f degrees from the first one, counter-clockwise, by %s",
             s->axis, s->match ? s->match : "the alignments of both");
     if (s->second.masked)
         tr_info("second axis: what it sees beyond the first and last slice does not "
-                "count");
+                "count, %.0f %% of its pixels",
+                100.0 * (1.0 - s->kept));
 }
 
 void tr_second_free(tr_second *s)

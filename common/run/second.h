@@ -22,6 +22,8 @@ typedef struct tr_second {
     const char *match; /* the file that it is from; NULL: the alignments */
     double axis;       /* from the first series' tilt axis to the second's in the volume,
                           degrees       around the beam, counter-clockwise from -90 to 90 */
+    tr_noise alone;    /* of the first series by itself */
+    double kept;       /* part of the second one's pixels that count */
     tr_ray *rays;
     tr_second_axis second; /* what the job has of it */
 } tr_second;
@@ -43,5 +45,10 @@ void tr_second_free(tr_second *second);
 TR_CHECKED tr_status tr_second_relate(const tr_reconstruction *first, tr_second *second);
 /* The rays of the second series' views through the first volume. */
 TR_CHECKED tr_status tr_second_find_rays(tr_second *second);
+
+/* Whether the ray of a view's pixel (u, v), through the first volume, is between the
+ * first and the last slice in all planes. */
+bool tr_second_stays_inside(const tr_geometry *first, const tr_ray *ray, double u,
+                            double v);
 
 #endif
