@@ -115,3 +115,244 @@ def test_sirt_equals_the_dense_matrix(tiltrecz, dense, tmp_path):
              "solve.xf", cwd=tmp_path)
     found = read_mrc(tmp_path / "rec.mrc")
     assert largest(found, x.reshape(found.shape)) < 1e-4
+
+
+# ---- a specimen that goes on beyond the field ----
+
+SIDE, THICK = 64, 28
+TILTS = np.linspace(-60, 60, 31)
+ACROSS = rotations([-90] * len(TILTS))  # takes the raw images to the aligned ones
+
+
+class Specimen:
+    """Gaussian blobs in a layer that is 1.8 times as wide as the field."""
+
+    def __init__(self, count=1800, seed=0):
+        rng = np.random.default_rng(seed)
+        self.at = np.column_stack([*rng.uniform(-0.9 * SIDE, 0.9 * SIDE, (2, count)),
+                                   rng.uniform(-7, 7, count)])
+        self.sigma = rng.uniform(1.0, 2.2, count)
+        self.height = rng.uniform(0.5, 1.5, count) * rng.choice([1, 1, -0.6], count)
+
+    def waves(self, at, n):
+        centres = np.arange(n) - (n / 2 - 0.5)
+        return np.exp(-(centres - at[:, None]) ** 2 / 2 / self.sigma[:, None] ** 2)
+
+    def volume(self):
+        x, y, s = (self.waves(self.at[:, i], n) for i, n in enumerate((SIDE, SIDE, THICK)))
+        return np.einsum("k,ky,ks,kx->ysx", self.height, y, s, x, optimize=True)
+
+    def views(self, turn=0):
+        """In the frame of the specimen's images at tilt 0, of which the axis is turned from
+        y by 0 or 90 degrees, counter-clockwise."""
+        x, y, s = self.at.T
+        for t in np.radians(TILTS):
+            if turn:  # the axis is along -x, and y is right of it
+                u, v = x, y * np.cos(t) - s * np.sin(t)
+            else:
+                u, v = x * np.cos(t) - s * np.sin(t), y
+            yield np.einsum("k,kv,ku->vu", self.height * self.sigma * np.sqrt(2 * np.pi),
+                            self.waves(v, SIDE), self.waves(u, SIDE), optimize=True)
+
+
+@pytest.fixture(scope="module")
+def specimen(tmp_path_factory):
+    """The first series, aligned; the second in the same frame, with its alignment, and the
+    same aligned, with the match of the tomograms. The noise is as strong as the views."""
+    folder = tmp_path_factory.mktemp("second")
+    truth, rng = Specimen(), np.random.default_rng(1)
+    a, b = np.stack(list(truth.views())), np.stack(list(truth.views(90)))
+    noise = a.std()
+    a, b = (v + noise * rng.normal(size=v.shape) for v in (a, b))
+    write_series(folder, a, TILTS, "a_ali.mrc")
+    write_series(folder, b, TILTS, "b.mrc")
+    np.savetxt(folder / "b.xf", ACROSS)
+    write_series(folder, np.stack([view.T[::-1] for view in b]), TILTS, "turned_ali.mrc")
+    match = turned(90, 2)  # what is at p in the second tomogram, in the first
+    np.savetxt(folder / "solve.xf", solve_lines(match, [0, 0, 0]), "%10.6f")
+    np.savetxt(folder / "inverse_of_b.xf", solve_lines(match.T, [0, 0, 0]), "%10.6f")
+    np.savetxt(folder / "wrong.xf", solve_lines(match.T, [0, 0, 0]), "%10.6f")
+    return folder, truth.volume()
+
+
+def reconstruct(program, folder, *options, ranks=None, name="rec.mrc"):
+    said = program("-T", THICK, "-o", name, *options, "a_ali.mrc", cwd=folder, ranks=ranks,
+                   threads=2).stderr
+    return read_mrc(folder / name), said
+
+
+BY_ALIGNMENT = ["--second", "b.mrc"]
+BY_MATCH = ["--second", "turned_ali.mrc", "--second-match"]
+
+
+def agreement(found, truth, low=0.06, high=0.14):
+    """Correlation in Fourier space, between frequencies low and high, where both series
+    look, where only the first, only the second, and neither does."""
+    inner = slice(8, -8)
+    window = np.einsum("i,j,k->ijk", *(np.hanning(n) for n in truth[inner, :, inner].shape))
+    f, g = (np.fft.fftn((v[inner, :, inner] - v[inner, :, inner].mean()) * window)
+            for v in (found, truth))
+    ky, ks, kx = np.meshgrid(*map(np.fft.fftfreq, f.shape), indexing="ij")
+    steep, gap = np.tan(np.radians(60)), 0.04
+    shell = np.abs(np.sqrt(kx ** 2 + ky ** 2 + ks ** 2) - (low + high) / 2) < (high - low) / 2
+    side = [(np.abs(ks) - steep * np.abs(k)) for k in (kx, ky)]
+    parts = []
+    for first, second in (True, True), (True, False), (False, True), (False, False):
+        part = shell.copy()
+        for seen, distance in zip((first, second), side):
+            part &= distance < -gap if seen else distance > gap
+        parts.append(np.real(f[part] @ g[part].conj())
+                     / np.linalg.norm(f[part]) / np.linalg.norm(g[part]))
+    return parts
+
+
+@pytest.mark.parametrize("algorithm", [["SIRT", "-i", 30], ["CGLS"], ["ADMM"],
+                                       ["SART", "-i", 2]], ids=lambda a: a[0])
+def test_the_second_axis_fills_the_wedge(tiltrecz, specimen, algorithm):
+    folder, truth = specimen
+    one, _ = reconstruct(tiltrecz, folder, "-a", *algorithm)
+    both, said = reconstruct(tiltrecz, folder, "-a", *algorithm, *BY_ALIGNMENT)
+    assert "does not count, 4" in said or "does not count, 3" in said
+    assert correlation(both, truth) > correlation(one, truth) + 0.01
+    edges = np.r_[0:8, SIDE - 8:SIDE]  # where the second series sees what is beyond, and if
+    # that counted, 0.2 would be lost
+    assert correlation(both[edges], truth[edges]) > correlation(one[edges], truth[edges]) - 0.05
+    single, dual = agreement(one, truth), agreement(both, truth)
+    assert min(dual[:3]) > 0.9 and dual[2] > single[2] + 0.15
+    if algorithm[0] != "ADMM":  # which knows more than the views
+        assert single[2] < 0.5
+
+
+def test_match_and_alignment_say_the_same(tiltrecz, specimen):
+    folder, truth = specimen
+    options = ["-a", "SIRT", "-i", 8]
+    wanted, said = reconstruct(tiltrecz, folder, *options, *BY_ALIGNMENT)
+    assert "second axis: 90.00 degrees from the first one" in said
+    for match in "solve.xf", "inverse_of_b.xf":
+        found, said = reconstruct(tiltrecz, folder, *options, *BY_MATCH, match)
+        assert largest(found, wanted) < 1e-5
+        assert f"second axis: 90.00 degrees from the first one, counter-clockwise, by {match}" \
+            in said
+    wrong, said = reconstruct(tiltrecz, folder, *options, *BY_MATCH, "wrong.xf")
+    assert "second axis: " in said
+    assert correlation(wrong, truth) < correlation(wanted, truth) - 0.15
+
+
+def test_the_tilts_other_way_round(tiltrecz, specimen):
+    """A wrong sign of the second angles is seen as well."""
+    folder, truth = specimen
+    options = ["-a", "SIRT", "-i", 8, *BY_ALIGNMENT]
+    good, _ = reconstruct(tiltrecz, folder, *options)
+    np.savetxt(folder / "mirrored.tlt", -TILTS)
+    bad, _ = reconstruct(tiltrecz, folder, *options, "--second-tilts", "mirrored.tlt")
+    assert correlation(bad, truth) < correlation(good, truth) - 0.03
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_make_the_same_bytes(tiltrecz, specimen, ranks):
+    folder, _ = specimen
+    for algorithm in ["SIRT", "-i", 3], ["ADMM", "-i", 2]:
+        options = ["-a", *algorithm, *BY_ALIGNMENT]
+        reconstruct(tiltrecz, folder, *options, name="one.mrc")
+        reconstruct(tiltrecz, folder, *options, name="more.mrc", ranks=ranks)
+        assert (folder / "one.mrc").read_bytes() == (folder / "more.mrc").read_bytes()
+
+
+def test_another_gain_is_found(tiltrecz, specimen):
+    folder, _ = specimen
+    options = ["-a", "SIRT", "-i", 8, "--second"]
+    wanted, said = reconstruct(tiltrecz, folder, *options, "b.mrc")
+    assert "multiplied by 1\n" in said
+    write_series(folder, 4 * read_mrc(folder / "b.mrc"), TILTS, "strong.mrc")
+    np.savetxt(folder / "strong.xf", ACROSS)
+    found, said = reconstruct(tiltrecz, folder, *options, "strong.mrc")
+    factor = float(re.search(r"multiplied by ([\d.]+)", said).group(1))
+    assert 0.9 < 4 * factor < 1.1 and correlation(found, wanted) > 0.999
+    found, said = reconstruct(tiltrecz, folder, *options, "strong.mrc", "--second-scale", 0.25)
+    assert largest(found, wanted) < 1e-5
+    found, said = reconstruct(tiltrecz, folder, *options, "strong.mrc", "--normalize",
+                              "mean-std")
+    assert "multiplied by 1\n" in said
+
+
+def test_bins_slices_and_reports(tiltrecz, specimen):
+    folder, truth = specimen
+    options = ["-a", "SIRT", "-i", 5, *BY_ALIGNMENT]
+    all_of_it, _ = reconstruct(tiltrecz, folder, *options)
+    some, _ = reconstruct(tiltrecz, folder, *options, "--slices", "20:29")
+    assert np.array_equal(some, all_of_it[20:30])
+    half, _ = reconstruct(tiltrecz, folder, *options, "--bin", 2, "--json", "rec.json",
+                          "--report", "rec.html")
+    small = truth.reshape(SIDE // 2, 2, THICK // 2, 2, SIDE // 2, 2).mean(axis=(1, 3, 5))
+    assert half.shape == small.shape and correlation(half, small) > 0.7
+    written = (folder / "rec.json").read_text()
+    assert '"second series"' in written and "b.xf" in written
+
+
+# ---- what is refused ----
+
+@pytest.mark.parametrize("options, status, words", [
+    (["--half-sets", "views"], USAGE, ["--half-sets"]),
+    (["--try"], USAGE, ["--try"]),
+    (["--for", "viewing"], USAGE, ["--for"]),
+    (["-a", "WBP"], USAGE, ["WBP", "SIRT"]),
+    (["--dose", "s.mdoc"], USAGE, ["--dose mdoc"]),
+    (["--ctf", "c.defocus"], USAGE, ["--second-ctf"]),
+    (["--second-ctf", "c.defocus"], USAGE, ["--ctf"]),
+    (["-a", "ADMM", "--ctf-mode", "model", "--ctf", "c", "--second-ctf", "c"], USAGE,
+     ["one tilt axis"]),
+])
+def test_not_together(tiltrecz, specimen, options, status, words):
+    folder, _ = specimen
+    algorithm = [] if "-a" in options else ["-a", "SIRT"]
+    done = tiltrecz(*algorithm, "-T", THICK, *BY_ALIGNMENT, *options, "a_ali.mrc", cwd=folder,
+                    check=False)
+    (error,) = re.findall(r"error: (.*)", done.stderr)
+    assert done.returncode == status and all(word in error for word in words), done.stderr
+
+
+def test_slices_are_not_enough(build_dir, specimen):
+    folder, _ = specimen
+    done = runner(build_dir, "tiltrec-mpi")("-a", "SIRT", "-T", THICK, *BY_ALIGNMENT,
+                                            "a_ali.mrc", cwd=folder, check=False)
+    assert done.returncode == UNAVAILABLE and "tiltrecz-mpi" in done.stderr
+
+
+@pytest.mark.parametrize("lines, words", [
+    ("1 0 0 0\n0 1 0 0\n", "three lines of four"),
+    ("1 0 0 0\n0 1 0 0\n0 0 1 0 7\n", "line 3: more than the four"),
+    ("1 0 0 0\n0 1 0 0\n0 0 1 0\n1 0 0 0\n", "more than the three lines"),
+    ("1 0 0 0\n0 1 0 0\n0 0 -1 0\n", "mirrors the specimen"),
+    ("2 0 0 0\n0 2 0 0\n0 0 2 0\n", "8 times as large"),
+    ("1 0 0 0\n0 0 0 0\n0 0 1 0\n", "times as large"),
+    ("1 0 0 x\n0 1 0 0\n0 0 1 0\n", "line 1"),
+])
+def test_bad_matches(tiltrecz, specimen, tmp_path, lines, words):
+    folder, _ = specimen
+    (tmp_path / "match.xf").write_text(lines)
+    done = tiltrecz("-a", "SIRT", "-T", THICK, *BY_MATCH, tmp_path / "match.xf", "a_ali.mrc",
+                    cwd=folder, check=False)
+    assert done.returncode == DATA and words in done.stderr, done.stderr
+
+
+def test_series_that_do_not_fit(tiltrecz, specimen, tmp_path):
+    folder, _ = specimen
+    a = read_mrc(folder / "a_ali.mrc")
+    write_series(tmp_path, a, TILTS, "a_ali.mrc")
+    write_series(tmp_path, a[:, :60], TILTS, "short_ali.mrc")
+    write_series(tmp_path, a, TILTS, "coarse_ali.mrc", pixel=8.0)
+    write_series(tmp_path, a, TILTS, "same_ali.mrc")
+
+    def refused(status, words, *options):
+        done = tiltrecz("-a", "SIRT", "-T", THICK, *options, "a_ali.mrc", cwd=tmp_path,
+                        check=False)
+        (error,) = re.findall(r"error: (.*)", done.stderr)
+        assert done.returncode == status and words in error, done.stderr
+    refused(USAGE, "give --second-match", "--second", "same_ali.mrc")
+    refused(USAGE, "is the first series itself", "--second", "a_ali.mrc")
+    refused(DATA, "64 x 60", "--second", "short_ali.mrc")
+    refused(DATA, "angstroms a pixel", "--second", "coarse_ali.mrc")
+    refused(USAGE, "--second-match is about a second series", "--second-match", "x")
+    write_mrc(tmp_path / "solve.mrc", a[:1])
+    refused(USAGE, "is also an input", "--second", "same_ali.mrc", "-o", "same_ali.mrc",
+            "--second-match", folder / "solve.xf")
