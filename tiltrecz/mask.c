@@ -23,8 +23,8 @@ static void fill_view(const tr_job *job, const tr_volume_plan *p, const tr_ray *
     const tr_geometry *g = &job->geometry;
     for (size_t c = 0; c < g->n_u; c++)
         for (size_t r = 0; r < p->rows; r++)
-            values[(c + 1) * p->lanes + r] =
-                tr_second_stays_inside(g, ray, (double)c, (double)(p->first + r));
+            values[(c + 1) * p->lanes + r] = tr_second_stays_inside(
+                g, ray, job->second->across, (double)c, (double)(p->first + r));
 }
 
 static tr_status fill(const tr_job *job, const tr_volume_plan *p, tr_volume_mask *m)

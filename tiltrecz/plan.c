@@ -9,6 +9,7 @@
 #include "common/geometry/local.h"
 #include "common/run/plan.h"
 #include "tiltrec/slices.h"
+#include "tiltrecz/across.h"
 #include "tiltrecz/mask.h"
 #include "tiltrecz/model.h"
 #include "tiltrecz/transfer.h"
@@ -24,7 +25,7 @@ static bool count_planes(const tr_job *job, tr_volume_plan *p, const vector_coun
                          size_t available)
 {
     const tr_geometry *g = &job->geometry;
-    const tr_slab slab = {.n_views = tr_job_views(job),
+    const tr_slab slab = {.n_views = tr_volume_views(job),
                           .n_u = g->n_u + 2 * p->beside,
                           .n_x = g->width,
                           .n_z = p->planes,
@@ -78,7 +79,7 @@ size_t tr_volume_operator_bytes(const tr_job *job, const tr_volume_plan *p)
                  sizeof(float); /* a neighbour's, and its copy */
     if (!p->coupled)
         return 2 * row;
-    size_t columns = g->n_u + 2 * p->beside + TR_GUARDS, n_views = tr_job_views(job);
+    size_t columns = g->n_u + 2 * p->beside + TR_GUARDS, n_views = tr_volume_views(job);
     size_t view = columns * p->window_lanes * sizeof(float);
     size_t volume = p->lanes * row; /* ones, while the sums are made */
     size_t spare = 0;               /* views */
@@ -96,7 +97,9 @@ size_t tr_volume_operator_bytes(const tr_job *job, const tr_volume_plan *p)
 
 static size_t second_bytes(const tr_job *job, const tr_volume_plan *p)
 {
-    return job->second ? tr_series_read_bytes(job->second->series, p->rows) : 0;
+    return job->second ? tr_series_read_bytes(job->second->series, p->rows) +
+                             tr_volume_across_bytes(job, p)
+                       : 0;
 }
 
 static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts *n)

@@ -79,7 +79,7 @@ static void find_window(const tr_job *job, tr_volume_plan *p)
     const tr_geometry *g = &job->geometry;
     row_span seen = {INFINITY, -INFINITY};
     double x1 = (double)g->width - 1.0, z1 = (double)g->thickness - 1.0;
-    for (size_t view = 0; view < tr_job_views(job); view++) {
+    for (size_t view = 0; view < tr_volume_views(job); view++) {
         tr_ray ray = tr_volume_ray(job, view, p->first, 0);
         for (int corner = 0; corner < 8; corner++) {
             double v = ray.v0 + (corner & 1 ? ray.vx * x1 : 0.0) +
@@ -140,13 +140,13 @@ static bool rays_couple(const tr_job *job)
 void tr_volume_plan_rows(const tr_job *job, tr_volume_plan *p)
 {
     const tr_geometry *g = &job->geometry;
-    p->coupled =
-        job->rays ? rays_couple(job)
-                  : !tr_geometry_frame_independent(g) || job->transforms || job->second;
+    p->coupled = job->rays ? rays_couple(job)
+                           : !tr_geometry_frame_independent(g) || job->transforms ||
+                                 tr_job_crosses(job, g);
     p->pitched = g->pitch != 0.0 && !p->coupled && !job->rays;
     p->planes = g->thickness;
     /* Independent slices can be left out; coupled ones are all needed. */
-    bool all = p->coupled || (job->options && job->options->views.model);
+    bool all = p->coupled || job->second || (job->options && job->options->views.model);
     p->all_first = all ? 0 : job->first_slice;
     p->all_rows = all ? g->n_v : job->output_spec.n_slices;
     if (p->pitched)

@@ -126,7 +126,7 @@ static tr_status finish_pass(const tr_linop *A, const tr_subset *views, double s
                              tr_status status)
 {
     tr_volume_operator *op = self(A);
-    tr_job *job = op->job;
+    tr_job *job = op->counts_for;
     if (status == TR_OK)
         status =
             A->backend->wait(A->device); /* so that the seconds are the stage's own */
@@ -322,7 +322,7 @@ static tr_status build(tr_volume_operator *op)
     const tr_job *job = op->job;
     const tr_geometry *g = &job->geometry;
     const tr_volume_plan *p = op->plan;
-    size_t n = (size_t)job->comm->size, n_views = tr_job_views(job);
+    size_t n = (size_t)job->comm->size, n_views = tr_volume_views(job);
     op->rays = tr_calloc("rays", n_views, sizeof *op->rays);
     op->tilts = tr_calloc("the tilt angles", n_views, sizeof *op->tilts);
     op->list = tr_calloc("views", n_views, sizeof *op->list);
@@ -380,8 +380,8 @@ static tr_status build(tr_volume_operator *op)
     double passes = job->algorithm->applications
                         ? (double)job->algorithm->applications(job->params, n_views)
                         : 1.0;
-    op->total_updates =
-        passes * (double)n_views * (double)tr_core_lines(&op->shape) * (double)p->rows;
+    op->total_updates = passes * (double)tr_job_views(job) *
+                        (double)tr_core_lines(&op->shape) * (double)p->rows;
     if (!p->coupled)
         return TR_OK;
     TR_TRY(job->comm->ops->agree(job->comm, make_window(op)));
@@ -394,7 +394,7 @@ tr_status tr_volume_operator_new(tr_job *job, const tr_volume_plan *plan,
 {
     tr_volume_operator *o = tr_calloc("the operator", 1, sizeof *o);
     TR_TRY(job->comm->ops->agree(job->comm, o ? TR_OK : TR_ERR_MEMORY));
-    o->job = job;
+    o->job = o->counts_for = job;
     o->plan = plan;
     tr_status status = build(o);
     if (status != TR_OK)
@@ -402,6 +402,12 @@ tr_status tr_volume_operator_new(tr_job *job, const tr_volume_plan *plan,
     else
         *op = o;
     return status;
+}
+
+void tr_volume_operator_counts_for(tr_volume_operator *op, tr_job *job)
+{
+    op->counts_for = job;
+    op->total_updates *= (double)tr_job_views(job) / (double)op->slab.n_views;
 }
 
 const tr_linop *tr_volume_linop(const tr_volume_operator *op) { return &op->A; }

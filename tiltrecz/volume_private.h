@@ -6,7 +6,7 @@
 #include "tiltrecz/volume.h"
 
 struct tr_volume_operator {
-    tr_job *job;
+    tr_job *job, *counts_for;
     const tr_volume_plan *plan;
     tr_linop A;
     tr_linop_ops ops;

@@ -8,6 +8,7 @@
 #include "common/run/resample.h"
 #include "common/tomogram/transpose.h"
 #include "tiltrec/slices.h"
+#include "tiltrecz/across.h"
 #include "tiltrecz/mask.h"
 #include "tiltrecz/model.h"
 #include "tiltrecz/saver.h"
@@ -303,7 +304,7 @@ static tr_status reconstruct(tr_job *job, const tr_volume_plan *p, const tr_lino
                           .saver = saver,
                           .model = model,
                           .starts_at_zero = !job->initial,
-                          .rows_together = p->coupled,
+                          .rows_together = p->coupled || job->second,
                           .sigma = job->noise.sigma,
                           .stop_at = job->until_noise ? job->noise.sigma : 0.0,
                           .history = &job->history};
@@ -330,18 +331,34 @@ bool tr_volume_by_slabs(const tr_job *job)
     return once && !p.coupled && !p.pitched;
 }
 
+/* What the algorithm's operator is made of; NULL where that is not needed. */
+typedef struct operators {
+    tr_volume_operator *op;
+    tr_volume_across *across;
+    tr_volume_model *model;
+    tr_volume_mask *mask;
+} operators;
+
+/* Of all views. */
+static const tr_linop *projector_of(const operators *o)
+{
+    return o->across ? tr_volume_across_linop(o->across) : tr_volume_linop(o->op);
+}
+
 /* The operator, and vectors for b and x. A device must know of all of them before it
  * gives memory for the first. Collective. */
-static tr_status allocate(tr_job *job, const tr_volume_plan *p, tr_volume_operator **op,
-                          tr_vec *b, tr_vec *x)
+static tr_status allocate(tr_job *job, const tr_volume_plan *p, operators *o, tr_vec *b,
+                          tr_vec *x)
 {
     double start = tr_now();
     tr_status status = p->plane_bytes
                            ? job->backend->keep_on_host(job->device, p->plane_bytes)
                            : job->backend->reserve(job->device, p->device_bytes);
     TR_TRY(job->comm->ops->agree(job->comm, status));
-    TR_TRY(tr_volume_operator_new(job, p, op));
-    const tr_slab *slab = tr_volume_linop(*op)->slab;
+    TR_TRY(tr_volume_operator_new(job, p, &o->op));
+    if (job->second && job->second->across)
+        TR_TRY(tr_volume_across_new(job, p, tr_volume_linop(o->op), &o->across));
+    const tr_slab *slab = projector_of(o)->slab;
     *b = (tr_vec){.lines = tr_projection_lines(slab), .rows = slab->p_rows};
     *x = (tr_vec){.lines = tr_volume_lines(slab), .rows = slab->rows};
     status = job->backend->alloc(job->device, b->lines * b->rows, &b->data);
@@ -351,42 +368,53 @@ static tr_status allocate(tr_job *job, const tr_volume_plan *p, tr_volume_operat
     return job->comm->ops->agree(job->comm, status);
 }
 
-static const tr_linop *operator_of(const tr_volume_operator *op,
-                                   const tr_volume_model *model,
-                                   const tr_volume_mask *mask)
+static tr_status complete(const tr_job *job, const tr_volume_plan *p, operators *o)
 {
-    const tr_linop *A = tr_volume_linop(op);
-    return mask ? tr_volume_mask_linop(mask) : tr_volume_model_linop(model, A);
+    TR_TRY(tr_volume_model_new(job, p, tr_volume_linop(o->op), &o->model));
+    return tr_volume_mask_new(job, p, projector_of(o), &o->mask);
+}
+
+static const tr_linop *operator_of(const operators *o)
+{
+    return o->mask ? tr_volume_mask_linop(o->mask)
+                   : tr_volume_model_linop(o->model, projector_of(o));
+}
+
+static tr_status end_operators(const operators *o)
+{
+    TR_TRY(tr_volume_across_end(o->across));
+    return tr_volume_operator_end(o->op);
+}
+
+static void free_operators(operators *o)
+{
+    tr_volume_mask_free(o->mask);
+    tr_volume_model_free(o->model);
+    tr_volume_across_free(o->across);
+    tr_volume_operator_free(o->op);
 }
 
 static tr_status run_whole(tr_job *job, const tr_volume_plan *p)
 {
-    tr_volume_operator *op = NULL;
+    operators o = {.op = NULL};
     tr_volume_saver *saver = NULL;
-    tr_volume_model *model = NULL;
-    tr_volume_mask *mask = NULL;
     tr_vec b = {0}, x = {0};
-    tr_status status = allocate(job, p, &op, &b, &x);
+    tr_status status = allocate(job, p, &o, &b, &x);
     if (status == TR_OK)
         status = tr_volume_saver_new(job, &saver);
     if (status == TR_OK)
-        status = tr_volume_model_new(job, p, tr_volume_linop(op), &model);
+        status = complete(job, p, &o);
     if (status == TR_OK)
-        status = tr_volume_mask_new(job, p, tr_volume_linop(op), &mask);
-    if (status == TR_OK)
-        status =
-            reconstruct(job, p, operator_of(op, model, mask), tr_volume_model_of(model),
-                        tr_volume_saver_ops(saver), mask, &b, &x);
-    tr_volume_mask_free(mask);
-    tr_volume_model_free(model);
+        status = reconstruct(job, p, operator_of(&o), tr_volume_model_of(o.model),
+                             tr_volume_saver_ops(saver), o.mask, &b, &x);
     tr_volume_saver_free(saver);
     job->backend->free(job->device, b.data);
     job->backend->free(job->device, x.data);
     if (status == TR_OK)
-        status = tr_volume_operator_end(op);
+        status = end_operators(&o);
     else if (status == TR_ERR_STOPPED) /* by all; keeps its sentence */
-        (void)!tr_volume_operator_end(op);
-    tr_volume_operator_free(op);
+        (void)!end_operators(&o);
+    free_operators(&o);
     return status;
 }
 

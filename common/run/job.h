@@ -33,6 +33,8 @@ typedef struct tr_second_axis {
     const tr_geometry *geometry; /* of these views by themselves */
     const tr_ray *rays;          /* one per view, for slice and image row 0 */
     double factor;               /* its values become that many times as large */
+    bool across; /* its axis is nearer to the first one's x, and the operator turns the
+                    volume over for it (tiltrecz/across.h) */
     bool masked; /* pixels that see what lies beyond the first or last slice do not count,
                     because the specimen goes on there */
 } tr_second_axis;
@@ -101,6 +103,13 @@ typedef struct tr_program {
 static inline size_t tr_job_views(const tr_job *job)
 {
     return job->geometry.n_views + (job->second ? job->second->n_views : 0);
+}
+
+/* Whether the second series makes the first one's rows, in this geometry, depend on each
+ * other, as far as projecting them goes. */
+static inline bool tr_job_crosses(const tr_job *job, const tr_geometry *g)
+{
+    return job->second && (!job->second->across || g->pitch != 0.0);
 }
 
 /* Whether programs of this method can run the algorithm. */

@@ -47,8 +47,9 @@ TR_CHECKED tr_status tr_second_relate(const tr_reconstruction *first, tr_second 
 TR_CHECKED tr_status tr_second_find_rays(tr_second *second);
 
 /* Whether the ray of a view's pixel (u, v), through the first volume, is between the
- * first and the last slice in all planes. */
-bool tr_second_stays_inside(const tr_geometry *first, const tr_ray *ray, double u,
-                            double v);
+ * first and the last slice in all planes; and where the axis is across, for which there
+ * is nothing outside the field, within the width. */
+bool tr_second_stays_inside(const tr_geometry *first, const tr_ray *ray, bool across,
+                            double u, double v);
 
 #endif

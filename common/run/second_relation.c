@@ -244,15 +244,17 @@ tr_status tr_second_find_rays(tr_second *second)
     return TR_OK;
 }
 
-bool tr_second_stays_inside(const tr_geometry *first, const tr_ray *ray, double u,
-                            double v)
+bool tr_second_stays_inside(const tr_geometry *first, const tr_ray *ray, bool across,
+                            double u, double v)
 {
     double det = ray->ux * ray->vy - ray->uy * ray->vx;
     for (int end = 0; end < 2; end++) {
         double z = end ? (double)first->thickness - 1.0 : 0.0;
         double du = u - ray->u0 - ray->uz * z, dv = v - ray->v0 - ray->vz * z;
+        double x = (ray->vy * du - ray->uy * dv) / det;
         double y = (ray->ux * dv - ray->vx * du) / det;
-        if (!(y >= -0.5 && y <= (double)first->n_v - 0.5))
+        if (!(y >= -0.5 && y <= (double)first->n_v - 0.5) ||
+            (across && !(x >= -0.5 && x <= (double)first->width - 0.5)))
             return false;
     }
     return true;

@@ -9,7 +9,7 @@ from conftest import correlation, read_mrc, runner, write_mrc, write_series, wri
 from reference import inverse, inverse_lengths
 from volume_reference import cgls, direct_matrix, hat, rotations
 
-N_U, N_V, PLANES = 14, 11, 7
+PLANES = 7
 FIRST = np.array([12.5, -61, 3.2, 55.5, -40.1, -8, 31, 44.4, -25.75])
 SECOND = np.array([-50.5, -21, 1.5, 24, 47.75])
 USAGE, DATA, UNAVAILABLE = 2, 1, 3
@@ -24,23 +24,23 @@ def solve_lines(turn, shift):
     return np.column_stack([np.asarray(turn)[np.ix_(order, order)], np.asarray(shift)[order]])
 
 
-def second_matrix(tilts, turn, shift, xtilts, transforms):
+def second_matrix(tilts, n_u, n_v, turn, shift, xtilts, transforms):
     """As direct_matrix, of a series whose volume the match takes to the first one, middle
     to middle; views are aligned by `transforms`."""
-    grid = np.stack(np.meshgrid(np.arange(N_V), np.arange(PLANES), np.arange(N_U),
+    grid = np.stack(np.meshgrid(np.arange(n_v), np.arange(PLANES), np.arange(n_u),
                                 indexing="ij"))[[2, 0, 1]].reshape(3, -1)
-    middle = (np.array([N_U, N_V, PLANES])[:, None] - 1) / 2
+    middle = (np.array([n_u, n_v, PLANES])[:, None] - 1) / 2
     at = middle + np.linalg.solve(turn, grid - middle - np.asarray(shift, float)[:, None])
-    x, y, s = at - (np.array([N_U // 2, N_V / 2, PLANES // 2])[:, None] - 0.5)
+    x, y, s = at - (np.array([n_u // 2, n_v / 2, PLANES // 2])[:, None] - 0.5)
     views = []
     for t, g, line in zip(np.radians(tilts), np.radians(xtilts), transforms):
         u = x * np.cos(t) - (y * np.sin(g) + s * np.cos(g)) * np.sin(t)
         v = y * np.cos(g) - s * np.sin(g)
         back = np.linalg.inv(line[:4].reshape(2, 2))
         u, v = back @ np.stack([u - line[4], v - line[5]])
-        columns = hat(N_U / 2 - 0.5 + u - np.arange(N_U)[:, None])
-        rows = hat(N_V / 2 - 0.5 + v - np.arange(N_V)[:, None])
-        views.append((rows[:, None] * columns[None]).reshape(N_V * N_U, -1))
+        columns = hat(n_u / 2 - 0.5 + u - np.arange(n_u)[:, None])
+        rows = hat(n_v / 2 - 0.5 + v - np.arange(n_v)[:, None])
+        views.append((rows[:, None] * columns[None]).reshape(n_v * n_u, -1))
     return np.concatenate(views)
 
 
@@ -52,11 +52,14 @@ def turned(degrees, about):
     return made
 
 
-@pytest.fixture
-def dense(tmp_path):
-    """Noise; the second series has everything that may move its rays."""
+@pytest.fixture(params=[(14, 11, 83), (11, 14, 83), (11, 14, -96), (11, 14, 30)],
+                ids=["wide", "narrow", "clockwise", "slanting"])
+def dense(request, tmp_path):
+    """Noise; the second series has everything that may move its rays. For a narrow field
+    that is turned by more than 45 degrees, the program turns the volume over."""
+    n_u, n_v, angle = request.param
     rng = np.random.default_rng(4)
-    a, b = (rng.normal(1, 1, (len(tilts), N_V, N_U)).astype(np.float32)
+    a, b = (rng.normal(1, 1, (len(tilts), n_v, n_u)).astype(np.float32)
             for tilts in (FIRST, SECOND))
     write_series(tmp_path, a, FIRST, "a_ali.mrc")
     write_series(tmp_path, b, SECOND, "b.mrc")
@@ -67,14 +70,14 @@ def dense(tmp_path):
     (tmp_path / "tiltb.com").write_text(
         "$tilt -StandardInput\nInputProjections b.mrc\nOutputFile no.rec\nTILTFILE b.tlt\n"
         f"XTILTFILE b.xtilt\nXAXISTILT 3\nTHICKNESS {PLANES}\n")
-    turn = turned(83, 2) @ turned(4, 0) @ turned(-7, 1) * 1.01
+    turn = turned(angle, 2) @ turned(4, 0) @ turned(-7, 1) * 1.01
     shift = [0.7, -1.2, 0.4]
     np.savetxt(tmp_path / "solve.xf", solve_lines(turn, shift))
     back = np.linalg.inv(turn)
     np.savetxt(tmp_path / "inverse.xf", solve_lines(back, -back @ shift))
     matrix = np.concatenate([
-        direct_matrix(FIRST, N_U, N_V, PLANES),
-        second_matrix(SECOND, turn, shift, 3 + xtilts, lines)])
+        direct_matrix(FIRST, n_u, n_v, PLANES),
+        second_matrix(SECOND, n_u, n_v, turn, shift, 3 + xtilts, lines)])
     return matrix, np.concatenate([a.ravel(), b.ravel()]).astype(float)
 
 
@@ -88,7 +91,7 @@ def largest(a, b):
 
 def weights_of(a):
     """SIRT's, of rows and of columns."""
-    return inverse_lengths(a.sum(axis=1), N_U, PLANES), inverse(a.sum(axis=0))
+    return inverse_lengths(a.sum(axis=1), 11, PLANES), inverse(a.sum(axis=0))
 
 
 @pytest.mark.parametrize("ranks, match", [(1, "solve.xf"), (2, "inverse.xf"), (3, "solve.xf")])
