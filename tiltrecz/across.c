@@ -297,7 +297,7 @@ static tr_status make_job(const tr_job *job, tr_volume_across *a)
         a->rays[k] = turned_ray(a, &second->rays[k]);
     a->turned = *job;
     a->turned.geometry = (tr_geometry){.n_views = second->n_views,
-                                       .n_u = second->geometry->n_u,
+                                       .n_u = job->geometry.n_u,
                                        .n_v = job->geometry.n_v,
                                        .width = job->geometry.n_v,
                                        .thickness = job->geometry.thickness,

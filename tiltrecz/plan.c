@@ -98,7 +98,7 @@ size_t tr_volume_operator_bytes(const tr_job *job, const tr_volume_plan *p)
 static size_t second_bytes(const tr_job *job, const tr_volume_plan *p)
 {
     return job->second ? tr_series_read_bytes(job->second->series, p->rows) +
-                             tr_volume_across_bytes(job, p)
+                             tr_volume_second_bytes(job) + tr_volume_across_bytes(job, p)
                        : 0;
 }
 

@@ -85,6 +85,8 @@ bool tr_volume_by_slabs(const tr_job *job);
 size_t tr_volume_group_bytes(const tr_job *job);
 /* And of a device's memory, where it makes slices of the volume that it has. */
 size_t tr_volume_take_bytes(const tr_job *job);
+/* For rows of a second series that are transposed while they are read. */
+size_t tr_volume_second_bytes(const tr_job *job);
 
 /* ---- volume.c ---- */
 

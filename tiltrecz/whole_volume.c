@@ -29,6 +29,51 @@ static void move_apart(const tr_job *job, const tr_volume_plan *p, float *host)
     }
 }
 
+enum { BAND = TR_LANES }; /* rows of a file at a time */
+
+size_t tr_volume_second_bytes(const tr_job *job)
+{
+    const tr_second_axis *second = job->second;
+    return second && second->transposed
+               ? second->n_views * (second->geometry->n_u + TR_GUARDS) * BAND *
+                     sizeof(float)
+               : 0;
+}
+
+/* Of a band of the file's rows from `row` on, this process's columns, as lanes of columns
+ * from `row` on. */
+static void transpose_band(const tr_job *job, const tr_volume_plan *p, const float *band,
+                           size_t row, size_t rows, float *host)
+{
+    size_t from = job->second->geometry->n_u + TR_GUARDS,
+           to = job->geometry.n_u + TR_GUARDS;
+    for (size_t v = 0; v < job->second->n_views; v++)
+        for (size_t r = 0; r < rows; r++) {
+            float *line = host + (v * to + 1 + row + r) * p->lanes;
+            for (size_t k = 0; k < p->rows; k++)
+                line[k] = band[(v * from + 1 + p->first + k) * BAND + r];
+        }
+}
+
+static tr_status read_transposed(const tr_job *job, const tr_volume_plan *p,
+                                 const tr_geometry *straight, float *host)
+{
+    const tr_second_axis *second = job->second;
+    size_t view = (job->geometry.n_u + TR_GUARDS) * p->lanes, n_v = straight->n_v, n;
+    float *band = tr_calloc("rows of views", tr_volume_second_bytes(job) / sizeof *band,
+                            sizeof *band);
+    tr_status status = band ? TR_OK : TR_ERR_MEMORY;
+    memset(host, 0, second->n_views * view * sizeof *host);
+    for (size_t row = 0; row < n_v && status == TR_OK; row += n) {
+        n = n_v - row < BAND ? n_v - row : BAND;
+        status = tr_series_read(second->series, straight, (long)row, n, BAND, band);
+        if (status == TR_OK)
+            transpose_band(job, p, band, row, n, host);
+    }
+    free(band);
+    return status;
+}
+
 /* The second series' views, behind those of the first. */
 static tr_status read_second(const tr_job *job, const tr_volume_plan *p, float *host)
 {
@@ -37,8 +82,9 @@ static tr_status read_second(const tr_job *job, const tr_volume_plan *p, float *
     straight.xtilt = NULL;
     size_t view = (job->geometry.n_u + TR_GUARDS) * p->lanes, n = second->n_views * view;
     host += job->geometry.n_views * view;
-    TR_TRY(tr_series_read(second->series, &straight, (long)p->first, p->rows, p->lanes,
-                          host));
+    TR_TRY(second->transposed ? read_transposed(job, p, &straight, host)
+                              : tr_series_read(second->series, &straight, (long)p->first,
+                                               p->rows, p->lanes, host));
     float factor = (float)second->factor;
     for (size_t i = 0; i < n && factor != 1.0f; i++)
         host[i] *= factor;

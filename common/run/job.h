@@ -26,12 +26,13 @@ typedef enum tr_stage {
 } tr_stage;
 
 /* A second series, about another axis. Its views follow those of the job's geometry, have
- * images of the same size, and see the volume of the first. */
+ * images of the same size, once transposed if so, and see the volume of the first. */
 typedef struct tr_second_axis {
     size_t n_views;
     tr_series *series;
     const tr_geometry *geometry; /* of these views by themselves */
     const tr_ray *rays;          /* one per view, for slice and image row 0 */
+    bool transposed;             /* columns of these images are rows in its file */
     double factor;               /* its values become that many times as large */
     bool across; /* its axis is nearer to the first one's x, and the operator turns the
                     volume over for it (tiltrecz/across.h) */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/angle.h"
 #include "common/base/file_name.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -174,19 +175,33 @@ static tr_status check_pixels(const tr_reconstruction *first, const tr_second *s
     return TR_OK;
 }
 
-/* Images as they are, if these are as large as the first series'; else as they become
- * when they are aligned. */
+/* Whether the tilt axis is nearer to the raw images' x. */
+static bool lies_across(const tr_inputs *in)
+{
+    return in->views.has_transforms &&
+           fabs(sin(tr_inputs_aligning(in)->rotation * TR_RADIANS)) > sqrt(0.5);
+}
+
+static bool fits(const tr_reconstruction *first, size_t nx, size_t ny)
+{
+    size_t bin = (size_t)first->command->options.views.bin;
+    return nx / bin == first->job.geometry.n_u && ny / bin == first->job.geometry.n_v;
+}
+
+/* Images as they are, if these are as large as the first series', for rays can be turned
+ * without a loss; transposed, where the axis lies across them, so that it is along rows.
+ * Else as they become when they are aligned. */
 static tr_status choose_size(const tr_reconstruction *first, tr_second *s)
 {
     const tr_image_info *info = tr_image_get_info(s->inputs.image);
-    const tr_geometry *g = &first->job.geometry;
-    size_t bin = (size_t)first->command->options.views.bin;
-    if (s->inputs.views.has_transforms && info->nx / bin == g->n_u &&
-        info->ny / bin == g->n_v) {
+    bool has = s->inputs.views.has_transforms;
+    s->transposed = lies_across(&s->inputs) && fits(first, info->ny, info->nx);
+    if (s->transposed || (has && fits(first, info->nx, info->ny))) {
         s->inputs.nx = info->nx;
         s->inputs.ny = info->ny;
+        return TR_OK;
     }
-    if (s->inputs.nx / bin == g->n_u && s->inputs.ny / bin == g->n_v)
+    if (fits(first, s->inputs.nx, s->inputs.ny))
         return TR_OK;
     return tr_fail(TR_ERR_DATA,
                    "the views of %s have %zu x %zu pixels and those of %s %zu x %zu; two "
@@ -233,11 +248,17 @@ static tr_status open_files(tr_reconstruction *first, tr_second *s)
     return check_local(first, s);
 }
 
-/* Turned over, the volume must not have more rows than the images. */
+/* Whether the views' rows go along the first volume's x rather than y. Turned over for
+ * them, the volume must not have more rows than the images. */
 static bool is_across(const tr_reconstruction *first, const tr_second *s)
 {
     const tr_geometry *g = &first->job.geometry;
-    if (first->job.backend->separate_memory || !(fabs(s->axis) > 45.0))
+    double along_x = 0.0, along_y = 0.0;
+    for (size_t k = 0; k < s->r.views.n; k++) {
+        along_x += fabs(s->rays[k].vx);
+        along_y += fabs(s->rays[k].vy);
+    }
+    if (first->job.backend->separate_memory || !(along_x > along_y))
         return false;
     if (g->width > g->n_v)
         tr_info("projecting the second series would be several times faster with --width "
@@ -265,6 +286,7 @@ tr_status tr_second_files(tr_run *run)
     s->second = (tr_second_axis){.n_views = s->r.views.n,
                                  .geometry = &s->r.job.geometry,
                                  .rays = s->rays,
+                                 .transposed = s->transposed,
                                  .across = is_across(first, s),
                                  .factor = 1.0};
     first->job.second = &s->second;

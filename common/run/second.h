@@ -23,6 +23,7 @@ typedef struct tr_second {
     double axis;       /* from the first series' tilt axis to the second's in the volume,
                           degrees       around the beam, counter-clockwise from -90 to 90 */
     tr_noise alone;    /* of the first series by itself */
+    bool transposed;   /* as in tr_second_axis */
     double kept;       /* part of the second one's pixels that count */
     tr_ray *rays;
     tr_second_axis second; /* what the job has of it */

@@ -239,7 +239,10 @@ tr_status tr_second_find_rays(tr_second *second)
             tr_transform_inverse(&views->view[k].transform, g->n_u, g->n_v, g->n_u,
                                  g->n_v, m);
         const tr_ray ray = tr_geometry_direct_ray(g, k, in_rays ? m : NULL, 0.0, 0.0);
-        second->rays[k] = compose(&ray, &second->relation);
+        const tr_ray own = compose(&ray, &second->relation);
+        const tr_ray turned = {own.v0, own.vx, own.vy, own.vz,
+                               own.u0, own.ux, own.uy, own.uz};
+        second->rays[k] = second->transposed ? turned : own;
     }
     return TR_OK;
 }
