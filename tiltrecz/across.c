@@ -322,7 +322,13 @@ size_t tr_volume_across_bytes(const tr_job *job, const tr_volume_plan *p)
     size_t volume = t->planes * a.turned.geometry.width * t->lanes;
     size_t travelling = 2 * planes_at_once(job, p) * p->rows * job->geometry.n_v;
     free(a.rays);
-    return tr_volume_operator_bytes(&a.turned, t) + (volume + travelling) * sizeof(float);
+    /* The larger of the ones that sums are made from. */
+    const tr_geometry *g = &job->geometry;
+    size_t own = p->planes * (g->width + 2 * g->outer) * p->lanes;
+    size_t images = tr_job_views(job) * (g->n_u + TR_GUARDS) * p->lanes;
+    size_t ones = own > images ? own : images;
+    return tr_volume_operator_bytes(&a.turned, t) +
+           (volume + travelling + ones) * sizeof(float);
 }
 
 static tr_status allocate(tr_volume_across *a)

@@ -110,7 +110,7 @@ static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts
     n->volumes += 1;                       /* x */
     n->projections += 1 + (p->beside > 0); /* b, and between projection and response */
     n->projections += tr_volume_mask_projections(job);
-    if (p->coupled) { /* weights are as large as what they weigh */
+    if (p->coupled || job->second) { /* weights are as large as what they weigh */
         n->volumes += n->volumes > 1;
         n->projections += n->projections > 1;
     }

@@ -3,6 +3,7 @@
  * mpiexec as well. */
 #include "backend_fixture.h"
 #include "common/base/comm.h"
+#include "tiltrecz/across.h"
 #include "tiltrecz/mask.h"
 
 enum { N = 20, PLANES = 6, FIRST = 5, SECOND = 4, VIEWS = FIRST + SECOND };
@@ -17,8 +18,21 @@ typedef struct problem {
     tr_second_axis second;
     tr_volume_plan plan;
     tr_volume_operator *op;
+    tr_volume_across *across;
     tr_volume_mask *mask;
 } problem;
+
+/* What is tried: cells outside, whether the volume is turned over for the second series,
+ * and whether pixels are left out. */
+typedef struct how {
+    size_t cells;
+    bool across, masked;
+} how;
+
+static const tr_linop *projector_of(const problem *p)
+{
+    return p->across ? tr_volume_across_linop(p->across) : tr_volume_linop(p->op);
+}
 
 /* The second axis is nearly across, and not quite in the same plane. */
 static void make_rays(problem *p)
@@ -52,34 +66,41 @@ static void make_rays(problem *p)
     }
 }
 
-static void begin(problem *p, size_t cells, bool masked)
+static void begin(problem *p, how h)
 {
-    *p = (problem){.f = open_first(2)};
+    *p = (problem){.f = open_first(comm->size > 1 ? 1 : 2)};
     make_rays(p);
     p->second = (tr_second_axis){.n_views = SECOND,
                                  .geometry = &p->other,
                                  .rays = p->rays,
                                  .factor = 1.0,
-                                 .masked = masked};
-    p->job.geometry.outer = cells;
+                                 .across = h.across,
+                                 .masked = h.masked};
+    p->job.geometry.outer = h.cells;
     p->job.comm = comm;
     p->job.backend = p->f.backend;
     p->job.device = p->f.device;
-    p->job.threads = 2;
+    p->job.threads = comm->size > 1 ? 1 : 2;
     p->job.algorithm = tr_algorithm_find("BPT");
     p->job.second = &p->second;
     p->job.output_spec.n_slices = N;
     tr_volume_plan_rows(&p->job, &p->plan);
-    assert_true(p->plan.coupled);
+    assert_true(p->plan.coupled == !h.across);
     assert_int_equal(tr_volume_operator_new(&p->job, &p->plan, &p->op), TR_OK);
-    assert_int_equal(
-        tr_volume_mask_new(&p->job, &p->plan, tr_volume_linop(p->op), &p->mask), TR_OK);
-    assert_int_equal(p->mask != NULL, masked);
+    if (h.across)
+        assert_int_equal(
+            tr_volume_across_new(&p->job, &p->plan, tr_volume_linop(p->op), &p->across),
+            TR_OK);
+    assert_int_equal(tr_volume_mask_new(&p->job, &p->plan, projector_of(p), &p->mask),
+                     TR_OK);
+    assert_int_equal(p->mask != NULL, h.masked);
 }
 
 static void end(problem *p)
 {
     tr_volume_mask_free(p->mask);
+    assert_int_equal(tr_volume_across_end(p->across), TR_OK);
+    tr_volume_across_free(p->across);
     assert_int_equal(tr_volume_operator_end(p->op), TR_OK);
     tr_volume_operator_free(p->op);
     tr_geometry_free(&p->job.geometry);
@@ -89,7 +110,7 @@ static void end(problem *p)
 
 static const tr_linop *operator_of(const problem *p)
 {
-    return p->mask ? tr_volume_mask_linop(p->mask) : tr_volume_linop(p->op);
+    return p->mask ? tr_volume_mask_linop(p->mask) : projector_of(p);
 }
 
 /* The same on all ranks for a row of the whole; guards and rows not in use are 0. */
@@ -138,10 +159,10 @@ static double product(const problem *p, const tr_vec *a, const tr_vec *b, size_t
     return sum;
 }
 
-static void check_adjoint(size_t cells, bool masked, const tr_subset *views)
+static void check_adjoint(how h, const tr_subset *views)
 {
     problem p;
-    begin(&p, cells, masked);
+    begin(&p, h);
     const tr_linop *A = operator_of(&p);
     tr_vec x = new_vector(&p, false), y = new_vector(&p, true);
     tr_vec Ax = new_vector(&p, true), ATy = new_vector(&p, false);
@@ -152,11 +173,12 @@ static void check_adjoint(size_t cells, bool masked, const tr_subset *views)
     for (size_t k = 0; k < (views ? views->n : VIEWS); k++)
         left += product(&p, &Ax, &y, (views ? views->views[k] : k) * view, view);
     /* Both series are seen. */
-    assert_true(product(&p, &Ax, &Ax, 0, FIRST * view) > 1.0);
+    assert_true(left > 1.0 && product(&p, &Ax, &Ax, 0, FIRST * view) > 1.0);
     assert_true(product(&p, &Ax, &Ax, FIRST * view, SECOND * view) > 1.0);
     if (!(fabs(left - right) <= 1e-6 * fabs(left)))
-        fail_msg("rank %d of %d, %zu cells%s: <A x, y> = %.12g, <x, A^T y> = %.12g",
-                 comm->rank, comm->size, cells, masked ? ", masked" : "", left, right);
+        fail_msg("rank %d of %d, %zu cells%s%s: <A x, y> = %.12g, <x, A^T y> = %.12g",
+                 comm->rank, comm->size, h.cells, h.across ? ", turned over" : "",
+                 h.masked ? ", masked" : "", left, right);
     for (tr_vec *const *v = (tr_vec *const[]){&x, &y, &Ax, &ATy, NULL}; *v; v++)
         p.f.backend->free(p.f.device, (*v)->data);
     end(&p);
@@ -166,12 +188,61 @@ static void test_adjoint(void **state)
 {
     (void)state;
     static const size_t some[] = {7, 1, 5};
-    const tr_subset subset = {3, some};
-    for (size_t cells = 0; cells < 4; cells += 3)
-        for (int masked = 0; masked < 2; masked++) {
-            check_adjoint(cells, masked, NULL);
-            check_adjoint(cells, masked, &subset);
-        }
+    static const size_t low[] = {2, 0}, high[] = {8, 5};
+    const tr_subset subset = {3, some}, first = {2, low}, second = {2, high};
+    /* Only volumes in the host's memory are turned over. */
+    int ways = tr_backend_find(backend_name())->separate_memory ? 4 : 8;
+    for (int k = 0; k < ways; k++) {
+        const how h = {k & 1 ? 3 : 0, k & 4, k & 2};
+        check_adjoint(h, NULL);
+        check_adjoint(h, &subset);
+        check_adjoint(h, &first);
+        check_adjoint(h, &second);
+    }
+}
+
+/* ---- both ways of projecting ---- */
+
+/* The volume turned over gives the same. */
+static void test_across(void **state)
+{
+    (void)state;
+    problem p[2];
+    tr_vec y[2], z[2];
+    if (tr_backend_find(backend_name())->separate_memory)
+        return;
+    for (int k = 0; k < 2; k++) {
+        begin(&p[k], (how){.cells = 0, .across = k});
+        const tr_linop *A = operator_of(&p[k]);
+        tr_vec x = new_vector(&p[k], false), b = new_vector(&p[k], true);
+        y[k] = new_vector(&p[k], true);
+        z[k] = new_vector(&p[k], false);
+        assert_int_equal(A->ops->forward(A, NULL, &x, &y[k]), TR_OK);
+        assert_int_equal(A->ops->adjoint(A, NULL, &b, &z[k]), TR_OK);
+        p[k].f.backend->free(p[k].f.device, x.data);
+        p[k].f.backend->free(p[k].f.device, b.data);
+    }
+    for (int what = 0; what < 2; what++) {
+        const tr_vec *v = what ? z : y;
+        float *a = values_of(&p[0], &v[0]), *b = values_of(&p[1], &v[1]);
+        double largest = 0.0;
+        for (size_t l = 0; l < v->lines; l++)
+            for (size_t r = 0; r < p->plan.rows; r++)
+                largest = fmax(largest, fabs(a[l * v->rows + r]));
+        for (size_t l = 0; l < v->lines; l++)
+            for (size_t r = 0; r < p->plan.rows; r++)
+                if (!(fabs(a[l * v->rows + r] - b[l * v->rows + r]) <= 2e-6 * largest))
+                    fail_msg("rank %d of %d, %s line %zu, row %zu: %.9g, not %.9g",
+                             comm->rank, comm->size, what ? "volume" : "projection", l, r,
+                             (double)b[l * v->rows + r], (double)a[l * v->rows + r]);
+        free(a);
+        free(b);
+    }
+    for (int k = 0; k < 2; k++) {
+        p[k].f.backend->free(p[k].f.device, y[k].data);
+        p[k].f.backend->free(p[k].f.device, z[k].data);
+        end(&p[k]);
+    }
 }
 
 /* ---- the pixels that count ---- */
@@ -195,7 +266,7 @@ static void test_mask(void **state)
     (void)state;
     problem p;
     size_t kept = 0, line = N + TR_GUARDS;
-    begin(&p, 0, true);
+    begin(&p, (how){.masked = true});
     tr_vec b = new_vector(&p, true);
     float *before = values_of(&p, &b);
     assert_int_equal(tr_volume_mask_data(p.mask, &b), TR_OK);
@@ -221,6 +292,7 @@ static void test_mask(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_adjoint),
+                                       cmocka_unit_test(test_across),
                                        cmocka_unit_test(test_mask)};
     int missing = backend_missing();
     if (missing)
