@@ -197,6 +197,9 @@ static tr_status choose_size(const tr_reconstruction *first, tr_second *s)
     bool has = s->inputs.views.has_transforms;
     s->transposed = lies_across(&s->inputs) && fits(first, info->ny, info->nx);
     if (s->transposed || (has && fits(first, info->nx, info->ny))) {
+        /* The middle of its volume is that of aligned views. */
+        if (!s->command.options.width)
+            s->command.options.width = (long)s->inputs.nx;
         s->inputs.nx = info->nx;
         s->inputs.ny = info->ny;
         return TR_OK;

@@ -24,9 +24,9 @@ def solve_lines(turn, shift):
     return np.column_stack([np.asarray(turn)[np.ix_(order, order)], np.asarray(shift)[order]])
 
 
-def second_matrix(tilts, n_u, n_v, turn, shift, xtilts, transforms):
+def second_matrix(tilts, n_u, n_v, raw, turn, shift, xtilts, transforms):
     """As direct_matrix, of a series whose volume the match takes to the first one, middle
-    to middle; views are aligned by `transforms`."""
+    to middle; views, of raw = columns, rows, are aligned by `transforms`."""
     grid = np.stack(np.meshgrid(np.arange(n_v), np.arange(PLANES), np.arange(n_u),
                                 indexing="ij"))[[2, 0, 1]].reshape(3, -1)
     middle = (np.array([n_u, n_v, PLANES])[:, None] - 1) / 2
@@ -38,8 +38,8 @@ def second_matrix(tilts, n_u, n_v, turn, shift, xtilts, transforms):
         v = y * np.cos(g) - s * np.sin(g)
         back = np.linalg.inv(line[:4].reshape(2, 2))
         u, v = back @ np.stack([u - line[4], v - line[5]])
-        columns = hat(n_u / 2 - 0.5 + u - np.arange(n_u)[:, None])
-        rows = hat(n_v / 2 - 0.5 + v - np.arange(n_v)[:, None])
+        columns, rows = (hat(n / 2 - 0.5 + w - np.arange(n)[:, None])
+                         for n, w in zip(raw, (u, v)))
         views.append((rows[:, None] * columns[None]).reshape(n_v * n_u, -1))
     return np.concatenate(views)
 
@@ -52,20 +52,22 @@ def turned(degrees, about):
     return made
 
 
-@pytest.fixture(params=[(14, 11, 83), (11, 14, 83), (11, 14, -96), (11, 14, 30)],
-                ids=["wide", "narrow", "clockwise", "slanting"])
+@pytest.fixture(params=[(14, 11, 83, 0), (11, 14, 83, 0), (11, 14, -96, 0), (11, 14, 30, 0),
+                        (11, 14, 83, 90), (14, 11, -96, -90)],
+                ids=["wide", "narrow", "clockwise", "slanting", "across", "wide-across"])
 def dense(request, tmp_path):
     """Noise; the second series has everything that may move its rays. For a narrow field
     that is turned by more than 45 degrees, the program turns the volume over."""
-    n_u, n_v, angle = request.param
+    n_u, n_v, angle, axis = request.param
+    raw = (n_v, n_u) if axis else (n_u, n_v)
     rng = np.random.default_rng(4)
-    a, b = (rng.normal(1, 1, (len(tilts), n_v, n_u)).astype(np.float32)
-            for tilts in (FIRST, SECOND))
+    a = rng.normal(1, 1, (len(FIRST), n_v, n_u)).astype(np.float32)
+    b = rng.normal(1, 1, (len(SECOND), *raw[::-1])).astype(np.float32)
     write_series(tmp_path, a, FIRST, "a_ali.mrc")
     write_series(tmp_path, b, SECOND, "b.mrc")
     xtilts = np.array([4, 5, -2, 1, 0.5])
     write_xtilts(tmp_path / "b.xtilt", xtilts)
-    lines = rotations([3, 4, 2.5, 3, 5], rng.normal(size=(5, 2)), 1.02)
+    lines = rotations(axis + np.array([3, 4, 2.5, 3, 5]), rng.normal(size=(5, 2)), 1.02)
     np.savetxt(tmp_path / "b.xf", lines)
     (tmp_path / "tiltb.com").write_text(
         "$tilt -StandardInput\nInputProjections b.mrc\nOutputFile no.rec\nTILTFILE b.tlt\n"
@@ -77,7 +79,7 @@ def dense(request, tmp_path):
     np.savetxt(tmp_path / "inverse.xf", solve_lines(back, -back @ shift))
     matrix = np.concatenate([
         direct_matrix(FIRST, n_u, n_v, PLANES),
-        second_matrix(SECOND, n_u, n_v, turn, shift, 3 + xtilts, lines)])
+        second_matrix(SECOND, n_u, n_v, raw, turn, shift, 3 + xtilts, lines)])
     return matrix, np.concatenate([a.ravel(), b.ravel()]).astype(float)
 
 
