@@ -316,7 +316,7 @@ static tr_status make_job(const tr_job *job, tr_volume_across *a)
 size_t tr_volume_across_bytes(const tr_job *job, const tr_volume_plan *p)
 {
     tr_volume_across a = {.plan = p};
-    if (!job->second || !job->second->across || make_job(job, &a) != TR_OK)
+    if (!job->second || !job->second->turned || make_job(job, &a) != TR_OK)
         return 0;
     const tr_volume_plan *t = &a.turned_plan;
     size_t volume = t->planes * a.turned.geometry.width * t->lanes;

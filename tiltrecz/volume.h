@@ -36,7 +36,7 @@ typedef struct tr_volume_plan {
  * these have an operator of their own (across.h). */
 static inline size_t tr_volume_views(const tr_job *job)
 {
-    return job->second && job->second->across ? job->geometry.n_views : tr_job_views(job);
+    return job->second && job->second->turned ? job->geometry.n_views : tr_job_views(job);
 }
 
 /* ---- share.c ---- */

@@ -402,7 +402,7 @@ static tr_status allocate(tr_job *job, const tr_volume_plan *p, operators *o, tr
                            : job->backend->reserve(job->device, p->device_bytes);
     TR_TRY(job->comm->ops->agree(job->comm, status));
     TR_TRY(tr_volume_operator_new(job, p, &o->op));
-    if (job->second && job->second->across)
+    if (job->second && job->second->turned)
         TR_TRY(tr_volume_across_new(job, p, tr_volume_linop(o->op), &o->across));
     const tr_slab *slab = projector_of(o)->slab;
     *b = (tr_vec){.lines = tr_projection_lines(slab), .rows = slab->p_rows};

@@ -34,8 +34,8 @@ typedef struct tr_second_axis {
     const tr_ray *rays;          /* one per view, for slice and image row 0 */
     bool transposed;             /* columns of these images are rows in its file */
     double factor;               /* its values become that many times as large */
-    bool across; /* its axis is nearer to the first one's x, and the operator turns the
-                    volume over for it (tiltrecz/across.h) */
+    bool across; /* its views' rows go along the first one's x rather than y, */
+    bool turned; /* and the operator turns the volume over for them (tiltrecz/across.h) */
     bool masked; /* pixels that see what lies beyond the first or last slice do not count,
                     because the specimen goes on there */
 } tr_second_axis;
@@ -110,7 +110,7 @@ static inline size_t tr_job_views(const tr_job *job)
  * other, as far as projecting them goes. */
 static inline bool tr_job_crosses(const tr_job *job, const tr_geometry *g)
 {
-    return job->second && (!job->second->across || g->pitch != 0.0);
+    return job->second && (!job->second->turned || g->pitch != 0.0);
 }
 
 /* Whether programs of this method can run the algorithm. */

@@ -251,17 +251,21 @@ static tr_status open_files(tr_reconstruction *first, tr_second *s)
     return check_local(first, s);
 }
 
-/* Whether the views' rows go along the first volume's x rather than y. Turned over for
- * them, the volume must not have more rows than the images. */
-static bool is_across(const tr_reconstruction *first, const tr_second *s)
+static bool is_across(const tr_second *s)
 {
-    const tr_geometry *g = &first->job.geometry;
     double along_x = 0.0, along_y = 0.0;
     for (size_t k = 0; k < s->r.views.n; k++) {
         along_x += fabs(s->rays[k].vx);
         along_y += fabs(s->rays[k].vy);
     }
-    if (first->job.backend->separate_memory || !(along_x > along_y))
+    return along_x > along_y;
+}
+
+/* The volume turned over must not have more rows than the images. */
+static bool can_turn(const tr_reconstruction *first)
+{
+    const tr_geometry *g = &first->job.geometry;
+    if (first->job.backend->separate_memory)
         return false;
     if (g->width > g->n_v)
         tr_info("projecting the second series would be several times faster with --width "
@@ -290,8 +294,9 @@ tr_status tr_second_files(tr_run *run)
                                  .geometry = &s->r.job.geometry,
                                  .rays = s->rays,
                                  .transposed = s->transposed,
-                                 .across = is_across(first, s),
+                                 .across = is_across(s),
                                  .factor = 1.0};
+    s->second.turned = s->second.across && can_turn(first);
     first->job.second = &s->second;
     return tr_paths_check(run->volumes, 1);
 }

@@ -48,8 +48,8 @@ TR_CHECKED tr_status tr_second_relate(const tr_reconstruction *first, tr_second 
 TR_CHECKED tr_status tr_second_find_rays(tr_second *second);
 
 /* Whether the ray of a view's pixel (u, v), through the first volume, is between the
- * first and the last slice in all planes; and where the axis is across, for which there
- * is nothing outside the field, within the width. */
+ * first and the last slice in all planes; and where the axis is across, within the width,
+ * so far that it shows nothing of the cells beyond, which are for rays through these. */
 bool tr_second_stays_inside(const tr_geometry *first, const tr_ray *ray, bool across,
                             double u, double v);
 

@@ -257,7 +257,7 @@ bool tr_second_stays_inside(const tr_geometry *first, const tr_ray *ray, bool ac
         double x = (ray->vy * du - ray->uy * dv) / det;
         double y = (ray->ux * dv - ray->vx * du) / det;
         if (!(y >= -0.5 && y <= (double)first->n_v - 0.5) ||
-            (across && !(x >= -0.5 && x <= (double)first->width - 0.5)))
+            (across && !(x >= 0.5 && x <= (double)first->width - 1.5)))
             return false;
     }
     return true;

@@ -74,7 +74,7 @@ static void begin(problem *p, how h)
                                  .geometry = &p->other,
                                  .rays = p->rays,
                                  .factor = 1.0,
-                                 .across = h.across,
+                                 .turned = h.across,
                                  .masked = h.masked};
     p->job.geometry.outer = h.cells;
     p->job.comm = comm;
