@@ -398,7 +398,7 @@ const tr_format *tr_format_for_output(const char *path)
     (void)tr_fail(
         TR_ERR_USAGE,
         "the format of the output %s is not known by its name; it should end in "
-        "one of %s",
+        "one of %s or .zarr",
         path, known);
     return NULL;
 }

@@ -255,11 +255,11 @@ const tr_option tr_common_options[] = {
                    "where GROUP is negative; bidirectional:N, view N first and back to "
                    "the first, then from N + 1 on, or with -N from N + 1 on first"),
     PAIR(scale, "scale", "ADD,MUL", "0,1", 0, 0, .help = "Write (value + ADD) * MUL"),
-    CHOICE(format, "format", "NAME", "mrc", "mrc hdf5 tiff", .aside = true,
+    CHOICE(format, "format", "NAME", "mrc", "mrc hdf5 tiff zarr", .aside = true,
            .help =
                "Format of the tomogram where -o does not name it; otherwise that "
                "name's ending says it: .mrc .rec .st .ali .map .mrcs, .hdf .h5 .hdf5, "
-               ".tif .tiff"),
+               ".tif .tiff, .zarr"),
     CHOICE(mode, "mode", "TYPE", "float", "float half int16 uint16 byte",
            .help = "Number type of the tomogram; the integers are scaled from the "
                    "statistics of the whole volume, and the scaling is printed"),
@@ -268,6 +268,15 @@ const tr_option tr_common_options[] = {
                    "writes, or xyz, rotated about x, which keeps the hand"),
     INT(deflate, "deflate", "LEVEL", "0", 0, 9,
         .help = "Compress an HDF5 tomogram; 0 is not at all, 9 the smallest file"),
+    FLAG(zarr, "zarr", .aside = true,
+         .help = "Write the tomogram as OME-Zarr as well, in three sizes, to the folder "
+                 "beside it that has its name with .zarr"),
+    CHOICE(zarr_version, "zarr-version", "N", "2", "2 3", .aside = true,
+           .help =
+               "Of Zarr: 2 with OME-NGFF 0.4, which data portals take, or 3 with 0.5"),
+    INT(zarr_chunk, "zarr-chunk", "VOXELS", NULL, 16, 1024, .aside = true,
+        .help = "Side of a chunk of a Zarr store, even; unless given, 256, or less where "
+                "memory is short"),
 
     INT(threads, "threads", "N", NULL, 1, 4096, .section = "The run", .aside = true,
         .help = "Threads of each process; unless given, the cores of the machine shared "

@@ -253,7 +253,7 @@ static bool was_made(const tr_reconstruction *v)
     if (!tr_output_adopt(v->job.output))
         return false;
     tr_info("going on after all slices of %s, which an earlier run wrote",
-            v->job.output_spec.path);
+            tr_output_name(&v->job.output_spec));
     if (v->command->program->method->forget)
         v->command->program->method->forget(&v->job);
     return true;
@@ -292,11 +292,34 @@ static tr_status finish(tr_run *run, tr_result *r)
     r->statistics = statistics[0];
     if (r->scaling[0])
         tr_info("scaling: %s", r->scaling);
-    for (size_t k = 0; k < n; k++)
+    for (size_t k = 0; k < n; k++) {
+        const tr_output_spec *spec = &run->volumes[k].job.output_spec;
+        if (spec->store.folder && !spec->store_only)
+            tr_info("wrote %s: OME-Zarr in three sizes", spec->store.folder);
         tr_info("wrote %s: min %g, max %g, mean %g, standard deviation %g",
-                run->volumes[k].job.output_spec.path, statistics[k].min,
-                statistics[k].max, statistics[k].mean, statistics[k].rms);
+                tr_output_name(spec), statistics[k].min, statistics[k].max,
+                statistics[k].mean, statistics[k].rms);
+    }
     return TR_OK;
+}
+
+/* Files that were only to be made stores of, once nothing is read from them any more. */
+static void remove_intermediate(const tr_run *run, const tr_comm *comm)
+{
+    for (size_t k = 0; k < run->n_volumes && comm->rank == 0; k++)
+        if (run->volumes[k].job.output_spec.store_only)
+            unlink(run->volumes[k].job.output_spec.path);
+}
+
+static tr_status after_output(tr_run *run, tr_comm *comm, tr_result *r)
+{
+    tr_job *job = &run->volumes[0].job;
+    TR_TRY(tr_halves_correlate(run, comm));
+    print_times(job, r);
+    if (job->timeline)
+        TR_TRY(tr_timeline_write(job->timeline, comm, tr_stage_names,
+                                 run->command.options.timeline));
+    return tr_result_write(r, job);
 }
 
 static tr_status reconstruct(tr_run *run, tr_comm *comm, const void *plan, tr_result *r)
@@ -320,12 +343,9 @@ static tr_status reconstruct(tr_run *run, tr_comm *comm, const void *plan, tr_re
         TR_TRY(make_half(run, comm, &run->volumes[k], r));
     r->running = tr_now() - begun;
     TR_TRY(finish(run, r));
-    TR_TRY(tr_halves_correlate(run, comm));
-    print_times(job, r);
-    if (job->timeline)
-        TR_TRY(tr_timeline_write(job->timeline, comm, tr_stage_names,
-                                 run->command.options.timeline));
-    return tr_result_write(r, job);
+    tr_status status = after_output(run, comm, r);
+    remove_intermediate(run, comm);
+    return status;
 }
 
 /* Before anything is read or made. */

@@ -41,7 +41,7 @@ tr_status tr_preview_write(const tr_output_spec *spec)
     tr_tomogram t;
     tr_status status = tr_tomogram_open(spec, &t);
     for (int k = 0; k < TR_PREVIEWS && status == TR_OK; k++) {
-        char *path = tr_preview_path(spec->path, k);
+        char *path = tr_preview_path(tr_output_name(spec), k);
         status = path ? write_section(&t, path, axes[k]) : TR_ERR_MEMORY;
         free(path);
     }

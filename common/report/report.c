@@ -32,7 +32,7 @@ static void row(FILE *out, const char *name, const char *format, ...)
 
 static void put_title(FILE *out, const tr_result *r)
 {
-    const char *path = r->run->volumes[0].job.output_spec.path,
+    const char *path = tr_output_name(&r->run->volumes[0].job.output_spec),
                *slash = strrchr(path, '/');
     tr_html_text(out, slash ? slash + 1 : path);
 }

@@ -164,9 +164,11 @@ static void put_output(tr_json *j, const tr_result *r)
 {
     const tr_output_spec *o = &r->run->volumes[0].job.output_spec;
     const tr_format *format = tr_format_for_output(o->path);
+    const char *name = o->store_only ? "Zarr" : format ? format->name : NULL;
     tr_json_open(j, "output", '{');
-    tr_json_string(j, "path", o->path);
-    tr_json_string(j, "format", format ? format->name : NULL);
+    tr_json_string(j, "path", tr_output_name(o));
+    tr_json_string(j, "format", name);
+    tr_json_string(j, "store", o->store.folder);
     tr_json_string(j, "type", tr_type_name(o->type));
     tr_json_string(j, "order", o->xyz ? "xyz" : "xzy");
     tr_json_integer(j, "columns", (long long)o->width);
@@ -190,7 +192,7 @@ static void put_halves(tr_json *j, const tr_result *r)
         const tr_reconstruction *half = &r->run->volumes[1 + k];
         tr_json_open(j, NULL, '{');
         tr_json_string(j, "half", half->half);
-        tr_json_string(j, "path", half->job.output_spec.path);
+        tr_json_string(j, "path", tr_output_name(&half->job.output_spec));
         tr_json_close(j, '}');
     }
     tr_json_close(j, ']');
@@ -430,7 +432,8 @@ static char *write_text(const tr_result *r, tr_status status, const char *senten
         put_run(&j, r, false, (int)status);
         tr_json_string(&j, "error", sentence);
         tr_json_string(&j, "tomogram",
-                       r->complete ? r->run->volumes[0].job.output_spec.path : NULL);
+                       r->complete ? tr_output_name(&r->run->volumes[0].job.output_spec)
+                                   : NULL);
         put_lines(&j, "warnings", r, true);
     } else {
         put_all(&j, r);

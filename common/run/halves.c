@@ -213,7 +213,7 @@ static tr_status name_leftovers(const char *half)
 
 tr_status tr_halves_name_leftovers(const tr_run *run)
 {
-    const char *path = run->volumes[0].job.output_spec.path;
+    const char *path = tr_output_name(&run->volumes[0].job.output_spec);
     tr_status status = TR_OK;
     for (size_t k = 0; k < TR_HALVES && run->n_volumes == 1 && status == TR_OK; k++) {
         char *half = tr_reconstruction_half_path(path, kinds[k].suffix);
@@ -297,7 +297,8 @@ void tr_halves_print(const tr_run *run)
                    (double)o->n_slices *
                    (double)(tr_type_size(o->type) + (o->automatic ? sizeof(float) : 0));
     tr_info("plan: 3 tomograms one after another, also %s and %s; %.3f GB on the disk",
-            even->job.output_spec.path, odd->job.output_spec.path, 1e-9 * bytes);
+            tr_output_name(&even->job.output_spec), tr_output_name(&odd->job.output_spec),
+            1e-9 * bytes);
     for (const tr_reconstruction *half = even; half <= odd && !even->frames; half++)
         for (size_t i = 0; i < half->views.n; i++)
             tr_verbose("view %zu is an %s one", half->views.view[i].section + 1,

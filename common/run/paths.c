@@ -122,14 +122,17 @@ static tr_status add_written(run_files *t, const tr_reconstruction *volumes, siz
     for (size_t k = 0; k < n; k++)
         TR_TRY(add(t, o->try_what ? "contact sheet" : "output",
                    volumes[k].job.output_spec.path, "-o"));
+    for (size_t k = 0; k < n && !o->try_what; k++)
+        TR_TRY(add(t, "Zarr store", volumes[k].job.output_spec.store.folder, "-o"));
     TR_TRY(add(t, "timeline", o->timeline, "--timeline"));
     TR_TRY(add(t, "report", o->report, "--report"));
     TR_TRY(add(t, "result", o->json, "--json"));
     if (tr_view_list_wanted(o))
         TR_TRY(add_derived(t, "list of views",
-                           tr_view_list_path(volumes->job.output_spec.path)));
-    return o->preview && !o->try_what ? add_previews(t, volumes->job.output_spec.path)
-                                      : TR_OK;
+                           tr_view_list_path(tr_output_name(&volumes->job.output_spec))));
+    return o->preview && !o->try_what
+               ? add_previews(t, tr_output_name(&volumes->job.output_spec))
+               : TR_OK;
 }
 
 static void free_files(run_files *t)
@@ -255,6 +258,7 @@ tr_status tr_paths_lock(const tr_reconstruction *volumes, size_t n, bool join)
         if (!t.file[k].there || S_ISREG(t.file[k].file.st_mode))
             status = join ? tr_lock_join(t.file[k].path) : tr_lock_take(t.file[k].path);
     free_files(&t);
-    return status == TR_OK && !join ? forget_previews(volumes->job.output_spec.path)
-                                    : status;
+    return status == TR_OK && !join
+               ? forget_previews(tr_output_name(&volumes->job.output_spec))
+               : status;
 }

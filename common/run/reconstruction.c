@@ -277,6 +277,7 @@ void tr_reconstruction_free(tr_reconstruction *r)
     tr_image_close(r->frames);
     tr_views_free(&r->views);
     free(r->output_path);
+    free(r->store);
     free(r->scratch);
     free(r->fingerprint);
     *r = (tr_reconstruction){.command = NULL};

@@ -16,6 +16,7 @@ typedef struct tr_reconstruction {
     struct tr_second *second; /* of second.h, the run's; or NULL */
     const tr_series *whole;   /* of half a set of frames: the series of everything */
     char *output_path;        /* where the command names none, or of a half set */
+    char *store;              /* the folder of its Zarr store; NULL: none */
     char *scratch, *fingerprint;
     tr_job job; /* its device and algorithm are the run's */
 } tr_reconstruction;
@@ -62,5 +63,8 @@ TR_CHECKED tr_status tr_reconstruction_half_output(tr_reconstruction *half,
 char *tr_reconstruction_half_path(const char *path, const char *suffix);
 /* Say what was found and decided: series, angles, geometry, output. */
 void tr_reconstruction_print(const tr_reconstruction *r);
+
+/* The folder of the store beside an output file, from malloc. */
+char *tr_store_beside(const char *path);
 
 #endif

@@ -78,10 +78,68 @@ static tr_status set_path(tr_reconstruction *r, const char *path)
     return r->scratch ? TR_OK : TR_ERR_MEMORY;
 }
 
-/* By the options' TR_OUTPUT_... */
-static const char *const extensions[] = {".mrc", ".hdf", ".tif"};
+/* By the options' TR_OUTPUT_...; a Zarr store is made of an MRC file. */
+static const char *const extensions[] = {".mrc", ".hdf", ".tif", ".zarr"};
 static const tr_format *const formats[] = {&tr_format_mrc, &tr_format_hdf,
-                                           &tr_format_tiff};
+                                           &tr_format_tiff, NULL};
+
+/* Also of one that there is, as shells complete it. */
+static size_t without_slashes(const char *path)
+{
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    return n;
+}
+
+static bool is_store_name(const char *path)
+{
+    static const char ending[] = ".zarr";
+    size_t n = without_slashes(path), m = strlen(ending);
+    return n > m && path[n - m - 1] != '/' && strncasecmp(path + n - m, ending, m) == 0;
+}
+
+/* Takes the store's name. */
+static tr_status set_store(tr_reconstruction *r, char *folder, bool only)
+{
+    const tr_options *o = &r->command->options;
+    struct stat there;
+    free(r->store);
+    r->store = folder;
+    if (!folder)
+        return TR_ERR_MEMORY;
+    if (stat(folder, &there) == 0 && !tr_zarr_is_store(folder))
+        return tr_fail(TR_ERR_USAGE,
+                       "%s is there and no Zarr store, so nothing is written in its "
+                       "place; name another with -o",
+                       folder);
+    if (o->zarr_chunk % 2)
+        return tr_fail(TR_ERR_USAGE,
+                       "--zarr-chunk %ld is odd; the side of a chunk is even, as the "
+                       "smaller sizes halve it",
+                       o->zarr_chunk);
+    r->job.output_spec.store_only = only;
+    r->job.output_spec.store = (tr_pyramid_spec){.folder = folder,
+                                                 .version = o->zarr_version ? 3 : 2,
+                                                 .chunk = (size_t)o->zarr_chunk,
+                                                 .memory = r->job.memory};
+    return TR_OK;
+}
+
+/* The output of this name, which is a file's or a store's. */
+static tr_status set_name(tr_reconstruction *r, const char *name)
+{
+    if (!is_store_name(name)) {
+        if (r->command->options.zarr)
+            TR_TRY(set_store(r, tr_store_beside(name), false));
+        return set_path(r, name);
+    }
+    TR_TRY(
+        set_store(r, tr_format_string("%.*s", (int)without_slashes(name), name), true));
+    free(r->output_path);
+    r->output_path = tr_name_beside(r->store, "whole.mrc");
+    return r->output_path ? set_path(r, r->output_path) : TR_ERR_MEMORY;
+}
 
 /* The name of an output says its format, and --format may only say the same. */
 static tr_status check_format(const tr_reconstruction *r, const char *path)
@@ -89,11 +147,14 @@ static tr_status check_format(const tr_reconstruction *r, const char *path)
     int format = r->command->options.format;
     if (!tr_option_given(&r->command->line, "format"))
         return TR_OK;
-    const tr_format *named = tr_format_for_output(path);
-    if (!named || named == formats[format])
-        return named ? TR_OK : TR_ERR_USAGE;
+    const tr_format *named = is_store_name(path) ? NULL : tr_format_for_output(path);
+    if (named == formats[format])
+        return TR_OK;
+    if (!named && !is_store_name(path))
+        return TR_ERR_USAGE;
     return tr_fail(TR_ERR_USAGE, "-o %s names a file of %s, but --format asks for %s",
-                   path, named->name, formats[format]->name);
+                   path, named ? named->name : "Zarr",
+                   formats[format] ? formats[format]->name : "Zarr");
 }
 
 static tr_status choose_path(tr_reconstruction *r)
@@ -106,7 +167,9 @@ static tr_status choose_path(tr_reconstruction *r)
         TR_TRY(name_sheet(r, &path));
     else if (!r->command->options.try_what)
         TR_TRY(check_format(r, path));
-    TR_TRY(path ? set_path(r, path) : TR_ERR_MEMORY);
+    if (!path)
+        return TR_ERR_MEMORY;
+    TR_TRY(r->command->options.try_what ? set_path(r, path) : set_name(r, path));
     return tr_paths_check(r, 1);
 }
 
@@ -129,7 +192,8 @@ static tr_status choose_type(tr_reconstruction *r)
     }
     bool integers = spec->type != TR_FLOAT32 && spec->type != TR_FLOAT16;
     spec->automatic = integers && !scaled;
-    spec->xyz = r->command->options.order == TR_ORDER_XYZ;
+    /* The order of a store. */
+    spec->xyz = spec->store_only || r->command->options.order == TR_ORDER_XYZ;
     spec->deflate = (int)r->command->options.deflate;
     spec->verify = r->command->options.verify;
     spec->threads = r->job.threads;
@@ -250,6 +314,13 @@ tr_status tr_reconstruction_output(tr_reconstruction *r)
     return open_initial(r);
 }
 
+char *tr_store_beside(const char *path)
+{
+    const char *name = tr_name_only(path), *dot = strrchr(name, '.');
+    size_t stem = dot && dot > name ? (size_t)(dot - path) : strlen(path);
+    return tr_format_string("%.*s.zarr", (int)stem, path);
+}
+
 char *tr_reconstruction_half_path(const char *path, const char *suffix)
 {
     const char *name = tr_name_only(path), *dot = strrchr(name, '.');
@@ -259,10 +330,13 @@ char *tr_reconstruction_half_path(const char *path, const char *suffix)
 
 tr_status tr_reconstruction_half_output(tr_reconstruction *half, const char *suffix)
 {
-    half->output_path = tr_reconstruction_half_path(half->job.output_spec.path, suffix);
-    if (!half->output_path)
+    char *name =
+        tr_reconstruction_half_path(tr_output_name(&half->job.output_spec), suffix);
+    if (!name)
         return TR_ERR_MEMORY;
-    TR_TRY(set_path(half, half->output_path));
+    half->output_path = name;
+    half->store = NULL; /* the copy's is that of everything */
+    TR_TRY(set_name(half, name));
     tr_reconstruction_labels(half);
     return TR_OK;
 }
@@ -309,8 +383,8 @@ void tr_reconstruction_print(const tr_reconstruction *r)
             r->job.backend->describe(r->job.device));
     if (r->command->options.try_what)
         return;
-    tr_info("tomogram %s: %zu x %zu x %zu, %s, order %s, %g angstroms a voxel", o->path,
-            o->width, o->xyz ? o->n_slices : o->thickness,
+    tr_info("tomogram %s: %zu x %zu x %zu, %s, order %s, %g angstroms a voxel",
+            tr_output_name(o), o->width, o->xyz ? o->n_slices : o->thickness,
             o->xyz ? o->thickness : o->n_slices, tr_type_name(o->type),
             o->xyz ? "xyz (rotated about x from IMOD's native order, hand kept)"
                    : "xzy (IMOD's native: columns x, rows thickness, sections y)",

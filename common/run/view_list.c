@@ -34,7 +34,7 @@ static void put_general(FILE *out, const tr_reconstruction *r)
 {
     const tr_view_params *v = &r->command->options.views;
     fprintf(out, "# The views of %s: %s, %s by their exposure\n\ndata_general\n\n",
-            tr_name_only(r->job.output_spec.path), word(v),
+            tr_name_only(tr_output_name(&r->job.output_spec)), word(v),
             v->dose ? "weighted" : "not weighted");
     if (r->inputs->pixel > 0.0)
         fprintf(out, "_rlnTomoTiltSeriesPixelSize %.9g\n", r->inputs->pixel);
@@ -76,7 +76,7 @@ static void put_views(FILE *out, const tr_reconstruction *r)
 
 tr_status tr_view_list_write(const tr_reconstruction *r)
 {
-    char *text = NULL, *path = tr_view_list_path(r->job.output_spec.path);
+    char *text = NULL, *path = tr_view_list_path(tr_output_name(&r->job.output_spec));
     size_t size = 0;
     FILE *out = path ? open_memstream(&text, &size) : NULL;
     bool complete = false;

@@ -9,11 +9,12 @@
 #include "common/base/file_lock.h"
 #include "common/base/file_name.h"
 #include "common/base/mem.h"
+#include "common/tomogram/pyramid.h"
 
 /* What comes after ".NAME." in names of files beside NAME; the last part of such a name
  * may go on. */
-static const char *const kinds[] = {"partial",  "float",       "journal",
-                                    "prepared", "checkpoint-", "lock"};
+static const char *const kinds[] = {"partial",     "float", "journal", "prepared",
+                                    "checkpoint-", "lock",  "store"};
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
 /* What comes after ".NAME.", or NULL. */
@@ -77,7 +78,7 @@ static bool is_leftover(const char *path, const char *name)
     for (size_t k = 0; k < sizeof whole / sizeof *whole; k++)
         if (strcmp(rest, whole[k]) == 0)
             return true;
-    return begins(rest, "prepared") || begins(rest, "lock-") ||
+    return begins(rest, "prepared") || begins(rest, "lock-") || begins(rest, "store") ||
            tr_leftover_is_checkpoint(path, name, &ranks);
 }
 
@@ -121,6 +122,8 @@ static void remove_it(void *self, const char *file)
     const char *rest = after_name(self, tr_name_only(file));
     if (rest && begins(rest, "lock-")) /* of another run that wants the output, perhaps */
         tr_lock_remove_dead(file);
+    else if (rest && begins(rest, "store"))
+        (void)!tr_folder_remove(file);
     else
         unlink(file);
 }

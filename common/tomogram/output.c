@@ -49,6 +49,8 @@ static tr_status check_space(const tr_output *o)
     double samples = (double)tr_output_section_samples(o) * (double)o->volume.nz;
     double wanted = samples * (double)tr_type_size(o->spec.type);
     wanted += o->raw ? samples * sizeof(float) : 0.0;
+    /* The smaller sizes are an eighth each of what is above. */
+    wanted += o->store ? samples * sizeof(float) * 1.15 : 0.0;
     wanted *= o->spec.to_come > 0 ? (double)o->spec.to_come : 1.0;
     double available = (double)disk.f_bavail * (double)disk.f_frsize;
     if (wanted <= available)
@@ -237,12 +239,18 @@ static tr_status prepare(tr_output *o)
         o->raw = tr_name_beside(path, "float");
     if (o->spec.every > 0.0)
         o->journal_path = tr_name_beside(path, "journal");
+    if (o->spec.store.folder) {
+        o->store = tr_name_beside(path, "store");
+        o->store_before = tr_name_beside(path, "store-earlier");
+        if (!o->store || !o->store_before)
+            return TR_ERR_MEMORY;
+    }
     o->sums = tr_calloc("slice statistics", o->spec.n_slices, sizeof *o->sums);
     if (!o->path || !o->partial || !o->sums || (o->spec.automatic && !o->raw) ||
         (o->spec.every > 0.0 && !o->journal_path))
         return TR_ERR_MEMORY;
     describe_volume(o);
-    return TR_OK;
+    return o->store ? tr_pyramid_check(&o->volume, o->spec.xyz, &o->spec.store) : TR_OK;
 }
 
 static tr_status open_files(tr_output *o)
@@ -345,6 +353,9 @@ static void leave_files(const tr_output *o)
     /* Before the journal is open, the files may be those of an earlier run. */
     for (int i = 0; i < TR_OUTPUT_FILES && !kept && o->watched; i++)
         tr_output_remove(files[i], &o->id[i]);
+    if (!kept && o->watched && o->store && o->comm->rank == 0 &&
+        tr_folder_remove(o->store) != TR_OK)
+        tr_warn("%s", tr_error());
     if (!kept || o->slot != 0)
         return;
     for (int i = 0; i < TR_OUTPUT_FILES; i++)
@@ -377,6 +388,8 @@ void tr_output_discard(tr_output *o)
     pthread_mutex_destroy(&o->one_writer);
     free(o->partial);
     free(o->raw);
+    free(o->store);
+    free(o->store_before);
     free(o->path);
     free(o);
 }

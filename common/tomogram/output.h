@@ -5,6 +5,7 @@
 
 #include "formats/format.h"
 #include "common/base/comm.h"
+#include "common/tomogram/pyramid.h"
 #include "kernels/samples.h"
 
 typedef struct tr_output_spec {
@@ -26,6 +27,8 @@ typedef struct tr_output_spec {
     bool resume;             /* go on from what a run before kept, if it did */
     bool all_at_end; /* all slices are written at once: kept only when all are there */
     size_t to_come;  /* outputs of this size that the disk must hold, with this; 0: 1 */
+    tr_pyramid_spec store; /* made of the finished file, with which it gets its name, */
+    bool store_only;       /* which is removed by who asked for it then */
     /* If given, no file is made: it gets what tr_output_write gets, and the output is
      * ended by tr_output_discard. Nothing above but the sizes counts then. */
     tr_status (*sink)(void *self, size_t slice, size_t n, const float *planes);
@@ -33,6 +36,12 @@ typedef struct tr_output_spec {
 } tr_output_spec;
 
 typedef struct tr_output tr_output;
+
+/* What a user takes for the output: the file, or the store where it is only that. */
+static inline const char *tr_output_name(const tr_output_spec *spec)
+{
+    return spec->store_only ? spec->store.folder : spec->path;
+}
 
 /* Create the file beside its final name, with all its space reserved. Collective.
  * Errors (sentence with the path): disk full, sizes the

@@ -312,6 +312,32 @@ static tr_status rename_all(tr_output *const *outputs, size_t n)
     return status;
 }
 
+static void take_back_stores(tr_output *const *outputs, size_t n)
+{
+    for (size_t k = 0; k < n; k++)
+        if (outputs[k]->store)
+            tr_store_take_back(outputs[k]->store, outputs[k]->spec.store.folder,
+                               outputs[k]->store_before);
+}
+
+static tr_status name_all(tr_output *const *outputs, size_t n)
+{
+    for (size_t k = 0; k < n; k++) {
+        const tr_output *o = outputs[k];
+        tr_status status =
+            o->store ? tr_store_publish(o->store, o->spec.store.folder, o->store_before)
+                     : TR_OK;
+        if (status != TR_OK) {
+            take_back_stores(outputs, k);
+            return status;
+        }
+    }
+    tr_status status = rename_all(outputs, n);
+    if (status != TR_OK)
+        take_back_stores(outputs, n);
+    return status;
+}
+
 static tr_status publish(tr_output *const *outputs, size_t n)
 {
     sigset_t ending, before;
@@ -320,7 +346,7 @@ static tr_status publish(tr_output *const *outputs, size_t n)
     sigaddset(&ending, SIGTERM);
     sigaddset(&ending, SIGHUP);
     sigprocmask(SIG_BLOCK, &ending, &before);
-    tr_status status = rename_all(outputs, n);
+    tr_status status = name_all(outputs, n);
     sigprocmask(SIG_SETMASK, &before, NULL);
     return status;
 }
@@ -363,6 +389,14 @@ tr_status tr_output_measure(tr_output *o)
     return TR_OK;
 }
 
+static tr_status make_store(const tr_output *o)
+{
+    if (!o->store)
+        return TR_OK;
+    return tr_pyramid_write(o->comm, o->partial, &o->volume, o->spec.xyz, &o->spec.store,
+                            o->store, (int)tr_output_threads(&o->spec), o->all_before);
+}
+
 static tr_status finish(tr_output *const *outputs, size_t n, tr_statistics *t,
                         char *scaling)
 {
@@ -385,6 +419,8 @@ static tr_status finish(tr_output *const *outputs, size_t n, tr_statistics *t,
     }
     for (size_t k = 0; k < n; k++)
         TR_TRY(complete(outputs[k], &t[k]));
+    for (size_t k = 0; k < n; k++)
+        TR_TRY(make_store(outputs[k]));
     return comm->ops->agree(comm, comm->rank == 0 ? publish(outputs, n) : TR_OK);
 }
 

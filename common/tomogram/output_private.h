@@ -25,8 +25,9 @@ struct tr_output {
     tr_output_spec spec;
     tr_volume_spec volume; /* as the format sees it */
     const tr_format *format;
-    char *path, *partial; /* final name; name while unfinished */
-    char *raw;            /* float samples before automatic scaling; NULL if not needed */
+    char *path, *partial;       /* final name; name while unfinished */
+    char *store, *store_before; /* the store while unfinished; what had its name before */
+    char *raw; /* float samples before automatic scaling; NULL if not needed */
     tr_shared_file *file, *raw_file;
     tr_file_id id[TR_OUTPUT_FILES]; /* of partial, raw and journal, once they are made */
     int held;                       /* of rank 0: `partial`, so that its number is not
