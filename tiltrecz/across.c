@@ -42,9 +42,11 @@ static tr_volume_across *self(const tr_linop *A) { return A->self; }
 
 enum { TRAVELLING = 1 << 22 }; /* floats at a time */
 
+/* The same on all ranks, which have not all as many rows. */
 static size_t planes_at_once(const tr_job *job, const tr_volume_plan *p)
 {
-    size_t plane = p->rows * job->geometry.n_v;
+    size_t rows = p->all_rows / (size_t)job->comm->size + 2;
+    size_t plane = rows * job->geometry.n_v;
     size_t n = plane ? TRAVELLING / plane : 1;
     n = n < 1 ? 1 : n;
     return n < p->planes ? n : p->planes;
