@@ -9,6 +9,8 @@
 #include "common/geometry/local.h"
 #include "common/run/plan.h"
 #include "tiltrec/slices.h"
+#include "tiltrecz/across.h"
+#include "tiltrecz/mask.h"
 #include "tiltrecz/model.h"
 #include "tiltrecz/transfer.h"
 #include "tiltrecz/volume.h"
@@ -23,7 +25,7 @@ static bool count_planes(const tr_job *job, tr_volume_plan *p, const vector_coun
                          size_t available)
 {
     const tr_geometry *g = &job->geometry;
-    const tr_slab slab = {.n_views = g->n_views,
+    const tr_slab slab = {.n_views = tr_volume_views(job),
                           .n_u = g->n_u + 2 * p->beside,
                           .n_x = g->width,
                           .n_z = p->planes,
@@ -77,20 +79,27 @@ size_t tr_volume_operator_bytes(const tr_job *job, const tr_volume_plan *p)
                  sizeof(float); /* a neighbour's, and its copy */
     if (!p->coupled)
         return 2 * row;
-    size_t columns = g->n_u + 2 * p->beside + TR_GUARDS;
+    size_t columns = g->n_u + 2 * p->beside + TR_GUARDS, n_views = tr_volume_views(job);
     size_t view = columns * p->window_lanes * sizeof(float);
     size_t volume = p->lanes * row; /* ones, while the sums are made */
     size_t spare = 0;               /* views */
     if (job->backend->project_sums) {
         size_t threads = (size_t)job->threads;
-        spare = 3 + 2 * (threads < g->n_views ? threads : g->n_views);
+        spare = 3 + 2 * (threads < n_views ? threads : n_views);
     }
     /* Own rows may go into more windows than this process needs rows itself. */
     size_t lanes = p->lanes > p->window_lanes ? p->lanes : p->window_lanes;
     size_t part = columns * lanes * sizeof(float);
-    return 2 * row + volume + (g->n_views + spare) * view +
+    return 2 * row + volume + (n_views + spare) * view +
            tr_local_grid_bytes(g, g->n_v + TR_LANES) +
-           tr_transfer_bytes(g->n_views, part, job->backend->project_sums);
+           tr_transfer_bytes(n_views, part, job->backend->project_sums);
+}
+
+static size_t second_bytes(const tr_job *job, const tr_volume_plan *p)
+{
+    return job->second ? tr_series_read_bytes(job->second->series, p->rows) +
+                             tr_volume_second_bytes(job) + tr_volume_across_bytes(job, p)
+                       : 0;
 }
 
 static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts *n)
@@ -100,7 +109,8 @@ static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts
     tr_algorithm_workspace(job->algorithm, job->params, &n->volumes, &n->projections);
     n->volumes += 1;                       /* x */
     n->projections += 1 + (p->beside > 0); /* b, and between projection and response */
-    if (p->coupled) {                      /* weights are as large as what they weigh */
+    n->projections += tr_volume_mask_projections(job);
+    if (p->coupled || job->second) { /* weights are as large as what they weigh */
         n->volumes += n->volumes > 1;
         n->projections += n->projections > 1;
     }
@@ -108,14 +118,14 @@ static tr_status count_bytes(const tr_job *job, tr_volume_plan *p, vector_counts
                            (size_t[]){p->planes, g->width + 2 * g->outer, line}));
     TR_TRY(tr_size_product(
         "the projections", &n->projection_bytes, 3,
-        (size_t[]){g->n_views, g->n_u + 2 * p->beside + TR_GUARDS, line}));
+        (size_t[]){tr_job_views(job), g->n_u + 2 * p->beside + TR_GUARDS, line}));
     TR_TRY(tr_size_product("the volumes", &volumes, 2,
                            (size_t[]){n->volumes, n->volume_bytes}));
     TR_TRY(tr_size_product("the projections", &projections, 2,
                            (size_t[]){n->projections, n->projection_bytes}));
     n->rest = tr_plan_fixed(job) + tr_volume_operator_bytes(job, p) +
               group_bytes(job, p) + tr_output_bytes(&job->output_spec) +
-              tr_series_read_bytes(job->series, p->rows) +
+              tr_series_read_bytes(job->series, p->rows) + second_bytes(job, p) +
               (n->volume_bytes + n->projection_bytes) / (p->lanes ? p->lanes : 1) * 2 +
               tr_plan_filter_bytes(job) + tr_volume_model_bytes(job, p);
     if (__builtin_add_overflow(volumes, projections, &total) ||

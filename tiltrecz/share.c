@@ -19,14 +19,20 @@ void tr_volume_share(const tr_volume_plan *plan, const tr_comm *comm, int rank,
     *rows = end > 2 * pair ? end - 2 * pair : 0;
 }
 
+/* A ray for slice and image row 0 as one for these. */
+static tr_ray moved(tr_ray ray, size_t slice, long row)
+{
+    ray.u0 += ray.uy * (double)slice;
+    ray.v0 += ray.vy * (double)slice - (double)row;
+    return ray;
+}
+
 tr_ray tr_volume_ray(const tr_job *job, size_t view, size_t slice, long row)
 {
-    if (job->rays) {
-        tr_ray ray = job->rays[view];
-        ray.u0 += ray.uy * (double)slice;
-        ray.v0 += ray.vy * (double)slice - (double)row;
-        return ray;
-    }
+    if (view >= job->geometry.n_views)
+        return moved(job->second->rays[view - job->geometry.n_views], slice, row);
+    if (job->rays)
+        return moved(job->rays[view], slice, row);
     double m[6];
     if (job->transforms)
         tr_transform_inverse(&job->views->view[view].transform, job->geometry.n_u,
@@ -73,7 +79,7 @@ static void find_window(const tr_job *job, tr_volume_plan *p)
     const tr_geometry *g = &job->geometry;
     row_span seen = {INFINITY, -INFINITY};
     double x1 = (double)g->width - 1.0, z1 = (double)g->thickness - 1.0;
-    for (size_t view = 0; view < g->n_views; view++) {
+    for (size_t view = 0; view < tr_volume_views(job); view++) {
         tr_ray ray = tr_volume_ray(job, view, p->first, 0);
         for (int corner = 0; corner < 8; corner++) {
             double v = ray.v0 + (corner & 1 ? ray.vx * x1 : 0.0) +
@@ -135,11 +141,12 @@ void tr_volume_plan_rows(const tr_job *job, tr_volume_plan *p)
 {
     const tr_geometry *g = &job->geometry;
     p->coupled = job->rays ? rays_couple(job)
-                           : !tr_geometry_frame_independent(g) || job->transforms;
+                           : !tr_geometry_frame_independent(g) || job->transforms ||
+                                 tr_job_crosses(job, g);
     p->pitched = g->pitch != 0.0 && !p->coupled && !job->rays;
     p->planes = g->thickness;
     /* Independent slices can be left out; coupled ones are all needed. */
-    bool all = p->coupled || (job->options && job->options->views.model);
+    bool all = p->coupled || job->second || (job->options && job->options->views.model);
     p->all_first = all ? 0 : job->first_slice;
     p->all_rows = all ? g->n_v : job->output_spec.n_slices;
     if (p->pitched)

@@ -126,7 +126,7 @@ static tr_status finish_pass(const tr_linop *A, const tr_subset *views, double s
                              tr_status status)
 {
     tr_volume_operator *op = self(A);
-    tr_job *job = op->job;
+    tr_job *job = op->counts_for;
     if (status == TR_OK)
         status =
             A->backend->wait(A->device); /* so that the seconds are the stage's own */
@@ -322,29 +322,33 @@ static tr_status build(tr_volume_operator *op)
     const tr_job *job = op->job;
     const tr_geometry *g = &job->geometry;
     const tr_volume_plan *p = op->plan;
-    size_t n = (size_t)job->comm->size;
-    op->rays = tr_calloc("rays", g->n_views, sizeof *op->rays);
-    op->list = tr_calloc("views", g->n_views, sizeof *op->list);
+    size_t n = (size_t)job->comm->size, n_views = tr_volume_views(job);
+    op->rays = tr_calloc("rays", n_views, sizeof *op->rays);
+    op->tilts = tr_calloc("the tilt angles", n_views, sizeof *op->tilts);
+    op->list = tr_calloc("views", n_views, sizeof *op->list);
     op->theirs = tr_calloc("ranks", n, sizeof *op->theirs);
     op->mine = tr_calloc("ranks", n, sizeof *op->mine);
     op->totals = tr_calloc("row sums", TR_MOST_TOTALS * p->all_rows, sizeof *op->totals);
     op->send_counts = tr_calloc("ranks", n, sizeof *op->send_counts);
     op->recv_counts = tr_calloc("ranks", n, sizeof *op->recv_counts);
-    bool complete = op->rays && op->list && op->theirs && op->mine && op->totals &&
-                    op->send_counts && op->recv_counts;
+    bool complete = op->rays && op->tilts && op->list && op->theirs && op->mine &&
+                    op->totals && op->send_counts && op->recv_counts;
     TR_TRY(job->comm->ops->agree(job->comm, complete ? TR_OK : TR_ERR_MEMORY));
-    for (size_t i = 0; i < g->n_views; i++)
+    for (size_t i = 0; i < n_views; i++) {
         op->list[i] = i;
+        op->tilts[i] =
+            i < g->n_views ? g->tilt[i] : job->second->geometry->tilt[i - g->n_views];
+    }
     if (p->pitched)
         tr_geometry_rays_from(g, p->z0, op->rays);
     /* A grid of offsets is the same one for all. */
     bool shared = p->coupled && (job->backend->project_sums || g->local);
-    for (size_t i = 0; i < g->n_views && !p->pitched; i++)
+    for (size_t i = 0; i < n_views && !p->pitched; i++)
         op->rays[i] = shared ? tr_volume_ray(job, i, 0, 0)
                              : tr_volume_ray(job, i, p->first, p->window_first);
-    for (size_t i = 0; i < g->n_views; i++)
+    for (size_t i = 0; i < n_views; i++)
         op->rays[i].u0 += (double)p->beside;
-    op->shape = (tr_slab){.n_views = g->n_views,
+    op->shape = (tr_slab){.n_views = n_views,
                           .n_u = g->n_u + 2 * p->beside,
                           .n_x = g->width,
                           .n_z = p->planes,
@@ -371,14 +375,14 @@ static tr_status build(tr_volume_operator *op)
                        .backend = job->backend,
                        .device = job->device,
                        .slab = &op->shape,
-                       .tilt = g->tilt,
+                       .tilt = op->tilts,
                        .n_rows = p->rows,
                        .coupled = p->coupled};
     double passes = job->algorithm->applications
-                        ? (double)job->algorithm->applications(job->params, g->n_views)
+                        ? (double)job->algorithm->applications(job->params, n_views)
                         : 1.0;
-    op->total_updates =
-        passes * (double)g->n_views * (double)tr_core_lines(&op->shape) * (double)p->rows;
+    op->total_updates = passes * (double)tr_job_views(job) *
+                        (double)tr_core_lines(&op->shape) * (double)p->rows;
     if (!p->coupled)
         return TR_OK;
     TR_TRY(job->comm->ops->agree(job->comm, make_window(op)));
@@ -391,7 +395,7 @@ tr_status tr_volume_operator_new(tr_job *job, const tr_volume_plan *plan,
 {
     tr_volume_operator *o = tr_calloc("the operator", 1, sizeof *o);
     TR_TRY(job->comm->ops->agree(job->comm, o ? TR_OK : TR_ERR_MEMORY));
-    o->job = job;
+    o->job = o->counts_for = job;
     o->plan = plan;
     tr_status status = build(o);
     if (status != TR_OK)
@@ -399,6 +403,12 @@ tr_status tr_volume_operator_new(tr_job *job, const tr_volume_plan *plan,
     else
         *op = o;
     return status;
+}
+
+void tr_volume_operator_counts_for(tr_volume_operator *op, tr_job *job)
+{
+    op->counts_for = job;
+    op->total_updates *= (double)tr_job_views(job) / (double)op->slab.n_views;
 }
 
 const tr_linop *tr_volume_linop(const tr_volume_operator *op) { return &op->A; }
@@ -418,6 +428,7 @@ void tr_volume_operator_free(tr_volume_operator *op)
     tr_volume_sums_free(op);
     free(op->totals);
     free(op->rays);
+    free(op->tilts);
     free(op->grid);
     free(op->theirs);
     free(op->mine);

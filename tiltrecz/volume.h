@@ -32,6 +32,13 @@ typedef struct tr_volume_plan {
                            0: they lie on the device */
 } tr_volume_plan;
 
+/* Views that the operator of the volume's rows has: those of a second series too, unless
+ * these have an operator of their own (across.h). */
+static inline size_t tr_volume_views(const tr_job *job)
+{
+    return job->second && job->second->turned ? job->geometry.n_views : tr_job_views(job);
+}
+
 /* ---- share.c ---- */
 
 /* The share of process `rank`: slices in pairs, so that what looks at pairs of rows never
@@ -78,6 +85,8 @@ bool tr_volume_by_slabs(const tr_job *job);
 size_t tr_volume_group_bytes(const tr_job *job);
 /* And of a device's memory, where it makes slices of the volume that it has. */
 size_t tr_volume_take_bytes(const tr_job *job);
+/* For rows of a second series that are transposed while they are read. */
+size_t tr_volume_second_bytes(const tr_job *job);
 
 /* ---- volume.c ---- */
 
@@ -86,6 +95,8 @@ typedef struct tr_volume_operator tr_volume_operator;
 TR_CHECKED tr_status tr_volume_operator_new(tr_job *job, const tr_volume_plan *plan,
                                             tr_volume_operator **op);
 const tr_linop *tr_volume_linop(const tr_volume_operator *op);
+/* Its time and work count as those of another job. */
+void tr_volume_operator_counts_for(tr_volume_operator *op, tr_job *job);
 /* Before that, where no process has failed; collective. */
 TR_CHECKED tr_status tr_volume_operator_end(tr_volume_operator *op);
 void tr_volume_operator_free(tr_volume_operator *op); /* NULL is fine */

@@ -6,13 +6,14 @@
 #include "tiltrecz/volume.h"
 
 struct tr_volume_operator {
-    tr_job *job;
+    tr_job *job, *counts_for;
     const tr_volume_plan *plan;
     tr_linop A;
     tr_linop_ops ops;
     tr_slab shape; /* what algorithms see: the own rows */
     tr_slab slab;  /* what the kernels see: own slices, window rows */
     tr_ray *rays;
+    double *tilts;
     float *grid; /* of the offsets to them, of a local alignment; or NULL */
     tr_offsets offsets;
     double *totals;        /* of the rows of all processes */

@@ -8,6 +8,8 @@
 #include "common/run/resample.h"
 #include "common/tomogram/transpose.h"
 #include "tiltrec/slices.h"
+#include "tiltrecz/across.h"
+#include "tiltrecz/mask.h"
 #include "tiltrecz/model.h"
 #include "tiltrecz/saver.h"
 #include "tiltrecz/volume.h"
@@ -27,6 +29,68 @@ static void move_apart(const tr_job *job, const tr_volume_plan *p, float *host)
     }
 }
 
+enum { BAND = TR_LANES }; /* rows of a file at a time */
+
+size_t tr_volume_second_bytes(const tr_job *job)
+{
+    const tr_second_axis *second = job->second;
+    return second && second->transposed
+               ? second->n_views * (second->geometry->n_u + TR_GUARDS) * BAND *
+                     sizeof(float)
+               : 0;
+}
+
+/* Of a band of the file's rows from `row` on, this process's columns, as lanes of columns
+ * from `row` on. */
+static void transpose_band(const tr_job *job, const tr_volume_plan *p, const float *band,
+                           size_t row, size_t rows, float *host)
+{
+    size_t from = job->second->geometry->n_u + TR_GUARDS,
+           to = job->geometry.n_u + TR_GUARDS;
+    for (size_t v = 0; v < job->second->n_views; v++)
+        for (size_t r = 0; r < rows; r++) {
+            float *line = host + (v * to + 1 + row + r) * p->lanes;
+            for (size_t k = 0; k < p->rows; k++)
+                line[k] = band[(v * from + 1 + p->first + k) * BAND + r];
+        }
+}
+
+static tr_status read_transposed(const tr_job *job, const tr_volume_plan *p,
+                                 const tr_geometry *straight, float *host)
+{
+    const tr_second_axis *second = job->second;
+    size_t view = (job->geometry.n_u + TR_GUARDS) * p->lanes, n_v = straight->n_v, n;
+    float *band = tr_calloc("rows of views", tr_volume_second_bytes(job) / sizeof *band,
+                            sizeof *band);
+    tr_status status = band ? TR_OK : TR_ERR_MEMORY;
+    memset(host, 0, second->n_views * view * sizeof *host);
+    for (size_t row = 0; row < n_v && status == TR_OK; row += n) {
+        n = n_v - row < BAND ? n_v - row : BAND;
+        status = tr_series_read(second->series, straight, (long)row, n, BAND, band);
+        if (status == TR_OK)
+            transpose_band(job, p, band, row, n, host);
+    }
+    free(band);
+    return status;
+}
+
+/* The second series' views, behind those of the first. */
+static tr_status read_second(const tr_job *job, const tr_volume_plan *p, float *host)
+{
+    const tr_second_axis *second = job->second;
+    tr_geometry straight = *second->geometry;
+    straight.xtilt = NULL;
+    size_t view = (job->geometry.n_u + TR_GUARDS) * p->lanes, n = second->n_views * view;
+    host += job->geometry.n_views * view;
+    TR_TRY(second->transposed ? read_transposed(job, p, &straight, host)
+                              : tr_series_read(second->series, &straight, (long)p->first,
+                                               p->rows, p->lanes, host));
+    float factor = (float)second->factor;
+    for (size_t i = 0; i < n && factor != 1.0f; i++)
+        host[i] *= factor;
+    return TR_OK;
+}
+
 /* Rows are read as they are: x-tilts and transforms are in the rays. */
 static tr_status read_projections(tr_job *job, const tr_volume_plan *p, tr_vec *b)
 {
@@ -40,6 +104,8 @@ static tr_status read_projections(tr_job *job, const tr_volume_plan *p, tr_vec *
     double start = tr_now();
     tr_status status =
         tr_series_read(job->series, &straight, (long)p->first, p->rows, p->lanes, host);
+    if (status == TR_OK && job->second)
+        status = read_second(job, p, host);
     if (status == TR_OK && p->beside)
         move_apart(job, p, host);
     tr_job_spent(job, TR_STAGE_READ, start);
@@ -270,10 +336,12 @@ static tr_status begin_volume(tr_job *job, const tr_volume_plan *p, tr_vec *x)
 }
 
 static tr_status reconstruct(tr_job *job, const tr_volume_plan *p, const tr_linop *A,
-                             const tr_model *model, const tr_saver *saver, tr_vec *b,
-                             tr_vec *x)
+                             const tr_model *model, const tr_saver *saver,
+                             const tr_volume_mask *mask, tr_vec *b, tr_vec *x)
 {
     tr_status status = read_projections(job, p, b);
+    if (status == TR_OK)
+        status = tr_volume_mask_data(mask, b);
     if (status == TR_OK)
         status = begin_volume(job, p, x);
     /* From here on the processes work in step. */
@@ -282,7 +350,7 @@ static tr_status reconstruct(tr_job *job, const tr_volume_plan *p, const tr_lino
                           .saver = saver,
                           .model = model,
                           .starts_at_zero = !job->initial,
-                          .rows_together = p->coupled,
+                          .rows_together = p->coupled || job->second,
                           .sigma = job->noise.sigma,
                           .stop_at = job->until_noise ? job->noise.sigma : 0.0,
                           .history = &job->history};
@@ -309,18 +377,34 @@ bool tr_volume_by_slabs(const tr_job *job)
     return once && !p.coupled && !p.pitched;
 }
 
+/* What the algorithm's operator is made of; NULL where that is not needed. */
+typedef struct operators {
+    tr_volume_operator *op;
+    tr_volume_across *across;
+    tr_volume_model *model;
+    tr_volume_mask *mask;
+} operators;
+
+/* Of all views. */
+static const tr_linop *projector_of(const operators *o)
+{
+    return o->across ? tr_volume_across_linop(o->across) : tr_volume_linop(o->op);
+}
+
 /* The operator, and vectors for b and x. A device must know of all of them before it
  * gives memory for the first. Collective. */
-static tr_status allocate(tr_job *job, const tr_volume_plan *p, tr_volume_operator **op,
-                          tr_vec *b, tr_vec *x)
+static tr_status allocate(tr_job *job, const tr_volume_plan *p, operators *o, tr_vec *b,
+                          tr_vec *x)
 {
     double start = tr_now();
     tr_status status = p->plane_bytes
                            ? job->backend->keep_on_host(job->device, p->plane_bytes)
                            : job->backend->reserve(job->device, p->device_bytes);
     TR_TRY(job->comm->ops->agree(job->comm, status));
-    TR_TRY(tr_volume_operator_new(job, p, op));
-    const tr_slab *slab = tr_volume_linop(*op)->slab;
+    TR_TRY(tr_volume_operator_new(job, p, &o->op));
+    if (job->second && job->second->turned)
+        TR_TRY(tr_volume_across_new(job, p, tr_volume_linop(o->op), &o->across));
+    const tr_slab *slab = projector_of(o)->slab;
     *b = (tr_vec){.lines = tr_projection_lines(slab), .rows = slab->p_rows};
     *x = (tr_vec){.lines = tr_volume_lines(slab), .rows = slab->rows};
     status = job->backend->alloc(job->device, b->lines * b->rows, &b->data);
@@ -330,30 +414,53 @@ static tr_status allocate(tr_job *job, const tr_volume_plan *p, tr_volume_operat
     return job->comm->ops->agree(job->comm, status);
 }
 
+static tr_status complete(const tr_job *job, const tr_volume_plan *p, operators *o)
+{
+    TR_TRY(tr_volume_model_new(job, p, tr_volume_linop(o->op), &o->model));
+    return tr_volume_mask_new(job, p, projector_of(o), &o->mask);
+}
+
+static const tr_linop *operator_of(const operators *o)
+{
+    return o->mask ? tr_volume_mask_linop(o->mask)
+                   : tr_volume_model_linop(o->model, projector_of(o));
+}
+
+static tr_status end_operators(const operators *o)
+{
+    TR_TRY(tr_volume_across_end(o->across));
+    return tr_volume_operator_end(o->op);
+}
+
+static void free_operators(operators *o)
+{
+    tr_volume_mask_free(o->mask);
+    tr_volume_model_free(o->model);
+    tr_volume_across_free(o->across);
+    tr_volume_operator_free(o->op);
+}
+
 static tr_status run_whole(tr_job *job, const tr_volume_plan *p)
 {
-    tr_volume_operator *op = NULL;
+    operators o = {.op = NULL};
     tr_volume_saver *saver = NULL;
-    tr_volume_model *model = NULL;
     tr_vec b = {0}, x = {0};
-    tr_status status = allocate(job, p, &op, &b, &x);
+    tr_status status = allocate(job, p, &o, &b, &x);
     if (status == TR_OK)
         status = tr_volume_saver_new(job, &saver);
     if (status == TR_OK)
-        status = tr_volume_model_new(job, p, tr_volume_linop(op), &model);
+        status = complete(job, p, &o);
     if (status == TR_OK)
-        status =
-            reconstruct(job, p, tr_volume_model_linop(model, tr_volume_linop(op)),
-                        tr_volume_model_of(model), tr_volume_saver_ops(saver), &b, &x);
-    tr_volume_model_free(model);
+        status = reconstruct(job, p, operator_of(&o), tr_volume_model_of(o.model),
+                             tr_volume_saver_ops(saver), o.mask, &b, &x);
     tr_volume_saver_free(saver);
     job->backend->free(job->device, b.data);
     job->backend->free(job->device, x.data);
     if (status == TR_OK)
-        status = tr_volume_operator_end(op);
+        status = end_operators(&o);
     else if (status == TR_ERR_STOPPED) /* by all; keeps its sentence */
-        (void)!tr_volume_operator_end(op);
-    tr_volume_operator_free(op);
+        (void)!end_operators(&o);
+    free_operators(&o);
     return status;
 }
 

@@ -208,6 +208,8 @@ static tr_status measure_views(const tr_context *c, const tr_subset *views,
     tr_status status = rows ? TR_OK : TR_ERR_MEMORY;
     for (size_t k = 0; k < n && status == TR_OK; k++) {
         size_t view = views ? views->views[k] : k;
+        if (view >= c->history->n_views) /* those of a second series */
+            continue;
         const tr_subset one = {1, &view};
         memset(rows, 0, A->slab->p_rows * sizeof *rows);
         status = TR_VECTOR(c, row_squares, A->slab, &one, p, rows);

@@ -87,6 +87,28 @@ const tr_option tr_common_options[] = {
                 "view by angle each; from 3 on their tomograms are OUTPUT_1of3, "
                 "OUTPUT_2of3 and so on"),
 
+    STRING(second, "second", "SERIES", .section = "A second axis", .aside = true,
+           .help =
+               "Reconstruct from this series of the same specimen as well, tilted about "
+               "another axis: SIRT, SART, CGLS and ADMM in the programs that hold the "
+               "whole volume. What its files say is found as that of SERIES"),
+    STRING(second_match, "second-match", "FILE", .aside = true,
+           .help =
+               "How the second tomogram lies in the first: IMOD's solve.xf, or "
+               "inverse.xf if the file's name begins so; unless given, by the tilt axes "
+               "in the alignments of both"),
+    STRING(second_tilts, "second-tilts", "FILE", .aside = true,
+           .help = "--tilts of the second series"),
+    STRING(second_transforms, "second-transforms", "FILE", .aside = true,
+           .help = "--transforms of the second series"),
+    STRING(second_com, "second-imod-com", "FILE", .aside = true,
+           .help = "--imod-com of the second series"),
+    STRING(second_ctf, "second-ctf", "FILE", .aside = true,
+           .help = "--ctf of the second series"),
+    REAL(second_scale, "second-scale", "FACTOR", NULL, 1e-6, 1e6,
+         .help = "Multiply the second series by this; unless given, by what makes it as "
+                 "strong as the first where the two differ much"),
+
     STRING(report, "report", "FILE", .section = "The result", .aside = true,
            .help = "Write a page for a web browser (HTML) with the tomogram's sections, "
                    "convergence, the views one by one, geometry, settings and times",

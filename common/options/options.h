@@ -33,6 +33,10 @@ typedef struct tr_options {
     tr_words half_sets; /* --half-sets: a TR_HALVES_..., and the series of frames */
     long splits;        /* parts into which --half-sets views divides the views */
     tr_words purpose;   /* --for: a TR_FOR_... */
+    /* --second, --second-match, ...: NULL, or 0, where not given */
+    const char *second, *second_match, *second_tilts, *second_transforms, *second_com,
+        *second_ctf;
+    double second_scale;
     /* geometry; lengths in unbinned pixels, angles in degrees */
     long thickness, width; /* 0: not given */
     bool find_axis;        /* --find-axis: axis_shift from the views */

@@ -7,6 +7,8 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "common/run/second.h"
+
 /* Compare what was printed; closes it. */
 static tr_status compare(tr_comm *comm, const char *what, FILE *out, char **text)
 {
@@ -108,6 +110,11 @@ tr_status tr_alike_files(tr_comm *comm, const tr_run *run)
     for (size_t k = 0; out && k < run->n_volumes; k++) {
         print_file(out, run->volumes[k].series_path);
         print_views(out, &run->volumes[k]);
+    }
+    if (out && run->second) {
+        print_file(out, run->second->r.series_path);
+        print_file(out, run->command.options.second_match);
+        print_views(out, &run->second->r);
     }
     if (out)
         print_file(out, run->command.options.initial);

@@ -9,6 +9,7 @@
 
 #include "common/help/completion.h"
 #include "common/run/halves.h"
+#include "common/run/second.h"
 #include "common/help/help.h"
 #include "common/base/file_lock.h"
 #include "common/base/log.h"
@@ -371,6 +372,7 @@ static tr_status carry_out(tr_run *run, tr_comm *comm, tr_result *r)
     TR_TRY(tr_run_series(run, comm));
     TR_TRY(tr_alike_runs(comm, run));
     tr_reconstruction_print(&run->volumes[0]);
+    tr_second_print(run->second);
     if (run->command.options.try_what)
         return tr_trial_run(run, comm);
     tr_halves_print(run);
@@ -391,6 +393,7 @@ static tr_status carry_out(tr_run *run, tr_comm *comm, tr_result *r)
 static tr_status parse(tr_command *c, const tr_program *program, int argc, char **argv)
 {
     TR_TRY(tr_command_parse(c, program, argc, argv));
+    TR_TRY(tr_second_check_options(c));
     return tr_halves_check_options(&c->options);
 }
 

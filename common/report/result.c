@@ -18,6 +18,7 @@
 #include "common/report/preview.h"
 #include "common/report/report.h"
 #include "common/run/paths.h"
+#include "common/run/second.h"
 #include "common/run/view_list.h"
 
 static bool wanted(const tr_result *r)
@@ -79,6 +80,18 @@ static void add_input(tr_result *r, const char *role, const char *path)
         .role = role, .path = path, .bytes = (unsigned long long)file.st_size};
 }
 
+static void find_second(tr_result *r)
+{
+    const tr_second *second = r->run->second;
+    if (!second)
+        return;
+    add_input(r, "second series", second->inputs.series_path);
+    add_input(r, "second series' angles", second->inputs.tilts_path);
+    if (second->inputs.transforms_path != second->inputs.tilts_path)
+        add_input(r, "second series' transforms", second->inputs.transforms_path);
+    add_input(r, "second series' match", r->run->command.options.second_match);
+}
+
 static void find_inputs(tr_result *r)
 {
     const tr_run *run = r->run;
@@ -91,6 +104,7 @@ static void find_inputs(tr_result *r)
     if (run->inputs.transforms_path != run->inputs.tilts_path)
         add_input(r, "transforms", run->inputs.transforms_path);
     add_input(r, "transforms", run->inputs.transforms.further);
+    find_second(r);
     add_input(r, "CTF", run->command.options.ctf);
     add_input(r, "exposures", run->inputs.dose.from);
     add_input(r, "exposures", run->inputs.dose.order_from);

@@ -26,7 +26,7 @@ typedef struct tr_input_file {
     char sha256[65]; /* "" until known */
 } tr_input_file;
 
-enum { TR_MOST_INPUTS = 13 };
+enum { TR_MOST_INPUTS = 18 };
 
 typedef struct tr_result {
     const tr_run *run; /* command, inputs, jobs */

@@ -25,6 +25,21 @@ typedef enum tr_stage {
     TR_N_STAGES
 } tr_stage;
 
+/* A second series, about another axis. Its views follow those of the job's geometry, have
+ * images of the same size, once transposed if so, and see the volume of the first. */
+typedef struct tr_second_axis {
+    size_t n_views;
+    tr_series *series;
+    const tr_geometry *geometry; /* of these views by themselves */
+    const tr_ray *rays;          /* one per view, for slice and image row 0 */
+    bool transposed;             /* columns of these images are rows in its file */
+    double factor;               /* its values become that many times as large */
+    bool across; /* its views' rows go along the first one's x rather than y, */
+    bool turned; /* and the operator turns the volume over for them (tiltrecz/across.h) */
+    bool masked; /* pixels that see what lies beyond the first or last slice do not count,
+                    because the specimen goes on there */
+} tr_second_axis;
+
 typedef struct tr_job {
     tr_comm *comm;
     const tr_backend *backend;
@@ -44,7 +59,8 @@ typedef struct tr_job {
                               has, or there are none */
     const tr_ray *rays;    /* as the library's caller gave them, one per view, for
                               slice and image row 0; NULL: from the geometry */
-    tr_image *initial;     /* or NULL */
+    const tr_second_axis *second; /* or NULL */
+    tr_image *initial;            /* or NULL */
     tr_content initial_content;
     size_t first_slice; /* of the volume, where the output begins */
     tr_output_spec output_spec;
@@ -83,6 +99,19 @@ typedef struct tr_program {
      * program to use instead, and the option that builds it. NULL where it cannot be. */
     const char *needs, *instead, *build_option;
 } tr_program;
+
+/* Those of both series. */
+static inline size_t tr_job_views(const tr_job *job)
+{
+    return job->geometry.n_views + (job->second ? job->second->n_views : 0);
+}
+
+/* Whether the second series makes the first one's rows, in this geometry, depend on each
+ * other, as far as projecting them goes. */
+static inline bool tr_job_crosses(const tr_job *job, const tr_geometry *g)
+{
+    return job->second && (!job->second->turned || g->pitch != 0.0);
+}
 
 /* Whether programs of this method can run the algorithm. */
 static inline bool tr_method_offers(const tr_method *method,

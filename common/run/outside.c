@@ -44,7 +44,8 @@ static double beyond_coupled(const tr_geometry *g, const tr_ray *ray)
 tr_status tr_outside_cells(const tr_job *job, const tr_geometry *g, bool whole_volume,
                            size_t *cells)
 {
-    bool coupled = whole_volume && (!tr_geometry_frame_independent(g) || job->transforms);
+    bool coupled = whole_volume && (!tr_geometry_frame_independent(g) ||
+                                    job->transforms || tr_job_crosses(job, g));
     tr_ray *rays = tr_calloc("rays", g->n_views, sizeof *rays);
     if (!rays)
         return TR_ERR_MEMORY;
@@ -60,6 +61,9 @@ tr_status tr_outside_cells(const tr_job *job, const tr_geometry *g, bool whole_v
         beyond = fmax(beyond, coupled ? beyond_coupled(g, &rays[v])
                                       : beyond_rows(g, &rays[v], last));
     }
+    for (size_t v = 0; job->second && !job->second->across && v < job->second->n_views;
+         v++)
+        beyond = fmax(beyond, beyond_coupled(g, &job->second->rays[v]));
     free(rays);
     *cells = 0;
     while (beyond > 0.0 && *cells < MOST_CELLS && tr_outer_edge((int)*cells) < beyond)

@@ -7,6 +7,7 @@
 #include "common/base/file_lock.h"
 #include "common/base/file_name.h"
 #include "common/base/mem.h"
+#include "common/run/second.h"
 #include "common/run/view_list.h"
 #include "common/tomogram/leftovers.h"
 
@@ -91,7 +92,8 @@ static tr_status add_read(run_files *t, const tr_reconstruction *r)
                                  o->half_sets.argument[1]};
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
         TR_TRY(add(t, "input", paths[i], NULL));
-    return TR_OK;
+    TR_TRY(add(t, "input", o->second_match, NULL));
+    return r->second ? add_read(t, &r->second->r) : TR_OK;
 }
 
 /* Takes the path, which follows from the output's. */

@@ -8,6 +8,7 @@
 #include "common/geometry/local.h"
 #include "common/run/outside.h"
 #include "common/run/rows.h"
+#include "common/run/second.h"
 
 tr_status tr_reconstruction_geometry(const tr_reconstruction *r, const tr_options *o,
                                      tr_geometry *geometry)
@@ -202,7 +203,7 @@ tr_status tr_reconstruction_open_series(tr_reconstruction *r, tr_comm *comm)
         .pixel = r->inputs->pixel,
         .scratch = r->scratch,
         .threads = r->job.threads,
-        .memory = r->job.memory / 2,
+        .memory = r->job.memory / (r->job.second ? 4 : 2),
         .rows = rows,
         .bands = bands,
         .per_depth = tr_reconstruction_per_depth(r),
@@ -246,6 +247,7 @@ tr_status tr_reconstruction_series(tr_reconstruction *r, tr_comm *comm)
     r->job.options = &r->command->options;
     TR_TRY(tr_reconstruction_open_series(r, comm));
     TR_TRY(measure_series(r, comm));
+    TR_TRY(tr_second_series(r, comm));
     if (r->job.initial)
         TR_TRY(tr_content_look(comm, r->job.initial, r->job.threads,
                                &r->job.initial_content));

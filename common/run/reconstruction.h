@@ -14,9 +14,10 @@ typedef struct tr_reconstruction {
     tr_image *frames;    /* or a half set's own; else NULL */
     tr_image *halves[2]; /* of all frames: those of half of them, if there are any */
     tr_views views;
-    const tr_series *whole; /* of half a set of frames: the series of everything */
-    char *output_path;      /* where the command names none, or of a half set */
-    char *store;            /* the folder of its Zarr store; NULL: none */
+    struct tr_second *second; /* of second.h, the run's; or NULL */
+    const tr_series *whole;   /* of half a set of frames: the series of everything */
+    char *output_path;        /* where the command names none, or of a half set */
+    char *store;              /* the folder of its Zarr store; NULL: none */
     char *scratch, *fingerprint;
     tr_job job; /* its device and algorithm are the run's */
 } tr_reconstruction;

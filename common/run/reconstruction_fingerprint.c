@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
-#include "common/run/reconstruction.h"
+#include "common/run/second.h"
 
 static void print_values(FILE *out, const char *name, const double *values, size_t n)
 {
@@ -145,6 +145,20 @@ static bool print_options(FILE *out, const tr_command *c)
     return true;
 }
 
+static bool print_second(FILE *out, const tr_second *second)
+{
+    char *text = second ? tr_reconstruction_fingerprint(&second->r) : NULL;
+    if (!text)
+        return !second;
+    const tr_second_axis *a = &second->second;
+    fprintf(out, "and of a second series\n%s", text);
+    fprintf(out, "rays = %016llx, values times %.17g%s\n",
+            (unsigned long long)XXH3_64bits(a->rays, a->n_views * sizeof *a->rays),
+            a->factor, a->masked ? ", masked" : "");
+    free(text);
+    return true;
+}
+
 char *tr_reconstruction_fingerprint(const tr_reconstruction *r)
 {
     char *text = NULL;
@@ -158,7 +172,7 @@ char *tr_reconstruction_fingerprint(const tr_reconstruction *r)
     print_geometry(out, &r->job.geometry);
     print_transforms(out, r);
     print_output(out, &r->job);
-    complete = complete && !ferror(out);
+    complete = print_second(out, r->second) && complete && !ferror(out);
     if (fclose(out) == 0 && complete)
         return text;
     free(text);

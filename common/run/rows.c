@@ -8,7 +8,7 @@
 static bool rows_are_alone(const tr_reconstruction *r)
 {
     const tr_view_steps steps = {tr_view_step_list(), r->command->options.views};
-    return !tr_view_steps_whole(&steps) && !r->views.has_transforms &&
+    return !r->job.second && !tr_view_steps_whole(&steps) && !r->views.has_transforms &&
            !r->job.geometry.xtilt && !tr_geometry_is_direct(&r->job.geometry);
 }
 

@@ -8,6 +8,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/run/halves.h"
+#include "common/run/second.h"
 
 static int default_threads(const tr_comm *comm)
 {
@@ -130,6 +131,7 @@ tr_status tr_run_files(tr_run *run)
     all->inputs = &run->inputs;
     run->n_volumes = 1;
     TR_TRY(tr_reconstruction_files(all));
+    TR_TRY(tr_second_files(run));
     return tr_halves_files(run);
 }
 
@@ -157,6 +159,7 @@ void tr_run_free(tr_run *run)
         job->backend->close(job->device);
     for (size_t k = 0; k < TR_MOST_VOLUMES; k++)
         tr_reconstruction_free(&run->volumes[k]);
+    tr_second_free(run->second);
     tr_frc_free(&run->frc);
     tr_inputs_free(&run->inputs);
     tr_command_free(&run->command);

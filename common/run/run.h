@@ -18,6 +18,7 @@ typedef struct tr_run {
     tr_reconstruction volumes[TR_MOST_VOLUMES]; /* of everything; even and odd or the
                                                    splits, if asked for; they point to
                                                    the two above and to themselves */
+    struct tr_second *second;                   /* of second.h; NULL without --second */
     size_t n_volumes; /* 1, 3, or 1 + splits, once the files are known */
     bool hand_checked;
     tr_hand hand; /* then: what --check-hand found */

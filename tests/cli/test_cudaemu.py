@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from conftest import runner, write_series
+from conftest import read_mrc, runner, write_series
 from cuda_programs import (  # noqa: F401: collected here
     ITERATIONS, check_stages, run, series, test_slices_are_those_of_the_cpu)
 from emulated import cuda, cudaz  # noqa: F401: fixtures
@@ -185,6 +185,21 @@ def test_a_device_that_shares_no_memory_with_the_host(cuda, cudaz, series, tmp_p
     else:
         assert done.returncode == 4 and not output.exists()
         assert "GPU" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("outside", ["zero", "continue"])
+def test_two_series_as_on_the_cpu(tiltrecz, cudaz, tmp_path, outside):
+    """Which turns the volume over for the second one; here its rays go as they are."""
+    rng, tilts = np.random.default_rng(5), np.linspace(-60, 60, 9)
+    for name in "a_ali.mrc", "b.mrc":
+        write_series(tmp_path, rng.normal(size=(9, 32, 32)), tilts, name)
+    np.savetxt(tmp_path / "b.xf", np.tile([0, 1, -1, 0, 0.3, -0.2], (9, 1)))
+    made = []
+    for program in tiltrecz, cudaz:
+        program("-a", "SIRT", "-i", 3, "-T", 12, "--outside", outside, "-o", "rec.mrc",
+                "a_ali.mrc", "--second", "b.mrc", cwd=tmp_path)
+        made.append(read_mrc(tmp_path / "rec.mrc"))
+    assert np.abs(made[1] - made[0]).max() < 1e-5 * np.abs(made[0]).max()
 
 
 def test_the_timeline_shows_every_stage(cuda, series, tmp_path):

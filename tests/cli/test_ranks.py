@@ -186,3 +186,8 @@ def test_what_the_ranks_tell_each_other(build_dir, ranks):
 @pytest.mark.parametrize("ranks", [2, 3, 4])
 def test_responses_of_views_that_ranks_share(build_dir, ranks):
     run_unit(build_dir, "test_responses", ranks)
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_the_operator_of_two_series(build_dir, ranks):
+    run_unit(build_dir, "test_second", ranks)
