@@ -244,21 +244,17 @@ static void find_arrow(const tr_check_work *w, tr_alignment_check *c,
 enum { TURNS = 9, FIT = 5 };
 static const double turn_step = 0.5 * TR_RADIANS, most_turn = 10.0 * TR_RADIANS;
 
-/* How well the views agree, without patch `without`. */
+/* How well the views agree, without patch `without`: the logarithm of the likelihood of
+ * all views is, but for a factor and a constant, less the sum over all frequencies and
+ * views of (K^-1)_ii f_i (f_i - prediction of view i), which is f K^-1 f. */
 static double agreement(const tr_check_work *w, const tr_check_sums *sums, size_t without)
 {
     double sum = 0.0;
-    for (size_t k = 0; k < w->n; k++) {
-        double product = 0.0, squares[2] = {0.0};
+    for (size_t k = 0; k < w->n; k++)
         for (size_t p = 0; p < TR_CHECK_PATCHES; p++) {
             const tr_check_sums *s = &sums[k * TR_CHECK_PATCHES + p];
-            product += p == without ? 0.0 : s->product;
-            for (int i = 0; i < 2; i++)
-                squares[i] += p == without ? 0.0 : s->squares[i];
+            sum += p == without ? 0.0 : s->product - s->square;
         }
-        double size = sqrt(squares[0] * squares[1]);
-        sum += size > 0.0 ? product / size : 0.0;
-    }
     return sum;
 }
 

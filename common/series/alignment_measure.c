@@ -124,8 +124,8 @@ tr_status tr_check_peaks(const tr_check_work *w, tr_check_peak *peaks)
 
 enum { VIEW, PREDICTION, ALONG_X, ALONG_Y, IMAGES };
 
-/* Spectra of the view, its prediction and the gradient of that, by the square root of the
- * weight, to images. */
+/* Spectra of the view, its prediction and the gradient of that, by the square root of
+ * their precision, to images. */
 static void make_images(const tr_check_work *w, size_t k, fftwf_complex *work,
                         float *images)
 {
@@ -134,8 +134,7 @@ static void make_images(const tr_check_work *w, size_t k, fftwf_complex *work,
         for (size_t ky = 0; ky < w->ny; ky++)
             for (size_t kx = 0; kx < w->columns; kx++) {
                 size_t i = ky * w->columns + kx;
-                double by =
-                    sqrt(tr_check_weight(w, tr_slab_ring(&w->slab, kx, ky), true));
+                double by = sqrt(tr_slab_precision(w->predictor, k, kx, ky));
                 double fy = ky > w->ny / 2 ? (double)ky - (double)w->ny : (double)ky;
                 double slope =
                     2.0 * TR_PI * by *
@@ -175,8 +174,7 @@ static void sum_patches(const tr_check_work *w, const float *images, double gain
         s->bend[1] += dx * dy;
         s->bend[2] += dy * dy;
         s->product += g * p;
-        s->squares[0] += g * g;
-        s->squares[1] += p * p;
+        s->square += g * g;
     }
 }
 

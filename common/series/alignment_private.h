@@ -34,8 +34,7 @@ TR_CHECKED tr_status tr_check_learn(tr_check_work *w);
 /* w->shifted and w->predicted, with w->d and w->depth. */
 void tr_check_predict(tr_check_work *w);
 
-/* How much a frequency counts where views are correlated with predictions; and where two
- * of a kind are. */
+/* How much a frequency counts in correlation functions; and in correlations. */
 double tr_check_weight(const tr_check_work *w, size_t ring, bool alike);
 
 /* Of w->shifted with w->predicted. */
@@ -49,9 +48,10 @@ typedef struct tr_check_peak {
 TR_CHECKED tr_status tr_check_peaks(const tr_check_work *w, tr_check_peak *peaks);
 
 /* Sums over a patch: of (view - b prediction) times the prediction's gradient, and of the
- * gradient's squares xx, xy, yy; of view times prediction, and both squared. */
+ * gradient's squares xx, xy, yy; of view times prediction, and of the view's square. All
+ * by the precision of the predictions (tr_slab_precision). */
 typedef struct tr_check_sums {
-    double slope[2], bend[3], product, squares[2];
+    double slope[2], bend[3], product, square;
 } tr_check_sums;
 /* sums[n][TR_CHECK_PATCHES]; gain[n] is b. */
 TR_CHECKED tr_status tr_check_patches(const tr_check_work *w, tr_check_sums *sums,

@@ -8,8 +8,8 @@
 #include "common/series/alignment_private.h"
 #include "kernels/fftw_planner.h"
 
-enum { NEAR_RINGS = 1 };
-static const double fade = 0.1; /* of the field on each side */
+static const size_t lowest_ring = 5; /* slower changes are thickness and light */
+static const double fade = 0.1;      /* of the field on each side */
 
 static tr_status no_memory(void)
 {
@@ -153,7 +153,7 @@ static void whiten(const tr_check_work *w, fftwf_complex *f)
     for (size_t ky = 0; ky < w->ny; ky++)
         for (size_t kx = 0; kx < w->columns; kx++) {
             size_t ring = tr_slab_ring(&w->slab, kx, ky), at = ky * w->columns + kx;
-            bool in = ring > 1 && (double)ring <= w->source->high * n;
+            bool in = ring >= lowest_ring && (double)ring <= w->source->high * n;
             double by = in ? 1.0 / w->amplitude[ring] : 0.0;
             f[at][0] = (float)(by * f[at][0]);
             f[at][1] = (float)(by * f[at][1]);

@@ -14,7 +14,7 @@
 /* Views are kept on a grid twice as fine as the working one, so that cubic interpolation
  * takes nothing from the frequencies in use, whatever the turn. */
 enum { FINER = 2 };
-static const double high = 0.35, slope = 0.05, low_cycles = 4.0, clip = 4.0;
+static const double high = 0.35, slope = 0.05, low_cycles = 2.0, clip = 4.0;
 static const double edge = 8.0; /* working pixels over which a view's edge fades in */
 
 struct tr_alignment_views {

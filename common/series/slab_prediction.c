@@ -17,7 +17,8 @@ struct tr_slab_predictor {
     tr_slab_views v;
     size_t n_kx;           /* columns of frequencies that are predicted */
     unsigned char *level;  /* [ring] */
-    float *weight[LEVELS]; /* [kx][from][to]; NULL: no ring has it */
+    float *weight[LEVELS]; /* [kx][from][to]: -(K^-1)_ij / (K^-1)_ii, but for i = j
+                              (K^-1)_ii, which predicts nothing; NULL: no ring has it */
 };
 
 size_t tr_slab_rings(const tr_slab_views *v)
@@ -140,7 +141,8 @@ static void make_weights(const tr_slab_views *v, size_t kx, double signal, doubl
     invert(n, a, work);
     for (size_t j = 0; j < n; j++)
         for (size_t i = 0; i < n; i++)
-            weight[j * n + i] = i == j ? 0.0f : (float)(-a[i * n + j] / a[i * n + i]);
+            weight[j * n + i] =
+                (float)(i == j ? a[i * n + i] : -a[i * n + j] / a[i * n + i]);
 }
 
 static unsigned char nearest_level(double signal)
@@ -220,6 +222,14 @@ void tr_slab_predictor_free(tr_slab_predictor *p)
     free(p);
 }
 
+double tr_slab_precision(const tr_slab_predictor *p, size_t view, size_t kx, size_t ky)
+{
+    size_t level = p->level[tr_slab_ring(&p->v, kx, ky)], n = p->v.n;
+    if (!level || kx >= p->n_kx)
+        return 0.0;
+    return (double)p->weight[level][(kx * n + view) * n + view];
+}
+
 /* ---- predicting ---- */
 
 /* One frequency of all views, `stride` apart. */
@@ -230,10 +240,12 @@ static void predict_one(size_t n, const float *weight, const float (*in)[2],
     memset(im, 0, n * sizeof *im);
     for (size_t j = 0; j < n; j++) {
         const float *w = weight + j * n, a = in[j * stride][0], b = in[j * stride][1];
+        float own[2] = {re[j], im[j]};
         for (size_t i = 0; i < n; i++) {
             re[i] += w[i] * a;
             im[i] += w[i] * b;
         }
+        re[j] = own[0], im[j] = own[1]; /* no view predicts itself */
     }
     for (size_t i = 0; i < n; i++) {
         out[i * stride][0] = re[i];

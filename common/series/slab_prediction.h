@@ -41,6 +41,10 @@ TR_CHECKED tr_status tr_slab_predictor_new(const tr_slab_views *v, const double 
                                            int threads, tr_slab_predictor **made);
 void tr_slab_predictor_free(tr_slab_predictor *p); /* NULL is fine */
 
+/* (K^-1)_ii of a view at a frequency: one over the variance that is left when all others
+ * are known. 0 where nothing is predicted. */
+double tr_slab_precision(const tr_slab_predictor *p, size_t view, size_t kx, size_t ky);
+
 /* predicted[n][ny][nx / 2 + 1] of spectra of the same shape. The same whatever the
  * threads. */
 void tr_slab_predict(const tr_slab_predictor *p, const float (*spectra)[2], int threads,
