@@ -293,12 +293,12 @@ static tr_status try_turns(tr_check_work *w, double first, double gains[],
 }
 
 /* Where the views agree best, and by how much that changes as patches are left out
- * (jackknife). */
+ * (jackknife, with a robust standard deviation). */
 static bool fit_turn(const tr_check_work *w, double first, const tr_check_sums *sums,
                      double *lean, tr_alignment_check *c)
 {
     size_t n = w->n * TR_CHECK_PATCHES;
-    double value[TURNS], part[TR_CHECK_PATCHES], mean = 0.0, square = 0.0;
+    double value[TURNS], part[TR_CHECK_PATCHES];
     for (int i = 0; i < TURNS; i++)
         value[i] = agreement(w, sums + (size_t)i * n, TR_CHECK_PATCHES);
     double best = best_of(value);
@@ -308,14 +308,12 @@ static bool fit_turn(const tr_check_work *w, double first, const tr_check_sums *
     for (size_t p = 0; p < TR_CHECK_PATCHES; p++) {
         for (int i = 0; i < TURNS; i++)
             value[i] = agreement(w, sums + (size_t)i * n, p);
-        part[p] = best_of(value);
-        mean += part[p] / TR_CHECK_PATCHES;
+        part[p] = fabs(best_of(value) - best);
+        part[p] = isnan(part[p]) ? TURNS : part[p];
     }
-    for (size_t p = 0; p < TR_CHECK_PATCHES; p++)
-        square += (part[p] - mean) * (part[p] - mean);
     c->turn = first + turn_step * best;
-    c->turn_error =
-        turn_step * sqrt(square * (TR_CHECK_PATCHES - 1.0) / TR_CHECK_PATCHES);
+    c->turn_error = turn_step * 1.4826 * tr_median(part, TR_CHECK_PATCHES) *
+                    sqrt(TR_CHECK_PATCHES - 1.0);
     return true;
 }
 

@@ -124,6 +124,16 @@ tr_status tr_check_peaks(const tr_check_work *w, tr_check_peak *peaks)
 
 enum { VIEW, PREDICTION, ALONG_X, ALONG_Y, IMAGES };
 
+/* Slow changes are strong and say little of where things are: they count less, and not
+ * for more than the model of the specimen is worth. */
+static double detail(const tr_check_work *w, size_t kx, size_t ky)
+{
+    const double half = 0.1; /* cycles per pixel */
+    double n = (double)(w->nx > w->ny ? w->nx : w->ny);
+    double k = (double)tr_slab_ring(&w->slab, kx, ky) / n;
+    return k * k / (k * k + half * half);
+}
+
 /* Spectra of the view, its prediction and the gradient of that, by the square root of
  * their precision, to images. */
 static void make_images(const tr_check_work *w, size_t k, fftwf_complex *work,
@@ -134,7 +144,8 @@ static void make_images(const tr_check_work *w, size_t k, fftwf_complex *work,
         for (size_t ky = 0; ky < w->ny; ky++)
             for (size_t kx = 0; kx < w->columns; kx++) {
                 size_t i = ky * w->columns + kx;
-                double by = sqrt(tr_slab_precision(w->predictor, k, kx, ky));
+                double by =
+                    sqrt(detail(w, kx, ky) * tr_slab_precision(w->predictor, k, kx, ky));
                 double fy = ky > w->ny / 2 ? (double)ky - (double)w->ny : (double)ky;
                 double slope =
                     2.0 * TR_PI * by *
