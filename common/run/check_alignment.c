@@ -159,7 +159,7 @@ static tr_status write_csv(const tr_run *run, const char *path)
     size_t length = 0;
     FILE *out = open_memstream(&text, &length);
     if (!out)
-        return tr_fail(TR_ERR_MEMORY, "not enough memory for %s", path);
+        return tr_fail(TR_ERR_MEMORY, "not enough memory for the table %s", path);
     fputs("view,tilt,across,across_error,along,along_error,peak,next_peak,correlation,"
           "correlation_moved,known,off\n",
           out);
@@ -176,8 +176,9 @@ static tr_status write_csv(const tr_run *run, const char *path)
     }
     bool failed = ferror(out);
     failed = fclose(out) || failed;
-    tr_status status = failed ? tr_fail(TR_ERR_MEMORY, "not enough memory for %s", path)
-                              : tr_write_whole(path, text, length);
+    tr_status status =
+        failed ? tr_fail(TR_ERR_MEMORY, "not enough memory for the table %s", path)
+               : tr_write_whole(path, text, length);
     free(text);
     if (status == TR_OK)
         tr_info("wrote %s", path);
