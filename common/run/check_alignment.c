@@ -29,13 +29,20 @@ static void say_views(const tr_run *run, tr_say_finding *say, void *data)
     char text[256];
     for (size_t k = 0; k < c->n; k++) {
         const tr_check_view *v = &c->view[k];
-        if (!v->off)
+        if (!v->off || c->spread > 1.0) /* then that of all is said */
             continue;
         snprintf(text, sizeof text,
                  "view %zu (%.1f degrees) is off by %.1f pixels: %+.1f across the axis, "
                  "%+.1f along it",
                  view_of(run, k)->section + 1, view_of(run, k)->tilt,
                  f * hypot(v->shift[0], v->shift[1]), f * v->shift[0], f * v->shift[1]);
+        say(data, text, true);
+    }
+    if (c->spread > 1.0) {
+        snprintf(text, sizeof text,
+                 "the views are shifted against each other by %.1f pixels (robust "
+                 "standard deviation, each way): they are not aligned",
+                 f * c->spread);
         say(data, text, true);
     }
     if (c->n_off == 0 && 2 * c->n_known >= c->n) {
@@ -78,17 +85,21 @@ static void say_axis(const tr_alignment_check *c, tr_say_finding *say, void *dat
 {
     char text[256];
     double turn = c->turn * TR_DEGREES, error = c->turn_error * TR_DEGREES;
-    bool known = isfinite(turn) && error < 0.5;
     bool off = tr_alignment_axis_is_off(c);
     if (off)
         snprintf(text, sizeof text,
                  "the axis seems %.1f degrees off (+- %.1f): the views agree best turned "
                  "by %+.2f degrees, counterclockwise",
                  fabs(turn), error, turn);
-    else if (known)
+    else if (isfinite(turn) && error <= 0.3 && fabs(turn) <= fmax(0.25, 2.0 * error))
         snprintf(text, sizeof text,
                  "the axis seems right: the views agree best turned by %+.2f degrees "
                  "(+- %.2f)",
+                 turn, error);
+    else if (isfinite(turn))
+        snprintf(text, sizeof text,
+                 "cannot be told from these data: the direction of the axis; the views "
+                 "agree best turned by %+.2f degrees, +- %.2f",
                  turn, error);
     else
         snprintf(text, sizeof text,

@@ -12,7 +12,8 @@
 /* Found by planting errors in simulated series (manual/checking-alignment.md). */
 static const double least_peak = 6.0, least_lead = 1.15; /* over the rms, the next */
 static const double least_move = 0.3;                    /* pixels worth another round */
-static const double least_off = 0.75, off_errors = 5.0, off_spreads = 5.0;
+static const double least_off = 0.75, off_errors = 5.0, off_spreads = 5.0,
+                    most_spread = 0.3;
 static const double group_tilt = 20.0 * TR_RADIANS;
 enum { MOST_ROUNDS = 12, NEIGHBOURS = 2 };
 
@@ -176,8 +177,8 @@ static void judge_views(tr_alignment_check *c, double *values)
         tr_check_view *v = &c->view[k];
         double error = hypot(v->error[0], v->error[1]);
         double least = fmax(least_off, off_errors * error);
-        v->off = v->known &&
-                 hypot(v->shift[0], v->shift[1]) > fmax(least, off_spreads * c->spread);
+        v->off = v->known && hypot(v->shift[0], v->shift[1]) >
+                                 fmax(least, off_spreads * fmin(c->spread, most_spread));
         c->n_off += v->off;
     }
 }
@@ -317,20 +318,35 @@ static bool fit_turn(const tr_check_work *w, double first, const tr_check_sums *
     return true;
 }
 
+/* About the turn `middle`, and where the views lean further, about a larger one. */
+static tr_status search_turn(tr_check_work *w, double middle, double *gains,
+                             tr_check_sums *sums, tr_alignment_check *c)
+{
+    c->turn = c->turn_error = NAN;
+    while (fabs(middle) <= most_turn) {
+        double first = middle - turn_step * (TURNS - 1) / 2, lean;
+        TR_TRY(try_turns(w, first, gains, sums));
+        if (fit_turn(w, first, sums, &lean, c))
+            return TR_OK;
+        middle += (lean > 0.0 ? 1.0 : -1.0) * turn_step * (TURNS - 3);
+    }
+    return TR_OK;
+}
+
+/* Again with the predictions that views have when they are turned so: those of views that
+ * do not agree count on less. */
 static tr_status find_turn(tr_check_work *w, double *gains, tr_alignment_check *c)
 {
     size_t n = w->n * TR_CHECK_PATCHES;
     tr_check_sums *sums = tr_calloc("patches of views", TURNS * n, sizeof *sums);
-    double first = -turn_step * (TURNS - 1) / 2, lean;
-    c->turn = c->turn_error = NAN;
-    tr_status status = sums ? TR_OK : TR_ERR_MEMORY;
-    while (status == TR_OK) {
-        status = try_turns(w, first, gains, sums);
-        if (status != TR_OK || fit_turn(w, first, sums, &lean, c))
-            break;
-        first += (lean > 0.0 ? 1.0 : -1.0) * turn_step * (TURNS - 3);
-        if (fabs(first + turn_step * (TURNS - 1) / 2) > most_turn)
-            break;
+    tr_status status = sums ? search_turn(w, 0.0, gains, sums, c) : TR_ERR_MEMORY;
+    double turn = c->turn;
+    if (status == TR_OK && fabs(turn) > 0.5 * turn_step) {
+        status = tr_check_load(w, turn);
+        if (status == TR_OK)
+            status = tr_check_learn(w);
+        if (status == TR_OK)
+            status = search_turn(w, turn, gains, sums, c);
     }
     free(sums);
     return status;
