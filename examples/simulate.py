@@ -23,7 +23,7 @@ Written: PREFIX.mrc  the series, in order of angle; PREFIX_EVN.mrc, PREFIX_ODD.m
          PREFIX.rawtlt, PREFIX.tlt  angles in degrees
          PREFIX.mrc.mdoc  doses, times of acquisition, angles
          PREFIX.defocus   IMOD's, version 3 (with the CTF)
-         PREFIX.xf        what aligns the series (with --shifts or --axis-angle)
+         PREFIX.xf        what aligns the series (with --shifts, --axis-angle, --axis-drift)
          PREFIX_truth.mrc the potential in volt: sections y, rows thickness, columns x
          PREFIX_simulation.json  all parameters, and what is true of each view
 """
@@ -205,11 +205,15 @@ class Scene:
         self.shapes = [(shape(f) * self.detector.grid).astype(np.float32)
                        for shape in self.cloud.kinds]
         self.bad = bad_pixels(a)
+        self.deviation = 0.0
+        if a.snr:
+            nearest = min(self.views, key=lambda view: abs(view["tilt"]))
+            self.deviation = float(self.contrast(nearest).std())
 
     def positions(self, view):
         """Columns and rows on the fine grid, depths in pixels, and which points are on it."""
         a = self.a
-        t, g, turn = np.radians([view["tilt"], a.pitch, a.axis_angle])
+        t, g, turn = np.radians([view["tilt"], a.pitch, view["axis"]])
         z = self.y * np.float32(np.sin(g)) + self.s * np.float32(np.cos(g))
         depth = self.x * np.float32(np.sin(t)) + z * np.float32(np.cos(t))
         u = self.x * np.float32(np.cos(t)) - z * np.float32(np.sin(t))
@@ -266,7 +270,10 @@ class Scene:
             electrons[row, column] += a.hot_amplitude * mean
         rng = np.random.default_rng([a.seed, 3, view["number"]])
         halves = [electrons / 2, electrons / 2]
-        if not a.noise_free:
+        if a.snr:
+            sigma = mean * self.deviation / np.sqrt(2 * a.snr)
+            halves = [part + sigma * rng.normal(size=part.shape) for part in halves]
+        elif not a.noise_free:
             halves = [rng.poisson(part).astype(np.float64) for part in halves]
         else:
             halves = [part.copy() for part in halves]
@@ -304,6 +311,7 @@ def plan_views(a):
                       "dose": a.dose_per_view, "prior": a.dose_per_view * order.index(i),
                       "defocus": float(a.defocus + a.defocus_jitter * jitter[i]),
                       "shift": (a.shifts * shifts[i]).tolist(),
+                      "axis": float(a.axis_angle + a.axis_drift * (i / max(n - 1, 1) - 0.5)),
                       "transmission": float(np.exp(-path)), "flashes": flashes.tolist()})
     return views
 
@@ -322,10 +330,11 @@ def specimen_box(a, views):
     CTF, so that the specimen is the same."""
     margin = margin_for(a, max(a.defocus, 5.0))
     half_u, half_v = a.size[0] / 2 + margin, a.size[1] / 2 + margin
-    turn, g = np.radians([a.axis_angle, a.pitch])
+    turn, g = np.radians([v["axis"] for v in views]), np.radians(a.pitch)
     away = np.abs([v["shift"] for v in views]).max(axis=0)
-    reach_u = abs(np.cos(turn)) * half_u + abs(np.sin(turn)) * half_v + away[0]
-    reach_v = abs(np.sin(turn)) * half_u + abs(np.cos(turn)) * half_v + away[1]
+    c, s = np.abs(np.cos(turn)), np.abs(np.sin(turn))
+    reach_u = (c * half_u + s * half_v).max() + away[0]
+    reach_v = (s * half_u + c * half_v).max() + away[1]
     s = a.ice * 10 / a.pixel / 2
     y = (reach_v + s * abs(np.sin(g))) / np.cos(g)
     z = y * abs(np.sin(g)) + s * np.cos(g)
@@ -355,6 +364,13 @@ def make_cloud(a, views):
         sigma = a.dot_sigma * a.pixel
         cloud.add(specimens.gaussian(sigma), np.array(a.dots)[:, [0, 2, 1]] * a.pixel,
                   a.dot_volt * (2 * np.pi) ** 1.5 * sigma ** 3)
+    if a.carbon_edge is not None:
+        # A film of 12 nm under the specimen, right of the edge, grainy as carbon is.
+        film = specimens.Box(box.low, box.high)
+        film.low[0] = np.clip(a.carbon_edge * a.pixel, box.low[0], box.high[0])
+        film.high[2] = min(film.low[2] + 120, box.high[2])
+        places = film.scatter(np.random.default_rng([a.seed, 6]), int(film.volume() / 20 ** 3))
+        cloud.add(specimens.gaussian(8.0), places, 5 * 20 ** 3)
     if a.gold:
         # Weaker than gold, which is no weak phase object.
         radius = 50.0
@@ -444,8 +460,8 @@ def write_defocus(path, a, views):
 
 def write_transforms(path, a, views):
     """x' = A (x - centre) + d + centre aligns, as IMOD's .xf."""
-    c, s = np.cos(np.radians(a.axis_angle)), np.sin(np.radians(a.axis_angle))
-    np.savetxt(path, [[c, s, -s, c, *view["shift"]] for view in views],
+    turns = [(np.cos(t), np.sin(t)) for t in np.radians([view["axis"] for view in views])]
+    np.savetxt(path, [[c, s, -s, c, *view["shift"]] for (c, s), view in zip(turns, views)],
                ["%12.7f"] * 4 + ["%12.3f"] * 2)
 
 
@@ -463,7 +479,7 @@ def write_all(scene, halves, truth):
     write_mdoc(name + ".mrc.mdoc", a, scene.views)
     if not a.no_ctf:
         write_defocus(name + ".defocus", a, scene.views)
-    if a.shifts or a.axis_angle:
+    if a.shifts or a.axis_angle or a.axis_drift:
         write_transforms(name + ".xf", a, scene.views)
     with open(name + "_simulation.json", "w", encoding="ascii") as file:
         parameters = {key: value for key, value in vars(a).items()
@@ -481,8 +497,9 @@ def dot(text):
     return place
 
 
-UNITS = {"--amplitude-contrast": "FRACTION", "--axis-angle": "DEGREES", "--axis-shift": "PIXELS",
-         "--b-factor": "A2", "--crowding": "TIMES", "--cs": "MM", "--defocus": "UM",
+UNITS = {"--amplitude-contrast": "FRACTION", "--axis-angle": "DEGREES",
+         "--axis-drift": "DEGREES", "--axis-shift": "PIXELS",
+         "--b-factor": "A2", "--carbon-edge": "PIXELS", "--crowding": "TIMES", "--cs": "MM", "--defocus": "UM",
          "--defocus-jitter": "UM", "--depth-step": "NM", "--dose-per-view": "E",
          "--dot-sigma": "PIXELS", "--dot-volt": "V", "--free-path": "NM",
          "--hot-amplitude": "TIMES", "--ice": "NM", "--out-prefix": "PREFIX",
@@ -516,6 +533,8 @@ def parse_arguments():
         "(begin with a space where X is negative)", type=dot, nargs="+", metavar="X,S,Y")
     add("--dot-sigma", 1.0, "of the dots, in pixels", type=float)
     add("--dot-volt", 5.0, "the dots' potential at their middle", type=float)
+    add("--carbon-edge", None, "carbon right of so many pixels from the volume's centre",
+        type=float)
     add("--gold", 0, "so many beads of 10 nm in all of it", type=int)
     add("--seed", 1, "of everything random", type=int)
     add = group("geometry")
@@ -529,6 +548,8 @@ def parse_arguments():
     add("--axis-shift", 0.0, "columns from the images' centre to the tilt axis", type=float)
     add("--shifts", 0.0, "standard deviation of each view's shift in pixels", type=float)
     add("--axis-angle", 0.0, "from y to the tilt axis in degrees, counterclockwise", type=float)
+    add("--axis-drift", 0.0, "by so many degrees more in the last view than in the first",
+        type=float)
     add = group("microscope")
     add("--no-ctf", False, "a CTF of 1 everywhere", action="store_true")
     add("--voltage", 300.0, "in kV", type=float)
@@ -555,6 +576,8 @@ def parse_arguments():
     add("--b-factor", 60.0, "in square angstroms: what else is lost at high frequencies",
         type=float)
     add("--free-path", 320.0, "of electrons in the specimen, in nm", type=float)
+    add("--snr", None, "white noise instead of counted electrons: the variance of the signal "
+        "in the view nearest 0 degrees over that of the noise", type=float)
     add("--noise-free", False, "expected electrons instead of counted ones", action="store_true")
     add = group("detector")
     add("--hot-pixels", 0, "so many, the same in all views", type=int)
@@ -583,6 +606,8 @@ def checked(parser, a):
         a.ice = 0.9 * a.size[2] * a.pixel / 10
     if a.depth_step is None:
         a.depth_step = 0.1 / (np.pi * wavelength(a.voltage)) * (2 * a.pixel) ** 2 / 10
+    if a.snr is not None and (not a.snr > 0 or a.noise_free):
+        parser.error("--snr must be above 0, and there is no noise with --noise-free")
     if a.ice <= 0 or a.depth_step <= 0 or a.crowding < 0 or not 0 <= a.amplitude_contrast <= 1:
         parser.error("--ice and --depth-step must be above 0, --crowding at least 0, "
                      "--amplitude-contrast from 0 to 1")

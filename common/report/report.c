@@ -297,6 +297,7 @@ static const struct {
     {"convergence", tr_report_convergence},
     {"views", tr_report_views},
     {"frc", tr_report_frc},
+    {"alignment", tr_report_alignment},
     {"geometry", tr_report_geometry},
     {"geometry-table", put_geometry_table},
     {"inputs", put_inputs},

@@ -24,6 +24,9 @@ void tr_report_convergence(FILE *out, const tr_result *r);
 void tr_report_views(FILE *out, const tr_result *r);
 void tr_report_frc(FILE *out, const tr_result *r);
 
+/* report_alignment.c: what --check-alignment found; nothing without it. */
+void tr_report_alignment(FILE *out, const tr_result *r);
+
 /* report_geometry.c */
 void tr_report_geometry(FILE *out, const tr_result *r);
 

@@ -3,6 +3,7 @@
 #ifndef TR_RESULT_H
 #define TR_RESULT_H
 
+#include "common/report/json.h"
 #include "common/run/run.h"
 
 /* A view and how well the tomogram explains it; NAN for what is not known. */
@@ -74,6 +75,8 @@ void tr_result_write_failure(const tr_result *r, tr_status status, const char *s
 
 /* result_json.c: the text of the JSON file, from malloc; NULL when memory is short. */
 char *tr_result_json(const tr_result *r);
+/* report_alignment.c: the part "alignment_check" of it. */
+void tr_result_alignment(tr_json *j, const tr_result *r);
 char *tr_result_failure_json(const tr_result *r, tr_status status, const char *sentence);
 
 /* result_command.c: the command line as a shell would take it again, with the folder and

@@ -408,6 +408,7 @@ static void put_all(tr_json *j, const tr_result *r)
     put_geometry(j, r);
     put_ctf(j, r);
     put_hand(j, r);
+    tr_result_alignment(j, r);
     put_purpose(j, r);
     put_output(j, r);
     put_halves(j, r);
