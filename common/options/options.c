@@ -283,6 +283,10 @@ const tr_option tr_common_options[] = {
     STRING(timeline, "timeline", "FILE", .aside = true,
            .help =
                "Write when each stage worked, for chrome://tracing or Perfetto (JSON)"),
+    WISH(check_alignment, "check-alignment", "[FILE]", "none", .aside = true,
+         .help = "Compare each view with what all others predict of it, and say which "
+                 "are off and by how much, whether the axis is, and what cannot be told; "
+                 "nothing is changed. With =FILE as a CSV too"),
     WISH(try_what, "try", "[SWEEP]", "lambda samples", .aside = true,
          .help = "Instead of a tomogram, reconstruct three thin slabs (bottom, middle "
                  "and top along the tilt axis) and write a contact sheet of them (PNG). "

@@ -26,6 +26,7 @@ typedef struct tr_options {
     const char *ctf;              /* --ctf; of whose CTF more is in `views` */
     const char *ctf_band;         /* --ctf-band: a phase in radians, or "off" */
     bool check_hand;              /* --check-hand */
+    const char *check_alignment;  /* --check-alignment; NULL: not given */
     bool ctf_again;               /* --ctf-again: whatever the header says */
     bool aligned;                 /* --aligned: whatever lies beside the series */
     const char *initial;          /* --initial */

@@ -1,3 +1,4 @@
+#include "common/run/check_alignment.h"
 #include "common/run/paths.h"
 
 #include <errno.h>
@@ -125,6 +126,7 @@ static tr_status add_written(run_files *t, const tr_reconstruction *volumes, siz
     TR_TRY(add(t, "timeline", o->timeline, "--timeline"));
     TR_TRY(add(t, "report", o->report, "--report"));
     TR_TRY(add(t, "result", o->json, "--json"));
+    TR_TRY(add(t, "table", tr_check_alignment_file(o), "--check-alignment"));
     if (tr_view_list_wanted(o))
         TR_TRY(add_derived(t, "list of views",
                            tr_view_list_path(tr_output_name(&volumes->job.output_spec))));

@@ -12,6 +12,7 @@
 #include "common/base/file_name.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/run/check_alignment.h"
 #include "common/run/outside.h"
 #include "common/run/paths.h"
 #include "common/run/reconstruction.h"
@@ -73,6 +74,7 @@ static tr_status set_path(tr_reconstruction *r, const char *path)
     TR_TRY(check_written("timeline", o->timeline, "--timeline"));
     TR_TRY(check_written("report", o->report, "--report"));
     TR_TRY(check_written("result", o->json, "--json"));
+    TR_TRY(check_written("table", tr_check_alignment_file(o), "--check-alignment"));
     r->job.output_spec.path = path;
     r->scratch = tr_name_beside(path, "prepared");
     return r->scratch ? TR_OK : TR_ERR_MEMORY;

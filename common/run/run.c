@@ -142,6 +142,7 @@ tr_status tr_run_series(tr_run *run, tr_comm *comm)
 {
     TR_TRY(tr_reconstruction_series(&run->volumes[0], comm));
     TR_TRY(tr_run_check_hand(run, comm));
+    TR_TRY(tr_run_check_alignment(run, comm));
     return tr_halves_series(run, comm);
 }
 
@@ -163,6 +164,7 @@ void tr_run_free(tr_run *run)
     for (size_t k = 0; k < TR_MOST_VOLUMES; k++)
         tr_reconstruction_free(&run->volumes[k]);
     tr_frc_free(&run->frc);
+    tr_alignment_check_free(&run->alignment.check);
     tr_inputs_free(&run->inputs);
     tr_command_free(&run->command);
 }

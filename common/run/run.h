@@ -3,6 +3,7 @@
 #define TR_RUN_H
 
 #include "common/run/reconstruction.h"
+#include "common/run/check_alignment.h"
 #include "common/series/hand.h"
 #include "common/tomogram/frc.h"
 
@@ -15,8 +16,9 @@ typedef struct tr_run {
                                                    for; they point to the two above */
     size_t n_volumes;                           /* 1 or 3 once the files are known */
     bool hand_checked;
-    tr_hand hand; /* then: what --check-hand found */
-    tr_frc frc;   /* of the half sets, after the run, on rank 0 */
+    tr_hand hand;                   /* then: what --check-hand found */
+    tr_alignment_verdict alignment; /* what --check-alignment found, on rank 0 */
+    tr_frc frc;                     /* of the half sets, after the run, on rank 0 */
 } tr_run;
 
 /* The steps after tr_command_parse, in this order; *run is all 0 but for the command
@@ -30,6 +32,9 @@ TR_CHECKED tr_status tr_run_series(tr_run *run, tr_comm *comm);
 /* check_hand.c: with --check-hand, run->hand, and it is said. Collective; a part of the
  * third. */
 TR_CHECKED tr_status tr_run_check_hand(tr_run *run, tr_comm *comm);
+/* check_alignment.c: with --check-alignment, run->alignment, and it is said. Collective;
+ * a part of the third. */
+TR_CHECKED tr_status tr_run_check_alignment(tr_run *run, tr_comm *comm);
 /* Everything, the command too. */
 void tr_run_free(tr_run *run);
 
