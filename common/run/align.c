@@ -12,6 +12,7 @@
 #include "common/base/log.h"
 #include "common/base/median.h"
 #include "common/base/mem.h"
+#include "common/series/alignment_check.h"
 #include "common/series/coarse_alignment.h"
 #include "common/views/series_name.h"
 #include "formats/file_io.h"
@@ -26,6 +27,8 @@ static const double clip_raw = 8.0, clip_small = 4.0, band_low = 0.03, band_high
 static const double widest = 0.3, about = 10.0 * TR_RADIANS, settled = 0.05 * TR_RADIANS;
 /* Of a view's mean, of the median one's, below which it is dark. */
 static const double darkness = 0.3;
+/* Cycles per small pixel up to which views are predicted. */
+static const double refine_high = 0.25;
 
 typedef struct alignment {
     const tr_inputs *in;
@@ -38,6 +41,8 @@ typedef struct alignment {
     tr_overlay *overlay;
     double axis; /* radians */
     tr_axis_scores scores;
+    double thickness; /* of the specimen, small pixels */
+    double agreement; /* mean correlation of the views with what the others predict */
 } alignment;
 
 /* ---- the views made small ---- */
@@ -126,6 +131,84 @@ static tr_status search(alignment *a, double range)
             break;
     }
     return find_shifts(a);
+}
+
+/* ---- against what the others predict ---- */
+
+/* The place of a view in the frame of the check (slab_prediction.h). */
+static tr_status stretched(void *data, size_t k, double turn, float *image)
+{
+    const alignment *a = data;
+    double c = cos(turn), s = sin(turn), d[2];
+    d[0] = c * a->shift[k][0] - s * a->shift[k][1];
+    d[1] = s * a->shift[k][0] + c * a->shift[k][1];
+    const tr_plane_map map = tr_plane_turn(a->axis - turn, d, 1.0 / cos(a->tilt[k]));
+    tr_plane_apply(&map, a->nx, a->ny, a->banded + k * a->nx * a->ny, image, NULL);
+    return TR_OK;
+}
+
+static double mean_correlation(const tr_alignment_check *check)
+{
+    double sum = 0.0;
+    for (size_t k = 0; k < check->n; k++)
+        sum += check->view[k].as_given;
+    return sum / (double)check->n;
+}
+
+/* Takes what the check found out of the alignment; the largest change, pixels. */
+static double correct(alignment *a, const tr_alignment_check *check)
+{
+    double most = 0.0;
+    for (size_t k = 0; k < a->n; k++) {
+        const tr_check_view *v = &check->view[k];
+        if (!v->known)
+            continue;
+        a->shift[k][0] -= v->shift[0];
+        a->shift[k][1] -= v->shift[1];
+        most = fmax(most, hypot(v->shift[0], v->shift[1]));
+    }
+    return most;
+}
+
+/* Rounds of the check, as long as the views agree better with what the others predict. */
+static tr_status refine(alignment *a)
+{
+    const tr_check_source source = {.n = a->n,
+                                    .nx = a->nx / 2 * 2,
+                                    .ny = a->ny / 2 * 2,
+                                    .tilt = a->tilt,
+                                    .thickness = a->thickness,
+                                    .high = refine_high,
+                                    .stretched = stretched,
+                                    .data = a};
+    double(*before)[2] = tr_calloc("the views", a->n, sizeof *before);
+    tr_status status = before ? TR_OK : TR_ERR_MEMORY;
+    a->agreement = -1.0;
+    for (size_t round = 0; round < MOST_ROUNDS && status == TR_OK; round++) {
+        tr_alignment_check check;
+        status = tr_alignment_check_run(&source, a->threads, &check);
+        if (status != TR_OK)
+            break;
+        double agreement = mean_correlation(&check);
+        tr_verbose(
+            "alignment: mean correlation with the prediction %.4f; the axis turned "
+            "by %.2f +- %.2f degrees would fit best",
+            agreement, check.turn * TR_DEGREES, check.turn_error * TR_DEGREES);
+        bool better = agreement > a->agreement;
+        if (!better) /* the round before was the last that helped */
+            memcpy(a->shift, before, a->n * sizeof *before);
+        else
+            a->agreement = agreement;
+        memcpy(before, a->shift, a->n * sizeof *before);
+        bool done = !better || correct(a, &check) < 0.05;
+        if (done && better) /* what it was found with */
+            memcpy(a->shift, before, a->n * sizeof *before);
+        tr_alignment_check_free(&check);
+        if (done)
+            break;
+    }
+    free(before);
+    return status;
 }
 
 /* Where the axis is said to be, radians, and how far it may be from there. */
@@ -235,13 +318,15 @@ static void free_alignment(alignment *a)
     free(a->overlay);
 }
 
-static tr_status prepare(alignment *a)
+static tr_status prepare(alignment *a, long thickness)
 {
     const tr_image_info *info = tr_image_get_info(a->in->image);
     size_t longer = info->nx > info->ny ? info->nx : info->ny;
     a->bin = (longer + SMALL - 1) / SMALL;
     a->nx = info->nx / a->bin;
     a->ny = info->ny / a->bin;
+    a->thickness =
+        thickness > 0 ? (double)thickness / (double)a->bin : 0.25 * (double)a->nx;
     if (a->n < FEWEST_VIEWS || a->nx < 64 || a->ny < 64)
         return tr_fail(TR_ERR_DATA,
                        "%s: %zu views of %zu x %zu pixels are too few or too small to be "
@@ -265,7 +350,7 @@ static tr_status find(const tr_inputs *in, const tr_command *c, int threads,
     alignment a = {.in = in, .threads = threads, .n = in->views.n};
     double range;
     const char *from = nominal_axis(in, c, &a.axis, &range);
-    tr_status status = prepare(&a);
+    tr_status status = prepare(&a, c->options.thickness);
     if (status == TR_OK)
         status = read_views(&a);
     if (status == TR_OK) {
@@ -274,6 +359,8 @@ static tr_status find(const tr_inputs *in, const tr_command *c, int threads,
     }
     if (status == TR_OK)
         status = search(&a, range);
+    if (status == TR_OK)
+        status = refine(&a);
     if (status == TR_OK)
         status = judge(&a, from);
     if (status == TR_OK)
