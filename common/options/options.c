@@ -65,6 +65,14 @@ const tr_option tr_common_options[] = {
     FLAG(aligned, "aligned", .aside = true,
          .help = "The views are aligned already, whatever the series' name and the files "
                  "beside it say"),
+    FLAG(align, "align", .aside = true,
+         .help = "Align a raw series by what its views show, write the alignment to "
+                 "OUTPUT_align.xf and .tlt, and reconstruct with it"),
+    REAL(axis_angle, "axis-angle", "DEGREES", NULL, -180, 180, .aside = true,
+         .help =
+             "Where --align looks for the tilt axis, counterclockwise from the raw "
+             "images' y, within 10 degrees; unless given, where an mdoc has it, or all "
+             "round"),
     STRING(initial, "initial", "FILE", .aside = true,
            .help = "Tomogram from which an iterative algorithm starts, instead of zero"),
     CHOICE(outside, "outside", "WHAT", "auto", "auto continue zero",

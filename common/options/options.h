@@ -60,6 +60,8 @@ typedef struct tr_options {
     double scale[2];         /* ADD, MUL: written value = (value + ADD) * MUL */
     int mode, order, format; /* a TR_MODE_..., TR_ORDER_..., TR_OUTPUT_... */
     long deflate;            /* HDF5 only */
+    bool align;              /* --align */
+    double axis_angle;       /* degrees from y, for that */
     bool zarr;               /* --zarr: a store beside it */
     int zarr_version;        /* 0: 2, 1: 3 */
     long zarr_chunk;         /* 0: as memory allows */

@@ -366,7 +366,9 @@ static tr_status carry_out(tr_run *run, tr_comm *comm, tr_result *r)
 {
     r->start = tr_now();
     TR_TRY(comm->ops->agree(comm, tr_run_backend(run)));
-    TR_TRY(comm->ops->agree(comm, tr_run_files(run)));
+    tr_status files = tr_run_files(run);
+    /* With --align it is agreed on already that one has failed. */
+    TR_TRY(comm->agreed_failure ? files : comm->ops->agree(comm, files));
     TR_TRY(tr_alike_files(comm, run));
     TR_TRY(own_outputs(run, comm));
     TR_TRY(tr_run_series(run, comm));

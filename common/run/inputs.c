@@ -71,8 +71,10 @@ static tr_status choose_views(tr_inputs *in, const tr_command *c)
 static tr_status read_views(tr_inputs *in, tr_command *c)
 {
     size_t n = tr_image_get_info(in->image)->nz;
-    TR_TRY(choose_views(in, c));
-    TR_TRY(tr_inputs_read_tilts(in));
+    if (!in->views.n) {
+        TR_TRY(choose_views(in, c));
+        TR_TRY(tr_inputs_read_tilts(in));
+    }
     if (c->options.xtilts)
         TR_TRY(tr_views_read_xtilts(c->options.xtilts, n, &in->views));
     TR_TRY(tr_inputs_check_angles(in, c));
@@ -215,6 +217,23 @@ static tr_status check_sizes(tr_inputs *in, tr_command *c)
     return TR_OK;
 }
 
+/* Before anything depends on how the views lie. */
+static tr_status align(tr_inputs *in, tr_command *c)
+{
+    if (!in->align)
+        return TR_OK;
+    if (in->has_com || in->transforms_path || in->aligned)
+        return tr_fail(TR_ERR_USAGE,
+                       "--align finds the alignment of raw views, and %s %s",
+                       in->series_path,
+                       in->aligned           ? "is aligned already"
+                       : in->transforms_path ? "has one: leave out --align or that"
+                                             : "has a tilt.com: leave out one of them");
+    TR_TRY(choose_views(in, c));
+    TR_TRY(tr_inputs_read_tilts(in));
+    return in->align(in->align_data, in, c);
+}
+
 tr_status tr_inputs_open(tr_inputs *in, tr_command *c)
 {
     TR_TRY(find_series(in, c));
@@ -222,9 +241,11 @@ tr_status tr_inputs_open(tr_inputs *in, tr_command *c)
     if (in->has_com)
         TR_TRY(tr_inputs_apply_com(in, c));
     TR_TRY(tr_inputs_read_alignment(in, c));
-    TR_TRY(tr_inputs_check_axis(in));
+    if (!in->align)
+        TR_TRY(tr_inputs_check_axis(in));
     TR_TRY(tr_inputs_find_pixel(in, c));
     TR_TRY(tr_inputs_take_flats(in, c));
+    TR_TRY(align(in, c));
     TR_TRY(find_size(in, c));
     TR_TRY(read_views(in, c));
     TR_TRY(tr_inputs_take_doses(in, c));
@@ -238,6 +259,7 @@ void tr_inputs_free(tr_inputs *in)
 {
     tr_image_close(in->image);
     free(in->folder);
+    free(in->made);
     tr_discovery_free(&in->found);
     if (in->has_com)
         tr_imod_com_free(&in->com);

@@ -55,12 +55,17 @@ typedef struct tr_inputs {
     tr_local local; /* then; in pixels after binning */
     tr_dose_facts dose;
     tr_purpose purpose;
+    /* Finds the transforms of a series that has none, in `transforms`; NULL: --align is
+     * not given. */
+    tr_status (*align)(void *data, struct tr_inputs *in, tr_command *c);
+    void *align_data;
+    char *made;     /* the file of those */
     tr_views views; /* those used; shifts of their transforms in pixels after binning */
 } tr_inputs;
 
 /* Find and open the files of the command, to which is added what a tilt.com says and the
- * thickness where none is given. *in is all 0 before; freed by tr_inputs_free, also after
- * an error (those of the files' readers; TR_ERR_USAGE). */
+ * thickness where none is given. *in is all 0 before but for `align` and its data; freed
+ * by tr_inputs_free, also after an error (those of the files' readers; TR_ERR_USAGE). */
 TR_CHECKED tr_status tr_inputs_open(tr_inputs *in, tr_command *c);
 void tr_inputs_free(tr_inputs *in);
 

@@ -7,6 +7,7 @@
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/run/align.h"
 #include "common/run/halves.h"
 #include "common/run/second.h"
 
@@ -122,6 +123,10 @@ tr_status tr_run_backend(tr_run *run)
 tr_status tr_run_files(tr_run *run)
 {
     tr_reconstruction *all = &run->volumes[0];
+    if (run->command.options.align) {
+        run->inputs.align = tr_run_align;
+        run->inputs.align_data = run;
+    }
     TR_TRY(tr_inputs_open(&run->inputs, &run->command)); /* may choose the algorithm */
     all->job.algorithm = run->command.algorithm;
     all->job.params = run->command.params;
