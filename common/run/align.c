@@ -20,7 +20,7 @@
 
 /* Pixels of the longer side of a view, made small; robust deviations beyond which values
  * are clipped; the band in which views are compared, cycles per small pixel. */
-enum { SMALL = 512, FEWEST_VIEWS = 5, MOST_ROUNDS = 5 };
+enum { SMALL = 512, FEWEST_VIEWS = 5, MOST_ROUNDS = 5, MOST_TILT = 80 };
 static const double clip_raw = 8.0, clip_small = 4.0, band_low = 0.03, band_high = 0.12;
 /* The largest shift between neighbours, of the side; how far the axis is from where it is
  * said to be, and steps that are not worth another round, radians. */
@@ -119,14 +119,18 @@ static tr_status find_shifts(alignment *a)
 static tr_status search(alignment *a, double range)
 {
     const tr_small_views views = small_views(a, a->image);
+    double centre = a->axis;
     for (size_t round = 0; round < MOST_ROUNDS; round++) {
         double before = a->axis;
         TR_TRY(find_shifts(a));
-        TR_TRY(tr_find_tilt_axis(&views, (const double(*)[2])a->shift, a->axis, range,
-                                 a->threads, &a->axis, &a->scores));
+        TR_TRY(tr_find_tilt_axis(&views, (const double(*)[2])a->shift, before, centre,
+                                 range, a->threads, &a->axis, &a->scores));
         tr_verbose("alignment: tilt axis %.2f degrees from y, common lines agree to %.3f",
                    a->axis * TR_DEGREES, a->scores.best);
-        range = about;
+        if (range > about) { /* all round */
+            range = about;
+            centre = a->axis;
+        }
         if (fabs(a->axis - before) < settled)
             break;
     }
@@ -174,8 +178,8 @@ static double correct(alignment *a, const tr_alignment_check *check)
 static tr_status refine(alignment *a)
 {
     const tr_check_source source = {.n = a->n,
-                                    .nx = a->nx / 2 * 2,
-                                    .ny = a->ny / 2 * 2,
+                                    .nx = a->nx,
+                                    .ny = a->ny,
                                     .tilt = a->tilt,
                                     .thickness = a->thickness,
                                     .high = refine_high,
@@ -332,6 +336,15 @@ static tr_status prepare(alignment *a, long thickness)
                        "%s: %zu views of %zu x %zu pixels are too few or too small to be "
                        "aligned by themselves; at least %d of 64 x 64 are needed",
                        a->in->series_path, a->n, info->nx, info->ny, FEWEST_VIEWS);
+    for (size_t k = 0; k < a->n; k++)
+        if (fabs(a->in->views.view[k].tilt) > MOST_TILT)
+            return tr_fail(
+                TR_ERR_DATA,
+                "%s: --align is for specimens that are thinner than wide, seen "
+                "at up to %d degrees; view %zu is at %g; leave it out with "
+                "--exclude %zu",
+                a->in->series_path, MOST_TILT, a->in->views.view[k].section + 1,
+                a->in->views.view[k].tilt, a->in->views.view[k].section + 1);
     size_t floats = a->n * a->nx * a->ny;
     a->tilt = tr_calloc("the views", a->n, sizeof *a->tilt);
     a->mean = tr_calloc("the views", a->n, sizeof *a->mean);
@@ -443,6 +456,8 @@ tr_status tr_run_align(void *data, tr_inputs *in, tr_command *c)
     double *numbers = tr_calloc("the alignment", n, sizeof *numbers);
     char *xf = name_file(in, c, ".xf"), *tlt = name_file(in, c, ".tlt");
     in->made = xf;
+    if (!c->options.check_alignment) /* none without its figures */
+        c->options.check_alignment = "none";
     tr_status status = numbers && xf && tlt ? TR_OK : TR_ERR_MEMORY;
     if (status == TR_OK && comm->rank == 0)
         status = find(in, c, job->threads, numbers);

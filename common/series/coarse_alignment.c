@@ -347,20 +347,21 @@ static void summarize(const double *score, size_t n, tr_axis_scores *s)
 }
 
 tr_status tr_find_tilt_axis(const tr_small_views *v, const double (*shift)[2],
-                            double axis, double range, int threads, double *found,
-                            tr_axis_scores *scores)
+                            double shift_axis, double centre, double range, int threads,
+                            double *found, tr_axis_scores *scores)
 {
     size_t half = (size_t)(range / coarse_step + 0.5), n = 2 * half + 1;
-    const search s = {v, shift, axis, (double)(v->nx < v->ny ? v->nx : v->ny), threads};
+    const search s = {v, shift, shift_axis, (double)(v->nx < v->ny ? v->nx : v->ny),
+                      threads};
     double *score = tr_calloc("axis angles", n > 9 ? n : 9, sizeof *score);
-    double from = axis - coarse_step * (double)half, step = coarse_step;
+    double from = centre - coarse_step * (double)half, step = coarse_step;
     if (!score)
         return TR_ERR_MEMORY;
     tr_status status = score_all(&s, from, step, n, score);
     tr_axis_scores found_scores = {.best = 0.0};
     if (status == TR_OK)
         summarize(score, n, &found_scores);
-    double best = axis;
+    double best = centre;
     while (status == TR_OK) {
         size_t k = highest(score, n);
         best = from + step * (double)k;

@@ -34,15 +34,16 @@ TR_CHECKED tr_status tr_common_lines(const tr_small_views *views,
                                      const double (*shift)[2], double shift_axis,
                                      double axis, double width, double *score);
 
-/* The axis with the best score within `range` radians of `axis`, to which the shifts
- * belong: first by steps of half a degree, then finer. scores, if not NULL, are of the
- * best, and the mean and the standard deviation over all steps. Errors: memory. */
+/* The axis with the best score within `range` radians of `centre`; the shifts are in the
+ * frame of `shift_axis`: first by steps of half a degree, then finer. scores, if not
+ * NULL, are of the best, and the mean and the standard deviation over all steps. Errors:
+ * memory. */
 typedef struct tr_axis_scores {
     double best, mean, deviation;
 } tr_axis_scores;
 TR_CHECKED tr_status tr_find_tilt_axis(const tr_small_views *views,
-                                       const double (*shift)[2], double axis,
-                                       double range, int threads, double *found,
-                                       tr_axis_scores *scores);
+                                       const double (*shift)[2], double shift_axis,
+                                       double centre, double range, int threads,
+                                       double *found, tr_axis_scores *scores);
 
 #endif

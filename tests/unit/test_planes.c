@@ -208,7 +208,7 @@ static void test_series(void **state)
     tr_axis_scores scores;
     for (int round = 0; round < 3; round++) {
         assert_int_equal(tr_coarse_shifts(&views, got, 20, 2, shift, found), TR_OK);
-        assert_int_equal(tr_find_tilt_axis(&views, (const double(*)[2])shift, got,
+        assert_int_equal(tr_find_tilt_axis(&views, (const double(*)[2])shift, got, 0.0,
                                            8.0 * TR_RADIANS, 2, &got, &scores),
                          TR_OK);
     }
