@@ -28,6 +28,7 @@ tr_status tr_ctf_relion_read(const char *path, const tr_ctf_series *series,
 {
     /* Only shifts need a pixel size. */
     const tr_aligned_series of = {.path = series->path,
+                                  .name = series->name,
                                   .nz = series->nz,
                                   .pixel = series->pixel > 0.0 ? series->pixel : 1.0};
     tr_alignment a = {0};

@@ -77,10 +77,16 @@ const tr_option tr_common_options[] = {
                    "win over it",
            .brief = "Take files and geometry from IMOD's tilt.com"),
 
-    WORDS(half_sets, "half-sets", "HOW", "views frames EVEN ODD", .aside = true,
+    STRING(tomo_name, "tomo-name", "NAME", .aside = true,
+           .help =
+               "The series of this rlnTomoName, where RELION's tomograms.star is given "
+               "in the place of a series"),
+
+    WORDS(half_sets, "half-sets", "HOW", "views frames EVEN ODD star", .aside = true,
           .help = "Make two more tomograms, OUTPUT_EVN and OUTPUT_ODD, with the same "
                   "parameters, and their Fourier ring correlation: of every second view "
-                  "each, or of two series made from the even and the odd frames",
+                  "each, or of two series made from the even and the odd frames, "
+                  "which may be those that RELION's STAR file of the series names",
           .brief = "Even and odd tomograms beside it, and their FRC"),
 
     STRING(report, "report", "FILE", .section = "The result", .aside = true,

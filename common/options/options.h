@@ -11,7 +11,7 @@ enum { TR_MODE_FLOAT, TR_MODE_HALF, TR_MODE_INT16, TR_MODE_UINT16, TR_MODE_BYTE 
 enum { TR_ORDER_XZY, TR_ORDER_XYZ };
 enum { TR_OUTPUT_MRC, TR_OUTPUT_HDF5, TR_OUTPUT_TIFF };
 typedef enum tr_shell { TR_NO_SHELL, TR_BASH, TR_ZSH, TR_FISH } tr_shell;
-enum { TR_HALVES_NONE, TR_HALVES_VIEWS, TR_HALVES_FRAMES };
+enum { TR_HALVES_NONE, TR_HALVES_VIEWS, TR_HALVES_FRAMES, TR_HALVES_STAR };
 enum { TR_FOR_NOTHING, TR_FOR_VIEWING, TR_FOR_DENOISING, TR_FOR_AVERAGING };
 
 typedef struct tr_options {
@@ -30,6 +30,7 @@ typedef struct tr_options {
     bool aligned;                 /* --aligned: whatever lies beside the series */
     const char *initial;          /* --initial */
     const char *imod_com;         /* --imod-com */
+    const char *tomo_name;        /* --tomo-name */
     tr_words half_sets; /* --half-sets: a TR_HALVES_..., and the series of frames */
     tr_words purpose;   /* --for: a TR_FOR_... */
     /* geometry; lengths in unbinned pixels, angles in degrees */

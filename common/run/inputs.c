@@ -29,7 +29,7 @@ static tr_status find_series(tr_inputs *in, const tr_command *c)
             return TR_ERR_MEMORY;
     }
     if (in->series_path)
-        return TR_OK;
+        return tr_inputs_follow_star(in, c);
     TR_TRY(tr_discover(".", &in->found));
     in->series_path = in->found.series;
     tr_info("found the series %s%s%s", in->found.series,
@@ -237,6 +237,7 @@ void tr_inputs_free(tr_inputs *in)
 {
     tr_image_close(in->image);
     free(in->folder);
+    tr_star_lead_free(&in->lead);
     tr_discovery_free(&in->found);
     if (in->has_com)
         tr_imod_com_free(&in->com);

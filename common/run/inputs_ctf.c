@@ -282,6 +282,7 @@ tr_status tr_inputs_read_ctf(tr_inputs *in, tr_command *c)
 {
     const char *path = c->options.ctf;
     const tr_ctf_series series = {.path = in->series_path,
+                                  .name = in->lead.name,
                                   .nz = tr_image_get_info(in->image)->nz,
                                   .tilt = in->tilts,
                                   .pixel = in->pixel};
