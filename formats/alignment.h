@@ -62,6 +62,7 @@ typedef struct tr_alignment {
     tr_ctf *ctf;
     tr_optics optics;
     double pixel;           /* angstroms, of the images that were aligned; 0: not said */
+    double hand;            /* RELION's, 1 or -1; 0: not said */
     double voltage;         /* kV; 0 or NaN: not said */
     double axis;            /* of tilt in the raw images, degrees from y; NaN: not said */
     double rotation;        /* mean of the used views, degrees */

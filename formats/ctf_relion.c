@@ -15,6 +15,7 @@ static tr_status take(const char *path, const tr_alignment *a,
         n++;
     }
     table->optics = a->optics;
+    table->inverted = a->hand > 0.0; /* its depth is along z, which is -s */
     if (n == 0)
         return tr_fail(TR_ERR_DATA,
                        "%s has the angles of the views, but not their CTF (the column "

@@ -117,7 +117,7 @@ static double pixel_for_shifts(double images, double file)
  * binning, NaN: it does not say; the tomogram's size in those, and its thickness in
  * pixels of the series at hand, 0 or NaN where it does not say. */
 typedef struct of_series {
-    double pixel, thickness, size[3];
+    double pixel, thickness, size[3], hand;
     tr_optics optics;
 } of_series;
 
@@ -129,6 +129,7 @@ static tr_status read_of_series(const star_reader *r, const table *t, size_t row
     TR_TRY(tr_star_number_or_nan(r, t, row, "_rlnTomoTiltSeriesPixelSize", &of->pixel));
     for (int i = 0; i < 3; i++)
         TR_TRY(tr_star_number_or_nan(r, t, row, sizes[i], &of->size[i]));
+    TR_TRY(tr_star_number_or_nan(r, t, row, "_rlnTomoHand", &of->hand));
     tr_optics *o = &of->optics;
     TR_TRY(tr_star_number_or_nan(r, t, row, "_rlnVoltage", &o->voltage));
     TR_TRY(tr_star_number_or_nan(r, t, row, "_rlnSphericalAberration", &o->cs));
@@ -355,6 +356,7 @@ tr_status tr_star_read(const char *path, const tr_aligned_series *series,
     alignment->thickness = of.thickness;
     alignment->of_tomogram = true;
     alignment->optics = of.optics;
+    alignment->hand = of.hand > 0.0 ? 1.0 : of.hand < 0.0 ? -1.0 : 0.0;
     if (alignment->voltage > 0.0)
         alignment->optics.voltage = alignment->voltage;
     if (!(alignment->voltage > 0.0))

@@ -179,6 +179,23 @@ static tr_status list_all(tr_sections *s, tr_frames frames)
     return status;
 }
 
+tr_status tr_star_series_name(const char *path, char **name)
+{
+    tr_star_reader reader = {.block = ""};
+    tr_star_table t = {0};
+    *name = NULL;
+    TR_TRY(tr_text_read(path, &reader.text));
+    tr_star_advance(&reader);
+    tr_status status = next_of(&reader, tr_star_is_of_views, &t);
+    if (status == TR_OK && (!t.n_columns || !*t.block))
+        status = tr_fail(TR_ERR_DATA, "%s has no table of views with a name", path);
+    if (status == TR_OK && !(*name = tr_strdup(t.block)))
+        status = TR_ERR_MEMORY;
+    tr_star_free(&t);
+    tr_text_free(&reader.text);
+    return status;
+}
+
 tr_status tr_star_series_open(const char *path, tr_frames frames, tr_image_info *info,
                               void **state)
 {

@@ -21,6 +21,10 @@ TR_CHECKED tr_status tr_star_lead_read(const char *path, const char *name,
                                        tr_star_lead *lead);
 void tr_star_lead_free(tr_star_lead *lead);
 
+/* The name of its table of views, which is the series'; from malloc. TR_ERR_DATA where
+ * there is none. */
+TR_CHECKED tr_status tr_star_series_name(const char *path, char **name);
+
 /* Whether it names an image of each view; false where it cannot be read. */
 bool tr_star_is_series(const char *path);
 /* As tr_format.open, with the images of a column: _rlnMicrographName for TR_ALL_FRAMES,

@@ -96,6 +96,11 @@ const tr_option tr_common_options[] = {
     STRING(json, "json", "FILE", .aside = true,
            .help = "Write the result for other programs to read (JSON): inputs with "
                    "checksums, settings, geometry, residuals, statistics, times"),
+    STRING(relion_star, "relion-star", "FILE", .aside = true,
+           .help =
+               "Put the tomogram into RELION's table of series (tomograms.star), once it "
+               "is complete: sizes, binning, hand, its name and those of half sets; a "
+               "row of that name is replaced, others stay"),
     FLAG(preview, "preview", .aside = true,
          .help = "Write the three central sections as pictures beside the tomogram: its "
                  "name with _xy.png, _xz.png and _yz.png"),

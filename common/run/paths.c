@@ -202,6 +202,9 @@ static tr_status collect(run_files *t, const tr_reconstruction *volumes, size_t 
                          size_t *n_written)
 {
     TR_TRY(add_written(t, volumes, n));
+    /* Not its alone: it is locked when it is written to. */
+    TR_TRY(add(t, "table of series", volumes->command->options.relion_star,
+               "--relion-star"));
     *n_written = t->n;
     for (size_t k = 0; k < n; k++)
         TR_TRY(add_read(t, &volumes[k]));

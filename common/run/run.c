@@ -8,6 +8,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/run/halves.h"
+#include "common/run/relion_star.h"
 
 static int default_threads(const tr_comm *comm)
 {
@@ -130,7 +131,8 @@ tr_status tr_run_files(tr_run *run)
     all->inputs = &run->inputs;
     run->n_volumes = 1;
     TR_TRY(tr_reconstruction_files(all));
-    return tr_halves_files(run);
+    TR_TRY(tr_halves_files(run));
+    return tr_relion_star_check(run);
 }
 
 tr_status tr_run_series(tr_run *run, tr_comm *comm)

@@ -243,3 +243,136 @@ def test_bad_matrices(tmp_path, tiltrec, text, said):
     done = tiltrec("tomograms.star", "--tomo-name", "TS_01", *OPTIONS, cwd=tmp_path,
                    check=False)
     assert done.returncode == 1 and said in done.stderr
+
+
+# ---- what RELION is told of the tomogram ----
+
+def read_table(path):
+    """The only table of a STAR file as {rlnTomoName: {label: cell}}."""
+    lines = [line for line in path.read_text().splitlines() if line.strip() and line[0] != "#"]
+    assert [line.strip() for line in lines[:2]] == ["data_global", "loop_"]
+    labels = [line.split()[0][1:] for line in lines if line[0] == "_"]
+    rows = [[cell.strip('"') for cell in line.split()] for line in lines[2 + len(labels):]]
+    assert all(len(row) == len(labels) for row in rows)
+    return {row[labels.index("rlnTomoName")]: dict(zip(labels, row)) for row in rows}
+
+
+ONE = ["-a", "BPT", "--order", "xyz"]
+
+
+def test_the_tomogram_in_relion_s_table(project, tiltrec):
+    """Sizes in unbinned pixels, other columns of the series as they are in its table; a second
+    series is added, and a series that is there already is replaced."""
+    more = [("rlnOpticsGroupName", "optics1"), ("rlnEtomoThing", "a/b.edf")]
+    put(project / JOB / "tomograms.star", tomograms(["TS_01", "TS_02"], more=more))
+    (project / "out").mkdir()
+
+    def run(name, *options):
+        return tiltrec(JOB + "tomograms.star", "--tomo-name", name, *ONE, "--relion-star",
+                       "out/tomograms.star", "-o", f"out/rec_{name}.mrc", *options,
+                       cwd=project, check=True)
+    run("TS_01", "--bin", 2, "--half-sets", "views")
+    done = run("TS_02", "-T", 20, "-w", 44)
+    assert ("wrote out/tomograms.star: the series TS_02, binning 1, hand of the defocus "
+            "-1.000000, among 2") in done.stderr
+    table = read_table(project / "out/tomograms.star")
+    assert list(table) == ["TS_01", "TS_02"]
+    one, two = table.values()
+    for row in table.values():
+        assert row["rlnEtomoThing"] == "a/b.edf" and row["rlnOpticsGroupName"] == "optics1"
+        assert float(row["rlnVoltage"]) == 300 and float(row["rlnTomoHand"]) == -1
+        assert float(row["rlnTomoTiltSeriesPixelSize"]) == PIXEL
+    assert one["rlnTomoTiltSeriesStarFile"] == JOB + "tilt_series/TS_01.star"
+    sizes = ["rlnTomoTomogramBinning"] + ["rlnTomoSize" + c for c in "XYZ"]
+    assert [float(one[label]) for label in sizes] == [2, N_U, N_V, DEEP]
+    assert [float(two[label]) for label in sizes] == [1, 44, N_V, 20]
+    tomogram = "rlnTomoReconstructedTomogram"
+    assert [one[tomogram + k] for k in ("", "Half1", "Half2")] == [
+        f"out/rec_TS_01{half}.mrc" for half in ("", "_EVN", "_ODD")]
+    assert [two[tomogram + k] for k in ("", "Half1", "Half2")] == ["out/rec_TS_02.mrc", "", ""]
+    assert read_mrc(project / one[tomogram]).shape == (DEEP // 2, N_V // 2, N_U // 2)
+    run("TS_01")
+    again = read_table(project / "out/tomograms.star")
+    assert list(again) == ["TS_01", "TS_02"] and again["TS_02"] == two
+    assert [float(again["TS_01"][label]) for label in sizes] == [1, N_U, N_V, DEEP]
+    assert again["TS_01"][tomogram + "Half1"] == ""
+    assert not list((project / "out").glob(".*"))
+
+
+def test_runs_wait_for_each_other(project, tiltrec):
+    """Six at once: every row is there."""
+    from concurrent.futures import ThreadPoolExecutor
+    names = [f"TS_{k:02d}" for k in range(1, 7)]
+    for name in names:
+        put(project / JOB / f"tilt_series/{name}.star", star(star_rows(SINGLE), block=name))
+    put(project / JOB / "tomograms.star", tomograms(names))
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda name: tiltrec(
+            JOB + "tomograms.star", "--tomo-name", name, *ONE, "--relion-star", "t.star", "-o",
+            f"{name}.mrc", cwd=project, check=True), names))
+    assert sorted(read_table(project / "t.star")) == names
+
+
+def test_a_stack_and_its_star_file(project, views, tiltrec):
+    """Optics and hand are those of the correction, where the table of series does not say."""
+    labels = LABELS + ["rlnDefocusU"]
+    put(project / "TS_01.star", star([(*row, 20000.0) for row in star_rows(SINGLE)], labels))
+    write_mrc(project / "TS_01.mrc", views, pixel=PIXEL)
+    options = ["TS_01.mrc", "-T", DEEP, *ONE, "--relion-star", "t.star"]
+    done = tiltrec(*options, cwd=project, check=False)
+    assert done.returncode == 1 and ("nothing says rlnVoltage of the series; give RELION's "
+                                     "table of series") in done.stderr
+    ctf = ["--ctf", "TS_01.star", "--voltage", 200, "--cs", 2.7, "--amplitude-contrast", 0.07]
+    tiltrec(*options, *ctf, "--defocus-hand", -1, cwd=project, check=True)
+    row = read_table(project / "t.star")["TS_01"]
+    assert row["rlnTomoTiltSeriesStarFile"] == "TS_01.star"
+    assert [float(row["rln" + label]) for label in (
+        "Voltage", "SphericalAberration", "AmplitudeContrast", "TomoHand")] == [
+            200, 2.7, 0.07, 1]
+    tiltrec(*options, *ctf, cwd=project, check=True)  # the row has a hand by now
+    assert float(read_table(project / "t.star")["TS_01"]["rlnTomoHand"]) == 1
+
+
+@pytest.mark.parametrize("options, status, said", [
+    (["--order", "xzy"], 2, "--relion-star is for MRC files with sections along z; give"),
+    (["-o", "o.tif"], 2, "RELION reads a tomogram as .mrc, and o.tif is none"),
+    (["--pitch", 3], 2, "with --pitch the tomogram is not where RELION takes it to be"),
+    (["--slices", "3:9"], 2, "with --slices the tomogram is not where"),
+    (["--relion-star", "other.star"], 1, "other.star is no table with the column _rlnTomoName"),
+    (["--relion-star", "two.star"], 1, "two.star has more tables than that of series"),
+    (["--relion-star", "odd.star"], 1, "odd.star: nothing says rlnOdd of the series TS_01"),
+    (["--relion-star", JOB + "tomograms.star"], 2, "is also an input and would be lost"),
+])
+def test_rows_that_would_be_wrong(project, tiltrec, options, status, said):
+    """Said before anything is computed."""
+    put(project / "other.star", star([("a", 1.0)], ["rlnX", "rlnY"]))
+    put(project / "two.star", tomograms(["TS_09"]) + tomograms(["TS_09"]))
+    put(project / "odd.star", tomograms(["TS_09"], more=[("rlnOdd", "5")]))
+    before = sorted(project.rglob("*"))
+    for default in (["--order", "xyz"], ["--relion-star", "t.star"]):
+        options = options if default[0] in options else options + default
+    done = tiltrec(JOB + "tomograms.star", "--tomo-name", "TS_01", "-a", "BPT", *options,
+                   cwd=project, check=False)
+    assert done.returncode == status and said in done.stderr
+    assert sorted(project.rglob("*")) == before
+
+
+def test_the_series_must_be_relion_s(project, views, tiltrec):
+    write_mrc(project / "s.mrc", views, pixel=PIXEL)
+    np.savetxt(project / "s.tlt", TILTS)
+    done = tiltrec("s.mrc", "-T", DEEP, *ONE, "--relion-star", "t.star", cwd=project, check=False)
+    assert done.returncode == 2 and "--relion-star is for series that are aligned by" in done.stderr
+
+
+def test_the_hand_of_relion(project, tiltrec):
+    """rlnTomoHand is the sign of the defocus along z, ours is that along s: the other one."""
+    labels = LABELS + ["rlnDefocusU"]
+    put(project / JOB / "tilt_series/TS_01.star",
+        star([(*row, 20000.0) for row in star_rows(SINGLE)], labels))
+    for relion, ours in ((-1.0, "+1"), (1.0, "-1")):
+        text = tomograms(["TS_01"]).replace("-1.000000", f"{relion:f}")
+        put(project / JOB / "tomograms.star", text)
+        done = tiltrec(JOB + "tomograms.star", *ONE, "--ctf", JOB + "tomograms.star",
+                       "--ctf-band", 0.01, "-o", "o.mrc", "-v", "--report", "r.html",
+                       cwd=project, check=True)
+        assert f"hand {ours}" in (project / "r.html").read_text() + done.stderr
