@@ -123,6 +123,12 @@ const tr_option tr_common_options[] = {
                  "else the files beside it"),
     REAL(tilt_offset, "tilt-offset", "DEGREES", "0", -180, 180,
          .help = "Added to every tilt angle", .brief = "Added to every tilt angle"),
+    CHOICE(
+        hand, "hand", "HAND", "+1", "+1 -1", .aside = true,
+        .help =
+            "-1 takes the tilt angles, and x-tilts, with the other sign than the files "
+            "have them: the tomogram becomes its mirror image along the beam",
+        .brief = "-1: angles with the other sign, the mirror image"),
     REAL(axis_shift, "axis-shift", "PIXELS", "0", -65536, 65536,
          .help = "Shift of the tilt axis from the middle of the views, in unbinned "
                  "pixels along x (the second number of IMOD's OFFSET)",

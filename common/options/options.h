@@ -38,6 +38,7 @@ typedef struct tr_options {
     bool find_axis;        /* --find-axis: axis_shift from the views */
     double size[2];        /* --size: columns and rows of the views once aligned */
     double pixel;          /* --pixel, angstroms; 0: not given */
+    int hand;              /* --hand: 1: -1 */
     double tilt_offset, axis_shift, pitch, x_shift, z_shift;
     const char *exclude, *include;
     long slices[2]; /* first and last output slice, both included; -1: all */

@@ -265,6 +265,9 @@ void tr_reconstruction_labels(tr_reconstruction *r)
              ctf_word(&r->command->options.views));
     snprintf(spec->labels[1], sizeof spec->labels[1], "%.80s", line);
     spec->n_labels = 2;
+    if (r->command->options.hand)
+        snprintf(spec->labels[spec->n_labels++], sizeof spec->labels[2],
+                 "hand -1: tilt angles negated, the mirror image along the beam");
     if (r->command->options.views.dose) {
         tr_dose_model_name(&r->command->options.views, text, sizeof text);
         snprintf(line, sizeof line, "dose weighted: %s; %.4g e/A^2 in all", text,
@@ -372,9 +375,10 @@ void tr_reconstruction_print(const tr_reconstruction *r)
         r->series_path, g->n_views, info->nz, info->nx, info->ny, info->format,
         tr_type_name(info->type), r->inputs->pixel);
     tr_info(
-        "angles %s: %.2f to %.2f degrees%s, pitch %g, tilt axis at column %g (from 0)",
+        "angles %s: %.2f to %.2f degrees%s%s, pitch %g, tilt axis at column %g (from 0)",
         r->inputs->tilts_path ? r->inputs->tilts_path : "from the series itself",
         low * TR_DEGREES, high * TR_DEGREES,
+        r->command->options.hand ? ", negated (--hand -1)" : "",
         r->command->options.tilt_offset != 0.0 ? " (offset included)" : "",
         g->pitch * TR_DEGREES, g->axis_u);
     for (size_t k = 0; k < g->n_views; k++)

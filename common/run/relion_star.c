@@ -39,6 +39,11 @@ static tr_status check_place(const tr_run *run)
                            "--relion-star: with --%s the tomogram is not where RELION "
                            "takes it to be, by the STAR file; leave one of the two out",
                            moved[k]);
+    if (c->options.hand)
+        return tr_fail(
+            TR_ERR_USAGE,
+            "--relion-star: with --hand -1 the tomogram is the mirror image of "
+            "what RELION takes it to be; leave one of the two out");
     if (c->options.order != TR_ORDER_XYZ || r->job.output_spec.store_only)
         return tr_fail(TR_ERR_USAGE,
                        "--relion-star is for MRC files with sections along z; give "
