@@ -101,6 +101,10 @@ const tr_option tr_common_options[] = {
                "Put the tomogram into RELION's table of series (tomograms.star), once it "
                "is complete: sizes, binning, hand, its name and those of half sets; a "
                "row of that name is replaced, others stay"),
+    STRING(alignment_json, "write-alignment", "FILE", .aside = true,
+           .help =
+               "Write angles and alignment of the views as the CryoET Data Portal has "
+               "them (JSON)"),
     FLAG(preview, "preview", .aside = true,
          .help = "Write the three central sections as pictures beside the tomogram: its "
                  "name with _xy.png, _xz.png and _yz.png"),
@@ -127,8 +131,7 @@ const tr_option tr_common_options[] = {
         hand, "hand", "HAND", "+1", "+1 -1", .aside = true,
         .help =
             "-1 takes the tilt angles, and x-tilts, with the other sign than the files "
-            "have them: the tomogram becomes its mirror image along the beam",
-        .brief = "-1: angles with the other sign, the mirror image"),
+            "have them: the tomogram becomes its mirror image along the beam"),
     REAL(axis_shift, "axis-shift", "PIXELS", "0", -65536, 65536,
          .help = "Shift of the tilt axis from the middle of the views, in unbinned "
                  "pixels along x (the second number of IMOD's OFFSET)",

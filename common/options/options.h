@@ -60,16 +60,17 @@ typedef struct tr_options {
     long zarr_chunk;         /* 0: as memory allows */
     bool verify;
     /* the run */
-    const char *algorithm;   /* -a, default "WBP" */
-    long threads;            /* 0: cores / ranks on this machine */
-    size_t memory;           /* bytes per process; 0: half of RAM / ranks on it */
-    const char *timeline;    /* --timeline FILE */
-    const char *report;      /* --report FILE */
-    const char *json;        /* --json FILE */
-    const char *relion_star; /* --relion-star FILE */
-    const char *try_what;    /* --try; NULL: not given */
-    int outside;             /* a tr_outside_choice */
-    double checkpoint;       /* minutes; 0: never */
+    const char *algorithm;      /* -a, default "WBP" */
+    long threads;               /* 0: cores / ranks on this machine */
+    size_t memory;              /* bytes per process; 0: half of RAM / ranks on it */
+    const char *timeline;       /* --timeline FILE */
+    const char *report;         /* --report FILE */
+    const char *json;           /* --json FILE */
+    const char *relion_star;    /* --relion-star FILE */
+    const char *alignment_json; /* --write-alignment FILE */
+    const char *try_what;       /* --try; NULL: not given */
+    int outside;                /* a tr_outside_choice */
+    double checkpoint;          /* minutes; 0: never */
     bool preview, resume;
     bool dry_run, quiet, verbose, version, help;
     /* hidden from --help: print the generated pages, or the completion for a shell */

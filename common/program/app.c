@@ -14,6 +14,7 @@
 #include "common/base/log.h"
 #include "common/run/paths.h"
 #include "common/program/alike.h"
+#include "common/report/alignment_json.h"
 #include "common/report/result.h"
 #include "common/trial/trial.h"
 
@@ -362,7 +363,10 @@ static tr_status carry_out(tr_run *run, tr_comm *comm, tr_result *r)
 {
     r->start = tr_now();
     TR_TRY(comm->ops->agree(comm, tr_run_backend(run)));
-    TR_TRY(comm->ops->agree(comm, tr_run_files(run)));
+    tr_status status = tr_run_files(run);
+    if (status == TR_OK)
+        status = tr_alignment_json_check(run);
+    TR_TRY(comm->ops->agree(comm, status));
     TR_TRY(tr_alike_files(comm, run));
     TR_TRY(own_outputs(run, comm));
     TR_TRY(tr_run_series(run, comm));
@@ -373,7 +377,7 @@ static tr_status carry_out(tr_run *run, tr_comm *comm, tr_result *r)
     tr_halves_print(run);
     r->checking = tr_now() - r->start;
     void *plan = NULL;
-    tr_status status = comm->ops->agree(
+    status = comm->ops->agree(
         comm, run->command.program->method->plan(&run->volumes[0].job, &plan));
     if (status == TR_OK)
         tr_result_plan(r, &run->volumes[0].job);

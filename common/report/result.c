@@ -1,3 +1,4 @@
+#include "common/report/alignment_json.h"
 #include "common/report/result.h"
 
 #include <math.h>
@@ -280,6 +281,7 @@ static tr_status write_all(tr_result *r, const tr_job *job)
         tr_info("wrote %s: open it in a web browser", o->report);
     }
     TR_TRY(tr_relion_star_write(r->run));
+    TR_TRY(tr_alignment_json_write(r->run));
     tr_checksums_end(r);
     return o->json ? write_json(r) : TR_OK;
 }

@@ -125,6 +125,7 @@ static tr_status add_written(run_files *t, const tr_reconstruction *volumes, siz
     TR_TRY(add(t, "timeline", o->timeline, "--timeline"));
     TR_TRY(add(t, "report", o->report, "--report"));
     TR_TRY(add(t, "result", o->json, "--json"));
+    TR_TRY(add(t, "alignment", o->alignment_json, "--write-alignment"));
     if (tr_view_list_wanted(o))
         TR_TRY(add_derived(t, "list of views",
                            tr_view_list_path(tr_output_name(&volumes->job.output_spec))));

@@ -73,6 +73,8 @@ static tr_status set_path(tr_reconstruction *r, const char *path)
     TR_TRY(check_written("timeline", o->timeline, "--timeline"));
     TR_TRY(check_written("report", o->report, "--report"));
     TR_TRY(check_written("result", o->json, "--json"));
+    TR_TRY(check_written("table of series", o->relion_star, "--relion-star"));
+    TR_TRY(check_written("alignment", o->alignment_json, "--write-alignment"));
     r->job.output_spec.path = path;
     r->scratch = tr_name_beside(path, "prepared");
     return r->scratch ? TR_OK : TR_ERR_MEMORY;
