@@ -141,6 +141,14 @@ tr_status tr_star_sheet_set(tr_star_sheet *s, size_t row, const char *label,
     return replace(&s->cell[row * s->n_columns + (size_t)c], value);
 }
 
+/* What stands around the cell so that it is one word, and no beginning of a table. */
+static const char *quote_of(const char *cell)
+{
+    bool plain = *cell && !strpbrk(cell, " \t\r\f\v") && !strchr("_#'\"", *cell) &&
+                 strncmp(cell, "data_", 5) != 0 && strncmp(cell, "loop_", 5) != 0;
+    return plain ? "" : strchr(cell, '"') ? "'" : "\"";
+}
+
 void tr_star_sheet_put(const tr_star_sheet *s, FILE *out)
 {
     fprintf(out, "\n# version 50001\n\ndata_%s\n\nloop_ \n", s->block);
@@ -148,8 +156,7 @@ void tr_star_sheet_put(const tr_star_sheet *s, FILE *out)
         fprintf(out, "%s #%zu \n", s->label[c], c + 1);
     for (size_t k = 0; k < s->n_rows * s->n_columns; k++) {
         const char *cell = s->cell[k] ? s->cell[k] : "";
-        bool quote = !*cell || strpbrk(cell, " \t'#");
-        fprintf(out, "%s%s%s%s", quote ? "\"" : "", cell, quote ? "\"" : "",
+        fprintf(out, "%s%s%s%s", quote_of(cell), cell, quote_of(cell),
                 (k + 1) % s->n_columns ? " " : " \n");
     }
     fprintf(out, " \n");

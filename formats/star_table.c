@@ -191,6 +191,8 @@ tr_status tr_star_find_file(const char *star, const char *name, char **path)
         return TR_ERR_MEMORY;
     if (access(*path, R_OK) == 0)
         return TR_OK;
+    free(*path);
+    *path = NULL;
     return tr_fail(TR_ERR_DATA,
                    "%s names the file %s, which is neither there from the current folder "
                    "nor from one above it; go to RELION's project folder, or name that "

@@ -36,7 +36,7 @@ bool tr_star_has_matrices(const tr_star_table *t); /* RELION 4 */
 
 /* Paths in STAR files begin in RELION's project folder: that is the current folder, or
  * one of those above the file. *path, from malloc, is one that can be read; TR_ERR_DATA
- * where there is none, and then NULL or another, to be freed. */
+ * and NULL where there is none. */
 TR_CHECKED tr_status tr_star_find_file(const char *star, const char *name, char **path);
 
 /* The column of that name, or -1. */
