@@ -111,9 +111,23 @@ static tr_status check_angle(const char *path, size_t line, double degrees)
                    path, line, degrees);
 }
 
+/* The same of raw = L aligned + shift. */
+static tr_transform to_aligned_linear(const tr_alignment_row *row)
+{
+    const double *l = row->linear;
+    double area = l[0] * l[3] - l[1] * l[2];
+    tr_transform t = {
+        .a11 = l[3] / area, .a12 = -l[1] / area, .a21 = -l[2] / area, .a22 = l[0] / area};
+    t.dx = -t.a11 * row->shift_x - t.a12 * row->shift_y;
+    t.dy = -t.a21 * row->shift_x - t.a22 * row->shift_y;
+    return t;
+}
+
 /* The inverse of raw = R aligned + shift. */
 static tr_transform to_aligned(const tr_alignment_row *row)
 {
+    if (row->has_linear)
+        return to_aligned_linear(row);
     double angle = row->rotation * TR_PI / 180.0;
     double c = cos(angle), s = sin(angle);
     return (tr_transform){.a11 = c,

@@ -14,7 +14,8 @@
 
 /* The series that the file is asked about. */
 typedef struct tr_aligned_series {
-    const char *path;  /* its name picks the series where a file has several */
+    const char *path;  /* its name picks the series where a file has several, */
+    const char *name;  /* unless this does, which is RELION's for it; or NULL */
     size_t nx, ny, nz; /* nz: its views */
     double pixel;      /* angstroms; not positive: not known */
 } tr_aligned_series;
@@ -61,6 +62,7 @@ typedef struct tr_alignment {
     tr_ctf *ctf;
     tr_optics optics;
     double pixel;           /* angstroms, of the images that were aligned; 0: not said */
+    double hand;            /* RELION's, 1 or -1; 0: not said */
     double voltage;         /* kV; 0 or NaN: not said */
     double axis;            /* of tilt in the raw images, degrees from y; NaN: not said */
     double rotation;        /* mean of the used views, degrees */
@@ -114,6 +116,10 @@ typedef struct tr_alignment_row {
     double tilt, xtilt, rotation, shift_x, shift_y;
     double prior_exposure; /* NaN: not known */
     tr_ctf ctf;
+    /* Where the raw image's point is not R(rotation) aligned + shift: the matrix in the
+     * place of R, by rows; rotation then is only what comes nearest to it. */
+    bool has_linear;
+    double linear[4];
 } tr_alignment_row;
 
 /* No view is used yet, exposures and CTF are not known; `gives`: whether there is room

@@ -10,6 +10,7 @@
 /* The series that the file is asked about. */
 typedef struct tr_ctf_series {
     const char *path;
+    const char *name;   /* RELION's for it, or NULL */
     size_t nz;          /* its views */
     const double *tilt; /* of each, degrees; NaN: not known */
     double pixel;       /* angstroms; 0: not known */

@@ -15,6 +15,7 @@ static tr_status take(const char *path, const tr_alignment *a,
         n++;
     }
     table->optics = a->optics;
+    table->inverted = a->hand > 0.0; /* its depth is along z, which is -s */
     if (n == 0)
         return tr_fail(TR_ERR_DATA,
                        "%s has the angles of the views, but not their CTF (the column "
@@ -28,6 +29,7 @@ tr_status tr_ctf_relion_read(const char *path, const tr_ctf_series *series,
 {
     /* Only shifts need a pixel size. */
     const tr_aligned_series of = {.path = series->path,
+                                  .name = series->name,
                                   .nz = series->nz,
                                   .pixel = series->pixel > 0.0 ? series->pixel : 1.0};
     tr_alignment a = {0};

@@ -150,14 +150,12 @@ static bool binary_kind(const unsigned char *head, size_t n, tr_file_kind *kind)
 static const char warp_angles[] =
     "write the numbers as text, one view a line; Warp's angles have the other sign than "
     "IMOD's, which is that needed here, unless it was told not to invert them";
-static const char not_projections[] =
-    "RELION 4's projection matrices are not read; give the .tlt and .xf, or the .aln, "
-    "that they were made from";
 static const char tilt_columns[] =
     "of STAR files, RELION's _rlnTomoYTilt or _rlnTomoNominalStageTiltAngle is read; or "
     "write the numbers as text, one view a line";
-static const char as_tilts[] =
-    "name the series, and RELION's file of its views with --tilts";
+static const char as_tilts[] = "it names no images of views (_rlnMicrographName); name "
+                               "the series, and RELION's file "
+                               "of its views with --tilts";
 
 typedef struct text_mark {
     const char *mark; /* anywhere in the head */
@@ -171,7 +169,6 @@ static const text_mark xml_marks[] = {
 static const text_mark star_marks[] = {
     {"_wrpAngleTilt", "a STAR file of Warp (.tomostar)", warp_angles},
     {"stopgap_wedgelist", "a wedge list of STOPGAP", write_text},
-    {"_rlnTomoProjX", "a STAR file of RELION 4", not_projections},
     {"", "a STAR file", tilt_columns},
 };
 

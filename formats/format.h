@@ -72,6 +72,13 @@ typedef struct tr_image tr_image;
  * mode that is not supported (complex by name); axes not in the order x, y, z;
  * damaged gzip or HDF5. *image is freed by tr_image_close. */
 TR_CHECKED tr_status tr_image_open(const char *path, tr_image **image);
+/* The same; for others than all frames it must be a STAR file of RELION, which names the
+ * images that were made of every second frame. */
+typedef enum tr_frames { TR_ALL_FRAMES, TR_EVEN_FRAMES, TR_ODD_FRAMES } tr_frames;
+TR_CHECKED tr_status tr_image_open_frames(const char *path, tr_frames frames,
+                                          tr_image **image);
+/* The same for what is one file; folders and STAR files are errors. */
+TR_CHECKED tr_status tr_image_open_file(const char *path, tr_image **image);
 void tr_image_close(tr_image *image); /* NULL is fine */
 const tr_image_info *tr_image_get_info(const tr_image *image);
 
@@ -151,6 +158,8 @@ typedef struct tr_format {
     tr_status (*read_field)(void *state, const tr_image_info *info, tr_field kind,
                             size_t k, size_t y0, size_t ny, float *out);
     void (*close)(void *state);
+    /* Where it is more than one file; NULL: that of the file. */
+    void (*stamp)(const void *state, tr_file_stamp *stamp);
 
     /* Writing: create the file with every section's place reserved at a known byte
      * offset (section_offset[nz], from malloc, the caller frees it), so that any

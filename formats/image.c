@@ -16,6 +16,7 @@
 #include "formats/file_io.h"
 #include "formats/file_kind.h"
 #include "formats/format.h"
+#include "formats/star_series.h"
 
 struct tr_image {
     char *path;
@@ -219,16 +220,34 @@ static tr_status open_folder(tr_image *image)
     return check_sizes(image);
 }
 
-static tr_status open_image(tr_image *image)
+static tr_status open_star(tr_image *image, tr_frames frames)
+{
+    image->info.format = tr_star_of_images.name;
+    TR_TRY(tr_star_series_open(image->path, frames, &image->info, &image->state));
+    image->format = &tr_star_of_images;
+    return check_sizes(image);
+}
+
+/* `lists`: also a folder or a STAR file of images. */
+static tr_status open_image(tr_image *image, tr_frames frames, bool lists)
 {
     unsigned char head[HEAD_BYTES];
     uint64_t size = 0;
     bool folder = false;
     TR_TRY(open_regular(image->path, &image->fd, &size, &folder));
-    if (folder)
+    if (folder && lists)
         return open_folder(image);
+    if (folder)
+        return tr_fail(TR_ERR_DATA, "%s is a folder, not an image", image->path);
     size_t n = size < sizeof head ? (size_t)size : sizeof head;
     TR_TRY(tr_read_at(image->fd, image->path, head, n, 0));
+    if (lists && tr_bytes_are_text(head, n) && tr_star_is_series(image->path))
+        return open_star(image, frames);
+    if (frames != TR_ALL_FRAMES)
+        return tr_fail(TR_ERR_DATA,
+                       "%s is no STAR file of RELION's that names images of the even and "
+                       "odd frames",
+                       image->path);
     image->info.compressed = n >= 2 && head[0] == 0x1f && head[1] == 0x8b;
     if (image->info.compressed)
         TR_TRY(unpack_head(image->path, image->fd, head, &n));
@@ -248,7 +267,8 @@ static tr_status open_image(tr_image *image)
     return check_sizes(image);
 }
 
-tr_status tr_image_open(const char *path, tr_image **image)
+static tr_status open_new(const char *path, tr_frames frames, bool lists,
+                          tr_image **image)
 {
     *image = NULL;
     tr_image *new = tr_calloc("an image", 1, sizeof *new);
@@ -256,12 +276,27 @@ tr_status tr_image_open(const char *path, tr_image **image)
         return TR_ERR_MEMORY;
     new->fd = -1;
     new->path = tr_strdup(path);
-    tr_status status = new->path ? open_image(new) : TR_ERR_MEMORY;
+    tr_status status = new->path ? open_image(new, frames, lists) : TR_ERR_MEMORY;
     if (status == TR_OK)
         *image = new;
     else
         tr_image_close(new);
     return status;
+}
+
+tr_status tr_image_open(const char *path, tr_image **image)
+{
+    return open_new(path, TR_ALL_FRAMES, true, image);
+}
+
+tr_status tr_image_open_frames(const char *path, tr_frames frames, tr_image **image)
+{
+    return open_new(path, frames, true, image);
+}
+
+tr_status tr_image_open_file(const char *path, tr_image **image)
+{
+    return open_new(path, TR_ALL_FRAMES, false, image);
 }
 
 void tr_image_close(tr_image *image)
@@ -298,7 +333,9 @@ void tr_image_stamp(const tr_image *image, tr_file_stamp *stamp)
 {
     struct stat file;
     *stamp = (tr_file_stamp){0};
-    if (fstat(image->fd, &file) == 0)
+    if (image->format->stamp)
+        image->format->stamp(image->state, stamp);
+    else if (fstat(image->fd, &file) == 0)
         *stamp = (tr_file_stamp){.seconds = file.st_mtim.tv_sec,
                                  .nanoseconds = file.st_mtim.tv_nsec,
                                  .bytes = (uint64_t)file.st_size};

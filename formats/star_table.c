@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "common/base/mem.h"
 
@@ -155,4 +156,46 @@ bool tr_star_has_sections(const table *t, int names)
             return false;
     }
     return true;
+}
+
+bool tr_star_begins(const star_reader *r)
+{
+    return r->line && (begins(r->line, "data_") || begins(r->line, "loop_"));
+}
+
+bool tr_star_is_of_views(const table *t)
+{
+    return tr_star_column(t, "_rlnTomoYTilt") >= 0 ||
+           tr_star_column(t, "_rlnTomoNominalStageTiltAngle") >= 0 ||
+           tr_star_has_matrices(t);
+}
+
+bool tr_star_has_matrices(const table *t)
+{
+    return tr_star_column(t, "_rlnTomoProjX") >= 0 &&
+           tr_star_column(t, "_rlnTomoProjY") >= 0;
+}
+
+tr_status tr_star_find_file(const char *star, const char *name, char **path)
+{
+    size_t length = strlen(star);
+    *path = tr_strdup(name);
+    while (*path && access(*path, R_OK) != 0 && name[0] != '/' && length > 0) {
+        while (length > 0 && star[length - 1] != '/')
+            length--;
+        free(*path);
+        *path = tr_format_string("%.*s%s", (int)length, star, name);
+        length -= length > 0;
+    }
+    if (!*path)
+        return TR_ERR_MEMORY;
+    if (access(*path, R_OK) == 0)
+        return TR_OK;
+    free(*path);
+    *path = NULL;
+    return tr_fail(TR_ERR_DATA,
+                   "%s names the file %s, which is neither there from the current folder "
+                   "nor from one above it; go to RELION's project folder, or name that "
+                   "file itself",
+                   star, name);
 }

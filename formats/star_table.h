@@ -28,6 +28,17 @@ void tr_star_advance(tr_star_reader *r);
 TR_CHECKED tr_status tr_star_next(tr_star_reader *r, tr_star_table *t);
 void tr_star_free(tr_star_table *t);
 
+/* Before the first table: whether the text begins as a STAR file. */
+bool tr_star_begins(const tr_star_reader *r);
+/* Whether its rows are the views of a series, with angles or matrices. */
+bool tr_star_is_of_views(const tr_star_table *t);
+bool tr_star_has_matrices(const tr_star_table *t); /* RELION 4 */
+
+/* Paths in STAR files begin in RELION's project folder: that is the current folder, or
+ * one of those above the file. *path, from malloc, is one that can be read; TR_ERR_DATA
+ * and NULL where there is none. */
+TR_CHECKED tr_status tr_star_find_file(const char *star, const char *name, char **path);
+
 /* The column of that name, or -1. */
 int tr_star_column(const tr_star_table *t, const char *label);
 /* TR_ERR_DATA where there are no rows, or one is longer or shorter than the table; after

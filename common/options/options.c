@@ -85,10 +85,16 @@ const tr_option tr_common_options[] = {
                    "win over it",
            .brief = "Take files and geometry from IMOD's tilt.com"),
 
-    WORDS(half_sets, "half-sets", "HOW", "views frames EVEN ODD", .aside = true,
+    STRING(tomo_name, "tomo-name", "NAME", .aside = true,
+           .help =
+               "The series of this rlnTomoName, where RELION's tomograms.star is given "
+               "in the place of a series"),
+
+    WORDS(half_sets, "half-sets", "HOW", "views frames EVEN ODD star", .aside = true,
           .help = "Make two more tomograms, OUTPUT_EVN and OUTPUT_ODD, with the same "
                   "parameters, and their Fourier ring correlation: of every second view "
-                  "each, or of two series made from the even and the odd frames",
+                  "each, or of two series made from the even and the odd frames, "
+                  "which may be those that RELION's STAR file of the series names",
           .brief = "Even and odd tomograms beside it, and their FRC"),
     INT(splits, "splits", "N", "2", 2, 8, .aside = true,
         .help = "With --half-sets views: divide the views into so many parts, every N-th "
@@ -124,6 +130,15 @@ const tr_option tr_common_options[] = {
     STRING(json, "json", "FILE", .aside = true,
            .help = "Write the result for other programs to read (JSON): inputs with "
                    "checksums, settings, geometry, residuals, statistics, times"),
+    STRING(relion_star, "relion-star", "FILE", .aside = true,
+           .help =
+               "Put the tomogram into RELION's table of series (tomograms.star), once it "
+               "is complete: sizes, binning, hand, its name and those of half sets; a "
+               "row of that name is replaced, others stay"),
+    STRING(alignment_json, "write-alignment", "FILE", .aside = true,
+           .help =
+               "Write angles and alignment of the views as the CryoET Data Portal has "
+               "them (JSON)"),
     FLAG(preview, "preview", .aside = true,
          .help = "Write the three central sections as pictures beside the tomogram: its "
                  "name with _xy.png, _xz.png and _yz.png"),
@@ -146,6 +161,11 @@ const tr_option tr_common_options[] = {
                  "else the files beside it"),
     REAL(tilt_offset, "tilt-offset", "DEGREES", "0", -180, 180,
          .help = "Added to every tilt angle", .brief = "Added to every tilt angle"),
+    CHOICE(
+        hand, "hand", "HAND", "+1", "+1 -1", .aside = true,
+        .help =
+            "-1 takes the tilt angles, and x-tilts, with the other sign than the files "
+            "have them: the tomogram becomes its mirror image along the beam"),
     REAL(axis_shift, "axis-shift", "PIXELS", "0", -65536, 65536,
          .help = "Shift of the tilt axis from the middle of the views, in unbinned "
                  "pixels along x (the second number of IMOD's OFFSET)",

@@ -11,7 +11,7 @@ enum { TR_MODE_FLOAT, TR_MODE_HALF, TR_MODE_INT16, TR_MODE_UINT16, TR_MODE_BYTE 
 enum { TR_ORDER_XZY, TR_ORDER_XYZ };
 enum { TR_OUTPUT_MRC, TR_OUTPUT_HDF5, TR_OUTPUT_TIFF };
 typedef enum tr_shell { TR_NO_SHELL, TR_BASH, TR_ZSH, TR_FISH } tr_shell;
-enum { TR_HALVES_NONE, TR_HALVES_VIEWS, TR_HALVES_FRAMES };
+enum { TR_HALVES_NONE, TR_HALVES_VIEWS, TR_HALVES_FRAMES, TR_HALVES_STAR };
 enum { TR_FOR_NOTHING, TR_FOR_VIEWING, TR_FOR_DENOISING, TR_FOR_AVERAGING };
 
 typedef struct tr_options {
@@ -31,6 +31,7 @@ typedef struct tr_options {
     bool aligned;                 /* --aligned: whatever lies beside the series */
     const char *initial;          /* --initial */
     const char *imod_com;         /* --imod-com */
+    const char *tomo_name;        /* --tomo-name */
     tr_words half_sets; /* --half-sets: a TR_HALVES_..., and the series of frames */
     long splits;        /* parts into which --half-sets views divides the views */
     tr_words purpose;   /* --for: a TR_FOR_... */
@@ -44,6 +45,7 @@ typedef struct tr_options {
     bool stitch;           /* --stitch: views half a turn apart to one */
     double size[2];        /* --size: columns and rows of the views once aligned */
     double pixel;          /* --pixel, angstroms; 0: not given */
+    int hand;              /* --hand: 1: -1 */
     double tilt_offset, axis_shift, pitch, x_shift, z_shift;
     const char *exclude, *include;
     long slices[2]; /* first and last output slice, both included; -1: all */
@@ -67,15 +69,17 @@ typedef struct tr_options {
     long zarr_chunk;         /* 0: as memory allows */
     bool verify;
     /* the run */
-    const char *algorithm; /* -a, default "WBP" */
-    long threads;          /* 0: cores / ranks on this machine */
-    size_t memory;         /* bytes per process; 0: half of RAM / ranks on it */
-    const char *timeline;  /* --timeline FILE */
-    const char *report;    /* --report FILE */
-    const char *json;      /* --json FILE */
-    const char *try_what;  /* --try; NULL: not given */
-    int outside;           /* a tr_outside_choice */
-    double checkpoint;     /* minutes; 0: never */
+    const char *algorithm;      /* -a, default "WBP" */
+    long threads;               /* 0: cores / ranks on this machine */
+    size_t memory;              /* bytes per process; 0: half of RAM / ranks on it */
+    const char *timeline;       /* --timeline FILE */
+    const char *report;         /* --report FILE */
+    const char *json;           /* --json FILE */
+    const char *relion_star;    /* --relion-star FILE */
+    const char *alignment_json; /* --write-alignment FILE */
+    const char *try_what;       /* --try; NULL: not given */
+    int outside;                /* a tr_outside_choice */
+    double checkpoint;          /* minutes; 0: never */
     bool preview, resume;
     bool dry_run, quiet, verbose, version, help;
     /* hidden from --help: print the generated pages, or the completion for a shell */

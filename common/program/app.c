@@ -15,6 +15,7 @@
 #include "common/base/log.h"
 #include "common/run/paths.h"
 #include "common/program/alike.h"
+#include "common/report/alignment_json.h"
 #include "common/report/result.h"
 #include "common/trial/trial.h"
 
@@ -367,6 +368,8 @@ static tr_status carry_out(tr_run *run, tr_comm *comm, tr_result *r)
     r->start = tr_now();
     TR_TRY(comm->ops->agree(comm, tr_run_backend(run)));
     tr_status files = tr_run_files(run);
+    if (files == TR_OK)
+        files = tr_alignment_json_check(run);
     /* With --align it is agreed on already that one has failed. */
     TR_TRY(comm->agreed_failure ? files : comm->ops->agree(comm, files));
     TR_TRY(tr_alike_files(comm, run));

@@ -165,8 +165,12 @@ static void put_geometry_table(FILE *out, const tr_result *r)
                  "from IMOD's native order, which keeps the hand"
                : "xzy, IMOD's native: columns x, rows s (thickness), sections y");
     row(out, "hand",
-        "as the signs of the angles say: all of them negated, the tomogram "
-        "would be mirrored along the beam");
+        run->command.options.hand
+            ? "-1: the angles are taken with the other sign than the files have them, "
+              "the "
+              "tomogram is mirrored along the beam"
+            : "as the signs of the angles say: all of them negated, the tomogram "
+              "would be mirrored along the beam");
 }
 
 static void put_inputs(FILE *out, const tr_result *r)

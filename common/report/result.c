@@ -1,3 +1,4 @@
+#include "common/report/alignment_json.h"
 #include "common/report/result.h"
 
 #include <math.h>
@@ -19,6 +20,7 @@
 #include "common/report/report.h"
 #include "common/run/paths.h"
 #include "common/run/second.h"
+#include "common/run/relion_star.h"
 #include "common/run/view_list.h"
 
 static bool wanted(const tr_result *r)
@@ -292,6 +294,8 @@ static tr_status write_all(tr_result *r, const tr_job *job)
         TR_TRY(tr_report_write(r));
         tr_info("wrote %s: open it in a web browser", o->report);
     }
+    TR_TRY(tr_relion_star_write(r->run));
+    TR_TRY(tr_alignment_json_write(r->run));
     tr_checksums_end(r);
     return o->json ? write_json(r) : TR_OK;
 }

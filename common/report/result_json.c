@@ -171,6 +171,7 @@ static void put_output(tr_json *j, const tr_result *r)
     tr_json_string(j, "store", o->store.folder);
     tr_json_string(j, "type", tr_type_name(o->type));
     tr_json_string(j, "order", o->xyz ? "xyz" : "xzy");
+    tr_json_number(j, "hand", r->run->command.options.hand ? -1.0 : 1.0);
     tr_json_integer(j, "columns", (long long)o->width);
     tr_json_integer(j, "rows", (long long)(o->xyz ? o->n_slices : o->thickness));
     tr_json_integer(j, "sections", (long long)(o->xyz ? o->thickness : o->n_slices));

@@ -63,8 +63,9 @@ static tr_status make_groups(tr_command *c)
  * are enough for it, if the algorithm can do with them. */
 static tr_status check_trial(tr_command *c)
 {
-    static const char *const others[] = {"initial", "resume", "timeline", "half-sets",
-                                         "verify",  "report", "json",     "preview"};
+    static const char *const others[] = {
+        "initial", "resume", "timeline", "half-sets",   "verify",
+        "report",  "json",   "preview",  "relion-star", "write-alignment"};
     TR_TRY(tr_trial_parse(c->options.try_what, &c->trial));
     for (size_t k = 0; k < sizeof others / sizeof *others; k++)
         if (tr_option_given(&c->line, others[k]))

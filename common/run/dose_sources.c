@@ -348,12 +348,7 @@ static bool has_priors(const tr_alignment *a)
 static tr_status read_star(tr_doses *d, const tr_inputs *in, const tr_command *c,
                            const char *path)
 {
-    const tr_image_info *info = tr_image_get_info(in->image);
-    const tr_aligned_series series = {.path = in->series_path,
-                                      .nx = info->nx,
-                                      .ny = info->ny,
-                                      .nz = info->nz,
-                                      .pixel = tr_inputs_own_pixel(in, c)};
+    const tr_aligned_series series = tr_inputs_series(in, c);
     tr_alignment a;
     TR_TRY(tr_alignment_read(path, TR_GIVES_ANGLES, &series, &a));
     tr_status status =

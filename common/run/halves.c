@@ -101,7 +101,8 @@ static tr_status check_frames(const tr_reconstruction *all, const tr_reconstruct
     const tr_image_info *a = tr_image_get_info(all->image),
                         *b = tr_image_get_info(half->image);
     const char *path = half->series_path;
-    if (tr_same_file(path, all->series_path))
+    bool star = all->command->options.half_sets.choice == TR_HALVES_STAR;
+    if (!star && tr_same_file(path, all->series_path))
         return tr_fail(
             TR_ERR_USAGE,
             "%s is the series itself; --half-sets frames takes two other ones, "
@@ -151,6 +152,16 @@ static tr_reconstruction as_everything(const tr_reconstruction *all)
                                        .output_spec = job->output_spec}};
 }
 
+/* The images of every second frame. */
+static tr_status open_half(const tr_command *c, size_t k, tr_reconstruction *half)
+{
+    if (c->options.half_sets.choice == TR_HALVES_STAR)
+        return tr_image_open_frames(
+            half->series_path, k == 0 ? TR_EVEN_FRAMES : TR_ODD_FRAMES, &half->frames);
+    half->series_path = c->options.half_sets.argument[k];
+    return tr_image_open(half->series_path, &half->frames);
+}
+
 static tr_status make_half(const tr_reconstruction *all, size_t k,
                            tr_reconstruction *half)
 {
@@ -159,9 +170,8 @@ static tr_status make_half(const tr_reconstruction *all, size_t k,
     *half = as_everything(all);
     name_part(k, splits, half->half_text, half->half_noun);
     half->half = half->half_text;
-    if (c->options.half_sets.choice == TR_HALVES_FRAMES) {
-        half->series_path = c->options.half_sets.argument[k];
-        TR_TRY(tr_image_open(half->series_path, &half->frames));
+    if (c->options.half_sets.choice != TR_HALVES_VIEWS) {
+        TR_TRY(open_half(c, k, half));
         half->image = half->frames;
         TR_TRY(tr_reconstruction_check_chunks(half));
         TR_TRY(check_frames(all, half));

@@ -29,7 +29,7 @@ static tr_status find_series(tr_inputs *in, const tr_command *c)
             return TR_ERR_MEMORY;
     }
     if (in->series_path)
-        return TR_OK;
+        return tr_inputs_follow_star(in, c);
     TR_TRY(tr_discover(".", &in->found));
     in->series_path = in->found.series;
     tr_info("found the series %s%s%s", in->found.series,
@@ -67,6 +67,16 @@ static tr_status choose_views(tr_inputs *in, const tr_command *c)
     return TR_OK;
 }
 
+/* From here on: what is compared with files before is as they have it. */
+static void take_hand(tr_inputs *in, const tr_command *c)
+{
+    for (size_t k = 0; k < in->views.n && c->options.hand; k++) {
+        tr_view *view = &in->views.view[k];
+        view->tilt = 0.0 - view->tilt;
+        view->xtilt = 0.0 - view->xtilt;
+    }
+}
+
 /* With what the files named beside the angles say. */
 static tr_status read_views(tr_inputs *in, tr_command *c)
 {
@@ -78,6 +88,7 @@ static tr_status read_views(tr_inputs *in, tr_command *c)
     if (c->options.xtilts)
         TR_TRY(tr_views_read_xtilts(c->options.xtilts, n, &in->views));
     TR_TRY(tr_inputs_check_angles(in, c));
+    take_hand(in, c);
     TR_TRY(tr_inputs_take_transforms(in));
     TR_TRY(tr_inputs_take_purpose(in, c));
     TR_TRY(tr_inputs_read_local(in, c));
@@ -260,6 +271,7 @@ void tr_inputs_free(tr_inputs *in)
     tr_image_close(in->image);
     free(in->folder);
     free(in->made);
+    tr_star_lead_free(&in->lead);
     tr_discovery_free(&in->found);
     if (in->has_com)
         tr_imod_com_free(&in->com);

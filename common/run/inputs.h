@@ -9,6 +9,7 @@
 #include "common/views/discover.h"
 #include "common/views/sidecars.h"
 #include "common/views/views.h"
+#include "formats/star_series.h"
 
 /* Of --dose: the files that exposures and their order are from, NULL: none, and what the
  * order is known by; e/A^2 at the end of the last view. */
@@ -30,8 +31,10 @@ typedef struct tr_inputs {
     tr_imod_com com;
     bool has_com, com_sirt; /* SIRT is made because the com file asks for it */
     const char *series_path;
-    char *folder; /* that, where the user wrote a / behind it; or NULL */
-    bool aligned; /* already, as its name, --aligned or the com file says */
+    const char *star;  /* of RELION, which leads to the series or is it; NULL: none */
+    tr_star_lead lead; /* where it leads to it */
+    char *folder;      /* that, where the user wrote a / behind it; or NULL */
+    bool aligned;      /* already, as its name, --aligned or the com file says */
     tr_sidecars beside;
     /* Of the command's options or one of those; NULL: the series has the angles itself,
      * or its views are not aligned while they are read. */
@@ -69,6 +72,10 @@ typedef struct tr_inputs {
 TR_CHECKED tr_status tr_inputs_open(tr_inputs *in, tr_command *c);
 void tr_inputs_free(tr_inputs *in);
 
+/* inputs_relion.c: where what was named is a STAR file of RELION's, in->star and the
+ * series that it leads to. TR_ERR_USAGE for a --tomo-name without one. */
+TR_CHECKED tr_status tr_inputs_follow_star(tr_inputs *in, const tr_command *c);
+
 /* inputs_com.c: what in->com says, as options in front of the user's own, for those the
  * user did not give; then parse again. */
 TR_CHECKED tr_status tr_inputs_apply_com(tr_inputs *in, tr_command *c);
@@ -89,6 +96,8 @@ TR_CHECKED tr_status tr_inputs_check_order(const tr_inputs *in);
 /* inputs_alignment.c: weigh the files beside the series, say of each whether it is used,
  * and read those that give angles and transforms. Before views are chosen. */
 TR_CHECKED tr_status tr_inputs_read_alignment(tr_inputs *in, const tr_command *c);
+/* The series, as a file beside it is asked about it. */
+tr_aligned_series tr_inputs_series(const tr_inputs *in, const tr_command *c);
 /* The one of the two alignments read that has the transforms, if either has. */
 static inline const tr_alignment *tr_inputs_aligning(const tr_inputs *in)
 {

@@ -12,10 +12,11 @@
 #include "common/run/inputs.h"
 #include "common/views/series_name.h"
 
-static tr_aligned_series this_series(const tr_inputs *in, const tr_command *c)
+tr_aligned_series tr_inputs_series(const tr_inputs *in, const tr_command *c)
 {
     const tr_image_info *info = tr_image_get_info(in->image);
     return (tr_aligned_series){.path = in->series_path,
+                               .name = in->lead.name,
                                .nx = info->nx,
                                .ny = info->ny,
                                .nz = info->nz,
@@ -38,15 +39,20 @@ static tr_status choose(tr_inputs *in, const tr_command *c)
             "--aligned says that the views are not to be aligned, --transforms "
             "%s how; leave out one of them",
             o->transforms);
-    in->aligned = o->aligned || tr_is_aligned_name(in->series_path) ||
+    in->aligned = o->aligned || (!in->star && tr_is_aligned_name(in->series_path)) ||
                   (in->com.input && tr_same_file(in->com.input, in->series_path));
     TR_TRY(tr_sidecars_find(in->series_path, in->aligned, &in->beside));
     const tr_sidecars *beside = &in->beside;
-    in->tilts_path = o->tilts ? o->tilts : beside->angles ? beside->angles->path : NULL;
+    in->tilts_path = o->tilts         ? o->tilts
+                     : in->star       ? in->star
+                     : beside->angles ? beside->angles->path
+                                      : NULL;
     in->transforms_path = o->transforms;
     if (!in->transforms_path && !in->aligned) {
         if (o->tilts && has_both(o->tilts))
             in->transforms_path = o->tilts;
+        else if (in->star)
+            in->transforms_path = in->star;
         else if (beside->transforms)
             in->transforms_path = beside->transforms->path;
     }
@@ -67,7 +73,7 @@ static void say_of_each(const tr_inputs *in, const tr_command *c)
     for (size_t k = 0; k < in->beside.n; k++) {
         const tr_sidecar *one = &in->beside.list[k];
         bool transforms = one->format->gives & TR_GIVES_TRANSFORMS;
-        if (is_used(in, one->path))
+        if (is_used(in, one->path) || tr_same_file(one->path, in->series_path))
             continue;
         if (transforms && in->aligned)
             tr_info("%s is not used: %s is aligned already", one->path, in->series_path);
@@ -182,7 +188,7 @@ static void keep_thickness(const tr_alignment *a, const char *path, tr_inputs *i
 tr_status tr_inputs_find_thickness(tr_inputs *in, const tr_command *c)
 {
     const unsigned both = TR_GIVES_ANGLES | TR_GIVES_TRANSFORMS;
-    tr_aligned_series series = this_series(in, c);
+    tr_aligned_series series = tr_inputs_series(in, c);
     for (size_t k = 0; k < in->beside.n && !(in->thickness > 0.0); k++) {
         const tr_sidecar *one = &in->beside.list[k];
         tr_alignment a;
@@ -202,7 +208,7 @@ tr_status tr_inputs_find_thickness(tr_inputs *in, const tr_command *c)
 tr_status tr_inputs_known_alignment(const tr_inputs *in, const tr_command *c,
                                     tr_alignment *a, const char **path)
 {
-    tr_aligned_series series = this_series(in, c);
+    tr_aligned_series series = tr_inputs_series(in, c);
     for (size_t k = 0; k < in->beside.n; k++) {
         const tr_sidecar *one = &in->beside.list[k];
         *path = one->path;
@@ -223,7 +229,7 @@ tr_status tr_inputs_read_alignment(tr_inputs *in, const tr_command *c)
     TR_TRY(choose(in, c));
     say_of_each(in, c);
     TR_TRY(say_of_com(in));
-    tr_aligned_series series = this_series(in, c);
+    tr_aligned_series series = tr_inputs_series(in, c);
     if (in->tilts_path) {
         TR_TRY(tr_alignment_read(in->tilts_path, TR_GIVES_ANGLES, &series, &in->angles));
         say_what_is_used(in, c, in->tilts_path, &in->angles);

@@ -112,6 +112,7 @@ static tr_status compare_file(order_check *check, const tr_sidecar *file)
 {
     const tr_image_info *info = tr_image_get_info(check->in->image);
     const tr_aligned_series series = {.path = check->in->series_path,
+                                      .name = check->in->lead.name,
                                       .nx = info->nx,
                                       .ny = info->ny,
                                       .nz = info->nz,

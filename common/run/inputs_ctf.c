@@ -252,13 +252,16 @@ static tr_status say(const tr_inputs *in, const tr_command *c)
 }
 
 /* The sign that the file has, unless another is given. */
-static void take_hand(const tr_ctf_table *table, const char *path, tr_view_params *v)
+static void take_hand(const tr_ctf_table *table, const char *path, const tr_command *c,
+                      tr_view_params *v)
 {
-    double said = table->inverted ? -1.0 : 1.0;
+    /* With --hand -1 its angles are the right way round by now. */
+    bool inverted = table->inverted && !c->options.hand;
+    double said = inverted ? -1.0 : 1.0;
     v->hand = v->defocus_hand == TR_HAND_FILE    ? said
               : v->defocus_hand == TR_HAND_MINUS ? -1.0
                                                  : 1.0;
-    if (table->inverted && v->hand > 0.0)
+    if (inverted && v->hand > 0.0)
         tr_warn("%s says that its tilt angles are inverted, which is --defocus-hand -1; "
                 "+1 is taken",
                 path);
@@ -282,6 +285,7 @@ tr_status tr_inputs_read_ctf(tr_inputs *in, tr_command *c)
 {
     const char *path = c->options.ctf;
     const tr_ctf_series series = {.path = in->series_path,
+                                  .name = in->lead.name,
                                   .nz = tr_image_get_info(in->image)->nz,
                                   .tilt = in->tilts,
                                   .pixel = in->pixel};
@@ -295,7 +299,7 @@ tr_status tr_inputs_read_ctf(tr_inputs *in, tr_command *c)
         status = take_optics(path, &table.optics, c);
     if (status == TR_OK)
         status = take_band(&c->options, &c->options.views.ctf_band);
-    take_hand(&table, path, &c->options.views);
+    take_hand(&table, path, c, &c->options.views);
     tr_ctf_table_free(&table);
     TR_TRY(status);
     c->options.views.ctf = true;

@@ -198,7 +198,7 @@ tr_status tr_inputs_take_flats(tr_inputs *in, tr_command *c)
                     in->series_path);
         return TR_OK;
     }
-    if (o->half_sets.choice == TR_HALVES_FRAMES)
+    if (o->half_sets.choice > TR_HALVES_VIEWS)
         return tr_fail(TR_ERR_USAGE,
                        "--half-sets frames is for electron microscopy, whose series have "
                        "no flat fields; leave one of the two out, or give --no-flats");

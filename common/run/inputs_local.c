@@ -86,6 +86,11 @@ tr_status tr_inputs_read_local(tr_inputs *in, const tr_command *c)
     in->zfactors_path = wanted(c->options.zfactors);
     in->local_path = wanted(c->options.local);
     tr_status status = TR_OK;
+    if (c->options.hand && (in->zfactors_path || in->local_path))
+        return tr_fail(TR_ERR_USAGE,
+                       "--hand -1 takes the angles with the other sign, and %s is about "
+                       "them as they are; leave one of the two out",
+                       in->local_path ? in->local_path : in->zfactors_path);
     if (in->zfactors_path)
         status = read_factors(in, n, &factors);
     if (status == TR_OK && in->local_path)

@@ -129,6 +129,7 @@ static tr_status add_written(run_files *t, const tr_reconstruction *volumes, siz
     TR_TRY(add(t, "report", o->report, "--report"));
     TR_TRY(add(t, "result", o->json, "--json"));
     TR_TRY(add(t, "table", tr_check_alignment_file(o), "--check-alignment"));
+    TR_TRY(add(t, "alignment", o->alignment_json, "--write-alignment"));
     if (tr_view_list_wanted(o))
         TR_TRY(add_derived(t, "list of views",
                            tr_view_list_path(tr_output_name(&volumes->job.output_spec))));
@@ -206,6 +207,9 @@ static tr_status collect(run_files *t, const tr_reconstruction *volumes, size_t 
                          size_t *n_written)
 {
     TR_TRY(add_written(t, volumes, n));
+    /* Not its alone: it is locked when it is written to. */
+    TR_TRY(add(t, "table of series", volumes->command->options.relion_star,
+               "--relion-star"));
     *n_written = t->n;
     for (size_t k = 0; k < n; k++)
         TR_TRY(add_read(t, &volumes[k]));

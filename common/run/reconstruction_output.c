@@ -75,6 +75,8 @@ static tr_status set_path(tr_reconstruction *r, const char *path)
     TR_TRY(check_written("report", o->report, "--report"));
     TR_TRY(check_written("result", o->json, "--json"));
     TR_TRY(check_written("table", tr_check_alignment_file(o), "--check-alignment"));
+    TR_TRY(check_written("table of series", o->relion_star, "--relion-star"));
+    TR_TRY(check_written("alignment", o->alignment_json, "--write-alignment"));
     r->job.output_spec.path = path;
     r->scratch = tr_name_beside(path, "prepared");
     return r->scratch ? TR_OK : TR_ERR_MEMORY;
@@ -267,6 +269,9 @@ void tr_reconstruction_labels(tr_reconstruction *r)
              ctf_word(&r->command->options.views));
     snprintf(spec->labels[1], sizeof spec->labels[1], "%.80s", line);
     spec->n_labels = 2;
+    if (r->command->options.hand)
+        snprintf(spec->labels[spec->n_labels++], sizeof spec->labels[2],
+                 "hand -1: tilt angles negated, the mirror image along the beam");
     if (r->command->options.views.dose) {
         tr_dose_model_name(&r->command->options.views, text, sizeof text);
         snprintf(line, sizeof line, "dose weighted: %s; %.4g e/A^2 in all", text,
@@ -372,9 +377,10 @@ void tr_reconstruction_print(const tr_reconstruction *r)
         r->series_path, g->n_views, info->nz, info->nx, info->ny, info->format,
         tr_type_name(info->type), r->inputs->pixel);
     tr_info(
-        "angles %s: %.2f to %.2f degrees%s, pitch %g, tilt axis at column %g (from 0)",
+        "angles %s: %.2f to %.2f degrees%s%s, pitch %g, tilt axis at column %g (from 0)",
         r->inputs->tilts_path ? r->inputs->tilts_path : "from the series itself",
         low * TR_DEGREES, high * TR_DEGREES,
+        r->command->options.hand ? ", negated (--hand -1)" : "",
         r->command->options.tilt_offset != 0.0 ? " (offset included)" : "",
         g->pitch * TR_DEGREES, g->axis_u);
     for (size_t k = 0; k < g->n_views; k++)

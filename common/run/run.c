@@ -9,6 +9,7 @@
 #include "common/base/mem.h"
 #include "common/run/align.h"
 #include "common/run/halves.h"
+#include "common/run/relion_star.h"
 #include "common/run/second.h"
 
 static int default_threads(const tr_comm *comm)
@@ -137,7 +138,8 @@ tr_status tr_run_files(tr_run *run)
     run->n_volumes = 1;
     TR_TRY(tr_reconstruction_files(all));
     TR_TRY(tr_second_files(run));
-    return tr_halves_files(run);
+    TR_TRY(tr_halves_files(run));
+    return tr_relion_star_check(run);
 }
 
 tr_status tr_run_series(tr_run *run, tr_comm *comm)

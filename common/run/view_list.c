@@ -42,7 +42,7 @@ static void put_general(FILE *out, const tr_reconstruction *r)
         fprintf(out,
                 "_rlnVoltage %.9g\n_rlnSphericalAberration %.9g\n"
                 "_rlnAmplitudeContrast %.9g\n_rlnTomoHand %g\n",
-                v->voltage, v->cs, v->amplitude, v->hand);
+                v->voltage, v->cs, v->amplitude, -v->hand); /* depth along z, not s */
     fprintf(out, "_tiltrecSeries %s\n", tr_name_only(r->series_path));
 }
 

@@ -61,7 +61,7 @@ TEXT = {
     "wedge.star": ("\ndata_stopgap_wedgelist\n\nloop_\n_tomo_num\n_tilt_angle\n1 -60\n",
                    "a wedge list of STOPGAP", "one view a line"),
     "relion4.star": ("# version 30001\ndata_TS_1\nloop_\n_rlnTomoProjX #1\n[1,0,0,0]\n",
-                     "a STAR file of RELION 4", "not read"),
+                     "a STAR file with the columns _rlnTomoProjX;", "_rlnTomoYTilt"),
     "particles.star": ("data_p\nloop_\n" + "".join(f"_c{k}\n" for k in range(9)) + "1\n",
                        "a STAR file with the columns _c0, _c1, _c2, _c3, _c4, _c5, ...;",
                        "_rlnTomoYTilt"),

@@ -83,7 +83,7 @@ def test_list_of_views(make, folder):
          "--defocus-hand", -1)
     text = (folder / "a_views.star").read_text()
     general, views = text.split("data_views")
-    assert "_rlnTomoHand -1\n" in general and "_rlnVoltage 300\n" in general
+    assert "_rlnTomoHand 1\n" in general and "_rlnVoltage 300\n" in general
     assert "phases flipped, not weighted" in general
     lines = [line.split() for line in views.splitlines() if line]
     names = [line[0][1:] for line in lines if line[0].startswith("_")]

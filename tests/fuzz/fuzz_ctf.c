@@ -12,7 +12,7 @@ int FUZZ_ENTRY(const uint8_t *data, size_t size)
         return -1;
     for (size_t k = 0; k < 256; k++)
         tilts[k] = -20.0 + 10.0 * (double)k;
-    const tr_ctf_series series = {"dir/TS_1.mrc", data[0], tilts, 2.5};
+    const tr_ctf_series series = {"dir/TS_1.mrc", NULL, data[0], tilts, 2.5};
     fuzz_file file = fuzz_file_make(data + 1, size - 1);
     tr_ctf_table t;
     tr_status status = tr_ctf_read(file.path, &series, &t);

@@ -330,6 +330,26 @@ TS_1 a/TS_1.star 200 1.5
 TS_11 /dev/null nan <NA>
 """
 
+RELION4 = b"""data_global
+loop_
+_rlnTomoName
+_rlnTomoTiltSeriesName
+_rlnTomoSizeX
+_rlnTomoSizeY
+_rlnTomoSizeZ
+_rlnTomoTiltSeriesPixelSize
+TS_1 /dev/null 32 30 20 2.5
+
+data_TS_1
+loop_
+_rlnTomoProjX
+_rlnTomoProjY
+_rlnTomoProjZ
+_rlnTomoProjW
+[0.5,0.1,0.8,3] [0,1,0,-2] [0,0,1,0] [0,0,0,1]
+[1,0,0,0] [0,1,0,0] [0,0,1,0] [0,0,0,1]
+"""
+
 COMMANDS = [
     "series.st\n-o\nout.mrc\n-T\n100\n-a\nSIRT\n-i\n20\n-r\n0.2",
     "--method=ADMM,10,5,0.2,0.1\n--geometry\n0,1.5,-2,300\n--tiltfile\na.tlt\n--f2b",
@@ -376,6 +396,11 @@ def make_text():
     put("star", "rows", b"\x20\x1e\2" + STAR.replace(b"@", b"_"))
     put("star", "two", b"\x20\x1e\3" + STAR + STAR.replace(b"TS_1", b"TS_11"))
     put("star", "series", b"\x20\x1e\3" + SERIES)
+    put("star", "matrices", b"\x20\x1e\2" + RELION4)
+    put("relion", "views", STAR)
+    put("relion", "series", SERIES)
+    put("relion", "relion4", RELION4)
+    put("relion", "images", STAR.replace(b"_rlnTomoXTilt", b"_rlnMicrographNameEven"))
     for name, text in CTF.items():
         put("ctf", name, b"\5" + text)
     put("com", "all", COM)
@@ -416,6 +441,6 @@ make_recipes()
 make_text()
 if DATA and DATA.is_dir():
     take_data()
-for target in ("mrc tiff hdf hdf_bytes angles mdoc dose transforms aln local star ctf com options "
+for target in ("mrc tiff hdf hdf_bytes angles mdoc dose transforms aln local star relion ctf com options "
                "list").split():
     (FOLDER / target).mkdir(parents=True, exist_ok=True)

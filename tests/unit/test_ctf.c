@@ -92,7 +92,7 @@ static void test_astigmatism(void **state)
 /* ---- files ---- */
 
 static double tilts[] = {-20, -10, 0, 10, 20};
-static const tr_ctf_series series = {"TS_1.mrc", 5, tilts, 2.0};
+static const tr_ctf_series series = {"TS_1.mrc", NULL, 5, tilts, 2.0};
 
 static tr_ctf_table read_text(const char *text)
 {

@@ -47,6 +47,9 @@
 #define FUZZ_ENTRY fuzz_star
 #include "../fuzz/fuzz_star.c"
 #undef FUZZ_ENTRY
+#define FUZZ_ENTRY fuzz_relion
+#include "../fuzz/fuzz_relion.c"
+#undef FUZZ_ENTRY
 #define FUZZ_ENTRY fuzz_ctf
 #include "../fuzz/fuzz_ctf.c"
 #undef FUZZ_ENTRY
@@ -72,6 +75,7 @@ static const struct {
     {"transforms", fuzz_transforms},
     {"aln", fuzz_aln},
     {"star", fuzz_star},
+    {"relion", fuzz_relion},
     {"com", fuzz_com},
     {"options", fuzz_options},
     {"list", fuzz_list},
