@@ -94,6 +94,15 @@ const tr_option tr_common_options[] = {
          .help = "Write the three central sections as pictures beside the tomogram: its "
                  "name with _xy.png, _xz.png and _yz.png"),
 
+    STRING(batch, "batch", "LIST", .section = "Many series", .aside = true,
+           .help = "Make a tomogram of each series that a line of this file names, or of "
+                   "the one in each folder it names, as the subcommand batch does: batch "
+                   "SERIES... -- OPTIONS. What is complete is left alone, a failure does "
+                   "not stop the others, and batch.csv and batch.html tell of all. -o is "
+                   "the folder for all of them; {} in an option is the series' name"),
+    INT(ranks_per_series, "ranks-per-series", "N", "1", 1, 65536, .aside = true,
+        .help = "Processes of a batch that make a tomogram together"),
+
     INT(thickness, "thickness", "PIXELS", NULL, 1, 65536, .section = "Geometry",
         .letter = 'T',
         .help = "Thickness of the tomogram along the beam, in unbinned pixels; unless "

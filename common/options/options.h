@@ -65,8 +65,10 @@ typedef struct tr_options {
     const char *report;    /* --report FILE */
     const char *json;      /* --json FILE */
     const char *try_what;  /* --try; NULL: not given */
-    int outside;           /* a tr_outside_choice */
-    double checkpoint;     /* minutes; 0: never */
+    const char *batch;     /* --batch LIST; the run of one series has none */
+    long ranks_per_series;
+    int outside;       /* a tr_outside_choice */
+    double checkpoint; /* minutes; 0: never */
     bool preview, resume;
     bool dry_run, quiet, verbose, version, help;
     /* hidden from --help: print the generated pages, or the completion for a shell */

@@ -167,6 +167,8 @@ static tr_status check_options(tr_command *c)
                        c->line.positional, o->input);
     if (!o->input)
         o->input = c->line.positional;
+    if (tr_option_given(&c->line, "ranks-per-series") && !c->batch)
+        return tr_fail(TR_ERR_USAGE, "--ranks-per-series is for a batch of many series");
     if (o->quiet && o->verbose)
         return tr_fail(TR_ERR_USAGE, "--quiet and --verbose contradict each other");
     if (o->scale[1] == 0.0)

@@ -157,6 +157,8 @@ static tr_status check_format(const tr_reconstruction *r, const char *path)
                    formats[format] ? formats[format]->name : "Zarr");
 }
 
+const char *tr_reconstruction_ending(int format) { return extensions[format]; }
+
 static tr_status choose_path(tr_reconstruction *r)
 {
     const char *path = r->command->options.output;
