@@ -90,6 +90,10 @@ const tr_option tr_common_options[] = {
     STRING(json, "json", "FILE", .aside = true,
            .help = "Write the result for other programs to read (JSON): inputs with "
                    "checksums, settings, geometry, residuals, statistics, times"),
+    STRING(residual_of, "residual-of", "VOLUME", .aside = true,
+           .help = "Instead of a tomogram, say how well this one, of another program or "
+                   "denoised, explains the views: |b - A x| of each, as a table and as "
+                   "images, after a scale and each view's offset are fitted"),
     FLAG(preview, "preview", .aside = true,
          .help = "Write the three central sections as pictures beside the tomogram: its "
                  "name with _xy.png, _xz.png and _yz.png"),

@@ -58,14 +58,15 @@ typedef struct tr_options {
     long zarr_chunk;         /* 0: as memory allows */
     bool verify;
     /* the run */
-    const char *algorithm; /* -a, default "WBP" */
-    long threads;          /* 0: cores / ranks on this machine */
-    size_t memory;         /* bytes per process; 0: half of RAM / ranks on it */
-    const char *timeline;  /* --timeline FILE */
-    const char *report;    /* --report FILE */
-    const char *json;      /* --json FILE */
-    const char *try_what;  /* --try; NULL: not given */
-    const char *batch;     /* --batch LIST; the run of one series has none */
+    const char *algorithm;   /* -a, default "WBP" */
+    long threads;            /* 0: cores / ranks on this machine */
+    size_t memory;           /* bytes per process; 0: half of RAM / ranks on it */
+    const char *timeline;    /* --timeline FILE */
+    const char *report;      /* --report FILE */
+    const char *json;        /* --json FILE */
+    const char *try_what;    /* --try; NULL: not given */
+    const char *residual_of; /* --residual-of: compared, not made; NULL: not given */
+    const char *batch;       /* --batch LIST; the run of one series has none */
     long ranks_per_series;
     int outside;       /* a tr_outside_choice */
     double checkpoint; /* minutes; 0: never */

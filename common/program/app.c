@@ -15,6 +15,7 @@
 #include "common/run/paths.h"
 #include "common/program/alike.h"
 #include "common/program/batch.h"
+#include "common/report/residual_of.h"
 #include "common/report/result.h"
 #include "common/trial/trial.h"
 
@@ -372,6 +373,8 @@ static tr_status carry_out(tr_run *run, tr_comm *comm, tr_result *r)
     tr_reconstruction_print(&run->volumes[0]);
     if (run->command.options.try_what)
         return tr_trial_run(run, comm);
+    if (run->command.options.residual_of)
+        return run->command.options.dry_run ? TR_OK : tr_residual_of(run, comm, r);
     tr_halves_print(run);
     r->checking = tr_now() - r->start;
     void *plan = NULL;

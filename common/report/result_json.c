@@ -164,6 +164,10 @@ static void put_output(tr_json *j, const tr_result *r)
 {
     const tr_output_spec *o = &r->run->volumes[0].job.output_spec;
     const tr_format *format = tr_format_for_output(o->path);
+    if (r->run->command.options.residual_of) {
+        tr_json_null(j, "output");
+        return;
+    }
     const char *name = o->store_only ? "Zarr" : format ? format->name : NULL;
     tr_json_open(j, "output", '{');
     tr_json_string(j, "path", tr_output_name(o));
@@ -182,6 +186,18 @@ static void put_output(tr_json *j, const tr_result *r)
     tr_json_number(j, "mean", r->statistics.mean);
     tr_json_number(j, "standard_deviation", r->statistics.rms);
     tr_json_close(j, '}');
+    tr_json_close(j, '}');
+}
+
+static void put_explained(tr_json *j, const tr_result *r)
+{
+    if (!r->run->command.options.residual_of)
+        return;
+    tr_json_open(j, "residual_of", '{');
+    tr_json_string(j, "volume", r->run->command.options.residual_of);
+    tr_json_string(j, "images", r->run->volumes[0].job.output_spec.path);
+    tr_json_number(j, "scale", r->explained.scale);
+    tr_json_number(j, "residual", r->explained.residual);
     tr_json_close(j, '}');
 }
 
@@ -410,6 +426,7 @@ static void put_all(tr_json *j, const tr_result *r)
     put_hand(j, r);
     put_purpose(j, r);
     put_output(j, r);
+    put_explained(j, r);
     put_halves(j, r);
     put_residuals(j, r);
     put_dose(j, r);

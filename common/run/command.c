@@ -83,6 +83,21 @@ static tr_status check_trial(tr_command *c)
     return TR_OK;
 }
 
+/* Nothing is made, so what is about a tomogram would be ignored. */
+static tr_status check_residual(const tr_command *c)
+{
+    static const char *const others[] = {
+        "initial", "resume", "timeline", "half-sets", "verify", "report",  "preview",
+        "try",     "mode",   "format",   "zarr",      "scale",  "deflate", "algorithm"};
+    for (size_t k = 0; k < sizeof others / sizeof *others; k++)
+        if (tr_option_given(&c->line, others[k]))
+            return tr_fail(TR_ERR_USAGE,
+                           "--residual-of makes no tomogram; leave out --%s, or "
+                           "--residual-of",
+                           others[k]);
+    return TR_OK;
+}
+
 /* "none" is for what --for would set. */
 static void take_nothing(const char **what)
 {
@@ -186,6 +201,8 @@ static tr_status check_options(tr_command *c)
             "%s takes no account of what lies outside the field; --outside continue "
             "is for SIRT, SART, CGLS and ADMM",
             c->algorithm->name);
+    if (o->residual_of)
+        TR_TRY(check_residual(c));
     if (o->try_what)
         TR_TRY(check_trial(c));
     return TR_OK;

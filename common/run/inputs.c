@@ -221,6 +221,7 @@ tr_status tr_inputs_open(tr_inputs *in, tr_command *c)
     TR_TRY(tr_image_open(in->series_path, &in->image));
     if (in->has_com)
         TR_TRY(tr_inputs_apply_com(in, c));
+    TR_TRY(tr_inputs_take_volume(c, &c->options));
     TR_TRY(tr_inputs_read_alignment(in, c));
     TR_TRY(tr_inputs_check_axis(in));
     TR_TRY(tr_inputs_find_pixel(in, c));

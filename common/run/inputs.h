@@ -67,6 +67,9 @@ TR_CHECKED tr_status tr_inputs_apply_com(tr_inputs *in, tr_command *c);
 TR_CHECKED tr_status tr_inputs_com_scale(const tr_inputs *in, const tr_geometry *g,
                                          double *add, double *multiply);
 
+/* inputs_residual.c: where there is a volume already (--residual-of), its sizes. */
+TR_CHECKED tr_status tr_inputs_take_volume(const tr_command *c, tr_options *o);
+
 /* inputs_angles.c: the tilts, and what is read with them, of all views and of the chosen.
  */
 TR_CHECKED tr_status tr_inputs_read_tilts(tr_inputs *in);
