@@ -62,6 +62,11 @@ const tr_option tr_common_options[] = {
            .help = "Alignment, from" TR_TRANSFORM_ENDINGS ", to apply to the views while "
                    "reading a series that is not aligned yet; unless given, the file "
                    "beside such a series that has its name"),
+    REAL(alignment_pixel, "alignment-pixel", "ANGSTROMS", NULL, 0.001, 1e6, .aside = true,
+         .help =
+             "Size of a pixel of the images that the alignment was made with, if that "
+             "is another than the series': its shifts are scaled; unless given, the "
+             "same, or what the alignment says"),
     FLAG(aligned, "aligned", .aside = true,
          .help = "The views are aligned already, whatever the series' name and the files "
                  "beside it say"),

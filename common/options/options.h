@@ -33,10 +33,11 @@ typedef struct tr_options {
     tr_words half_sets; /* --half-sets: a TR_HALVES_..., and the series of frames */
     tr_words purpose;   /* --for: a TR_FOR_... */
     /* geometry; lengths in unbinned pixels, angles in degrees */
-    long thickness, width; /* 0: not given */
-    bool find_axis;        /* --find-axis: axis_shift from the views */
-    double size[2];        /* --size: columns and rows of the views once aligned */
-    double pixel;          /* --pixel, angstroms; 0: not given */
+    long thickness, width;  /* 0: not given */
+    bool find_axis;         /* --find-axis: axis_shift from the views */
+    double size[2];         /* --size: columns and rows of the views once aligned */
+    double alignment_pixel; /* --alignment-pixel, angstroms; 0: not given */
+    double pixel;           /* --pixel, angstroms; 0: not given */
     double tilt_offset, axis_shift, pitch, x_shift, z_shift;
     const char *exclude, *include;
     long slices[2]; /* first and last output slice, both included; -1: all */

@@ -234,6 +234,32 @@ static void put_ctf(tr_json *j, const tr_result *r)
     tr_json_close(j, '}');
 }
 
+/* What else was done to views and rays. */
+static void put_treatment(tr_json *j, const tr_result *r)
+{
+    const tr_inputs *in = &r->run->inputs;
+    const tr_job *job = &r->run->volumes[0].job;
+    if (in->has_local) {
+        tr_json_open(j, "local_alignment", '{');
+        tr_json_string(j, "path", in->local_path);
+        tr_json_integer(j, "patches_x", (long long)in->local.file.n_x);
+        tr_json_integer(j, "patches_y", (long long)in->local.file.n_y);
+        tr_json_close(j, '}');
+    } else {
+        tr_json_null(j, "local_alignment");
+    }
+    tr_json_string(j, "z_factors", in->zfactors_path);
+    tr_json_open(j, "outside", '{');
+    tr_json_bool(j, "specimen_goes_on", job->outside);
+    tr_json_integer(j, "cells", job->outside ? (long long)job->geometry.outer : 0);
+    tr_json_close(j, '}');
+    tr_json_open(j, "hand", '{');
+    tr_json_string(j, "angles",
+                   "as given; negated, they give the mirror image along the beam");
+    tr_json_bool(j, "kept_by_order", job->output_spec.xyz);
+    tr_json_close(j, '}');
+}
+
 static void put_hand(tr_json *j, const tr_result *r)
 {
     static const char *const names[TR_HANDS] = {"plus", "minus"};
@@ -423,6 +449,7 @@ static void put_all(tr_json *j, const tr_result *r)
     put_options(j, r);
     put_geometry(j, r);
     put_ctf(j, r);
+    put_treatment(j, r);
     put_hand(j, r);
     put_purpose(j, r);
     put_output(j, r);

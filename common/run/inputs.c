@@ -76,7 +76,7 @@ static tr_status read_views(tr_inputs *in, tr_command *c)
     if (c->options.xtilts)
         TR_TRY(tr_views_read_xtilts(c->options.xtilts, n, &in->views));
     TR_TRY(tr_inputs_check_angles(in, c));
-    TR_TRY(tr_inputs_take_transforms(in));
+    TR_TRY(tr_inputs_take_transforms(in, c));
     TR_TRY(tr_inputs_take_purpose(in, c));
     TR_TRY(tr_inputs_read_local(in, c));
     TR_TRY(tr_inputs_read_ctf(in, c));

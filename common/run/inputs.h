@@ -89,7 +89,7 @@ static inline const tr_alignment *tr_inputs_aligning(const tr_inputs *in)
     return in->transforms.transforms ? &in->transforms : &in->angles;
 }
 /* The transforms of the views chosen, if there are any, in pixels of the file. */
-TR_CHECKED tr_status tr_inputs_take_transforms(tr_inputs *in);
+TR_CHECKED tr_status tr_inputs_take_transforms(tr_inputs *in, const tr_command *c);
 
 /* Of a series that is aligned already, the alignment of the raw images, if it is beside
  * it: a->transforms, to be freed by tr_alignment_free; NULL where there is none. */

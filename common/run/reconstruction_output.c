@@ -285,6 +285,21 @@ void tr_reconstruction_labels(tr_reconstruction *r)
                  r->inputs->dose.total);
         snprintf(spec->labels[spec->n_labels++], sizeof spec->labels[2], "%.80s", line);
     }
+    if (r->inputs->has_local || r->inputs->zfactors_path) {
+        const char *local = r->inputs->has_local ? r->inputs->local_path : NULL;
+        snprintf(line, sizeof line, "%s%s%s%s%s", local ? "local alignment: " : "",
+                 local ? tr_name_only(local) : "",
+                 local && r->inputs->zfactors_path ? "; " : "",
+                 r->inputs->zfactors_path ? "z-factors: " : "",
+                 r->inputs->zfactors_path ? tr_name_only(r->inputs->zfactors_path) : "");
+        snprintf(spec->labels[spec->n_labels++], sizeof spec->labels[2], "%.80s", line);
+    }
+    if (r->command->options.outside != TR_OUTSIDE_AUTO)
+        snprintf(spec->labels[spec->n_labels++], sizeof spec->labels[2],
+                 "beyond the field: %s",
+                 r->command->options.outside == TR_OUTSIDE_CONTINUE
+                     ? "the specimen goes on"
+                     : "nothing");
     if (r->inputs->purpose.name) {
         snprintf(line, sizeof line, "for %s: %s", r->inputs->purpose.name,
                  r->inputs->purpose.set ? r->inputs->purpose.set : "nothing set");

@@ -398,3 +398,52 @@ def test_large_tomograms_become_smaller_ones(tiltrec, tmp_path):
             data = np.add.reduceat(data, starts, axis=axis) / counts.reshape(shape)
         step = (volume.max() - volume.min()) / 255
         assert np.abs(volume - np.clip(data, volume.min(), volume.max())).max() < 0.52 * step
+
+
+def chart_points(text, title):
+    """How many points the chart of this title has."""
+    chart = text.split(f"<title>{title}")[1].split("</svg>")[0]
+    return chart.count("<circle")
+
+
+def test_what_the_microscope_did(tiltrec, tmp_path):
+    rng = np.random.default_rng(4)
+    means = np.array([80, 95, 100, 97, 82.0])
+    tilts = np.arange(-40, 41, 20)
+    write_series(tmp_path, rng.normal(0, 3, (5, 24, 40)) + means[:, None, None], tilts)
+    page = tmp_path / "r.html"
+    tiltrec("-T", 10, "--report", page, "s_ali.mrc", cwd=tmp_path)
+    text = page.read_text()
+    assert chart_points(text, "Mean intensity of each view") == 5
+    assert "Exposure at the end" not in text and "Defocus of each view" not in text
+    (tmp_path / "d.defocus").write_text("".join(
+        f"{k + 1} {k + 1} {t:.2f} {t:.2f} {3000 + 10 * k}\n" for k, t in enumerate(tilts)))
+    tiltrec("-T", 10, "--report", page, "--dose", 3, "--dose-order", "symmetric", "--ctf",
+            "d.defocus", "--voltage", 300, "--cs", 2.7, "--amplitude-contrast", 0.07,
+            "s_ali.mrc", cwd=tmp_path)
+    text = page.read_text()
+    for title in ("Mean intensity of each view", "Exposure at the end of each view",
+                  "Order in which the views were taken", "Defocus of each view"):
+        assert chart_points(text, title) == 5
+
+
+@pytest.mark.parametrize("outside, said", [("continue", "the specimen goes on"),
+                                           ("zero", "nothing")])
+def test_what_was_done_is_said_everywhere(tiltrecz, tmp_path, outside, said):
+    rng = np.random.default_rng(4)
+    write_series(tmp_path, rng.normal(10, 3, (7, 24, 40)), np.arange(-45, 46, 15))
+    (tmp_path / "zf").write_text("0.01 0\n" * 7)
+    tiltrecz("-a", "SIRT", "-i", 2, "-T", 10, "--outside", outside, "--z-factors", "zf",
+            "--report", "r.html", "--json", "r.json", "-o", "rec.mrc", "s_ali.mrc", cwd=tmp_path)
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert result["outside"]["specimen_goes_on"] == (outside == "continue")
+    assert (result["outside"]["cells"] > 0) == (outside == "continue")
+    assert result["z_factors"] == "zf" and result["local_alignment"] is None
+    assert result["ctf"] is None and result["dose"] is None
+    assert "mirror image" in result["hand"]["angles"] and not result["hand"]["kept_by_order"]
+    text = re.sub(r"<[^>]*>", " ", (tmp_path / "r.html").read_text())
+    for words in ("not corrected here", "none here", "z-factors", "beyond the field"):
+        assert words in text
+    labels = (tmp_path / "rec.mrc").read_bytes()[224:1024].decode("ascii")
+    assert f"beyond the field: {said}" in labels and "z-factors: zf" in labels
+    assert "not CTF-corrected here" in labels
