@@ -339,6 +339,8 @@ static tr_status put_part(FILE *out, const tr_result *r, const char *name, size_
 {
     if (length == strlen("pictures") && strncmp(name, "pictures", length) == 0)
         return tr_report_pictures(out, r);
+    if (length == strlen("spectra") && strncmp(name, "spectra", length) == 0)
+        return tr_report_spectra(out, r);
     for (size_t k = 0; k < sizeof parts / sizeof *parts; k++)
         if (strlen(parts[k].name) == length &&
             strncmp(parts[k].name, name, length) == 0) {
