@@ -373,8 +373,8 @@ static tr_status carry_out(tr_run *run, tr_comm *comm, tr_result *r)
     tr_reconstruction_print(&run->volumes[0]);
     if (run->command.options.try_what)
         return tr_trial_run(run, comm);
-    if (run->command.options.residual_of)
-        return run->command.options.dry_run ? TR_OK : tr_residual_of(run, comm, r);
+    if (run->command.options.residual_of && !run->command.options.dry_run)
+        return tr_residual_of(run, comm, r);
     tr_halves_print(run);
     r->checking = tr_now() - r->start;
     void *plan = NULL;

@@ -45,7 +45,7 @@ static int own_arguments(char *const *argv, int k)
 
 static tr_status check_options(const tr_batch *b)
 {
-    static const char *const named[] = {"json", "report", "input", "try"};
+    static const char *const named[] = {"json", "report", "input", "try", "residual-of"};
     const tr_command_line *line = &b->command.line;
     for (size_t k = 0; k < sizeof named / sizeof *named; k++)
         if (tr_option_given(line, named[k]))

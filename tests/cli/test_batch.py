@@ -173,6 +173,7 @@ def test_a_series_that_another_run_makes_is_left_to_it(tiltrec, folders):
     (["batch", "--", "-T", "9"], "a batch needs series"),
     (["batch", "in 0", "--", "in 1"], "in 1 stands among the options of a batch"),
     (["batch", "in 0", "--", "--json", "x.json"], "a batch has a --json of its own"),
+    (["batch", "in 0", "--", "--residual-of", "v.mrc"], "a batch has a --residual-of of its own"),
     (["batch", "in 0", "--", "--thicknes", "9"], "--thickness"),
     (["--batch", "none"], "cannot open the list of series none"),
     (["batch", "in 0", "in 0/ts_ali.mrc", "--", "-T", "9"],
