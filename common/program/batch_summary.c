@@ -129,7 +129,7 @@ static void put_picture(const tr_batch *b, const tr_batch_entry *e, FILE *out)
         fputs("\"><img loading=\"lazy\" src=\"", out);
         put_url(out, from_page(b, picture));
         fputs("\" alt=\"Central section of ", out);
-        tr_html_text(out, e->name);
+        tr_html_text(out, tr_name_only(e->base));
         fputs("\"></a>\n", out);
     }
     free(picture);
@@ -146,7 +146,7 @@ static void put_article(const tr_batch *b, size_t k, FILE *out)
     if (is_good(e))
         put_picture(b, e, out);
     fprintf(out, "<h2>%zu. ", k + 1);
-    tr_html_text(out, e->name);
+    tr_html_text(out, tr_name_only(e->base));
     fprintf(out, "</h2>\n<p class=\"state\">%s</p>\n<p>", words[e->state]);
     tr_html_text(out, e->state == TR_BATCH_FAILED ? e->sentence
                       : is_good(e)                ? e->tomogram
