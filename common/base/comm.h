@@ -38,6 +38,10 @@ typedef struct tr_comm_ops {
     tr_status (*write)(tr_shared_file *file, uint64_t offset, const void *data,
                        size_t bytes);
     tr_status (*close)(tr_shared_file *file);
+    /* The processes that give the same group, 0 or more, become a communicator of their
+     * own, in the order of their ranks; local_rank and local_size stay as they are, since
+     * the other groups work at the same time. Collective; ended by its own finish. */
+    tr_status (*split)(tr_comm *comm, int group, tr_comm **part);
     /* End every rank at once with this exit status: for a failure while the others
      * compute. Does not return where there are others. */
     void (*abort)(tr_comm *comm, int exit_status);
@@ -46,8 +50,8 @@ typedef struct tr_comm_ops {
 
 struct tr_comm {
     const tr_comm_ops *ops;
-    int rank, size;             /* of all processes */
-    int local_rank, local_size; /* of those on this machine, */
+    int rank, size;             /* of all processes, or of a group's */
+    int local_rank, local_size; /* of all those on this machine, */
     int machine;                /* which is that of this rank, and of no lower one */
     bool agreed_failure;        /* agree has failed: every rank knows and ends */
 };

@@ -18,6 +18,14 @@ struct tr_shared_file {
     char *path;
 };
 
+/* All processes, or a part of them. */
+typedef struct mpi_comm {
+    tr_comm base;
+    MPI_Comm handle;
+} mpi_comm;
+
+static MPI_Comm handle(const tr_comm *comm) { return ((const mpi_comm *)comm)->handle; }
+
 enum { MAX_COUNT = 1 << 30 }; /* MPI counts are int */
 
 static tr_status check(int code, const char *what, const char *path)
@@ -41,11 +49,10 @@ static tr_status check(int code, const char *what, const char *path)
 
 static tr_status mpi_sum(tr_comm *comm, double *value, size_t n)
 {
-    (void)comm;
     for (size_t done = 0; done < n;) {
         size_t count = n - done < MAX_COUNT ? n - done : MAX_COUNT;
         TR_TRY(check(MPI_Allreduce(MPI_IN_PLACE, value + done, (int)count, MPI_DOUBLE,
-                                   MPI_SUM, MPI_COMM_WORLD),
+                                   MPI_SUM, handle(comm)),
                      "adding up over the ranks", NULL));
         done += count;
     }
@@ -54,10 +61,9 @@ static tr_status mpi_sum(tr_comm *comm, double *value, size_t n)
 
 static tr_status mpi_broadcast(tr_comm *comm, double *value, size_t n)
 {
-    (void)comm;
     for (size_t done = 0; done < n;) {
         size_t count = n - done < MAX_COUNT ? n - done : MAX_COUNT;
-        TR_TRY(check(MPI_Bcast(value + done, (int)count, MPI_DOUBLE, 0, MPI_COMM_WORLD),
+        TR_TRY(check(MPI_Bcast(value + done, (int)count, MPI_DOUBLE, 0, handle(comm)),
                      "telling the ranks", NULL));
         done += count;
     }
@@ -67,7 +73,7 @@ static tr_status mpi_broadcast(tr_comm *comm, double *value, size_t n)
 static tr_status mpi_agree(tr_comm *comm, tr_status mine)
 {
     int failed = mine == TR_OK ? comm->size : comm->rank, first;
-    TR_TRY(check(MPI_Allreduce(&failed, &first, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD),
+    TR_TRY(check(MPI_Allreduce(&failed, &first, 1, MPI_INT, MPI_MIN, handle(comm)),
                  "comparing the ranks", NULL));
     comm->agreed_failure |= first != comm->size;
     if (first == comm->size)
@@ -77,7 +83,7 @@ static tr_status mpi_agree(tr_comm *comm, tr_status mine)
         char sentence[1024];
     } news = {.status = mine};
     strncpy(news.sentence, tr_error(), sizeof news.sentence - 1);
-    TR_TRY(check(MPI_Bcast(&news, sizeof news, MPI_BYTE, first, MPI_COMM_WORLD),
+    TR_TRY(check(MPI_Bcast(&news, sizeof news, MPI_BYTE, first, handle(comm)),
                  "comparing the ranks", NULL));
     return tr_fail((tr_status)news.status, "%s", news.sentence);
 }
@@ -107,7 +113,7 @@ static tr_status mpi_exchange(tr_comm *comm, const float *send, const size_t *se
                          from > to ? from : to);
     else
         status = check(MPI_Alltoallv(send, sends, send_at, MPI_FLOAT, recv, recvs,
-                                     recv_at, MPI_FLOAT, MPI_COMM_WORLD),
+                                     recv_at, MPI_FLOAT, handle(comm)),
                        "exchanging rows", NULL);
     free(table);
     return status;
@@ -132,15 +138,16 @@ static tr_status make_room(size_t messages)
 }
 
 /* Receive or send, in as many messages as MPI needs. */
-static tr_status begin_block(float *data, size_t count, int rank, bool receive)
+static tr_status begin_block(const tr_comm *comm, float *data, size_t count, int rank,
+                             bool receive)
 {
     for (size_t done = 0; done < count; done += MAX_COUNT) {
         int n = (int)(count - done < MAX_COUNT ? count - done : MAX_COUNT);
         MPI_Request *request = &begun.requests[begun.n];
         int code =
             receive
-                ? MPI_Irecv(data + done, n, MPI_FLOAT, rank, 0, MPI_COMM_WORLD, request)
-                : MPI_Isend(data + done, n, MPI_FLOAT, rank, 0, MPI_COMM_WORLD, request);
+                ? MPI_Irecv(data + done, n, MPI_FLOAT, rank, 0, handle(comm), request)
+                : MPI_Isend(data + done, n, MPI_FLOAT, rank, 0, handle(comm), request);
         TR_TRY(check(code, "exchanging rows", NULL));
         begun.n++;
     }
@@ -164,11 +171,11 @@ static tr_status mpi_begin_exchange(tr_comm *comm, float *const *send,
         make_room(count_messages(comm, send_counts) + count_messages(comm, recv_counts)));
     for (int k = 0; k < comm->size; k++)
         if (k != comm->rank)
-            TR_TRY(begin_block(recv[k], recv_counts[k], k, true));
+            TR_TRY(begin_block(comm, recv[k], recv_counts[k], k, true));
     /* Each rank begins with the one after it, so that not all send to the same. */
     for (int i = 1; i < comm->size; i++) {
         int k = (comm->rank + i) % comm->size;
-        TR_TRY(begin_block(send[k], send_counts[k], k, false));
+        TR_TRY(begin_block(comm, send[k], send_counts[k], k, false));
     }
     return TR_OK;
 }
@@ -213,7 +220,7 @@ static tr_status mpi_open(tr_comm *comm, const char *path, tr_shared_file **file
     }
     f->path = copy;
     tr_status status =
-        check(MPI_File_open(MPI_COMM_WORLD, name, MPI_MODE_RDWR, MPI_INFO_NULL, &f->file),
+        check(MPI_File_open(handle(comm), name, MPI_MODE_RDWR, MPI_INFO_NULL, &f->file),
               "opening", path);
     free(name);
     if (status != TR_OK) {
@@ -275,6 +282,59 @@ static void mpi_abort(tr_comm *comm, int exit_status)
         nanosleep(&moment, NULL);
         MPI_Abort(MPI_COMM_WORLD, exit_status);
     }
+}
+
+static void finish_part(tr_comm *comm)
+{
+    MPI_Comm_free(&((mpi_comm *)comm)->handle);
+    free(comm);
+}
+
+/* Rank and size, and the lowest rank on this machine; those on it may be wanted, too. */
+static tr_status describe(mpi_comm *comm, int *local_rank, int *local_size)
+{
+    MPI_Comm local;
+    const char *what = "finding the ranks of this machine";
+    MPI_Comm_rank(comm->handle, &comm->base.rank);
+    MPI_Comm_size(comm->handle, &comm->base.size);
+    TR_TRY(check(
+        MPI_Comm_split_type(comm->handle, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &local),
+        what, NULL));
+    MPI_Comm_rank(local, local_rank);
+    MPI_Comm_size(local, local_size);
+    comm->base.machine = comm->base.rank;
+    tr_status status =
+        check(MPI_Bcast(&comm->base.machine, 1, MPI_INT, 0, local), what, NULL);
+    MPI_Comm_free(&local);
+    return status;
+}
+
+static tr_status mpi_split(tr_comm *comm, int group, tr_comm **part)
+{
+    static tr_comm_ops ops;
+    int local_rank, local_size;
+    mpi_comm *p = tr_calloc("a group of processes", 1, sizeof *p);
+    tr_status status = comm->ops->agree(comm, p ? TR_OK : TR_ERR_MEMORY);
+    if (status != TR_OK || !p) {
+        free(p);
+        return status;
+    }
+    ops = *comm->ops;
+    ops.finish = finish_part;
+    p->base = *comm; /* the others are on this machine at the same time */
+    p->base.ops = &ops;
+    p->base.agreed_failure = false;
+    status = check(MPI_Comm_split(handle(comm), group, comm->rank, &p->handle),
+                   "making groups of processes", NULL);
+    if (status == TR_OK) {
+        MPI_Comm_set_errhandler(p->handle, MPI_ERRORS_RETURN);
+        status = describe(p, &local_rank, &local_size);
+    }
+    if (status != TR_OK)
+        free(p);
+    else
+        *part = &p->base;
+    return status;
 }
 
 static void mpi_finish(tr_comm *comm)
@@ -374,10 +434,11 @@ tr_status tr_comm_mpi(int *argc, char ***argv, tr_comm **comm)
         .read = mpi_read,
         .write = mpi_write,
         .close = mpi_close,
+        .split = mpi_split,
         .abort = mpi_abort,
         .finish = mpi_finish,
     };
-    static tr_comm world = {.ops = &ops};
+    static mpi_comm world = {.base = {.ops = &ops}};
     int provided = 0;
     fill_standard_streams();
     TR_TRY(check_file_size_limit());
@@ -388,22 +449,12 @@ tr_status tr_comm_mpi(int *argc, char ***argv, tr_comm **comm)
     if (provided < MPI_THREAD_SERIALIZED)
         return tr_fail(TR_ERR_UNAVAILABLE,
                        "this MPI library does not support calls from several threads");
-    MPI_Comm local;
-    TR_TRY(check(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0,
-                                     MPI_INFO_NULL, &local),
-                 "finding the ranks of this machine", NULL));
-    MPI_Comm_rank(MPI_COMM_WORLD, &world.rank);
-    MPI_Comm_size(MPI_COMM_WORLD, &world.size);
-    MPI_Comm_rank(local, &world.local_rank);
-    MPI_Comm_size(local, &world.local_size);
-    world.machine = world.rank;
-    TR_TRY(check(MPI_Bcast(&world.machine, 1, MPI_INT, 0, local),
-                 "finding the ranks of this machine", NULL));
-    MPI_Comm_free(&local);
-    tr_status status = world.size == 1 ? check_launcher() : TR_OK;
+    world.handle = MPI_COMM_WORLD;
+    TR_TRY(describe(&world, &world.base.local_rank, &world.base.local_size));
+    tr_status status = world.base.size == 1 ? check_launcher() : TR_OK;
     if (status != TR_OK)
         MPI_Finalize();
     else
-        *comm = &world;
+        *comm = &world.base;
     return status;
 }

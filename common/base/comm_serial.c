@@ -110,6 +110,13 @@ static tr_status serial_close(tr_shared_file *file)
     return status;
 }
 
+static tr_status serial_split(tr_comm *comm, int group, tr_comm **part)
+{
+    (void)group;
+    *part = comm;
+    return TR_OK;
+}
+
 static void serial_abort(tr_comm *comm, int exit_status)
 {
     (void)comm, (void)exit_status;
@@ -130,6 +137,7 @@ tr_comm *tr_comm_serial(void)
         .read = serial_read,
         .write = serial_write,
         .close = serial_close,
+        .split = serial_split,
         .abort = serial_abort,
         .finish = serial_finish,
     };

@@ -15,6 +15,7 @@ static struct {
     tr_log_level level;
     bool speaks, on_terminal, in_colour, hushed;
     char program[64];
+    FILE *file; /* NULL: standard error */
     tr_log_listener *listener;
     void *listener_self;
     /* the stage whose progress was reported last */
@@ -25,6 +26,8 @@ static struct {
 } state = {
     .mutex = PTHREAD_MUTEX_INITIALIZER, .level = TR_LOG_NORMAL, .program = "tiltrec"};
 
+static FILE *out(void) { return state.file ? state.file : stderr; }
+
 void tr_log_setup(tr_log_level level, bool speaks, const char *program)
 {
     const char *terminal = getenv("TERM"), *no_colour = getenv("NO_COLOR");
@@ -32,7 +35,7 @@ void tr_log_setup(tr_log_level level, bool speaks, const char *program)
     state.level = level;
     state.speaks = speaks;
     state.on_terminal =
-        isatty(STDERR_FILENO) && terminal && strcmp(terminal, "dumb") != 0;
+        !state.file && isatty(STDERR_FILENO) && terminal && strcmp(terminal, "dumb") != 0;
     state.in_colour = state.on_terminal && !(no_colour && *no_colour);
     snprintf(state.program, sizeof state.program, "%s", program);
     pthread_mutex_unlock(&state.mutex);
@@ -50,9 +53,18 @@ enum { RED = 31, GREEN = 32, YELLOW = 33 };
 static void print_coloured(int colour, const char *text)
 {
     if (state.in_colour)
-        fprintf(stderr, "\033[%dm%s\033[0m", colour, text);
+        fprintf(out(), "\033[%dm%s\033[0m", colour, text);
     else
-        fputs(text, stderr);
+        fputs(text, out());
+}
+
+void tr_log_to(FILE *file)
+{
+    pthread_mutex_lock(&state.mutex);
+    state.file = file;
+    state.stage[0] = '\0';
+    state.line_is_open = false;
+    pthread_mutex_unlock(&state.mutex);
 }
 
 void tr_log_listen(tr_log_listener *listener, void *self)
@@ -67,7 +79,7 @@ void tr_log_listen(tr_log_listener *listener, void *self)
 static void clear_line(void)
 {
     if (state.line_is_open)
-        fputs("\r\033[K", stderr);
+        fputs("\r\033[K", out());
     state.line_is_open = false;
 }
 
@@ -77,11 +89,11 @@ static void print_safely(const char *text)
 {
     for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
         if (c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0)
-            fprintf(stderr, "\\xc2\\x%02x", *++c);
+            fprintf(out(), "\\xc2\\x%02x", *++c);
         else if (*c < ' ' || *c == 127)
-            fprintf(stderr, "\\x%02x", *c);
+            fprintf(out(), "\\x%02x", *c);
         else
-            fputc(*c, stderr);
+            fputc(*c, out());
     }
 }
 
@@ -89,13 +101,13 @@ static void print_line(const char *kind, const char *text)
 {
     clear_line();
     if (kind) {
-        fprintf(stderr, "%s: ", state.program);
+        fprintf(out(), "%s: ", state.program);
         print_coloured(*kind == 'e' ? RED : YELLOW, kind);
-        fputs(": ", stderr);
+        fputs(": ", out());
     }
     print_safely(text);
-    fputc('\n', stderr);
-    fflush(stderr);
+    fputc('\n', out());
+    fflush(out());
 }
 
 /* To the listener, and printed as "PROGRAM: KIND: text", or the text alone when kind is
@@ -224,12 +236,12 @@ static int print_bar(const char *stage, double fraction, int room)
     static const char bar[] = "========================================";
     int width = room - (int)strlen(stage) - 4;
     if (width < NARROWEST)
-        return fprintf(stderr, "%.*s", room > 0 ? room : 0, stage);
+        return fprintf(out(), "%.*s", room > 0 ? room : 0, stage);
     width = width < WIDEST ? width : WIDEST;
     int full = (int)(fraction * width + 1e-9);
-    fprintf(stderr, "%s [", stage);
+    fprintf(out(), "%s [", stage);
     print_coloured(GREEN, &bar[WIDEST - full]);
-    return (int)strlen(stage) + 2 + full + fprintf(stderr, "%*s]", width - full, "");
+    return (int)strlen(stage) + 2 + full + fprintf(out(), "%*s]", width - full, "");
 }
 
 /* One line in place of the last; it stays when the stage is over. */
@@ -239,10 +251,10 @@ static void print_on_terminal(const char *stage, double fraction, const char *re
     clear_line();
     int used = print_bar(stage, fraction, columns - length);
     if (used + 1 < columns)
-        fprintf(stderr, " %.*s", columns - used - 1, rest);
+        fprintf(out(), " %.*s", columns - used - 1, rest);
     state.line_is_open = fraction < 1;
     if (!state.line_is_open)
-        fputc('\n', stderr);
+        fputc('\n', out());
 }
 
 static void print_progress(const char *stage, double fraction, double updates,
@@ -258,8 +270,8 @@ static void print_progress(const char *stage, double fraction, double updates,
     if (state.on_terminal)
         print_on_terminal(stage, fraction, rest);
     else
-        fprintf(stderr, "%s: %s\n", stage, rest);
-    fflush(stderr);
+        fprintf(out(), "%s: %s\n", stage, rest);
+    fflush(out());
 }
 
 void tr_log_progress(const char *stage, double done, double total, double updates,

@@ -3,6 +3,8 @@
 #ifndef TR_LOG_H
 #define TR_LOG_H
 
+#include <stdio.h>
+
 #include "common/base/err.h"
 
 typedef enum tr_log_level {
@@ -14,6 +16,10 @@ typedef enum tr_log_level {
 /* Set once at start: the level, whether this process speaks at all, and the name
  * that errors begin with ("tiltrec-mpi"). */
 void tr_log_setup(tr_log_level level, bool speaks, const char *program);
+
+/* From the next tr_log_setup on, all goes to this file, which the caller closes after he
+ * has called it with NULL: to standard error again. */
+void tr_log_to(FILE *file);
 
 /* Nothing but warnings and errors until it is called with false: for parts of a run that
  * would say the same again and again. With TR_LOG_VERBOSE nothing changes. */

@@ -323,8 +323,9 @@ static void print_all(FILE *out, const tr_command *command, int columns)
 {
     const char *name = command->program->name;
     fprintf(out,
-            "Usage: %s [options] [SERIES]\n       mpiexec -n N %s [options] [SERIES]\n\n",
-            name, name);
+            "Usage: %s [options] [SERIES]\n       mpiexec -n N %s [options] [SERIES]\n"
+            "       mpiexec -n N %s batch SERIES... -- [options]\n\n",
+            name, name, name);
     print_summary(out, command, columns);
     print_algorithms(out, command, columns);
     tr_options_help(out, command->groups, command->n_groups, columns);
@@ -410,12 +411,15 @@ void tr_help_man(FILE *out, const tr_command *command)
     tr_man_text(out, name);
     fputs("\n[options] [SERIES]\n.br\n.B mpiexec \\-n\nN\n.B ", out);
     tr_man_text(out, name);
-    fputs("\n[options] [SERIES]\n.SH DESCRIPTION\n"
+    fputs("\n[options] [SERIES]\n.br\n.B mpiexec \\-n\nN\n.B ", out);
+    tr_man_text(out, name);
+    fputs(" batch\nSERIES... \\-\\- [options]\n.SH DESCRIPTION\n"
           "Reads an aligned tilt series and its tilt angles and writes the tomogram. "
           "Without SERIES, the one aligned series of the current folder is taken, with "
           "its angles and, if it is there, its tilt.com. Under mpiexec each process "
           "reconstructs its share of the slices; the result does not depend on their "
-          "number.\n.SH ALGORITHMS\n",
+          "number. The word batch makes a tomogram of each of many series, or of the one "
+          "in each of many folders.\n.SH ALGORITHMS\n",
           out);
     for (size_t k = 0; (a = tr_algorithm_at(k)); k++)
         if (tr_method_offers(command->program->method, a))

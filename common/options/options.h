@@ -40,12 +40,13 @@ typedef struct tr_options {
         *second_ctf;
     double second_scale;
     /* geometry; lengths in unbinned pixels, angles in degrees */
-    long thickness, width; /* 0: not given */
-    bool find_axis;        /* --find-axis: axis_shift from the views */
-    bool stitch;           /* --stitch: views half a turn apart to one */
-    double size[2];        /* --size: columns and rows of the views once aligned */
-    double pixel;          /* --pixel, angstroms; 0: not given */
-    int hand;              /* --hand: 1: -1 */
+    long thickness, width;  /* 0: not given */
+    bool find_axis;         /* --find-axis: axis_shift from the views */
+    bool stitch;            /* --stitch: views half a turn apart to one */
+    double size[2];         /* --size: columns and rows of the views once aligned */
+    double alignment_pixel; /* --alignment-pixel, angstroms; 0: not given */
+    double pixel;           /* --pixel, angstroms; 0: not given */
+    int hand;               /* --hand: 1: -1 */
     double tilt_offset, axis_shift, pitch, x_shift, z_shift;
     const char *exclude, *include;
     long slices[2]; /* first and last output slice, both included; -1: all */
@@ -78,8 +79,11 @@ typedef struct tr_options {
     const char *relion_star;    /* --relion-star FILE */
     const char *alignment_json; /* --write-alignment FILE */
     const char *try_what;       /* --try; NULL: not given */
-    int outside;                /* a tr_outside_choice */
-    double checkpoint;          /* minutes; 0: never */
+    const char *residual_of;    /* --residual-of: compared, not made; NULL: not given */
+    const char *batch;          /* --batch LIST; the run of one series has none */
+    long ranks_per_series;
+    int outside;       /* a tr_outside_choice */
+    double checkpoint; /* minutes; 0: never */
     bool preview, resume;
     bool dry_run, quiet, verbose, version, help;
     /* hidden from --help: print the generated pages, or the completion for a shell */

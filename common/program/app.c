@@ -16,6 +16,8 @@
 #include "common/run/paths.h"
 #include "common/program/alike.h"
 #include "common/report/alignment_json.h"
+#include "common/program/batch.h"
+#include "common/report/residual_of.h"
 #include "common/report/result.h"
 #include "common/trial/trial.h"
 
@@ -172,6 +174,7 @@ static void end_all(tr_run *run, tr_comm *comm, tr_status status)
     snprintf(sentence, sizeof sentence, "rank %d: %s", comm->rank, tr_error());
     tr_run_discard(run);
     tr_lock_abandon_all();
+    tr_log_to(NULL);
     tr_log_error(sentence);
     comm->ops->abort(comm, (int)status);
 }
@@ -380,6 +383,8 @@ static tr_status carry_out(tr_run *run, tr_comm *comm, tr_result *r)
     tr_second_print(run->second);
     if (run->command.options.try_what)
         return tr_trial_run(run, comm);
+    if (run->command.options.residual_of && !run->command.options.dry_run)
+        return tr_residual_of(run, comm, r);
     tr_halves_print(run);
     r->checking = tr_now() - r->start;
     void *plan = NULL;
@@ -402,14 +407,12 @@ static tr_status parse(tr_command *c, const tr_program *program, int argc, char 
     return tr_halves_check_options(&c->options);
 }
 
-int tr_app_main(const tr_program *program, tr_comm *comm, int argc, char **argv)
+tr_status tr_app_run(const tr_program *program, tr_comm *comm, int argc, char **argv)
 {
     tr_run run = {.volumes = {{.job = {.comm = comm}}}};
-    setvbuf(stderr, NULL, _IOLBF, BUFSIZ); /* whole lines also from several ranks */
     tr_result result;
     tr_log_setup(TR_LOG_NORMAL, comm->rank == 0, program->name);
     tr_result_begin(&result, &run, argc, argv);
-    tr_output_watch_signals();
     tr_status status = tr_alike_command(comm, program, argc, argv);
     if (status == TR_OK)
         status = comm->ops->agree(comm, parse(&run.command, program, argc, argv));
@@ -434,6 +437,16 @@ int tr_app_main(const tr_program *program, tr_comm *comm, int argc, char **argv)
         tr_result_write_failure(&result, status, sentence);
     tr_result_free(&result);
     tr_run_free(&run);
+    return status == TR_OK ? TR_OK : tr_fail(status, "%s", sentence);
+}
+
+int tr_app_main(const tr_program *program, tr_comm *comm, int argc, char **argv)
+{
+    setvbuf(stderr, NULL, _IOLBF, BUFSIZ); /* whole lines also from several ranks */
+    tr_output_watch_signals();
+    tr_status status = tr_batch_asked(argc, argv)
+                           ? tr_batch_main(program, comm, argc, argv)
+                           : tr_app_run(program, comm, argc, argv);
     tr_lock_release_all();
     return (int)status;
 }

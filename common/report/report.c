@@ -125,6 +125,30 @@ static void put_ctf(FILE *out, const tr_result *r)
     put_bands(out, r);
 }
 
+static void put_treatment(FILE *out, const tr_result *r)
+{
+    const tr_inputs *in = &r->run->inputs;
+    const tr_job *job = &r->run->volumes[0].job;
+    if (!r->run->command.options.views.ctf)
+        row(out, "CTF", "not corrected here%s",
+            tr_image_get_info(in->image)->ctf_corrected
+                ? "; the series' header says that it is"
+                : "");
+    if (!r->run->command.options.views.dose)
+        row(out, "dose weighting", "none here");
+    if (in->has_local)
+        row(out, "local alignment", "%s, %zu x %zu patches", in->local_path,
+            in->local.file.n_x, in->local.file.n_y);
+    if (in->zfactors_path)
+        row(out, "z-factors", "%s", in->zfactors_path);
+    if (job->algorithm->needs & TR_COVERS_OUTSIDE)
+        row(out, "beyond the field", "%s",
+            job->outside
+                ? "the specimen goes on: densities there are found as well, and not "
+                  "written"
+                : "nothing");
+}
+
 static void put_geometry_table(FILE *out, const tr_result *r)
 {
     const tr_run *run = r->run;
@@ -153,6 +177,7 @@ static void put_geometry_table(FILE *out, const tr_result *r)
             model, run->inputs.dose.total, run->inputs.dose.ordered_by);
     }
     put_ctf(out, r);
+    put_treatment(out, r);
     if (run->inputs.purpose.name)
         row(out, "made for", "%s: %s", run->inputs.purpose.name,
             run->inputs.purpose.set ? run->inputs.purpose.set : "nothing set");
@@ -302,6 +327,7 @@ static const struct {
     {"views", tr_report_views},
     {"frc", tr_report_frc},
     {"alignment", tr_report_alignment},
+    {"acquisition", tr_report_acquisition},
     {"geometry", tr_report_geometry},
     {"geometry-table", put_geometry_table},
     {"inputs", put_inputs},
@@ -318,6 +344,8 @@ static tr_status put_part(FILE *out, const tr_result *r, const char *name, size_
 {
     if (length == strlen("pictures") && strncmp(name, "pictures", length) == 0)
         return tr_report_pictures(out, r);
+    if (length == strlen("spectra") && strncmp(name, "spectra", length) == 0)
+        return tr_report_spectra(out, r);
     for (size_t k = 0; k < sizeof parts / sizeof *parts; k++)
         if (strlen(parts[k].name) == length &&
             strncmp(parts[k].name, name, length) == 0) {

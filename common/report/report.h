@@ -23,6 +23,12 @@ TR_CHECKED tr_status tr_report_pictures(FILE *out, const tr_result *r);
 void tr_report_convergence(FILE *out, const tr_result *r);
 void tr_report_views(FILE *out, const tr_result *r);
 void tr_report_frc(FILE *out, const tr_result *r);
+/* report_spectra.c: of three views, with the zeros of their CTF. Errors: reading,
+ * memory. */
+TR_CHECKED tr_status tr_report_spectra(FILE *out, const tr_result *r);
+/* report_acquisition.c: what the microscope did: brightness, dose, order, defocus of the
+ * views. */
+void tr_report_acquisition(FILE *out, const tr_result *r);
 
 /* report_alignment.c: what --check-alignment found; nothing without it. */
 void tr_report_alignment(FILE *out, const tr_result *r);

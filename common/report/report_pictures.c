@@ -35,9 +35,10 @@ static tr_status put_png(FILE *out, const tr_section *s, const char *name,
     TR_TRY(status);
     fprintf(out,
             "<figure><div class='frame'><img id='image-%s' class='section' width='%zu' "
-            "height='%zu' data-low='%.9g' data-high='%.9g' alt='central section %s' "
+            "height='%zu' data-low='%.9g' data-high='%.9g' data-factor='%zu' "
+            "alt='central section %s' "
             "src='data:image/png;base64,",
-            name, s->width, s->height, wide[0], wide[1], name);
+            name, s->width, s->height, wide[0], wide[1], s->factor, name);
     tr_html_base64(out, png, n);
     fprintf(out, "'></div><figcaption><b>%s</b> section %zu of %zu", title, s->at, size);
     if (s->factor > 1)
@@ -136,7 +137,14 @@ tr_status tr_report_pictures(FILE *out, const tr_result *r)
     double contrast[2] = {0.0, 0.0}; /* to be set by the first section */
     tr_status status = tr_tomogram_open(&r->run->volumes[0].job.output_spec, &t);
     bool flat = 2 * t.size[TR_Z] <= t.size[TR_X] + t.size[TR_Y] - t.size[TR_Z];
-    fprintf(out, "<div class='sections%s'>\n", flat ? " flat" : "");
+    bool wide = flat && t.size[TR_X] >= 2 * t.size[TR_Y];
+    /* At one scale with the one of x and z, in whose column it is. */
+    double part = fmin((double)t.size[TR_Y] / fmax((double)t.size[TR_X], 1.0), 1.0);
+    fprintf(out, "<div class='sections%s' style='--part:%.3f'>\n",
+            wide   ? " flat wide"
+            : flat ? " flat"
+                   : "",
+            part);
     for (int k = 0; k < 3 && status == TR_OK; k++)
         status = put_section(out, &t, k, contrast);
     fputs("</div>\n", out);
@@ -145,8 +153,8 @@ tr_status tr_report_pictures(FILE *out, const tr_result *r)
     if (status == TR_OK)
         fprintf(out,
                 "<script type='text/plain' id='contrast' data-low='%.9g' "
-                "data-high='%.9g'></script>\n",
-                contrast[0], contrast[1]);
+                "data-high='%.9g' data-voxel='%.9g'></script>\n",
+                contrast[0], contrast[1], r->run->volumes[0].job.output_spec.pixel);
     tr_tomogram_close(&t);
     return status;
 }

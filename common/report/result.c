@@ -110,6 +110,7 @@ static void find_inputs(tr_result *r)
     add_input(r, "CTF", run->command.options.ctf);
     add_input(r, "exposures", run->inputs.dose.from);
     add_input(r, "exposures", run->inputs.dose.order_from);
+    add_input(r, "volume to compare", run->command.options.residual_of);
     add_input(r, "initial volume", run->command.options.initial);
     add_input(r, "tilt.com", run->command.options.imod_com);
     add_input(r, "tilt.com", run->inputs.found.imod_com);
@@ -303,6 +304,15 @@ static tr_status write_all(tr_result *r, const tr_job *job)
 tr_status tr_result_write(tr_result *r, tr_job *job)
 {
     tr_status status = job->comm->rank == 0 ? write_all(r, job) : TR_OK;
+    return job->comm->ops->agree(job->comm, status);
+}
+
+tr_status tr_result_write_explained(tr_result *r, tr_job *job)
+{
+    tr_status status = TR_OK;
+    tr_checksums_end(r);
+    if (job->comm->rank == 0 && r->run->command.options.json)
+        status = write_json(r);
     return job->comm->ops->agree(job->comm, status);
 }
 

@@ -27,7 +27,7 @@ typedef struct tr_input_file {
     char sha256[65]; /* "" until known */
 } tr_input_file;
 
-enum { TR_MOST_INPUTS = 18 };
+enum { TR_MOST_INPUTS = 20 };
 
 typedef struct tr_result {
     const tr_run *run; /* command, inputs, jobs */
@@ -40,6 +40,9 @@ typedef struct tr_result {
     char scaling[128];
     tr_view_result *views;
     size_t n_views, n_bad;
+    struct {
+        double scale, residual;
+    } explained;     /* --residual-of (residual_of.h) */
     bool residuals;  /* of the views, are known; and their correlations, */
     size_t compared; /* of so many image rows: 0 if not */
     tr_result_line *lines;
@@ -68,6 +71,9 @@ TR_CHECKED tr_status tr_result_gather(tr_result *r, tr_job *job);
 /* After the output is finished: measures what is missing, judges the views, and writes
  * what was asked for. The tomogram stays whatever happens. Collective. */
 TR_CHECKED tr_status tr_result_write(tr_result *r, tr_job *job);
+
+/* The same of --residual-of, where no tomogram was made: the JSON. Collective. */
+TR_CHECKED tr_status tr_result_write_explained(tr_result *r, tr_job *job);
 
 /* The JSON of a run that failed, if it asks for one; on the first process. A failure of
  * this is only warned of: the run's own is what counts. */

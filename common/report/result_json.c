@@ -164,6 +164,10 @@ static void put_output(tr_json *j, const tr_result *r)
 {
     const tr_output_spec *o = &r->run->volumes[0].job.output_spec;
     const tr_format *format = tr_format_for_output(o->path);
+    if (r->run->command.options.residual_of) {
+        tr_json_null(j, "output");
+        return;
+    }
     const char *name = o->store_only ? "Zarr" : format ? format->name : NULL;
     tr_json_open(j, "output", '{');
     tr_json_string(j, "path", tr_output_name(o));
@@ -183,6 +187,18 @@ static void put_output(tr_json *j, const tr_result *r)
     tr_json_number(j, "mean", r->statistics.mean);
     tr_json_number(j, "standard_deviation", r->statistics.rms);
     tr_json_close(j, '}');
+    tr_json_close(j, '}');
+}
+
+static void put_explained(tr_json *j, const tr_result *r)
+{
+    if (!r->run->command.options.residual_of)
+        return;
+    tr_json_open(j, "residual_of", '{');
+    tr_json_string(j, "volume", r->run->command.options.residual_of);
+    tr_json_string(j, "images", r->run->volumes[0].job.output_spec.path);
+    tr_json_number(j, "scale", r->explained.scale);
+    tr_json_number(j, "residual", r->explained.residual);
     tr_json_close(j, '}');
 }
 
@@ -216,6 +232,32 @@ static void put_ctf(tr_json *j, const tr_result *r)
         tr_json_number(j, "band_phase_radian", o->views.ctf_band);
     else
         tr_json_null(j, "band_phase_radian");
+    tr_json_close(j, '}');
+}
+
+/* What else was done to views and rays. */
+static void put_treatment(tr_json *j, const tr_result *r)
+{
+    const tr_inputs *in = &r->run->inputs;
+    const tr_job *job = &r->run->volumes[0].job;
+    if (in->has_local) {
+        tr_json_open(j, "local_alignment", '{');
+        tr_json_string(j, "path", in->local_path);
+        tr_json_integer(j, "patches_x", (long long)in->local.file.n_x);
+        tr_json_integer(j, "patches_y", (long long)in->local.file.n_y);
+        tr_json_close(j, '}');
+    } else {
+        tr_json_null(j, "local_alignment");
+    }
+    tr_json_string(j, "z_factors", in->zfactors_path);
+    tr_json_open(j, "outside", '{');
+    tr_json_bool(j, "specimen_goes_on", job->outside);
+    tr_json_integer(j, "cells", job->outside ? (long long)job->geometry.outer : 0);
+    tr_json_close(j, '}');
+    tr_json_open(j, "hand", '{');
+    tr_json_string(j, "angles",
+                   "as given; negated, they give the mirror image along the beam");
+    tr_json_bool(j, "kept_by_order", job->output_spec.xyz);
     tr_json_close(j, '}');
 }
 
@@ -408,10 +450,12 @@ static void put_all(tr_json *j, const tr_result *r)
     put_options(j, r);
     put_geometry(j, r);
     put_ctf(j, r);
+    put_treatment(j, r);
     put_hand(j, r);
     tr_result_alignment(j, r);
     put_purpose(j, r);
     put_output(j, r);
+    put_explained(j, r);
     put_halves(j, r);
     put_residuals(j, r);
     put_dose(j, r);

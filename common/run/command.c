@@ -84,6 +84,22 @@ static tr_status check_trial(tr_command *c)
     return TR_OK;
 }
 
+/* Nothing is made, so what is about a tomogram would be ignored. */
+static tr_status check_residual(const tr_command *c)
+{
+    static const char *const others[] = {
+        "initial", "resume",    "timeline", "half-sets",   "verify", "report",
+        "preview", "try",       "mode",     "format",      "zarr",   "scale",
+        "deflate", "algorithm", "second",   "relion-star", "splits"};
+    for (size_t k = 0; k < sizeof others / sizeof *others; k++)
+        if (tr_option_given(&c->line, others[k]))
+            return tr_fail(TR_ERR_USAGE,
+                           "--residual-of makes no tomogram; leave out --%s, or "
+                           "--residual-of",
+                           others[k]);
+    return TR_OK;
+}
+
 /* "none" is for what --for would set. */
 static void take_nothing(const char **what)
 {
@@ -168,6 +184,8 @@ static tr_status check_options(tr_command *c)
                        c->line.positional, o->input);
     if (!o->input)
         o->input = c->line.positional;
+    if (tr_option_given(&c->line, "ranks-per-series") && !c->batch)
+        return tr_fail(TR_ERR_USAGE, "--ranks-per-series is for a batch of many series");
     if (o->quiet && o->verbose)
         return tr_fail(TR_ERR_USAGE, "--quiet and --verbose contradict each other");
     if (o->scale[1] == 0.0)
@@ -185,6 +203,8 @@ static tr_status check_options(tr_command *c)
             "%s takes no account of what lies outside the field; --outside continue "
             "is for SIRT, SART, CGLS and ADMM",
             c->algorithm->name);
+    if (o->residual_of)
+        TR_TRY(check_residual(c));
     if (o->try_what)
         TR_TRY(check_trial(c));
     return TR_OK;

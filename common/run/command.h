@@ -8,6 +8,7 @@
 
 typedef struct tr_command {
     const tr_program *program;
+    bool batch; /* these are the options of many series; set before parsing */
     tr_options options;
     tr_device_options device_options;
     const char *help_topic; /* of --help; NULL: none */

@@ -89,7 +89,7 @@ static tr_status read_views(tr_inputs *in, tr_command *c)
         TR_TRY(tr_views_read_xtilts(c->options.xtilts, n, &in->views));
     TR_TRY(tr_inputs_check_angles(in, c));
     take_hand(in, c);
-    TR_TRY(tr_inputs_take_transforms(in));
+    TR_TRY(tr_inputs_take_transforms(in, c));
     TR_TRY(tr_inputs_take_purpose(in, c));
     TR_TRY(tr_inputs_read_local(in, c));
     TR_TRY(tr_inputs_read_ctf(in, c));
@@ -251,6 +251,7 @@ tr_status tr_inputs_open(tr_inputs *in, tr_command *c)
     TR_TRY(tr_image_open(in->series_path, &in->image));
     if (in->has_com)
         TR_TRY(tr_inputs_apply_com(in, c));
+    TR_TRY(tr_inputs_take_volume(c, &c->options));
     TR_TRY(tr_inputs_read_alignment(in, c));
     if (!in->align)
         TR_TRY(tr_inputs_check_axis(in));

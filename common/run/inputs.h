@@ -83,6 +83,9 @@ TR_CHECKED tr_status tr_inputs_apply_com(tr_inputs *in, tr_command *c);
 TR_CHECKED tr_status tr_inputs_com_scale(const tr_inputs *in, const tr_geometry *g,
                                          double *add, double *multiply);
 
+/* inputs_residual.c: where there is a volume already (--residual-of), its sizes. */
+TR_CHECKED tr_status tr_inputs_take_volume(const tr_command *c, tr_options *o);
+
 /* inputs_angles.c: the tilts, and what is read with them, of all views and of the chosen.
  */
 TR_CHECKED tr_status tr_inputs_read_tilts(tr_inputs *in);
@@ -104,7 +107,7 @@ static inline const tr_alignment *tr_inputs_aligning(const tr_inputs *in)
     return in->transforms.transforms ? &in->transforms : &in->angles;
 }
 /* The transforms of the views chosen, if there are any, in pixels of the file. */
-TR_CHECKED tr_status tr_inputs_take_transforms(tr_inputs *in);
+TR_CHECKED tr_status tr_inputs_take_transforms(tr_inputs *in, const tr_command *c);
 
 /* Of a series that is aligned already, the alignment of the raw images, if it is beside
  * it: a->transforms, to be freed by tr_alignment_free; NULL where there is none. */

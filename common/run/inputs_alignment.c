@@ -287,8 +287,52 @@ static void say_how_it_is_aligned(const tr_inputs *in, const tr_alignment *a)
             a->scale == 1.0 ? "" : ", shifts scaled to the size of these images");
 }
 
-tr_status tr_inputs_take_transforms(tr_inputs *in)
+/* To pixels that are `factor` of those before. */
+static void rescale(tr_inputs *in, tr_alignment *a, double factor)
 {
+    for (size_t k = 0; k < a->n_views && a->transforms; k++) {
+        a->transforms[k].dx *= factor;
+        a->transforms[k].dy *= factor;
+    }
+    for (size_t p = 0; p < a->n_local; p++) {
+        tr_local_shift *l = &a->local[p];
+        l->x *= factor;
+        l->y *= factor;
+        l->dx *= factor;
+        l->dy *= factor;
+    }
+    if (in->thickness > 0.0 && in->thickness == a->thickness)
+        in->thickness *= factor;
+    a->thickness *= factor;
+    a->scale *= factor;
+}
+
+/* --alignment-pixel */
+static tr_status apply_pixel(tr_inputs *in, const tr_command *c)
+{
+    double pixel = c->options.alignment_pixel;
+    if (!(pixel > 0.0))
+        return TR_OK;
+    if (!in->transforms_path)
+        return tr_fail(
+            TR_ERR_USAGE,
+            "--alignment-pixel is about the shifts of an alignment, and none is "
+            "applied to the views of %s",
+            in->series_path);
+    tr_alignment *a = in->transforms.transforms ? &in->transforms : &in->angles;
+    if (a->scale != 1.0 || a->pixel > 0.0)
+        return tr_fail(TR_ERR_USAGE,
+                       "%s says itself how large the pixels are that its shifts are in; "
+                       "leave out --alignment-pixel",
+                       in->transforms_path);
+    TR_TRY(tr_inputs_need_pixel(in, c, "--alignment-pixel"));
+    rescale(in, a, pixel / in->pixel);
+    return TR_OK;
+}
+
+tr_status tr_inputs_take_transforms(tr_inputs *in, const tr_command *c)
+{
+    TR_TRY(apply_pixel(in, c));
     if (!in->transforms_path)
         return TR_OK;
     const tr_alignment *a = tr_inputs_aligning(in);

@@ -42,6 +42,13 @@ char *tr_preview_path(const char *output, int k)
     return tr_format_string("%.*s_%s.png", (int)stem, output, endings[k]);
 }
 
+char *tr_residual_table(const char *output)
+{
+    const char *name = tr_name_only(output), *dot = strrchr(name, '.');
+    size_t stem = dot && dot > name ? (size_t)(dot - output) : strlen(output);
+    return tr_format_string("%.*s.csv", (int)stem, output);
+}
+
 /* ---- the table ---- */
 
 static tr_status find_place(char *path, place *p)
@@ -87,6 +94,7 @@ static tr_status add_read(run_files *t, const tr_reconstruction *r)
                                  r->inputs->dose.from,
                                  r->inputs->dose.order_from,
                                  o->initial,
+                                 o->residual_of,
                                  o->imod_com,
                                  r->inputs->found.imod_com,
                                  o->half_sets.argument[0],
@@ -130,6 +138,8 @@ static tr_status add_written(run_files *t, const tr_reconstruction *volumes, siz
     TR_TRY(add(t, "result", o->json, "--json"));
     TR_TRY(add(t, "table", tr_check_alignment_file(o), "--check-alignment"));
     TR_TRY(add(t, "alignment", o->alignment_json, "--write-alignment"));
+    if (o->residual_of)
+        TR_TRY(add_derived(t, "table", tr_residual_table(volumes->job.output_spec.path)));
     if (tr_view_list_wanted(o))
         TR_TRY(add_derived(t, "list of views",
                            tr_view_list_path(tr_output_name(&volumes->job.output_spec))));

@@ -17,4 +17,7 @@ TR_CHECKED tr_status tr_paths_lock(const tr_reconstruction *volumes, size_t n, b
 enum { TR_PREVIEWS = 3 };
 char *tr_preview_path(const char *output, int k);
 
+/* The name of the table beside the images of --residual-of, from malloc. */
+char *tr_residual_table(const char *output);
+
 #endif

@@ -67,4 +67,7 @@ void tr_reconstruction_print(const tr_reconstruction *r);
 /* The folder of the store beside an output file, from malloc. */
 char *tr_store_beside(const char *path);
 
+/* Of a default name in this TR_OUTPUT_...: ".mrc". */
+const char *tr_reconstruction_ending(int format);
+
 #endif

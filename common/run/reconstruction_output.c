@@ -161,10 +161,24 @@ static tr_status check_format(const tr_reconstruction *r, const char *path)
                    formats[format] ? formats[format]->name : "Zarr");
 }
 
+const char *tr_reconstruction_ending(int format) { return extensions[format]; }
+
+/* NAME_residual.mrc, where a tomogram would be NAME_rec.mrc. */
+static char *residual_name(const char *series)
+{
+    char *name = tr_default_output(series, "");
+    size_t stem = name ? strlen(name) - strlen("_rec") : 0;
+    char *path = name ? tr_format_string("%.*s_residual.mrc", (int)stem, name) : NULL;
+    free(name);
+    return path;
+}
+
 static tr_status choose_path(tr_reconstruction *r)
 {
     const char *path = r->command->options.output;
-    if (!path)
+    if (!path && r->command->options.residual_of)
+        path = r->output_path = residual_name(r->series_path);
+    else if (!path)
         path = r->output_path =
             tr_default_output(r->series_path, extensions[r->command->options.format]);
     if (path && r->command->options.try_what)
@@ -278,6 +292,21 @@ void tr_reconstruction_labels(tr_reconstruction *r)
                  r->inputs->dose.total);
         snprintf(spec->labels[spec->n_labels++], sizeof spec->labels[2], "%.80s", line);
     }
+    if (r->inputs->has_local || r->inputs->zfactors_path) {
+        const char *local = r->inputs->has_local ? r->inputs->local_path : NULL;
+        snprintf(line, sizeof line, "%s%s%s%s%s", local ? "local alignment: " : "",
+                 local ? tr_name_only(local) : "",
+                 local && r->inputs->zfactors_path ? "; " : "",
+                 r->inputs->zfactors_path ? "z-factors: " : "",
+                 r->inputs->zfactors_path ? tr_name_only(r->inputs->zfactors_path) : "");
+        snprintf(spec->labels[spec->n_labels++], sizeof spec->labels[2], "%.80s", line);
+    }
+    if (r->command->options.outside != TR_OUTSIDE_AUTO)
+        snprintf(spec->labels[spec->n_labels++], sizeof spec->labels[2],
+                 "beyond the field: %s",
+                 r->command->options.outside == TR_OUTSIDE_CONTINUE
+                     ? "the specimen goes on"
+                     : "nothing");
     if (r->inputs->purpose.name) {
         snprintf(line, sizeof line, "for %s: %s", r->inputs->purpose.name,
                  r->inputs->purpose.set ? r->inputs->purpose.set : "nothing set");
@@ -387,7 +416,7 @@ void tr_reconstruction_print(const tr_reconstruction *r)
         print_view(r, k);
     tr_info("%s: %s; %s", r->command->algorithm->name, text,
             r->job.backend->describe(r->job.device));
-    if (r->command->options.try_what)
+    if (r->command->options.try_what || r->command->options.residual_of)
         return;
     tr_info("tomogram %s: %zu x %zu x %zu, %s, order %s, %g angstroms a voxel",
             tr_output_name(o), o->width, o->xyz ? o->n_slices : o->thickness,

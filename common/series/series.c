@@ -110,6 +110,8 @@ tr_status tr_series_open(tr_comm *comm, tr_image *image, const tr_series_spec *s
     return status;
 }
 
+double tr_series_mean(const tr_series *series, size_t k) { return series->scan[k].mean; }
+
 double tr_series_pixel(const tr_series *s) { return s->pixel; }
 const tr_wiener *tr_series_wiener(const tr_series *s) { return s->wiener; }
 

@@ -55,6 +55,9 @@ tr_hot_counts tr_series_hot(const tr_series *series);
 /* What the spectra of its views say (common/views/wiener.h); NULL: not looked at. */
 const struct tr_wiener *tr_series_wiener(const tr_series *series);
 
+/* Of the pixels of its view k, as they are in the file, hot ones replaced. */
+double tr_series_mean(const tr_series *series, size_t k);
+
 /* Angstroms of a pixel in the file; 0: not known. */
 double tr_series_pixel(const tr_series *series);
 

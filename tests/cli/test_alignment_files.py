@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from conftest import correlation, difference, read_mrc, write_mrc
+from conftest import correlation, difference, read_mrc, write_mrc, write_series
 from volume_reference import Blobs
 
 DATA, PIXEL = 1, 5.0
@@ -486,3 +486,31 @@ def test_other_star_files_are_not_found(bench):
     bench.refused("s.mrc", DATA, "s.mrc: no tilt angles")
     bench.text("s.star", star([("s", "s/s.star")], GLOBAL))  # nor do they lead elsewhere
     bench.refused("s.mrc", DATA, "s.mrc: no tilt angles")
+
+
+def test_an_alignment_of_larger_pixels(tiltrec, tmp_path):
+    """Shifts found at three times the pixel size, in its pixels; the same in those of the
+    series."""
+    rng = np.random.default_rng(12)
+    tilts = np.arange(-40, 41, 20)
+    write_series(tmp_path, rng.normal(50, 5, (5, 40, 48)), tilts, name="s.mrc", pixel=4.0)
+    turn = np.radians(3)
+    matrix = [np.cos(turn), -np.sin(turn), np.sin(turn), np.cos(turn)]
+    shifts = rng.uniform(-2, 2, (5, 2)).round(3)
+    np.savetxt(tmp_path / "fine.xf", [[*matrix, *(3 * s)] for s in shifts], "%.7f")
+    np.savetxt(tmp_path / "coarse.xf", [[*matrix, *s] for s in shifts], "%.7f")
+
+    def run(name, *options, **how):
+        done = tiltrec("-T", 12, "--transforms", name, "-o", "o.mrc", *options, "s.mrc",
+                       cwd=tmp_path, **how)
+        return done.stderr if how else read_mrc(tmp_path / "o.mrc")
+    fine = run("fine.xf")
+    assert np.array_equal(run("coarse.xf", "--alignment-pixel", 12), fine)
+    assert np.array_equal(run("fine.xf", "--alignment-pixel", 4), fine)
+    assert not np.array_equal(run("coarse.xf"), fine)
+    # The shifts are in pixels of the file, whatever the views are made smaller by.
+    assert np.array_equal(run("coarse.xf", "--alignment-pixel", 12, "--bin", 2),
+                          run("fine.xf", "--bin", 2))
+    done = tiltrec("-T", 12, "--aligned", "--alignment-pixel", 12, "s.mrc", cwd=tmp_path,
+                   check=False)
+    assert done.returncode == 2 and "none is applied to the views" in done.stderr

@@ -505,3 +505,25 @@ def test_map_of_z_factors(tool, tmp_path):
     expected = np.array([plain(int(k), TILTS[int(k)], 5.0, x - 199.5, y - 149.5, z - 44.5,
                                factors[int(k)], 400, 300) for k, x, y, z in voxels])
     compare(found, expected, 1e-5, 1e-5)
+
+
+@pytest.mark.parametrize("program", ["tiltrec", "tiltrecz"])
+def test_the_dots_explain_the_views(work, local, program):
+    """--residual-of sees them through the same alignment."""
+    work.put("a.mrc", draw(local.see))
+    work.put("a.loc", local.text())
+    work.put("zf", "".join("0 0\n" for _ in TILTS))
+    x, y, s = np.arange(NX), np.arange(NY)[:, None, None], np.arange(DEPTH)[:, None]
+    dots = np.zeros((NY, DEPTH, NX))
+    for dx, dy, ds in DOTS:
+        dots += np.exp(-((x - NX // 2 + 0.5 - dx) ** 2 + (y - NY / 2 + 0.5 - dy) ** 2
+                         + (s - DEPTH // 2 + 0.5 - ds) ** 2) / (2 * 2.6 ** 2))
+    work.put("dots.mrc", dots)
+
+    def residuals(*options):
+        work.programs[program]("--residual-of", "dots.mrc", "-t", "a.tlt", *options, "a.mrc",
+                               cwd=work.folder)
+        return np.genfromtxt(work.folder / "a_residual.csv", delimiter=",", names=True)["residual"]
+    good, poor = residuals("--local", "a.loc", "--z-factors", "zf"), residuals()
+    assert np.median(good) < 0.06 and good.max() < 0.12
+    assert np.median(poor) > 0.3

@@ -398,3 +398,92 @@ def test_large_tomograms_become_smaller_ones(tiltrec, tmp_path):
             data = np.add.reduceat(data, starts, axis=axis) / counts.reshape(shape)
         step = (volume.max() - volume.min()) / 255
         assert np.abs(volume - np.clip(data, volume.min(), volume.max())).max() < 0.52 * step
+
+
+def chart_points(text, title):
+    """How many points the chart of this title has."""
+    chart = text.split(f"<title>{title}")[1].split("</svg>")[0]
+    return chart.count("<circle")
+
+
+def test_what_the_microscope_did(tiltrec, tmp_path):
+    rng = np.random.default_rng(4)
+    means = np.array([80, 95, 100, 97, 82.0])
+    tilts = np.arange(-40, 41, 20)
+    write_series(tmp_path, rng.normal(0, 3, (5, 24, 40)) + means[:, None, None], tilts)
+    page = tmp_path / "r.html"
+    tiltrec("-T", 10, "--report", page, "s_ali.mrc", cwd=tmp_path)
+    text = page.read_text()
+    assert chart_points(text, "Mean intensity of each view") == 5
+    assert "Exposure at the end" not in text and "Defocus of each view" not in text
+    (tmp_path / "d.defocus").write_text("".join(
+        f"{k + 1} {k + 1} {t:.2f} {t:.2f} {3000 + 10 * k}\n" for k, t in enumerate(tilts)))
+    tiltrec("-T", 10, "--report", page, "--dose", 3, "--dose-order", "symmetric", "--ctf",
+            "d.defocus", "--voltage", 300, "--cs", 2.7, "--amplitude-contrast", 0.07,
+            "s_ali.mrc", cwd=tmp_path)
+    text = page.read_text()
+    for title in ("Mean intensity of each view", "Exposure at the end of each view",
+                  "Order in which the views were taken", "Defocus of each view"):
+        assert chart_points(text, title) == 5
+
+
+@pytest.mark.parametrize("outside, said", [("continue", "the specimen goes on"),
+                                           ("zero", "nothing")])
+def test_what_was_done_is_said_everywhere(tiltrecz, tmp_path, outside, said):
+    rng = np.random.default_rng(4)
+    write_series(tmp_path, rng.normal(10, 3, (7, 24, 40)), np.arange(-45, 46, 15))
+    (tmp_path / "zf").write_text("0.01 0\n" * 7)
+    tiltrecz("-a", "SIRT", "-i", 2, "-T", 10, "--outside", outside, "--z-factors", "zf",
+            "--report", "r.html", "--json", "r.json", "-o", "rec.mrc", "s_ali.mrc", cwd=tmp_path)
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert result["outside"]["specimen_goes_on"] == (outside == "continue")
+    assert (result["outside"]["cells"] > 0) == (outside == "continue")
+    assert result["z_factors"] == "zf" and result["local_alignment"] is None
+    assert result["ctf"] is None and result["dose"] is None
+    assert "mirror image" in result["hand"]["angles"] and not result["hand"]["kept_by_order"]
+    text = re.sub(r"<[^>]*>", " ", (tmp_path / "r.html").read_text())
+    for words in ("not corrected here", "none here", "z-factors", "beyond the field"):
+        assert words in text
+    labels = (tmp_path / "rec.mrc").read_bytes()[224:1024].decode("ascii")
+    assert f"beyond the field: {said}" in labels and "z-factors: zf" in labels
+    assert "not CTF-corrected here" in labels
+
+
+def test_power_spectra_with_the_rings_of_the_ctf(tiltrec, tmp_path):
+    """Noise filtered by a known CTF: the picture is dark where the drawn rings are."""
+    rng = np.random.default_rng(6)
+    n, pixel, defocus = 512, 2.0, 12000.0
+    fx, fy = np.fft.fftfreq(n, pixel), np.fft.fftfreq(n, pixel)[:, None]
+    f2, wave = fx ** 2 + fy ** 2, 0.0196876  # 300 kV
+    chi = np.pi * wave * defocus * f2 - np.pi / 2 * 2.7e7 * wave ** 3 * f2 ** 2 + np.arcsin(0.07)
+    views = [np.fft.ifft2(np.fft.fft2(rng.normal(0, 1, (n, n))) * np.sin(chi)).real
+             for _ in range(3)]
+    write_series(tmp_path, np.array(views) + 20, [-20, 0, 20], pixel=pixel)
+    (tmp_path / "d.defocus").write_text("".join(
+        f"{k + 1} {k + 1} {t} {t} {defocus / 10}\n" for k, t in enumerate((-20, 0, 20))))
+    tiltrec("-T", 16, "--slices", "200:215", "--report", "r.html", "--ctf", "d.defocus",
+            "--voltage", 300, "--cs", 2.7, "--amplitude-contrast", 0.07, "s_ali.mrc", cwd=tmp_path)
+    text = (tmp_path / "r.html").read_text()
+    spectra = re.findall(r"<svg class='spectrum'.*?</svg>", text, re.DOTALL)
+    assert len(spectra) == 3
+    for svg in spectra:
+        picture = read_png(base64.b64decode(svg.split("base64,")[1].split("'")[0])).astype(float)
+        rings = [np.array(re.findall(r"([\d.]+) ([\d.]+)", path), float)
+                 for path in re.findall(r"class='ctf-ring' d='([^']*)'", svg)]
+        rings = [ring for ring in rings if len(ring)]
+        for k, ring in enumerate(rings[:4]):
+            radius = np.hypot(*(ring - 128).T)
+            # chi is a whole number of half turns there
+            f = radius.mean() / 128 / (2 * pixel)
+            turns = (chi_of(f, wave, defocus)) / np.pi
+            assert abs(turns - (k + 1)) < 0.05 and np.ptp(radius) < 0.5
+            at = np.round(ring).astype(int)
+            dark = picture[at[:, 1], at[:, 0]].mean()
+            between = 128 + (ring - 128) * (radius.mean() + 6 - k) / radius.mean()
+            at = np.round(between).astype(int)
+            assert dark < 0.6 * picture[at[:, 1], at[:, 0]].mean()
+
+
+def chi_of(f, wave, defocus):
+    return (np.pi * wave * defocus * f ** 2 - np.pi / 2 * 2.7e7 * wave ** 3 * f ** 4
+            + np.arcsin(0.07))

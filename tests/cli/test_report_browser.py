@@ -170,3 +170,90 @@ def test_nothing_is_wrong_or_from_outside(page, made):
     for words in ("Convergence", "Views", "Fourier ring correlation", "Geometry", "tilt angle",
                   "--tilt-offset", "plan: memory", "tiltrec-mpi"):
         assert words in text
+
+
+def gaussian(levels, sigma):
+    """Rows, then columns; at an edge the mean of what is there."""
+    for axis in (1, 0):
+        n = levels.shape[axis]
+        weight = np.exp(-np.subtract.outer(np.arange(n), np.arange(n)) ** 2 / (2 * sigma ** 2))
+        weight[np.abs(np.subtract.outer(np.arange(n), np.arange(n))) > np.ceil(3 * sigma)] = 0
+        weight /= weight.sum(1, keepdims=True)
+        levels = np.moveaxis(np.tensordot(weight, levels, (1, axis)), 0, axis)
+    return levels
+
+
+def test_the_low_pass_filter(page, made):
+    _, volume = made
+    page.find_element("id", "reset").click()
+    page.find_element("css selector", "[data-axis=z]").click()
+    (black, white), (low, high) = contrast(page)
+    plain = pixels(page, "volume")
+    assert page.find_element("id", "smooth-value").text == "off"
+    move(page, "smooth", 45)
+    said = page.find_element("id", "smooth-value").text
+    period = 2 * 32 ** (44 / 99)
+    assert said.endswith(" Å") and float(said.split()[0]) == pytest.approx(
+        period * voxel_of(made), rel=0.01)
+    # A wave of this period is halved by exp(-2 (pi sigma / period)^2).
+    sigma = period * np.sqrt(np.log(2) / 2) / np.pi
+    assert np.exp(-2 * (np.pi * sigma / period) ** 2) == pytest.approx(0.5)
+    z, y, x = (n // 2 for n in volume.shape)
+    for name, section in (("volume", volume[page_slice(page), ::-1]),
+                          ("section-xz", volume[::-1, y]), ("section-yz", volume[::-1, :, x])):
+        wanted = shown(gaussian(np.clip(section, low, high), sigma), black, white)
+        if name == "volume":
+            assert np.abs(pixels(page, name) - wanted).max() < 4
+        else:  # whose levels end elsewhere
+            assert np.corrcoef(pixels(page, name).ravel(), wanted.ravel())[0, 1] > 0.97
+    page.find_element("id", "reset").click()
+    assert np.array_equal(pixels(page, "volume"), plain)
+
+
+def voxel_of(made):
+    with open(made[0].parent / "rec.mrc", "rb") as file:
+        head = file.read(56)
+    return np.frombuffer(head[40:44], "<f4")[0] / np.frombuffer(head[28:32], "<i4")[0]
+
+
+def page_slice(page):
+    return int(page.find_element("id", "slice").get_property("value"))
+
+
+def test_scale_bars_are_as_long_as_they_say(page, made):
+    _, volume = made
+    nm = voxel_of(made) / 10
+    for width in WIDTHS:
+        set_width(page, width)
+        page.execute_script("dispatchEvent(new Event('resize'))")
+        for name, across, up in (("section-xy", 2, 1), ("section-xz", 2, 0), ("section-yz", 1, 0)):
+            box, bar, text = page.execute_script("""
+                const c = document.getElementById(arguments[0]), b = c.nextSibling;
+                const r = c.getBoundingClientRect();
+                return [[r.width, r.height], b.firstChild.getBoundingClientRect().width,
+                        b.textContent];""", name)
+            per = min(box[0] / volume.shape[across], box[1] / volume.shape[up])
+            length, unit = text.split()
+            assert unit == "nm" and bar == pytest.approx(float(length) / nm * per, rel=0.02)
+            assert 0.09 <= float(length) / nm / volume.shape[across] <= 0.2501
+
+
+def test_the_section_across_the_beam_is_the_largest(tiltrec, make_phantom, browser, made):
+    def areas():
+        return browser.execute_script("""
+            return ["xy", "xz", "yz"].map(n => {
+              const r = document.getElementById("section-" + n).getBoundingClientRect();
+              return [r.width, r.width * r.height]; });""")
+    wide = make_phantom("--size", 96, 32, 16, "--views", 9)
+    tiltrec("-T", 16, "-o", "rec.mrc", "--report", "r.html", wide.series, cwd=wide.folder)
+    for path, fills in (made[0], False), (wide.folder / "r.html", True):
+        for width in WIDTHS:
+            set_width(browser, width)
+            browser.get(path.as_uri())
+            browser.execute_async_script("""
+                const done = arguments[0];
+                const look = () => document.body.dataset.ready ? done() : setTimeout(look, 20);
+                look();""")
+            xy, xz, yz = areas()
+            assert xy[1] > xz[1] and xy[1] >= yz[1]
+            assert not fills or xy[0] > 0.8 * min(width, 1240)

@@ -95,13 +95,46 @@ static void test_same(void **state)
     }
 }
 
+/* Groups of two: each is a world of its own, and a failure in one is none in another. */
+static void test_split(void **state)
+{
+    (void)state;
+    for (int which = 0; which < 2; which++) {
+        tr_comm *comm = comms[which], *part = NULL;
+        int group = comm->rank / 2, first = 2 * group;
+        int size = comm->size - first < 2 ? comm->size - first : 2;
+        assert_int_equal(comm->ops->split(comm, group, &part), TR_OK);
+        assert_int_equal(part->size, size);
+        assert_int_equal(part->rank, comm->rank - first);
+        assert_int_equal(part->local_rank, comm->local_rank);
+        assert_int_equal(part->local_size, comm->local_size);
+        assert_int_equal(part->machine, 0); /* all are on this one */
+        double sum[2] = {comm->rank, 1.0}, told = comm->rank;
+        assert_int_equal(part->ops->sum(part, sum, 2), TR_OK);
+        assert_true(sum[0] == (size == 2 ? 2.0 * first + 1.0 : (double)first));
+        assert_true(sum[1] == size);
+        assert_int_equal(part->ops->broadcast(part, &told, 1), TR_OK);
+        assert_true(told == first);
+        tr_status mine = group == 0 && part->rank == size - 1
+                             ? tr_fail(TR_ERR_MEMORY, "of group %d", group)
+                             : TR_OK;
+        assert_int_equal(part->ops->agree(part, mine),
+                         group == 0 ? TR_ERR_MEMORY : TR_OK);
+        if (group == 0)
+            assert_string_equal(tr_error(), "of group 0");
+        part->agreed_failure = false;
+        assert_int_equal(comm->ops->agree(comm, TR_OK), TR_OK);
+        if (part != comm)
+            part->ops->finish(part);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_broadcast),
-        cmocka_unit_test(test_broadcast_of_bits),
-        cmocka_unit_test(test_sum),
-        cmocka_unit_test(test_same),
+        cmocka_unit_test(test_broadcast), cmocka_unit_test(test_broadcast_of_bits),
+        cmocka_unit_test(test_sum),       cmocka_unit_test(test_same),
+        cmocka_unit_test(test_split),
     };
     if (tr_comm_mpi(&argc, &argv, &world) != TR_OK) {
         fprintf(stderr, "%s\n", tr_error());
