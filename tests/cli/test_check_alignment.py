@@ -68,7 +68,7 @@ def check(tiltrec, tmp_path):
 PLANTED = {3: (6.0, 0.0), 9: (0.0, -2.0), 14: (12.0, 16.0)}
 
 
-@pytest.mark.parametrize("snr", [1.0, 0.2])
+@pytest.mark.parametrize("snr", [1.0, pytest.param(0.1, marks=pytest.mark.slow)])
 def test_views_that_are_off(check, snr, tmp_path):
     """Named, with shifts right to a tenth; and nobody else."""
     found = check(views(snr, shifts=planted(PLANTED)))
@@ -83,7 +83,7 @@ def test_views_that_are_off(check, snr, tmp_path):
     assert float(rows[14]["along"]) == pytest.approx(found["views"][14]["along"], abs=1e-3)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_good_series(check, seed):
     found = check(views(0.3, seed=seed))
     assert found["views_off"] == 0 and not found["axis_off"]
@@ -92,7 +92,7 @@ def test_a_good_series(check, seed):
     assert "no view is off" in check.said
 
 
-@pytest.mark.parametrize("axis", [1.0, -1.5])
+@pytest.mark.parametrize("axis", [1.0, pytest.param(-1.5, marks=pytest.mark.slow)])
 def test_axis(check, axis):
     """Turning the views back by as much as the axis is off."""
     found = check(views(1.0, axis=axis))
@@ -113,6 +113,7 @@ def test_alignment_is_applied(check, tmp_path):
     assert "they are not aligned" in check.said and "no view is off" not in check.said
 
 
+@pytest.mark.slow
 def test_a_translation_is_no_error(check):
     """X cos t - Z sin t and Y: where the specimen is."""
     t = np.radians(TILTS)
@@ -131,6 +132,7 @@ def test_nothing_to_see(check):
     assert "no view is off" not in check.said
 
 
+@pytest.mark.slow
 def test_smaller_working_size_and_binning(check):
     """Shifts are in the file's pixels, whatever --bin does."""
     found = check(views(1.0, shifts=planted(PLANTED)), "--bin", 2)
@@ -145,6 +147,7 @@ def test_ranks_and_threads(check):
     assert check(data, ranks=2) == alone
 
 
+@pytest.mark.slow
 def test_nothing_is_changed(check, tiltrec, tmp_path):
     check(views(1.0))
     checked = read_mrc(tmp_path / "rec.mrc")
