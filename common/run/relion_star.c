@@ -169,9 +169,12 @@ static tr_status put_optics(const tr_run *run, const entry *e, tr_star_sheet *s,
 static tr_status put_tomogram(const tr_run *run, const entry *e, tr_star_sheet *s,
                               size_t row)
 {
-    static const char *const names[TR_MOST_VOLUMES] = {
-        "_rlnTomoReconstructedTomogram", "_rlnTomoReconstructedTomogramHalf1",
-        "_rlnTomoReconstructedTomogramHalf2"};
+    enum { NAMES = 1 + TR_HALVES };
+    static const char *const names[NAMES] = {"_rlnTomoReconstructedTomogram",
+                                             "_rlnTomoReconstructedTomogramHalf1",
+                                             "_rlnTomoReconstructedTomogramHalf2"};
+    /* It has no places for splits into more than halves. */
+    size_t n = run->n_volumes <= NAMES ? run->n_volumes : 1;
     const tr_output_spec *spec = &run->volumes[0].job.output_spec;
     TR_TRY(tr_star_sheet_set(s, row, "_rlnTomoTiltSeriesStarFile", e->views));
     TR_TRY(set_number(s, row, binning, e->binning));
@@ -180,9 +183,9 @@ static tr_status put_tomogram(const tr_run *run, const entry *e, tr_star_sheet *
         set_number(s, row, "_rlnTomoSizeY", round((double)spec->n_slices * e->binning)));
     TR_TRY(
         set_number(s, row, "_rlnTomoSizeZ", round((double)spec->thickness * e->binning)));
-    for (size_t k = 0; k < run->n_volumes; k++)
+    for (size_t k = 0; k < n; k++)
         TR_TRY(tr_star_sheet_set(s, row, names[k], run->volumes[k].job.output_spec.path));
-    for (size_t k = run->n_volumes; k < TR_MOST_VOLUMES; k++)
+    for (size_t k = n; k < NAMES; k++)
         if (tr_star_sheet_get(s, row, names[k]))
             TR_TRY(tr_star_sheet_set(s, row, names[k], NULL)); /* of an earlier one */
     return TR_OK;
