@@ -74,6 +74,8 @@ static tr_status claim(const worker *w, tr_batch_entry *e, FILE **log)
         int fd = status == TR_OK && e->state == TR_BATCH_OPEN ? tr_file_create(path, 0666)
                                                               : -1;
         *log = fd >= 0 ? fdopen(fd, "w") : NULL;
+        if (fd >= 0 && !*log)
+            close(fd);
         if (status == TR_OK && e->state == TR_BATCH_OPEN && !*log)
             status = tr_fail(TR_ERR_DATA, "the log %s cannot be made: %s", path,
                              strerror(errno));
@@ -158,9 +160,8 @@ static tr_status work(const worker *w)
             what = STOP;
         else if (w->leads && take(w, k, &log))
             what = MAKE;
-        TR_TRY(w->group->ops->broadcast(w->group, &what, 1));
-        tr_status status = TR_OK;
-        if (what == MAKE)
+        tr_status status = w->group->ops->broadcast(w->group, &what, 1);
+        if (status == TR_OK && what == MAKE)
             status = make(w, &w->b->entry[k], log);
         if (log)
             fclose(log);

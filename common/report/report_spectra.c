@@ -21,13 +21,14 @@ static tr_status flatten(const double *power, size_t n, float *values)
 {
     size_t middle = n / 2, half = middle / 6;
     size_t rings = (size_t)(sqrt(2.0) * (double)middle); /* to the corners */
-    double *sum = tr_calloc("a spectrum", 2 * rings, sizeof *sum), *count = sum + rings;
+    double *sum = tr_calloc("a spectrum", 2 * rings, sizeof *sum);
     if (!sum)
         return TR_ERR_MEMORY;
+    double *count = sum + rings;
     for (size_t pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < n * n; i++) {
-            double x = (double)(i % n) - (double)middle,
-                   y = (double)(i / n) - (double)middle;
+            size_t column = i % n, row = i / n;
+            double x = (double)column - (double)middle, y = (double)row - (double)middle;
             size_t ring = (size_t)fmin(sqrt(x * x + y * y), (double)rings - 1.0);
             double level = log(fmax(power[i], 1e-300));
             if (pass == 0) {
@@ -35,12 +36,13 @@ static tr_status flatten(const double *power, size_t n, float *values)
                 count[ring] += 1.0;
                 continue;
             }
-            double mean = 0.0, of = 0.0;
+            double mean = 0.0;
             size_t reach = half < ring ? half : ring;
             reach = reach < rings - 1 - ring ? reach : rings - 1 - ring;
-            for (size_t r = ring - reach; r <= ring + reach; r++, of += 1.0)
+            for (size_t r = ring - reach; r <= ring + reach; r++)
                 mean += sum[r] / count[r];
-            values[(n - 1 - i / n) * n + i % n] = (float)(level - mean / of);
+            values[(n - 1 - i / n) * n + i % n] =
+                (float)(level - mean / (double)(2 * reach + 1));
         }
     free(sum);
     return TR_OK;

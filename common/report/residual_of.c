@@ -205,7 +205,7 @@ static tr_status project(const comparison *c, const block *b, float *volume, flo
     double slice = (double)(c->job->first_slice + b->slice);
     tr_ray *rays = tr_calloc("rays", g->n_views, sizeof *rays);
     float *grid = NULL;
-    tr_offsets offsets;
+    tr_offsets offsets = {.grid = NULL};
     tr_status status = rays ? TR_OK : TR_ERR_MEMORY;
     for (size_t view = 0; view < g->n_views && rays; view++)
         rays[view] = ray_of(c->job, view, slice, (double)b->row - MARGIN);

@@ -382,34 +382,32 @@ static tr_status find(const tr_inputs *in, const tr_command *c, int threads,
     return status;
 }
 
-/* The file of transforms, a line for each section of the series; of those that are left
- * out the middle of the others. */
-static tr_status write_files(const tr_inputs *in, const char *xf, const char *tlt)
+/* A line for each section of the series: its transform, or its angle. */
+static void put_line(FILE *out, const tr_inputs *in, size_t k, bool angle)
 {
-    const tr_alignment *a = &in->transforms;
-    char *text[2] = {NULL, NULL};
-    size_t length[2] = {0, 0};
-    FILE *out[2] = {open_memstream(&text[0], &length[0]),
-                    open_memstream(&text[1], &length[1])};
-    bool good = out[0] && out[1];
-    for (size_t k = 0; k < a->n_views && good; k++) {
-        const tr_transform *t = &a->transforms[k];
-        fprintf(out[0], "%12.7f%12.7f%12.7f%12.7f%12.3f%12.3f\n", t->a11, t->a12, t->a21,
+    const tr_transform *t = &in->transforms.transforms[k];
+    if (angle)
+        fprintf(out, "%8.2f\n", isfinite(in->tilts[k]) ? in->tilts[k] : 0.0);
+    else
+        fprintf(out, "%12.7f%12.7f%12.7f%12.7f%12.3f%12.3f\n", t->a11, t->a12, t->a21,
                 t->a22, t->dx, t->dy);
-        fprintf(out[1], "%8.2f\n", isfinite(in->tilts[k]) ? in->tilts[k] : 0.0);
-    }
-    for (int i = 0; i < 2; i++)
-        good = out[i] && fclose(out[i]) == 0 && good;
-    tr_status status =
-        good ? TR_OK : tr_fail(TR_ERR_MEMORY, "not enough memory for %s", xf);
+}
+
+static tr_status write_file(const tr_inputs *in, const char *path, bool angles)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    bool good = out;
+    for (size_t k = 0; k < in->transforms.n_views && good; k++)
+        put_line(out, in, k, angles);
+    if (out)
+        good = fclose(out) == 0;
+    tr_status status = good ? tr_write_whole(path, text, length)
+                            : tr_fail(TR_ERR_MEMORY, "not enough memory for %s", path);
+    free(text);
     if (status == TR_OK)
-        status = tr_write_whole(xf, text[0], length[0]);
-    if (status == TR_OK)
-        status = tr_write_whole(tlt, text[1], length[1]);
-    free(text[0]);
-    free(text[1]);
-    if (status == TR_OK)
-        tr_info("wrote %s and %s", xf, tlt);
+        tr_info("wrote %s", path);
     return status;
 }
 
@@ -468,7 +466,9 @@ tr_status tr_run_align(void *data, tr_inputs *in, tr_command *c)
         status = take(in, numbers);
     in->transforms_path = xf;
     if (status == TR_OK && comm->rank == 0 && !c->options.dry_run)
-        status = write_files(in, xf, tlt);
+        status = write_file(in, xf, false);
+    if (status == TR_OK && comm->rank == 0 && !c->options.dry_run)
+        status = write_file(in, tlt, true);
     free(numbers);
     free(tlt);
     return status;

@@ -181,12 +181,9 @@ static tr_status choose_path(tr_reconstruction *r)
     else if (!path)
         path = r->output_path =
             tr_default_output(r->series_path, extensions[r->command->options.format]);
-    if (path && r->command->options.try_what)
-        TR_TRY(name_sheet(r, &path));
-    else if (!r->command->options.try_what)
-        TR_TRY(check_format(r, path));
     if (!path)
         return TR_ERR_MEMORY;
+    TR_TRY(r->command->options.try_what ? name_sheet(r, &path) : check_format(r, path));
     TR_TRY(r->command->options.try_what ? set_path(r, path) : set_name(r, path));
     return tr_paths_check(r, 1);
 }

@@ -42,11 +42,11 @@ static double vertex(double before, double at, double after)
  * which have neighbours on one side only, would seem to be shifted. */
 static void find_depth(tr_check_work *w)
 {
-    enum { STEPS = 11 };
+    enum { STEPS = 11, MIDDLE = STEPS / 2 };
     double value[STEPS], step = w->source->thickness / (STEPS - 1);
     int best = 0;
     for (int i = 0; i < STEPS; i++) {
-        w->depth = step * (i - (STEPS - 1) / 2);
+        w->depth = step * (i - MIDDLE);
         tr_check_predict(w);
         value[i] = mean_correlation(w);
         best = value[i] > value[best] ? i : best;
@@ -54,7 +54,7 @@ static void find_depth(tr_check_work *w)
     double part = best > 0 && best < STEPS - 1
                       ? vertex(value[best - 1], value[best], value[best + 1])
                       : 0.0;
-    w->depth = step * (best - (STEPS - 1) / 2 + part);
+    w->depth = step * (best - MIDDLE + part);
 }
 
 /* ---- rounds ---- */
@@ -230,8 +230,9 @@ static void find_arrow(const tr_check_work *w, tr_alignment_check *c,
     }
     double det = bend[0] * bend[2] - bend[1] * bend[1];
     double step = 1.0 / TR_CHECK_SIDE, mid = 0.5 * (TR_CHECK_SIDE - 1);
-    double x = step * ((double)(patch % TR_CHECK_SIDE) - mid) * (double)w->nx;
-    double y = step * ((double)(patch / TR_CHECK_SIDE) - mid) * (double)w->ny;
+    size_t column = patch % TR_CHECK_SIDE, row = patch / TR_CHECK_SIDE;
+    double x = step * ((double)column - mid) * (double)w->nx;
+    double y = step * ((double)row - mid) * (double)w->ny;
     bool some = n > 0.0 && det > 0.0;
     c->arrow[group][patch] =
         (tr_check_arrow){n > 0.0 ? x * cos(tilt / n) : x,

@@ -112,13 +112,13 @@ static double power(const fftwf_complex *f)
 static tr_status find_amplitude(tr_check_work *w)
 {
     size_t rings = tr_slab_rings(&w->slab);
-    double *sum = tr_calloc("rings", 3 * rings, sizeof *sum), *count = sum + rings,
-           *one = sum + 2 * rings;
+    double *sum = tr_calloc("rings", 3 * rings, sizeof *sum);
     w->amplitude = tr_calloc("rings", rings, sizeof *w->amplitude);
     if (!sum || !w->amplitude) {
         free(sum);
         return TR_ERR_MEMORY;
     }
+    double *count = sum + rings, *one = sum + 2 * rings;
     for (size_t k = 0; k < w->n; k++) {
         double all = 0.0;
         memset(one, 0, rings * sizeof *one);

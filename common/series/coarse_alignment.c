@@ -235,14 +235,17 @@ static void fit(const lines *l, size_t i)
 {
     double complex *own = l->spectrum + i * l->n_f;
     double best = 0.0, top = match(l, i, 0.0);
-    for (double step = 1.0; step > 0.01; step *= 0.25)
-        for (double from = best, k = -MOST_SHIFT; k <= MOST_SHIFT; k++) {
+    double step = 1.0;
+    for (int finer = 0; finer < 4; finer++, step *= 0.25) {
+        double from = best;
+        for (int k = -MOST_SHIFT; k <= MOST_SHIFT; k++) {
             double value = match(l, i, from + k * step);
             if (value > top) {
                 top = value;
                 best = from + k * step;
             }
         }
+    }
     for (size_t k = 0; k < l->n_f; k++) {
         double complex turned =
             own[k] * cexp(-2.0 * TR_PI * (double)k / (double)l->length * best * I);

@@ -147,11 +147,11 @@ static void make_weights(const tr_slab_views *v, size_t kx, double signal, doubl
 
 static unsigned char nearest_level(double signal)
 {
-    unsigned char best = 0;
-    for (unsigned char k = 1; k < LEVELS; k++)
+    int best = 0;
+    for (int k = 1; k < LEVELS; k++)
         if (fabs(signal - levels[k]) < fabs(signal - levels[best]))
             best = k;
-    return best;
+    return (unsigned char)best;
 }
 
 static tr_status allocate(const double *signal, tr_slab_predictor *p)
