@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "common/base/file_name.h"
 #include "common/base/log.h"
@@ -496,7 +497,7 @@ static tr_status read_any(const tr_inputs *in, const tr_command *c, bool *text,
         return read_beside(d, in);
     if (tr_parse_real(what, strlen(what), &fixed))
         return read_fixed(d, in, fixed);
-    if (!tr_is_file(what))
+    if (access(what, F_OK) != 0) /* what is no regular file, the reader refuses */
         return tr_fail(TR_ERR_USAGE,
                        "--dose %s: there is no such file, and it is neither mdoc nor a "
                        "number of e/A^2",
