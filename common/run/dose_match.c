@@ -163,7 +163,7 @@ tr_status tr_dose_match(const tr_dose_angles *in, long *of, tr_dose_offset *offs
         x.n_records = tr_order_by(in->theirs, in->m, x.records);
         for (size_t j = 1; j < x.n_records; j++)
             x.apart[j - 1] = in->theirs[x.records[j]] - in->theirs[x.records[j - 1]];
-        x.step = x.n_records > 1 ? tr_median(x.apart, x.n_records - 1) : 0.0;
+        x.step = x.n_records > 1 ? tr_median_low(x.apart, x.n_records - 1) : 0.0;
         if (x.n_views != x.n_records)
             status = match_fewer(&x, of, offset);
         else if (!match_ranks(&x, of, &offset->taken))
