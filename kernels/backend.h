@@ -137,6 +137,43 @@ typedef struct tr_subset {
     const size_t *views;
 } tr_subset;
 
+static inline size_t tr_view_count(const tr_slab *s, const tr_subset *views)
+{
+    return views ? views->n : s->n_views;
+}
+static inline size_t tr_view_at(const tr_subset *views, size_t k)
+{
+    return views ? views->views[k] : k;
+}
+
+/* Where voxels of a row are seen: in the same row of projections; shifted by a number of
+ * rows that depends on their depth alone, as with an x-tilt; or in any. */
+typedef enum tr_ray_kind {
+    TR_RAYS_OWN_ROW,
+    TR_RAYS_SHIFTED,
+    TR_RAYS_ANYWHERE
+} tr_ray_kind;
+
+static inline tr_ray_kind tr_kind_of_ray(const tr_ray *r)
+{
+    if (r->uy != 0.0 || r->vx != 0.0 || r->vy != 1.0)
+        return TR_RAYS_ANYWHERE;
+    return r->v0 != 0.0 || r->vz != 0.0 ? TR_RAYS_SHIFTED : TR_RAYS_OWN_ROW;
+}
+
+/* The last of the kinds of these views, with what is added to the rays and with rows that
+ * are counted otherwise in projections. */
+static inline tr_ray_kind tr_kind_of_rays(const tr_slab *s, const tr_subset *views)
+{
+    tr_ray_kind kind =
+        s->p_rows != s->rows || s->offsets ? TR_RAYS_ANYWHERE : TR_RAYS_OWN_ROW;
+    for (size_t k = 0; k < tr_view_count(s, views); k++) {
+        tr_ray_kind own = tr_kind_of_ray(&s->rays[tr_view_at(views, k)]);
+        kind = own > kind ? own : kind;
+    }
+    return kind;
+}
+
 /* As many of its first `end` views, from the one at place `first` on, as follow each
  * other in a vector. */
 static inline size_t tr_views_together(const tr_subset *views, size_t first, size_t end)

@@ -128,12 +128,9 @@ static void find_frame(const tr_job *job, tr_volume_plan *p)
 /* Whether any ray given leaves its row. */
 static bool rays_couple(const tr_job *job)
 {
-    for (size_t view = 0; view < job->geometry.n_views; view++) {
-        const tr_ray *ray = &job->rays[view];
-        if (ray->uy != 0.0 || ray->vx != 0.0 || ray->vy != 1.0 || ray->v0 != 0.0 ||
-            ray->vz != 0.0)
+    for (size_t view = 0; view < job->geometry.n_views; view++)
+        if (tr_kind_of_ray(&job->rays[view]) != TR_RAYS_OWN_ROW)
             return true;
-    }
     return false;
 }
 

@@ -19,12 +19,8 @@ static tr_status weigh(const tr_linop *A, bool uniform, double *width, float *we
 /* Whether rows are independent, with nothing outside the field. */
 static bool is_plain(const tr_slab *s)
 {
-    for (size_t i = 0; i < s->n_views; i++) {
-        const tr_ray *r = &s->rays[i];
-        if (r->uy != 0.0 || r->v0 != 0.0 || r->vx != 0.0 || r->vy != 1.0 || r->vz != 0.0)
-            return false;
-    }
-    return !s->outer && !s->all_rows && s->p_rows == s->rows && !s->bands && !s->offsets;
+    return tr_kind_of_rays(s, NULL) == TR_RAYS_OWN_ROW && !s->outer && !s->all_rows &&
+           !s->bands;
 }
 
 bool tr_sum_is_fourier(tr_sum sum, size_t n_views, size_t n_u, size_t n_x, size_t n_z)

@@ -73,10 +73,7 @@ static tr_status copy_spec(const tiltrec_spec *given, tiltrec_spec *s)
 
 /* ---- rays ---- */
 
-static bool keeps_to_row(const tr_ray *r)
-{
-    return r->uy == 0.0 && r->v0 == 0.0 && r->vx == 0.0 && r->vy == 1.0 && r->vz == 0.0;
-}
+static bool keeps_to_row(const tr_ray *r) { return tr_kind_of_ray(r) == TR_RAYS_OWN_ROW; }
 
 /* What the kernels can do (kernels/cpu/forward_body.h, kernels/cpu/general_body.h). */
 static tr_status check_ray(const tr_ray *r, size_t view)

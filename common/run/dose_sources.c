@@ -5,15 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "common/base/file_name.h"
 #include "common/base/log.h"
-#include "common/base/median.h"
 #include "common/base/mem.h"
+#include "common/run/dose_match.h"
 #include "common/views/dose.h"
 #include "formats/dose_file.h"
 
-static const double SAME_WITHIN = 1.0; /* degrees: before and after alignment */
+static const double SAME_WITHIN = TR_DOSE_SAME_WITHIN;
 
 tr_status tr_doses_new(const tr_inputs *in, tr_doses *d)
 {
@@ -30,62 +31,6 @@ tr_status tr_doses_new(const tr_inputs *in, tr_doses *d)
 }
 
 void tr_doses_free(tr_doses *d) { free(d->exposure); }
-
-/* ---- which record is of which view ---- */
-
-enum { NO_RECORD = -1 };
-
-typedef struct match {
-    const double *tilt, *theirs; /* of n views and m records */
-    size_t n, m;
-    size_t *views, *records; /* that are known, by rising angle */
-    double *apart, offset;   /* the median of what they differ by */
-    long *of;                /* the record of each view, or NO_RECORD */
-} match;
-
-/* As many views as records: by their ranks, which a tilt of the specimen that was taken
- * out of the angles does not change. False where the angles are others. */
-static bool match_ranks(match *x, size_t known)
-{
-    for (size_t i = 0; i < known; i++)
-        x->apart[i] = x->tilt[x->views[i]] - x->theirs[x->records[i]];
-    double offset = tr_median(x->apart, known);
-    x->offset = offset;
-    bool in_order = x->n == x->m;
-    for (size_t i = 0; i < known; i++) {
-        size_t k = x->views[i];
-        if (fabs(x->tilt[k] - x->theirs[x->records[i]] - offset) > SAME_WITHIN)
-            return false;
-        in_order =
-            in_order && fabs(x->tilt[k] - x->theirs[k] - offset) <= 2.0 * SAME_WITHIN;
-    }
-    for (size_t i = 0; i < known; i++)
-        x->of[x->views[i]] = (long)(in_order ? x->views[i] : x->records[i]);
-    return true;
-}
-
-/* Fewer views: the nearest record that is not taken. */
-static bool match_nearest(match *x, size_t n_views, size_t n_records)
-{
-    for (size_t i = 0; i < n_views; i++) {
-        size_t k = x->views[i], best = n_records;
-        double least = SAME_WITHIN;
-        for (size_t j = 0; j < n_records; j++) {
-            double apart = fabs(x->tilt[k] - x->theirs[x->records[j]]);
-            bool taken = false;
-            for (size_t before = 0; before < i; before++)
-                taken = taken || x->of[x->views[before]] == (long)x->records[j];
-            if (!taken && apart <= least && (best == n_records || apart < least)) {
-                least = apart;
-                best = j;
-            }
-        }
-        if (best == n_records)
-            return false;
-        x->of[k] = (long)x->records[best];
-    }
-    return true;
-}
 
 /* Equal angles twice, where views are found by them: nothing but the order tells which is
  * which. */
@@ -106,35 +51,15 @@ static void doubt_twins(const tr_doses *d, const char *path, const double *their
             }
 }
 
-/* of[n]: the record of each view of the series, by angle; as they follow each other where
- * the angles do so, too; *offset is added to theirs then. TR_ERR_DATA where the angles
- * are those of another series. */
-static tr_status match_records(const tr_doses *d, const char *path, const double *theirs,
-                               size_t m, long *of, double *offset)
+static tr_dose_angles angles_of(const tr_doses *d, const char *path, const double *theirs,
+                                size_t m)
 {
-    size_t most = d->n > m ? d->n : m;
-    match x = {.tilt = d->tilt, .theirs = theirs, .n = d->n, .m = m, .of = of};
-    x.views = tr_calloc("the order of views", 2 * most, sizeof *x.views);
-    x.apart = tr_calloc("angles", most, sizeof *x.apart);
-    tr_status status = x.views && x.apart ? TR_OK : TR_ERR_MEMORY;
-    if (status == TR_OK) {
-        x.records = x.views + most;
-        for (size_t k = 0; k < d->n; k++)
-            of[k] = NO_RECORD;
-        size_t known = tr_order_by(x.tilt, x.n, x.views);
-        size_t records = tr_order_by(theirs, m, x.records);
-        bool found =
-            known == records ? match_ranks(&x, known) : match_nearest(&x, known, records);
-        if (!found)
-            status = tr_fail(TR_ERR_DATA,
-                             "%s is about %zu views at other angles than the %zu of %s; "
-                             "give the exposures of its views with --dose",
-                             path, m, d->n, d->series_path);
-    }
-    *offset = x.offset;
-    free(x.views);
-    free(x.apart);
-    return status;
+    return (tr_dose_angles){.series = d->series_path,
+                            .path = path,
+                            .tilt = d->tilt,
+                            .theirs = theirs,
+                            .n = d->n,
+                            .m = m};
 }
 
 /* ---- SerialEM's mdoc ---- */
@@ -244,7 +169,7 @@ static tr_status take_records(tr_doses *d, const char *path, tr_mdoc *mdoc, doub
     TR_TRY(compare_orders(path, mdoc));
     d->order_path = path;
     for (size_t k = 0; k < d->n; k++) {
-        if (of[k] == NO_RECORD)
+        if (of[k] == TR_NO_RECORD)
             continue;
         d->exposure[k] = mdoc->dose[of[k]];
         if (key)
@@ -261,7 +186,7 @@ static tr_status take_records(tr_doses *d, const char *path, tr_mdoc *mdoc, doub
         free(order);
     }
     for (size_t k = 0; k < d->n && key; k++)
-        if (of[k] != NO_RECORD)
+        if (of[k] != TR_NO_RECORD)
             d->prior[k] = mdoc->prior_dose[of[k]];
     return TR_OK;
 }
@@ -276,9 +201,12 @@ static tr_status read_mdoc(tr_doses *d, const tr_inputs *in, const char *path,
     bool same = in->tilts_path && tr_same_file(path, in->tilts_path);
     for (size_t k = 0; of && same && k < d->n; k++)
         of[k] = (long)k;
-    double offset;
+    tr_dose_angles angles = angles_of(d, path, mdoc.tilt, mdoc.n_views);
+    tr_dose_offset offset = {.other = NAN};
     if (status == TR_OK && !same)
-        status = match_records(d, path, mdoc.tilt, mdoc.n_views, of, &offset);
+        status = tr_dose_match(&angles, of, &offset);
+    if (status == TR_OK)
+        tr_dose_match_doubt(&angles, &offset);
     if (status == TR_OK)
         doubt_twins(d, path, mdoc.tilt, mdoc.n_views, of);
     if (status == TR_OK)
@@ -381,16 +309,18 @@ static bool is_in_order(const tr_doses *d, const char *path, const tr_tomostar *
 static tr_status match_signs(const tr_doses *d, const char *path, tr_tomostar *t,
                              long *of)
 {
-    double offset[2];
+    tr_dose_angles angles = angles_of(d, path, t->tilt, t->n);
+    tr_dose_offset offset[2];
     tr_status status[2];
     for (int sign = 0; sign < 2; sign++) {
         long *part = of + (size_t)sign * d->n;
-        status[sign] = match_records(d, path, t->tilt, t->n, part, &offset[sign]);
+        status[sign] = tr_dose_match(&angles, part, &offset[sign]);
         for (size_t k = 0; k < t->n; k++)
             t->tilt[k] = -t->tilt[k];
     }
     bool fits[2] = {status[0] == TR_OK, status[1] == TR_OK};
-    bool near[2] = {fabs(offset[0]) <= SAME_WITHIN, fabs(offset[1]) <= SAME_WITHIN};
+    bool near[2] = {fabs(offset[0].taken) <= SAME_WITHIN,
+                    fabs(offset[1].taken) <= SAME_WITHIN};
     if (fits[0] && fits[1] && near[0] != near[1])
         fits[near[0] ? 1 : 0] = false;
     if (fits[0] && fits[1] && memcmp(of, of + d->n, d->n * sizeof *of) != 0)
@@ -401,6 +331,8 @@ static tr_status match_signs(const tr_doses *d, const char *path, tr_tomostar *t
                        path, d->series_path);
     if (!fits[0])
         memcpy(of, of + d->n, d->n * sizeof *of);
+    if (fits[0] || fits[1])
+        tr_dose_match_doubt(&angles, &offset[fits[0] ? 0 : 1]);
     return fits[0] || fits[1] ? TR_OK : status[0];
 }
 
@@ -426,7 +358,7 @@ static tr_status take_tomostar(tr_doses *d, const char *path, tr_tomostar *t, lo
     TR_TRY(check_that_they_rise(path, "wrpDose", t->dose, t->n));
     TR_TRY(tr_split_accumulated(t->dose, t->n, prior, prior + t->n, &where));
     for (size_t k = 0; k < d->n; k++)
-        if (of[k] != NO_RECORD) {
+        if (of[k] != TR_NO_RECORD) {
             d->prior[k] = d->key[k] = prior[of[k]];
             d->exposure[k] = prior[t->n + (size_t)of[k]];
         }
@@ -560,7 +492,7 @@ static tr_status read_any(const tr_inputs *in, const tr_command *c, bool *text,
         return read_beside(d, in);
     if (tr_parse_real(what, strlen(what), &fixed))
         return read_fixed(d, in, fixed);
-    if (!tr_is_file(what))
+    if (access(what, F_OK) != 0) /* what is no regular file, the reader refuses */
         return tr_fail(TR_ERR_USAGE,
                        "--dose %s: there is no such file, and it is neither mdoc nor a "
                        "number of e/A^2",

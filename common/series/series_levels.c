@@ -4,10 +4,8 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
-#include "common/base/first_error.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "common/base/partition.h"
 #include "common/series/series_private.h"
 
 extern const tr_view_step tr_step_hot_pixels;
@@ -75,12 +73,18 @@ static tr_status find_level(tr_series *s, size_t k, const tr_series *whole, floa
     return TR_OK;
 }
 
-static tr_status find_levels(tr_series *s, size_t k, const tr_series *whole,
-                             float *buffer)
+typedef struct levels_of {
+    tr_series *series;
+    const tr_series *whole; /* or NULL */
+} levels_of;
+
+static tr_status find_levels(void *data, size_t k, void *buffer)
 {
+    const levels_of *of = data;
+    tr_series *s = of->series;
     view_levels *v = &s->levels[k];
     if (s->steps.params.normalize != TR_NORMALIZE_NONE)
-        return find_level(s, k, whole, buffer);
+        return find_level(s, k, of->whole, buffer);
     const tr_view_facts facts = tr_series_facts(s, k);
     if (tr_view_steps_mean(&s->steps, &facts, &v->fill))
         return TR_OK;
@@ -91,29 +95,19 @@ static tr_status find_levels(tr_series *s, size_t k, const tr_series *whole,
     return TR_OK;
 }
 
-static tr_status find_share(tr_comm *comm, tr_series *s, const tr_series_spec *spec)
+static tr_status begin_levels(void *data, void **room)
 {
-    size_t first, count;
-    tr_partition(s->n_views, (size_t)comm->size, (size_t)comm->rank, &first, &count);
-    tr_first_error failure = TR_NO_ERROR_YET;
-#pragma omp parallel num_threads(spec->threads)
-    {
-        float *buffer =
-            tr_calloc("rows of the series", TR_HOT_STRIP * s->raw_u, sizeof *buffer);
-#pragma omp for schedule(dynamic)
-        for (size_t k = first; k < first + count; k++)
-            if (tr_first_error_needs(&failure, k))
-                tr_first_error_note(&failure, k,
-                                    buffer ? find_levels(s, k, spec->whole, buffer)
-                                           : TR_ERR_MEMORY);
-        free(buffer);
-    }
-    return tr_first_error_end(&failure);
+    const tr_series *s = ((const levels_of *)data)->series;
+    *room = tr_calloc("rows of the series", TR_HOT_STRIP * s->raw_u, sizeof(float));
+    return *room ? TR_OK : TR_ERR_MEMORY;
 }
 
 tr_status tr_series_levels(tr_comm *comm, tr_series *s, const tr_series_spec *spec)
 {
-    TR_TRY(comm->ops->agree(comm, find_share(comm, s, spec)));
+    const tr_view_work work = {&(levels_of){s, spec->whole}, begin_levels, find_levels,
+                               free};
+    TR_TRY(
+        comm->ops->agree(comm, tr_series_share(comm, s->n_views, spec->threads, &work)));
     _Static_assert(sizeof(view_levels) % sizeof(double) == 0, "gathered as doubles");
     return tr_comm_gather(comm, (double *)s->levels,
                           s->n_views * sizeof(view_levels) / sizeof(double));

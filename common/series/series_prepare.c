@@ -5,10 +5,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "common/base/first_error.h"
 #include "common/base/file_name.h"
 #include "common/base/mem.h"
-#include "common/base/partition.h"
 #include "common/series/series_private.h"
 
 static tr_status write_prepared(const tr_series *s, size_t place, const float *image)
@@ -39,9 +37,21 @@ static tr_status write_image(void *data, size_t k, const float *image)
     return write_prepared(i->series, i->series->place[i->view] + k, image);
 }
 
-static tr_status prepare_view(tr_series *s, const tr_view_plans *plans, size_t k,
-                              float *raw, float *prepared)
+typedef struct preparation {
+    tr_series *series;
+    const tr_view_plans *plans;
+} preparation;
+
+typedef struct room {
+    float *raw, *prepared;
+} room;
+
+static tr_status prepare_view(void *data, size_t k, void *thread)
 {
+    const preparation *of = data;
+    const tr_view_plans *plans = of->plans;
+    tr_series *s = of->series;
+    float *raw = ((room *)thread)->raw, *prepared = ((room *)thread)->prepared;
     const tr_view_facts facts = tr_series_facts(s, k);
     TR_TRY(tr_content_read(&s->content, k, s->image, s->views.view[k].section, 0,
                            s->raw_v, raw));
@@ -76,32 +86,38 @@ int tr_series_workers(const tr_series_spec *spec, const tr_view_plans *plans)
     return workers > 0 ? workers : 1;
 }
 
+static tr_status begin_view(void *data, void **thread)
+{
+    const tr_series *s = ((const preparation *)data)->series;
+    room *r = *thread = tr_calloc("a view to prepare", 1, sizeof *r);
+    if (!r)
+        return TR_ERR_MEMORY;
+    r->raw = tr_calloc("a view to prepare", s->raw_u * s->raw_v, sizeof *r->raw);
+    r->prepared = tr_calloc("a prepared view", s->own_u * s->own_v, sizeof *r->prepared);
+    return r->raw && r->prepared ? TR_OK : TR_ERR_MEMORY;
+}
+
+static void end_view(void *thread)
+{
+    room *r = thread;
+    if (!r)
+        return;
+    free(r->raw);
+    free(r->prepared);
+    free(r);
+}
+
 static tr_status prepare_share(tr_comm *comm, tr_series *s, const tr_series_spec *spec)
 {
-    size_t first, count;
-    tr_partition(s->n_views, (size_t)comm->size, (size_t)comm->rank, &first, &count);
     tr_view_plans *plans = tr_series_plans(s);
     if (!plans)
         return TR_ERR_MEMORY;
-    size_t pixels = s->raw_u * s->raw_v;
-    tr_first_error failure = TR_NO_ERROR_YET;
-#pragma omp parallel num_threads(tr_series_workers(spec, plans))
-    {
-        float *raw = tr_calloc("a view to prepare", pixels, sizeof *raw);
-        float *prepared =
-            tr_calloc("a prepared view", s->own_u * s->own_v, sizeof *prepared);
-#pragma omp for schedule(dynamic)
-        for (size_t k = first; k < first + count; k++)
-            if (tr_first_error_needs(&failure, k))
-                tr_first_error_note(&failure, k,
-                                    raw && prepared
-                                        ? prepare_view(s, plans, k, raw, prepared)
-                                        : TR_ERR_MEMORY);
-        free(raw);
-        free(prepared);
-    }
+    const tr_view_work work = {&(preparation){s, plans}, begin_view, prepare_view,
+                               end_view};
+    tr_status status =
+        tr_series_share(comm, s->n_views, tr_series_workers(spec, plans), &work);
     tr_view_plans_free(plans);
-    return tr_first_error_end(&failure);
+    return status;
 }
 
 /* For several ranks a file has to have a name for a moment. Another run, or a dry run,

@@ -1,4 +1,4 @@
-/* What the three files of the series share: series_scan.c looks at all pixels,
+/* What the files of the series share: series_scan.c looks at all pixels,
  * series_prepare.c makes whole views, series.c opens, selects and reads slabs. */
 #ifndef TR_SERIES_PRIVATE_H
 #define TR_SERIES_PRIVATE_H
@@ -81,6 +81,21 @@ static inline tr_view_facts tr_series_facts(const tr_series *s, size_t k)
         .level = s->levels[k].level,
         .deviation = s->levels[k].deviation};
 }
+
+/* What is done with each view. Each thread has a room of its own: begin makes it, or
+ * leaves what end can free (which may be NULL) where that fails; view is not called then.
+ */
+typedef struct tr_view_work {
+    void *data;
+    tr_status (*begin)(void *data, void **room);
+    tr_status (*view)(void *data, size_t k, void *room);
+    void (*end)(void *room);
+} tr_view_work;
+
+/* series_share.c: the views that are this rank's, shared out to its threads. The error is
+ * that of the lowest view that fails; nothing is agreed on. */
+TR_CHECKED tr_status tr_series_share(const tr_comm *comm, size_t n_views, int threads,
+                                     const tr_view_work *work);
 
 /* The first look at all pixels, or at those of the rows wanted, into s->scan and
  * s->content, and what is to be said of it. Collective. */

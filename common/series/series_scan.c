@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/first_error.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/partition.h"
@@ -20,6 +19,7 @@ typedef struct scan_spec {
     int threads;
     const tr_series *whole; /* of half a series of frames */
     tr_outliers *outliers;  /* of each view; NULL: they are not looked for */
+    tr_series *series;
 } scan_spec;
 
 enum { ABREAST = 8 }; /* rows, each of which is added up one value after another */
@@ -122,9 +122,11 @@ static void begin_view(const tr_series *whole, size_t k, tr_outliers *found,
         tr_hot_begin(f, found, NULL, 0);
 }
 
-static tr_status scan_view(tr_series *s, size_t k, const scan_spec *scan,
-                           tr_hot_finder *f)
+static tr_status scan_view(void *data, size_t k, void *room)
 {
+    const scan_spec *scan = data;
+    tr_hot_finder *f = room;
+    tr_series *s = scan->series;
     view_scan *v = &s->scan[k];
     scan_sums sums;
     tr_outliers *found = scan->outliers ? &scan->outliers[k] : NULL;
@@ -145,24 +147,21 @@ static tr_status scan_view(tr_series *s, size_t k, const scan_spec *scan,
     return TR_OK;
 }
 
-static tr_status scan_share(tr_comm *comm, tr_series *s, const scan_spec *scan)
+static tr_status begin_scan(void *data, void **room)
 {
-    size_t first, count;
-    tr_partition(s->n_views, (size_t)comm->size, (size_t)comm->rank, &first, &count);
-    tr_first_error failure = TR_NO_ERROR_YET;
-#pragma omp parallel num_threads(scan->threads)
-    {
-        tr_hot_finder f;
-        tr_status ready = tr_hot_finder_new(
-            s->raw_u, s->raw_v, s->steps.params.hot_pixels == TR_HOT_REPLACE, &f);
-#pragma omp for schedule(dynamic)
-        for (size_t k = first; k < first + count; k++)
-            if (tr_first_error_needs(&failure, k))
-                tr_first_error_note(&failure, k,
-                                    ready == TR_OK ? scan_view(s, k, scan, &f) : ready);
-        tr_hot_finder_free(&f);
-    }
-    return tr_first_error_end(&failure);
+    const tr_series *s = ((const scan_spec *)data)->series;
+    tr_hot_finder *f = *room = tr_calloc("rows of the series", 1, sizeof *f);
+    if (!f)
+        return TR_ERR_MEMORY;
+    return tr_hot_finder_new(s->raw_u, s->raw_v,
+                             s->steps.params.hot_pixels == TR_HOT_REPLACE, f);
+}
+
+static void end_scan(void *room)
+{
+    if (room)
+        tr_hot_finder_free(room);
+    free(room);
 }
 
 /* The hot pixels of all views, and the means once they are replaced. Collective. */
@@ -189,14 +188,17 @@ static tr_status scan_all(tr_comm *comm, tr_series *s, const tr_series_spec *spe
     bool look =
         spec->steps.hot_pixels == TR_HOT_REPLACE || spec->steps.hot_pixels == TR_HOT_WARN;
     tr_outliers *outliers = tr_calloc("the list of views", s->n_views, sizeof *outliers);
-    const scan_spec scan = {
-        .rows = whole ? NULL : spec->rows,
-        .threads = spec->threads,
-        .whole = spec->steps.hot_pixels == TR_HOT_REPLACE ? spec->whole : NULL,
-        .outliers = look ? outliers : NULL};
+    scan_spec scan = {.series = s,
+                      .rows = whole ? NULL : spec->rows,
+                      .threads = spec->threads,
+                      .whole =
+                          spec->steps.hot_pixels == TR_HOT_REPLACE ? spec->whole : NULL,
+                      .outliers = look ? outliers : NULL};
+    const tr_view_work work = {&scan, begin_scan, scan_view, end_scan};
     tr_status status = comm->ops->agree(comm, outliers ? TR_OK : TR_ERR_MEMORY);
     if (status == TR_OK)
-        status = comm->ops->agree(comm, scan_share(comm, s, &scan));
+        status = comm->ops->agree(comm,
+                                  tr_series_share(comm, s->n_views, scan.threads, &work));
     if (status == TR_OK)
         status = judge_pixels(comm, s, outliers);
     for (size_t k = 0; outliers && k < s->n_views; k++)

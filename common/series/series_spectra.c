@@ -5,9 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/first_error.h"
 #include "common/base/mem.h"
-#include "common/base/partition.h"
 #include "common/series/series_private.h"
 #include "common/views/wiener.h"
 
@@ -15,6 +13,8 @@ typedef struct look {
     const tr_series *series;
     const tr_series_spec *spec;
     size_t rings;
+    const tr_view_plans *plans;
+    double *sums; /* of each view */
 } look;
 
 /* One view's spectra on their way into its sums. */
@@ -68,61 +68,58 @@ static void scale_halves(const float *view, size_t n, float *even, float *odd)
     }
 }
 
-static tr_status look_at_halves(const look *l, const tr_view_plans *plans, size_t section,
-                                const float *view, float *half, spectra *s)
+static tr_status look_at_halves(const look *l, size_t section, const float *view,
+                                float *half, spectra *s)
 {
     size_t n = l->series->raw_u * l->series->raw_v;
     for (int k = 0; k < 2; k++)
         TR_TRY(tr_image_read(l->spec->halves[k], section, 0, l->series->raw_v, 0,
                              l->series->raw_u, half + (size_t)k * n));
     scale_halves(view, n, half, half + n);
-    TR_TRY(tr_view_steps_look(plans, s->view, half, keep_even, s));
+    TR_TRY(tr_view_steps_look(l->plans, s->view, half, keep_even, s));
     if (!s->even)
         return TR_ERR_MEMORY;
-    tr_status status = tr_view_steps_look(plans, s->view, half + n, add_odd, s);
+    tr_status status = tr_view_steps_look(l->plans, s->view, half + n, add_odd, s);
     free(s->even);
     return status;
 }
 
-/* raw has room for three views. */
-static tr_status look_at_view(const look *l, const tr_view_plans *plans, size_t k,
-                              float *raw, double *sums)
+/* The room is of one view, or of three. */
+static tr_status look_at_view(void *data, size_t k, void *room)
 {
+    const look *l = data;
+    float *raw = room;
     const tr_series *s = l->series;
     const tr_view_facts facts = tr_series_facts(s, k);
-    spectra all = {.look = l, .view = &facts, .sums = sums};
+    spectra all = {
+        .look = l, .view = &facts, .sums = l->sums + k * tr_wiener_sums(l->rings)};
     size_t section = s->views.view[k].section;
     TR_TRY(tr_content_read(&s->content, k, s->image, section, 0, s->raw_v, raw));
     if (l->spec->halves[0])
-        return look_at_halves(l, plans, section, raw, raw + s->raw_u * s->raw_v, &all);
-    return tr_view_steps_look(plans, &facts, raw, add, &all);
+        return look_at_halves(l, section, raw, raw + s->raw_u * s->raw_v, &all);
+    return tr_view_steps_look(l->plans, &facts, raw, add, &all);
 }
 
-static tr_status look_at_share(tr_comm *comm, const look *l, double *sums)
+static tr_status begin_look(void *data, void **room)
 {
-    const tr_series *s = l->series;
-    size_t first, count, images = l->spec->halves[0] ? 3 : 1;
-    tr_partition(s->n_views, (size_t)comm->size, (size_t)comm->rank, &first, &count);
-    tr_view_plans *plans = tr_series_plans(s);
+    const look *l = data;
+    size_t images = l->spec->halves[0] ? 3 : 1;
+    *room = tr_calloc("a view to look at", images * l->series->raw_u * l->series->raw_v,
+                      sizeof(float));
+    return *room ? TR_OK : TR_ERR_MEMORY;
+}
+
+static tr_status look_at_share(tr_comm *comm, look *l)
+{
+    tr_view_plans *plans = tr_series_plans(l->series);
     if (!plans)
         return TR_ERR_MEMORY;
-    tr_first_error failure = TR_NO_ERROR_YET;
-#pragma omp parallel num_threads(tr_series_workers(l->spec, plans))
-    {
-        float *raw =
-            tr_calloc("a view to look at", images * s->raw_u * s->raw_v, sizeof *raw);
-#pragma omp for schedule(dynamic)
-        for (size_t k = first; k < first + count; k++)
-            if (tr_first_error_needs(&failure, k))
-                tr_first_error_note(
-                    &failure, k,
-                    raw ? look_at_view(l, plans, k, raw,
-                                       sums + k * tr_wiener_sums(l->rings))
-                        : TR_ERR_MEMORY);
-        free(raw);
-    }
+    l->plans = plans;
+    const tr_view_work work = {l, begin_look, look_at_view, free};
+    tr_status status = tr_series_share(comm, l->series->n_views,
+                                       tr_series_workers(l->spec, plans), &work);
     tr_view_plans_free(plans);
-    return tr_first_error_end(&failure);
+    return status;
 }
 
 tr_status tr_series_look(tr_comm *comm, tr_series *s, const tr_series_spec *spec)
@@ -130,9 +127,9 @@ tr_status tr_series_look(tr_comm *comm, tr_series *s, const tr_series_spec *spec
     size_t rings = tr_wiener_rings(s->raw_u, s->raw_v, s->pixel);
     size_t n = s->n_views * tr_wiener_sums(rings);
     double *sums = tr_calloc("the views' spectra", n, sizeof *sums);
-    const look l = {s, spec, rings};
+    look l = {.series = s, .spec = spec, .rings = rings, .sums = sums};
     tr_status status =
-        comm->ops->agree(comm, sums ? look_at_share(comm, &l, sums) : TR_ERR_MEMORY);
+        comm->ops->agree(comm, sums ? look_at_share(comm, &l) : TR_ERR_MEMORY);
     if (status == TR_OK)
         status = tr_comm_gather(comm, sums, n);
     if (status == TR_OK)

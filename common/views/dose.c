@@ -111,7 +111,8 @@ void tr_priors_in_order(const double *exposure, const size_t *order, size_t n,
     }
 }
 
-/* The median of the differences between values in this order; 0 for one value. */
+/* The median of the differences between values in this order; 0 for one value. Views that
+ * are gone only lengthen a step, so that of two the shorter is that of a view. */
 static tr_status usual_step(const double *value, const size_t *order, size_t n,
                             double *step)
 {
@@ -123,7 +124,7 @@ static tr_status usual_step(const double *value, const size_t *order, size_t n,
         return TR_ERR_MEMORY;
     for (size_t i = 0; i + 1 < n; i++)
         steps[i] = value[order[i + 1]] - value[order[i]];
-    *step = tr_median(steps, n - 1);
+    *step = tr_median_low(steps, n - 1);
     free(steps);
     return TR_OK;
 }

@@ -345,16 +345,6 @@ static tr_status cpu_invert_guarded(void *state, float tiny, tr_vec *y)
     return TR_OK;
 }
 
-static size_t subset_view(const tr_subset *views, size_t k)
-{
-    return views ? views->views[k] : k;
-}
-
-static size_t subset_count(const tr_slab *slab, const tr_subset *views)
-{
-    return views ? views->n : slab->n_views;
-}
-
 static tr_status cpu_row_dots(void *state, const tr_vec *w, const tr_vec *x,
                               const tr_vec *y, double *sums)
 {
@@ -412,8 +402,8 @@ static tr_status cpu_row_squares(void *state, const tr_slab *slab, const tr_subs
         size_t n = rows - r0 < share ? rows - r0 : share;
         double part[n];
         memset(part, 0, sizeof part);
-        for (size_t k = 0; k < subset_count(slab, views); k++) {
-            const float *from = p->data + subset_view(views, k) * lines * rows + r0;
+        for (size_t k = 0; k < tr_view_count(slab, views); k++) {
+            const float *from = p->data + tr_view_at(views, k) * lines * rows + r0;
             for (size_t l = 0; l < lines; l++)
                 for (size_t r = 0; r < n; r++)
                     part[r] += (double)from[l * rows + r] * from[l * rows + r];
@@ -429,8 +419,8 @@ static tr_status cpu_mask_rows(void *state, const tr_slab *slab, const tr_subset
 {
     size_t rows = p->rows, lines = slab->n_u + TR_GUARDS;
 #pragma omp parallel for schedule(static) num_threads(threads_of(state))
-    for (size_t k = 0; k < subset_count(slab, views); k++) {
-        float *to = p->data + subset_view(views, k) * lines * rows;
+    for (size_t k = 0; k < tr_view_count(slab, views); k++) {
+        float *to = p->data + tr_view_at(views, k) * lines * rows;
         for (size_t l = 0; l < lines; l++)
             for (size_t r = 0; r < rows; r++)
                 to[l * rows + r] *= mask[r];
@@ -441,12 +431,7 @@ static tr_status cpu_mask_rows(void *state, const tr_slab *slab, const tr_subset
 /* Whether any of the views needs more than the kernels for independent rows. */
 static bool is_general(const tr_slab *slab, const tr_subset *views)
 {
-    for (size_t k = 0; k < subset_count(slab, views); k++) {
-        const tr_ray *ray = &slab->rays[subset_view(views, k)];
-        if (ray->uy != 0.0 || ray->vx != 0.0 || ray->vy != 1.0)
-            return true;
-    }
-    return slab->all_rows || slab->offsets || slab->p_rows != slab->rows;
+    return slab->all_rows || tr_kind_of_rays(slab, views) == TR_RAYS_ANYWHERE;
 }
 
 static tr_status cpu_project(void *state, const tr_slab *slab, const tr_subset *views,

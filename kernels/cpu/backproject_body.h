@@ -55,10 +55,10 @@ static uint64_t address_of(const tr_slab *s, size_t image, const float *p)
 static void load_group(const tr_slab *s, const tr_subset *views, size_t first,
                        const float *p, view_group *g)
 {
-    g->n = min_size(VIEW_GROUP, view_count(s, views) - first);
+    g->n = min_size(VIEW_GROUP, tr_view_count(s, views) - first);
     for (size_t k = 0; k < VIEW_GROUP; k++) {
         /* Spare lanes repeat the last view; they are computed, never used. */
-        size_t view = view_at(views, first + min_size(k, g->n - 1));
+        size_t view = tr_view_at(views, first + min_size(k, g->n - 1));
         g->u0.view[k] = s->rays[view].u0;
         g->ux.view[k] = s->rays[view].ux;
         g->uz.view[k] = s->rays[view].uz;
@@ -71,7 +71,7 @@ static void choose_images(const tr_slab *s, const tr_subset *views, size_t first
                           const float *p, const tile *t, view_group *g)
 {
     for (size_t k = 0; k < VIEW_GROUP; k++) {
-        size_t view = view_at(views, first + min_size(k, g->n - 1));
+        size_t view = tr_view_at(views, first + min_size(k, g->n - 1));
         g->p.view[k] = address_of(s, tr_band_image(&s->bands[view], t->x0, t->z0, 0), p);
     }
 }
@@ -206,7 +206,7 @@ static void backproject_block(const tr_slab *s, const tr_subset *views, const fl
 {
     size_t x1 = min_size(bx + BLOCK, s->n_x), z1 = min_size(bz + BLOCK, s->n_z);
     const size_t side = s->rows > FEW_ROWS ? TILE : FEW_ROWS_TILE;
-    for (size_t k = 0; k < view_count(s, views); k += VIEW_GROUP) {
+    for (size_t k = 0; k < tr_view_count(s, views); k += VIEW_GROUP) {
         view_group g;
         load_group(s, views, k, p, &g);
         for (size_t tz = bz; tz < z1; tz += side)

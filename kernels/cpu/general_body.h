@@ -175,19 +175,19 @@ static void backproject_general_tile(const tr_slab *s, const tr_subset *views,
 {
     tile_voxels v __attribute__((aligned(64)));
     tile_columns columns __attribute__((aligned(64)));
-    size_t n = view_count(s, views), stride = (s->n_u + TR_GUARDS) * s->p_rows;
+    size_t n = tr_view_count(s, views), stride = (s->n_u + TR_GUARDS) * s->p_rows;
     for (at.row = first_row(s); at.row < end_row(s); at.row += VECTOR) {
         memset(v, 0, sizeof v);
         tile_view placed[2];
         if (n > 0)
-            place_tile(s, view_at(views, 0), &at, &placed[0]);
+            place_tile(s, tr_view_at(views, 0), &at, &placed[0]);
         for (size_t k = 0; k < n; k++) {
             const tile_view *t = &placed[k % 2];
-            const float *from = p + view_at(views, k) * stride;
+            const float *from = p + tr_view_at(views, k) * stride;
             if (k + 1 < n) {
                 tile_view *next = &placed[(k + 1) % 2];
-                place_tile(s, view_at(views, k + 1), &at, next);
-                fetch_columns(s, next, p + view_at(views, k + 1) * stride, sizeof *p,
+                place_tile(s, tr_view_at(views, k + 1), &at, next);
+                fetch_columns(s, next, p + tr_view_at(views, k + 1) * stride, sizeof *p,
                               false);
             }
             if (t->fits) {
@@ -227,12 +227,12 @@ project_general_tile(const tr_slab *s, const tr_subset *views, size_t first, siz
     for (at.row = first_row(s); at.row < end_row(s); at.row += VECTOR) {
         copy_voxels(s, &at, (float *)(uintptr_t)x, false, v);
         tile_view placed[2];
-        place_tile(s, view_at(views, first), &at, &placed[first % 2]);
+        place_tile(s, tr_view_at(views, first), &at, &placed[first % 2]);
         for (size_t k = first; k < end; k++) {
             const tile_view *t = &placed[k % 2];
             if (k + 1 < end) {
                 tile_view *next = &placed[(k + 1) % 2];
-                place_tile(s, view_at(views, k + 1), &at, next);
+                place_tile(s, tr_view_at(views, k + 1), &at, next);
                 if (exact)
                     fetch_columns(s, next, to[k + 1].sums, sizeof *to->sums, true);
                 else
@@ -255,11 +255,11 @@ project_general_tile(const tr_slab *s, const tr_subset *views, size_t first, siz
 static void project_general(const tr_slab *s, const tr_subset *views, const float *x,
                             float *p, int threads)
 {
-    size_t stride = (s->n_u + TR_GUARDS) * s->p_rows, n = view_count(s, views);
+    size_t stride = (s->n_u + TR_GUARDS) * s->p_rows, n = tr_view_count(s, views);
     size_t tiles = tiles_of(s->n_x) * tiles_of(s->n_z);
     image_sums to[n];
     for (size_t k = 0; k < n; k++)
-        to[k] = (image_sums){.p = p + view_at(views, k) * stride};
+        to[k] = (image_sums){.p = p + tr_view_at(views, k) * stride};
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t part = 0; part < (size_t)threads; part++) {
         size_t first = n * part / (size_t)threads, end = n * (part + 1) / (size_t)threads;

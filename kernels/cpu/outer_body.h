@@ -84,13 +84,13 @@ static size_t steps_floats(const tr_slab *s, size_t lanes)
 static void project_outer_rows(const tr_slab *s, const tr_subset *views, const float *x,
                                float *p, int threads)
 {
-    size_t lanes = task_lanes(s, 1), n = view_count(s, views);
+    size_t lanes = task_lanes(s, 1), n = tr_view_count(s, views);
     size_t chunks = (s->rows + lanes - 1) / lanes;
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (size_t task = 0; task < n * chunks; task++) {
         size_t lane = task % chunks * lanes;
         const outer_task t = {lane, min_size(lanes, s->rows - lane), 0, s->n_z};
-        size_t view = view_at(views, task / chunks);
+        size_t view = tr_view_at(views, task / chunks);
         float steps[steps_floats(s, t.lanes)] __attribute__((aligned(64)));
         memset(steps, 0, sizeof steps);
         for (size_t iz = 0; iz < s->n_z; iz++)
@@ -166,7 +166,7 @@ static void backproject_outer_task(const tr_slab *s, const tr_subset *views,
                                    const outer_task *t, const float *p, float *x)
 {
     enum { TOGETHER = 4 };
-    size_t n = view_count(s, views), size = steps_floats(s, t->lanes),
+    size_t n = tr_view_count(s, views), size = steps_floats(s, t->lanes),
            together = TOGETHER;
     while (together > 1 && together * size > 2 * MOST_STEPS)
         together /= 2;
@@ -176,7 +176,7 @@ static void backproject_outer_task(const tr_slab *s, const tr_subset *views,
         size_t some = min_size(together, n - k);
         const tr_ray *rays[TOGETHER];
         for (size_t v = 0; v < some; v++) {
-            size_t view = view_at(views, k + v);
+            size_t view = tr_view_at(views, k + v);
             const float *from = p + (view * (s->n_u + TR_GUARDS) + 1) * s->rows;
             rays[v] = &s->rays[view];
             spread_view(s, t, from + t->lane, seen + v * size);

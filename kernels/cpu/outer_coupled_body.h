@@ -216,8 +216,8 @@ static void project_outer_coupled(const tr_slab *s, const tr_subset *views,
                                   const float *x, float *p, int threads)
 {
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (size_t k = 0; k < view_count(s, views); k++) {
-        size_t view = view_at(views, k);
+    for (size_t k = 0; k < tr_view_count(s, views); k++) {
+        size_t view = tr_view_at(views, k);
         const image_sums to = {.p = p + view * (s->n_u + TR_GUARDS) * s->p_rows};
         project_coupled_view(s, &s->rays[view], x, &to, false);
     }
@@ -229,7 +229,7 @@ static void project_outer_coupled(const tr_slab *s, const tr_subset *views,
 static void project_sums(const tr_slab *s, const tr_subset *views, const float *x,
                          const double *quantum, double *sums, int threads)
 {
-    size_t stride = (s->n_u + TR_GUARDS) * s->p_rows, n = view_count(s, views);
+    size_t stride = (s->n_u + TR_GUARDS) * s->p_rows, n = tr_view_count(s, views);
     size_t tiles = tiles_of(s->n_x) * tiles_of(s->n_z), p_rows = s->p_rows;
     image_sums to[n];
     for (size_t k = 0; k < n; k++)
@@ -243,7 +243,7 @@ static void project_sums(const tr_slab *s, const tr_subset *views, const float *
             project_general_tile(s, views, first, end, x, tile_at(s, t), true, to);
         for (size_t k = first; k < end; k++) {
             if (s->outer)
-                project_coupled_view(s, &s->rays[view_at(views, k)], x, &to[k], true);
+                project_coupled_view(s, &s->rays[tr_view_at(views, k)], x, &to[k], true);
             memset(to[k].sums, 0, p_rows * sizeof *sums);
             memset(to[k].sums + (s->n_u + 1) * p_rows, 0, 2 * p_rows * sizeof *sums);
         }
@@ -320,8 +320,8 @@ static void backproject_coupled_task(const tr_slab *s, const tr_subset *views,
 {
     float seen[2 * tr_outer_places(s) * task->lanes] __attribute__((aligned(64)));
     clear_cells(s, task, x);
-    for (size_t k = 0; k < view_count(s, views); k++) {
-        size_t view = view_at(views, k);
+    for (size_t k = 0; k < tr_view_count(s, views); k++) {
+        size_t view = tr_view_at(views, k);
         const tr_outer_course c = tr_outer_find_course(s, &s->rays[view], s->n_z);
         for (size_t b = task->first_plane / c.planes; b < c.bands; b++) {
             const band_task t = {s, &c, tr_outer_find_band(s, &c, b), task->lane,
@@ -350,12 +350,7 @@ static void backproject_outer_coupled(const tr_slab *s, const tr_subset *views,
 
 static bool rows_are_kept(const tr_slab *s, const tr_subset *views)
 {
-    for (size_t k = 0; k < view_count(s, views); k++) {
-        const tr_ray *ray = &s->rays[view_at(views, k)];
-        if (ray->uy != 0.0 || ray->vx != 0.0 || ray->vy != 1.0)
-            return false;
-    }
-    return !s->all_rows && !s->offsets && s->p_rows == s->rows && !is_shifted(s, views);
+    return !s->all_rows && tr_kind_of_rays(s, views) == TR_RAYS_OWN_ROW;
 }
 
 static void project_outer(const tr_slab *s, const tr_subset *views, const float *x,

@@ -39,16 +39,6 @@ enum {
 
 static inline size_t min_size(size_t a, size_t b) { return a < b ? a : b; }
 
-static inline size_t view_at(const tr_subset *views, size_t k)
-{
-    return views ? views->views[k] : k;
-}
-
-static inline size_t view_count(const tr_slab *s, const tr_subset *views)
-{
-    return views ? views->n : s->n_views;
-}
-
 /* Keeps the compiler from addressing each vector by a sum of two registers, which costs
  * an instruction more than by one. */
 static inline const float *in_register(const float *p)
@@ -134,16 +124,6 @@ static void backproject_shifted_line(const tr_slab *s, size_t view, const float 
     }
 }
 
-static bool is_shifted(const tr_slab *s, const tr_subset *views)
-{
-    for (size_t k = 0; k < view_count(s, views); k++) {
-        const tr_ray *ray = &s->rays[view_at(views, k)];
-        if (ray->v0 != 0.0 || ray->vz != 0.0)
-            return true;
-    }
-    return false;
-}
-
 static void backproject_shifted(const tr_slab *s, const tr_subset *views, const float *p,
                                 float *x, int threads)
 {
@@ -151,8 +131,8 @@ static void backproject_shifted(const tr_slab *s, const tr_subset *views, const 
     for (size_t iz = 0; iz < s->n_z; iz++) {
         float line[s->rows];
         memset(x + iz * s->n_x * s->rows, 0, s->n_x * s->rows * sizeof *x);
-        for (size_t k = 0; k < view_count(s, views); k++)
-            backproject_shifted_line(s, view_at(views, k), p, iz, x, line);
+        for (size_t k = 0; k < tr_view_count(s, views); k++)
+            backproject_shifted_line(s, tr_view_at(views, k), p, iz, x, line);
     }
 }
 
@@ -193,8 +173,8 @@ static void project_shifted(const tr_slab *s, const tr_subset *views, const floa
                             float *p, int threads)
 {
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (size_t k = 0; k < view_count(s, views); k++) {
-        size_t view = view_at(views, k);
+    for (size_t k = 0; k < tr_view_count(s, views); k++) {
+        size_t view = tr_view_at(views, k);
         float *to = p + view * (s->n_u + TR_GUARDS) * s->rows;
         project_shifted_view(s, &s->rays[view], x, to);
         clear_guards(s, s->rows, to);
@@ -206,7 +186,7 @@ static void project_shifted(const tr_slab *s, const tr_subset *views, const floa
 static void backproject(const tr_slab *s, const tr_subset *views, const float *p,
                         float *x, int threads)
 {
-    if (is_shifted(s, views))
+    if (tr_kind_of_rays(s, views) == TR_RAYS_SHIFTED)
         backproject_shifted(s, views, p, x, threads);
     else
         backproject_blocks(s, views, p, x, threads);
@@ -215,10 +195,10 @@ static void backproject(const tr_slab *s, const tr_subset *views, const float *p
 static void project(const tr_slab *s, const tr_subset *views, const float *x, float *p,
                     int threads)
 {
-    size_t n = view_count(s, views), along_x = 0, along_z = 0, order[n];
-    bool shifted = is_shifted(s, views);
+    size_t n = tr_view_count(s, views), along_x = 0, along_z = 0, order[n];
+    bool shifted = tr_kind_of_rays(s, views) == TR_RAYS_SHIFTED;
     for (size_t k = 0; k < n; k++) {
-        size_t view = view_at(views, k);
+        size_t view = tr_view_at(views, k);
         double ux = fabs(s->rays[view].ux), uz = fabs(s->rays[view].uz);
         shifted = shifted || (ux < least_slope && uz < least_slope);
         if (ux >= uz)

@@ -422,8 +422,7 @@ tr_status tr_cuda_general_project(tr_cuda *c, const tr_slab *s, const tr_subset 
     for (unsigned k = 0; k < rays->n; k++) {
         TR_CUDA("clear a view", cudaMemsetAsync(view, 0, n * sizeof *view, c->compute));
         TR_TRY(tr_cuda_general_add(c, s, rays, k, &offsets, scale, x, view));
-        TR_TRY(
-            tr_cuda_general_write(c, s, scale, view, p + tr_cuda_view_at(views, k) * n));
+        TR_TRY(tr_cuda_general_write(c, s, scale, view, p + tr_view_at(views, k) * n));
     }
     return TR_OK;
 }

@@ -312,7 +312,7 @@ tr_status tr_cuda_backproject_add(void *state, const tr_slab *slab,
     const update add = {c, a, low, w};
     tr_slab s;
     TR_ASSERT(tr_cuda_on_host(c, x->data));
-    if (tr_cuda_view_count(slab, views) == 0)
+    if (tr_view_count(slab, views) == 0)
         return low > -INFINITY ? tr_cuda_clamp(c, low, x) : TR_OK;
     TR_TRY(tr_cuda_exact(c, slab, &s));
     const sweep over = {
@@ -343,8 +343,7 @@ tr_status tr_cuda_backproject_add(void *state, const tr_slab *slab,
 static tr_status project_general(tr_cuda *c, const tr_slab *s, const tr_subset *views,
                                  float *x, float *p)
 {
-    const size_t n = tr_cuda_view_count(s, views),
-                 view = (s->n_u + TR_GUARDS) * s->p_rows;
+    const size_t n = tr_view_count(s, views), view = (s->n_u + TR_GUARDS) * s->p_rows;
     size_t least, most, group;
     void *scale;
     (void)tr_cuda_plane_bytes(c, s, false, &least, &most);
@@ -371,7 +370,7 @@ static tr_status project_general(tr_cuda *c, const tr_slab *s, const tr_subset *
         TR_TRY(go_over(c, &w, work));
         for (size_t k = 0; k < count; k++)
             TR_TRY(tr_cuda_general_write(c, s, scale, sums + k * view,
-                                         p + tr_cuda_view_at(views, first + k) * view));
+                                         p + tr_view_at(views, first + k) * view));
     }
     return TR_OK;
 }

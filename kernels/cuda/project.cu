@@ -43,19 +43,11 @@ tr_status tr_cuda_exact(tr_cuda *c, const tr_slab *s, tr_slab *exact)
     return TR_OK;
 }
 
-typedef enum ray_kind { INDEPENDENT, SHIFTED, GENERAL } ray_kind;
-
-static ray_kind find_kind(const tr_slab *s, const tr_subset *views)
+static tr_ray_kind find_kind(const tr_slab *s, const tr_subset *views)
 {
-    ray_kind kind = s->p_rows != s->rows || s->offsets ? GENERAL : INDEPENDENT;
-    for (size_t k = 0; k < tr_cuda_view_count(s, views); k++) {
-        const tr_ray *ray = &s->rays[tr_cuda_view_at(views, k)];
-        if (ray->uy != 0.0 || ray->vx != 0.0 || ray->vy != 1.0)
-            kind = GENERAL;
-        if (kind == INDEPENDENT && (ray->v0 != 0.0 || ray->vz != 0.0))
-            kind = SHIFTED;
-        TR_ASSERT(!s->outer || ray->ux > 0.0 || kind == GENERAL);
-    }
+    tr_ray_kind kind = tr_kind_of_rays(s, views);
+    for (size_t k = 0; s->outer && k < tr_view_count(s, views); k++)
+        TR_ASSERT(kind == TR_RAYS_ANYWHERE || s->rays[tr_view_at(views, k)].ux > 0.0);
     return kind;
 }
 
@@ -67,7 +59,7 @@ static tr_status put_bands(tr_cuda *c, const tr_slab *s, const tr_subset *views,
     if (!bands)
         return tr_fail(TR_ERR_MEMORY, "not enough memory for %zu rays", (size_t)rays->n);
     for (size_t k = 0; k < rays->n; k++)
-        bands[k] = s->bands[tr_cuda_view_at(views, k)];
+        bands[k] = s->bands[tr_view_at(views, k)];
     tr_status status =
         tr_cuda_put(c, TR_SCRATCH_BANDS, bands, rays->n * sizeof *bands, &memory);
     free(bands);
@@ -99,19 +91,20 @@ static tr_status check_texture(const tr_cuda *c, const tr_slab *s)
 tr_status tr_cuda_core_backproject(tr_cuda *c, const tr_slab *s, const tr_subset *views,
                                    const tr_cuda_rays *rays, const float *p, float *x)
 {
-    ray_kind kind = find_kind(s, views);
+    tr_ray_kind kind = find_kind(s, views);
     if (s->bands && (c->kernel == TR_KERNEL_TEXTURE || c->kernel == TR_KERNEL_TENSOR))
         return tr_fail(TR_ERR_UNAVAILABLE,
                        "only --kernel tile takes several images of a view, for bands of "
                        "depth; use it, or --ctf-band off");
-    TR_ASSERT(!s->bands || (kind != GENERAL && !s->outer));
-    if (kind != SHIFTED && c->kernel == TR_KERNEL_TEXTURE && !s->offsets) {
+    TR_ASSERT(!s->bands || (kind != TR_RAYS_ANYWHERE && !s->outer));
+    if (kind != TR_RAYS_SHIFTED && c->kernel == TR_KERNEL_TEXTURE && !s->offsets) {
         TR_TRY(check_texture(c, s));
-        return tr_cuda_texture_backproject(c, s, views, rays, kind == GENERAL, p, x);
+        return tr_cuda_texture_backproject(c, s, views, rays, kind == TR_RAYS_ANYWHERE, p,
+                                           x);
     }
-    if (kind == INDEPENDENT && tr_cuda_tile_fits(s, views))
+    if (kind == TR_RAYS_OWN_ROW && tr_cuda_tile_fits(s, views))
         return tr_cuda_tile_backproject(c, s, rays, p, x);
-    return tr_cuda_general_backproject(c, s, rays, kind == SHIFTED, p, x);
+    return tr_cuda_general_backproject(c, s, rays, kind == TR_RAYS_SHIFTED, p, x);
 }
 
 tr_status tr_cuda_cells_backproject(tr_cuda *c, const tr_slab *s, const tr_subset *views,
@@ -119,7 +112,7 @@ tr_status tr_cuda_cells_backproject(tr_cuda *c, const tr_slab *s, const tr_subse
 {
     if (!s->outer)
         return TR_OK;
-    return (find_kind(s, views) == INDEPENDENT
+    return (find_kind(s, views) == TR_RAYS_OWN_ROW
                 ? tr_cuda_outer_backproject
                 : tr_cuda_outer_coupled_backproject)(c, s, rays, p, x);
 }
@@ -130,7 +123,7 @@ tr_status tr_cuda_backproject(void *state, const tr_slab *slab, const tr_subset 
     tr_cuda *c = (tr_cuda *)state;
     tr_cuda_rays rays;
     tr_slab s;
-    if (tr_cuda_view_count(slab, views) == 0)
+    if (tr_view_count(slab, views) == 0)
         return tr_cuda_fill(c, x, 0.0f);
     TR_TRY(tr_cuda_exact(c, slab, &s));
     TR_ASSERT(!slab->bands || !tr_cuda_on_host(c, x->data));
@@ -143,15 +136,15 @@ tr_status tr_cuda_backproject(void *state, const tr_slab *slab, const tr_subset 
 
 bool tr_cuda_is_general(const tr_slab *s, const tr_subset *views)
 {
-    return find_kind(s, views) == GENERAL;
+    return find_kind(s, views) == TR_RAYS_ANYWHERE;
 }
 
 tr_status tr_cuda_clear_views(tr_cuda *c, const tr_slab *s, const tr_subset *views,
                               float *p)
 {
-    const size_t view = (s->n_u + TR_GUARDS) * s->rows, n = tr_cuda_view_count(s, views);
+    const size_t view = (s->n_u + TR_GUARDS) * s->rows, n = tr_view_count(s, views);
     for (size_t i = 0, together; i < n; i += together) {
-        size_t first = tr_cuda_view_at(views, i);
+        size_t first = tr_view_at(views, i);
         together = tr_views_together(views, i, n);
         TR_CUDA("clear views", cudaMemsetAsync(p + first * view, 0,
                                                together * view * sizeof *p, c->compute));
@@ -162,7 +155,7 @@ tr_status tr_cuda_clear_views(tr_cuda *c, const tr_slab *s, const tr_subset *vie
 tr_status tr_cuda_core_project(tr_cuda *c, const tr_slab *s, const tr_subset *views,
                                const tr_cuda_rays *rays, const float *x, float *p)
 {
-    return tr_cuda_tile_project(c, s, rays, find_kind(s, views) == SHIFTED, x, p);
+    return tr_cuda_tile_project(c, s, rays, find_kind(s, views) == TR_RAYS_SHIFTED, x, p);
 }
 
 tr_status tr_cuda_cells_project(tr_cuda *c, const tr_slab *s, const tr_subset *views,
@@ -170,7 +163,7 @@ tr_status tr_cuda_cells_project(tr_cuda *c, const tr_slab *s, const tr_subset *v
 {
     if (!s->outer)
         return TR_OK;
-    return (find_kind(s, views) == INDEPENDENT
+    return (find_kind(s, views) == TR_RAYS_OWN_ROW
                 ? tr_cuda_outer_project
                 : tr_cuda_outer_coupled_project)(c, s, rays, x, p);
 }
@@ -181,7 +174,7 @@ tr_status tr_cuda_project(void *state, const tr_slab *slab, const tr_subset *vie
     tr_cuda *c = (tr_cuda *)state;
     tr_cuda_rays rays;
     tr_slab s;
-    if (tr_cuda_view_count(slab, views) == 0)
+    if (tr_view_count(slab, views) == 0)
         return TR_OK;
     TR_TRY(tr_cuda_exact(c, slab, &s));
     if (tr_cuda_on_host(c, x->data))
@@ -274,7 +267,7 @@ tr_status tr_cuda_row_sums(void *state, const tr_slab *slab, const tr_subset *vi
                            tr_vec *p)
 {
     tr_cuda *c = (tr_cuda *)state;
-    size_t lines = tr_cuda_view_count(slab, views) * (slab->n_u + TR_GUARDS);
+    size_t lines = tr_view_count(slab, views) * (slab->n_u + TR_GUARDS);
     tr_cuda_rays rays;
     tr_slab s;
     if (lines == 0)
@@ -294,7 +287,7 @@ tr_status tr_cuda_col_sums(void *state, const tr_slab *slab, const tr_subset *vi
     size_t lines = tr_core_lines(slab);
     tr_cuda_rays rays;
     tr_slab s;
-    if (tr_cuda_view_count(slab, views) == 0)
+    if (tr_view_count(slab, views) == 0)
         return tr_cuda_fill(c, x, 0.0f);
     TR_TRY(tr_cuda_exact(c, slab, &s));
     TR_TRY(tr_cuda_get_rays(c, &s, views, &rays));

@@ -57,16 +57,6 @@ TR_HD static inline size_t tr_cuda_view_floats(const tr_cuda_slab *s)
     return (s->n_u + TR_GUARDS) * s->p_rows;
 }
 
-static inline size_t tr_cuda_view_at(const tr_subset *views, size_t k)
-{
-    return views ? views->views[k] : k;
-}
-
-static inline size_t tr_cuda_view_count(const tr_slab *s, const tr_subset *views)
-{
-    return views ? views->n : s->n_views;
-}
-
 TR_HD static inline size_t tr_cuda_parts(size_t n, size_t per_part)
 {
     return (n + per_part - 1) / per_part;

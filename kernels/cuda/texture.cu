@@ -189,7 +189,7 @@ tr_status fill_layers(tr_cuda *c, const tr_slab *s, const tr_subset *views, size
     const tr_cuda_texture *t = c->texture;
     size_t width = s->p_rows, columns = s->n_u + TR_GUARDS;
     for (size_t k = 0, together; k < n; k += together) {
-        size_t view = tr_cuda_view_at(views, first + k);
+        size_t view = tr_view_at(views, first + k);
         together = tr_views_together(views, first + k, first + n);
         cudaMemcpy3DParms copy = {};
         copy.srcPtr = make_cudaPitchedPtr(const_cast<float *>(p) + view * columns * width,

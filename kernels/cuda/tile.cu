@@ -162,8 +162,8 @@ __global__ void __launch_bounds__(THREADS, 1)
 
 bool tr_cuda_tile_fits(const tr_slab *s, const tr_subset *views)
 {
-    for (size_t k = 0; k < tr_cuda_view_count(s, views); k++) {
-        const tr_ray *ray = &s->rays[tr_cuda_view_at(views, k)];
+    for (size_t k = 0; k < tr_view_count(s, views); k++) {
+        const tr_ray *ray = &s->rays[tr_view_at(views, k)];
         if (!((SIDE - 1) * (fabs(ray->ux) + fabs(ray->uz)) + 3.0 <= COLUMNS))
             return false;
     }

@@ -377,3 +377,47 @@ def test_order_in_the_header(run, tmp_path, order, warned):
     assert_right(tmp_path)
     if warned:
         assert "t.txt is used, and ts.h5 has the same tilt angles in another order" in lines[0]
+
+
+# ---- whole turns ----
+
+BEYOND = {
+    "t.tlt": listed,
+    "t.rawtlt": listed,
+    "t.mdoc": lambda tilts: "PixelSpacing = 5\n" + "".join(
+        f"[ZValue = {k}]\nTiltAngle = {t:g}\n" for k, t in enumerate(tilts)),
+    "t.aln": lambda tilts: f"# AreTomo Alignment / Priims bprmMn\n# RawSize = {NX} {NY} {N}\n"
+        "# NumPatches = 0\n" + "".join(f"{k} 0 1 0 0 1 1 1 0 {t:g}\n"
+                                       for k, t in enumerate(tilts)),
+    "t.star": lambda tilts: "data_\nloop_\n_rlnMicrographName\n_rlnTomoXTilt\n_rlnTomoYTilt\n"
+        "_rlnTomoZRot\n_rlnTomoXShiftAngst\n_rlnTomoYShiftAngst\n" + "".join(
+            f"{k + 1}@ts.mrc 0 {t:g} 0 0 0\n" for k, t in enumerate(tilts)),
+}
+
+
+@pytest.mark.parametrize("turned", [360, -720])
+@pytest.mark.parametrize("name", BEYOND)
+def test_whole_turns(run, tmp_path, name, turned):
+    """Lists go around, as of a stage that does; of an alignment they are no angles."""
+    text = BEYOND[name](TILTS + turned)
+    status, said = run("-t", name, beside={name: text})
+    if BEYOND[name] is listed:
+        assert status == 0
+        assert f"{name} goes on beyond 360 degrees: whole turns are left out" in said
+        assert_right(tmp_path)
+        return
+    # the first that is beyond
+    place = 0 if turned < 0 else np.argmax(TILTS > 0)
+    at = next(k for k, line in enumerate(text.splitlines(), 1)
+              if f"{TILTS[place] + turned:g}" in line.split())
+    assert status == DATA and not (tmp_path / "o.mrc").exists()
+    assert f"{name}, line {at}: {TILTS[place] + turned:g} is not a" in said
+    assert "angle (degrees, -360 to 360)" in said
+    status, said = run("-t", name, beside={name: BEYOND[name](TILTS)})  # nothing else is wrong
+    assert status == 0, said
+
+
+def test_turned_x_tilts(run):
+    status, said = run("--xtilts", "t.xtilt", tilts=TILTS,
+                       beside={"ts.tlt": listed(TILTS), "t.xtilt": listed(0 * TILTS + 360.5)})
+    assert status == DATA and "t.xtilt, line 1: 360.5 is not a tilt angle" in said

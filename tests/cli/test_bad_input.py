@@ -1,6 +1,7 @@
 """Every bad input file and option is refused with one clear sentence and the right exit
 status, on every rank, and nothing is left behind."""
 import gzip
+import os
 import re
 import shutil
 
@@ -264,6 +265,17 @@ def test_angle_file_that_is_none(bench):
     (bench.folder / "folder.tlt").mkdir()
     bench.refused("s.mrc -t folder.tlt", DATA, "folder.tlt", "Is a directory")
     bench.refused("s.mrc --xtilts none.xtilt", DATA, "none.xtilt", "No such file")
+
+
+@pytest.mark.parametrize("option", ["", "-t", "--transforms", "--xtilts", "--z-factors", "--dose",
+                                    "--local", "--ctf", "--imod-com", "--flats", "--initial"])
+def test_pipes(bench, option):
+    """Without waiting for one who writes into them, of whom there is none."""
+    os.mkfifo(bench.folder / "p")
+    what = "-a SIRT -i 1 --initial" if option == "--initial" else option
+    image = option in ("", "--flats", "--initial")
+    bench.refused(f"{what} p{' s.mrc' if option else ''}", DATA,
+                  "p is not a regular file" if image else "p is a pipe; a regular file is needed")
 
 
 def test_mdoc_that_does_not_fit(bench):

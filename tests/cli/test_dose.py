@@ -186,6 +186,34 @@ def test_an_mdoc_of_more_views(tiltrec, folder):
     assert np.allclose(rows[:, 2], np.delete(priors(SYMMETRIC), 2))
 
 
+@pytest.mark.parametrize("turn, sections, shift, said", [
+    (.7, TILTS, 0, None),  # less than a quarter of a step
+    (2.2, TILTS, 1, "lie -0.80 degrees beside them, but those that lie 2.20 beside"),
+    (-2.2, TILTS, -1, "lie 0.80 degrees beside them, but those that lie -2.20 beside"),
+    (2.2, [-9, -6, -3.5, 0, 2, 6, 7], 0, None),  # uneven steps
+    (5, [-9, -6, -3.5, 0, 2, 6, 7], 0, None),
+])
+def test_an_mdoc_of_more_views_at_turned_angles(tiltrec, folder, turn, sections, shift, said):
+    """Views 2 to 6, whose angles the alignment has turned: section k + shift is view k's."""
+    data = read_mrc(folder / "s_ali.mrc")
+    jitter = np.array([.1, -.05, 0, .05, -.1])
+    write_series(folder, data[1:6], np.array(sections, float)[1:6] + turn + jitter, pixel=5)
+    (folder / "s_ali.mdoc").write_text(mdoc(np.array(sections, float),
+                                            PriorRecordDose=priors(SYMMETRIC)))
+    lines, rows, _ = warned(tiltrec, folder, "--dose", "mdoc")
+    assert np.allclose(rows[:, 2], priors(SYMMETRIC)[1 + shift:6 + shift])
+    doubts = [line for line in lines if "degrees beside them" in line]
+    assert len(doubts) == (said is not None) and (said is None or said in doubts[0]), lines
+
+
+def test_turned_by_half_a_step(tiltrec, folder):
+    data = read_mrc(folder / "s_ali.mrc")
+    write_series(folder, data[1:6], TILTS[1:6] + 1.4, pixel=5)
+    (folder / "s_ali.mdoc").write_text(mdoc(PriorRecordDose=priors(SYMMETRIC)))
+    assert "may be sections of s_ali.mdoc that lie 1.40 degrees beside them, or -1.60;" in \
+        refused(tiltrec, folder, "--dose", "mdoc")
+
+
 def test_excluded_views_count(tiltrec, folder):
     (folder / "s_ali.mdoc").write_text(mdoc(PriorRecordDose=priors(SYMMETRIC)))
     said, rows = plan(tiltrec, folder, "--dose", "mdoc", "--exclude", "4,5")

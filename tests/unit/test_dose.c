@@ -164,7 +164,7 @@ static void exposures_follow_from_what_was_before(void **state)
     assert_true(exposure[1] == 3 && exposure[3] == 2 && exposure[2] == 3);
     assert_true(exposure[0] == 3); /* the median of 2, 3 and 3 */
     assert_int_equal(tr_exposures_of_priors((double[]){0, 2, 6}, 3, exposure), TR_OK);
-    assert_true(exposure[2] == 3); /* of 2 and 4 */
+    assert_true(exposure[2] == 2); /* of 2 and 4, where a view may be gone */
     const double at[3][3] = {{0, 6, 3}, {1.5, 7.5, 4.5}, {3, 9, 6}};
     const char *const places[] = {"beginning", "middle", "end"};
     for (int i = 0; i < 3; i++) {

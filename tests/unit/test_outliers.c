@@ -95,6 +95,8 @@ static void the_median_is_in_the_middle(void **state)
     double odd[] = {5, 1, 9}, even[] = {4, 1, 3, 2};
     assert_true(tr_median(odd, 3) == 5.0);
     assert_true(tr_median(even, 4) == 2.5);
+    assert_true(tr_median_low(even, 4) == 2.0 && tr_median_low(odd, 3) == 5.0);
+    assert_true(tr_median_low(even, 0) == 0.0);
 }
 
 int main(void)
