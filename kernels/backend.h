@@ -420,6 +420,9 @@ typedef struct tr_backend {
      * equal. TR_ERR_MEMORY. NULL where the backend does not have it. */
     tr_status (*backproject_fourier)(void *state, const tr_slab *slab, const tr_vec *p,
                                      tr_vec *x);
+    /* Its exact adjoint for guards that are 0: p = A x on all views. */
+    tr_status (*project_fourier)(void *state, const tr_slab *slab, const tr_vec *x,
+                                 tr_vec *p);
     /* x = max(x + a w A^T p, low), w as for axpy_lines; low = -INFINITY changes nothing.
      * The same bytes as with an operation for each, in one pass over a volume that lies
      * in host memory, and only of such. NULL where keep_on_host is. */

@@ -97,7 +97,7 @@ static size_t fourier_bytes(const tr_job *job, const tr_slice_plan *p)
 {
     const tr_geometry *g = &job->geometry;
     const int *sum = tr_algorithm_option(job->algorithm, job->params, TR_SUM_OPTION);
-    if (!sum || !job->backend->backproject_fourier || g->pitch != 0.0 ||
+    if (!sum || !job->backend->backproject_fourier || g->pitch != 0.0 || g->outer ||
         !tr_sum_is_fourier((tr_sum)*sum, g->n_views, g->n_u, g->width, p->planes))
         return 0;
     return tr_gridding_bytes(g->n_u, g->width, p->planes, job->threads);

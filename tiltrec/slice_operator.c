@@ -40,6 +40,12 @@ static tr_status slice_adjoint_fourier(const tr_linop *A, const tr_vec *p, tr_ve
                  A->backend->backproject_fourier(A->device, A->slab, p, x));
 }
 
+static tr_status slice_forward_fourier(const tr_linop *A, const tr_vec *x, tr_vec *p)
+{
+    double start = tr_now();
+    return count(A, NULL, start, A->backend->project_fourier(A->device, A->slab, x, p));
+}
+
 static tr_status slice_row_sums(const tr_linop *A, const tr_subset *views, tr_vec *p)
 {
     return tr_row_sums(&((tr_slice_operator *)A->self)->sums, A, views, p);
@@ -98,6 +104,7 @@ static const tr_linop_ops fourier_ops = {
     .forward = slice_forward,
     .adjoint = slice_adjoint,
     .adjoint_fourier = slice_adjoint_fourier,
+    .forward_fourier = slice_forward_fourier,
     .row_sums = slice_row_sums,
     .col_sums = slice_col_sums,
     .filter = slice_filter,

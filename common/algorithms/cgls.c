@@ -12,16 +12,19 @@
 #include <stdlib.h>
 
 #include "common/base/mem.h"
+#include "common/algorithms/fourier_sum.h"
 #include "common/algorithms/stationary.h"
 
 typedef struct cgls_params {
     long iterations;
     double tolerance;
+    int sum;
 } cgls_params;
 
 static const tr_option options[] = {
     TR_OPTION_ITERATIONS_AT_MOST(cgls_params, "7"),
     TR_OPTION_TOLERANCE(cgls_params),
+    TR_OPTION_SUM(cgls_params),
 };
 
 static size_t applications(const void *params, size_t n_views)
@@ -128,6 +131,10 @@ static tr_status run(tr_context *c, const void *params, tr_vec *b, tr_vec *x)
 {
     const cgls_params *p = params;
     cgls s = {.c = c};
+    const tr_linop *own = c->A;
+    tr_sum_pair pair;
+    TR_TRY(tr_sum_operator(own, (tr_sum)p->sum, &pair));
+    c->A = &pair.A;
     c->tolerance = p->tolerance;
     c->rows_together = c->A->coupled;
     tr_status status = begin(&s, b, x);
@@ -135,6 +142,7 @@ static tr_status run(tr_context *c, const void *params, tr_vec *b, tr_vec *x)
         status = iterate(&s, p, b, x);
     free(s.gamma);
     free(s.factor);
+    c->A = own;
     return status;
 }
 

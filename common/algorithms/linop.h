@@ -16,9 +16,10 @@ typedef struct tr_linop_ops {
                          tr_vec *p);
     tr_status (*adjoint)(const tr_linop *A, const tr_subset *views, const tr_vec *p,
                          tr_vec *x);
-    /* x = A^T p over all views in Fourier space: see tr_backend's backproject_fourier.
-     * NULL where that cannot be had. */
+    /* x = A^T p over all views in Fourier space, and its own adjoint: see tr_backend's
+     * backproject_fourier and project_fourier. NULL where that cannot be had. */
     tr_status (*adjoint_fourier)(const tr_linop *A, const tr_vec *p, tr_vec *x);
+    tr_status (*forward_fourier)(const tr_linop *A, const tr_vec *x, tr_vec *p);
     /* A 1 and A^T 1, one value per line. */
     tr_status (*row_sums)(const tr_linop *A, const tr_subset *views, tr_vec *p);
     tr_status (*col_sums)(const tr_linop *A, const tr_subset *views, tr_vec *x);

@@ -4,13 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/algorithms/fourier_sum.h"
 #include "common/algorithms/sirt_chebyshev.h"
 
 enum { PLAIN, CHEBYSHEV };
 
 typedef struct sirt_params {
     tr_stationary step; /* first: its option rows have offsets within tr_stationary */
-    int accelerate;
+    int accelerate, sum;
 } sirt_params;
 
 static const tr_option options[] = {
@@ -19,6 +20,7 @@ static const tr_option options[] = {
                   .help =
                       "chebyshev: the result of all iterations, to about a thousandth, "
                       "in less than half as many; not with --positive or --tolerance"),
+    TR_OPTION_SUM(sirt_params),
 };
 
 enum { MOST_CHEBYSHEV = 1000 };
@@ -109,10 +111,16 @@ static tr_status run_plain(tr_context *c, const tr_stationary *p, tr_vec *b, tr_
 static tr_status run(tr_context *c, const void *params, tr_vec *b, tr_vec *x)
 {
     const sirt_params *p = params;
+    const tr_linop *own = c->A;
+    tr_sum_pair pair;
+    TR_TRY(tr_sum_operator(own, (tr_sum)p->sum, &pair));
+    c->A = &pair.A;
     /* Chebyshev polynomials make one number of iterations, which must be known. */
-    return p->accelerate == CHEBYSHEV && !(c->stop_at > 0.0)
-               ? tr_sirt_chebyshev(c, &p->step, b, x)
-               : run_plain(c, &p->step, b, x);
+    tr_status status = p->accelerate == CHEBYSHEV && !(c->stop_at > 0.0)
+                           ? tr_sirt_chebyshev(c, &p->step, b, x)
+                           : run_plain(c, &p->step, b, x);
+    c->A = own;
+    return status;
 }
 
 const tr_algorithm tr_algorithm_sirt = {

@@ -63,6 +63,7 @@ static tr_status choose_slices(tr_reconstruction *r)
     return TR_OK;
 }
 
+/* Whole volumes are shared out by rows, as sums in Fourier space are not. */
 static tr_status check_sum(const tr_reconstruction *r)
 {
     const tr_command *c = r->command;
@@ -70,7 +71,27 @@ static tr_status check_sum(const tr_reconstruction *r)
     bool possible = r->job.geometry.pitch == 0.0 && !r->job.geometry.xtilt &&
                     !tr_geometry_is_direct(&r->job.geometry) &&
                     tr_backend_find(c->program->backend)->backproject_fourier;
-    return sum && *sum == TR_SUM_FOURIER && !possible ? tr_sum_unavailable() : TR_OK;
+    if (!sum || *sum != TR_SUM_FOURIER)
+        return TR_OK;
+    if (!possible)
+        return tr_sum_unavailable();
+    if (c->method->whole_volume && c->algorithm->applications)
+        return tr_fail(TR_ERR_UNAVAILABLE,
+                       "--sum fourier: %s holds the whole volume for %s, which it sums "
+                       "directly; use tiltrec-mpi, or --sum direct",
+                       c->program->whole_volume, c->algorithm->name);
+    return TR_OK;
+}
+
+static tr_status check_sum_outside(const tr_reconstruction *r)
+{
+    const tr_command *c = r->command;
+    const int *sum = tr_algorithm_option(c->algorithm, c->params, TR_SUM_OPTION);
+    if (sum && *sum == TR_SUM_FOURIER && r->job.geometry.outer)
+        return tr_fail(TR_ERR_UNAVAILABLE,
+                       "--sum fourier takes nothing to be outside the field, where this "
+                       "specimen is to go on; use --outside zero, or --sum direct");
+    return TR_OK;
 }
 
 /* Slabs of slices have the rows that one application of the rays needs. */
@@ -237,9 +258,10 @@ static tr_status measure_series(tr_reconstruction *r, tr_comm *comm)
         !tr_option_given(&r->command->line, "iterations") &&
         !tr_option_given(&r->command->line, "tolerance") &&
         tr_noise_is_known(&job->noise);
-    return comm->ops->agree(
+    TR_TRY(comm->ops->agree(
         comm, tr_outside_decide(job, (tr_outside_choice)r->command->options.outside,
-                                r->command->method->whole_volume));
+                                r->command->method->whole_volume)));
+    return check_sum_outside(r); /* the same for all */
 }
 
 tr_status tr_reconstruction_series(tr_reconstruction *r, tr_comm *comm)

@@ -529,6 +529,7 @@ const tr_backend tr_backend_cpu = {
     .project = cpu_project,
     .backproject = cpu_backproject,
     .backproject_fourier = tr_cpu_backproject_fourier,
+    .project_fourier = tr_cpu_project_fourier,
     .project_sums = cpu_project_sums,
     .largest = cpu_largest,
     .row_sums = tr_cpu_row_sums,

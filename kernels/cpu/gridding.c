@@ -163,10 +163,13 @@ static tr_status keep_room(tr_cpu *cpu, size_t floats)
     return TR_OK;
 }
 
-tr_status tr_cpu_backproject_fourier(void *state, const tr_slab *s, const tr_vec *p,
-                                     tr_vec *x)
+/* The entry of tr_projectors that is to be called. */
+typedef void gridded(const tr_slab *s, const tr_gridding *plan,
+                     const tr_gridding_work *work, const float *from, float *to);
+
+static tr_status run(tr_cpu *cpu, gridded *entry, const tr_slab *s, const tr_vec *from,
+                     tr_vec *to)
 {
-    tr_cpu *cpu = state;
     size_t lanes = (size_t)cpu->projectors->width;
     tr_gridding g;
     tr_status status = tr_gridding_plan(s, &g);
@@ -180,8 +183,22 @@ tr_status tr_cpu_backproject_fourier(void *state, const tr_slab *s, const tr_vec
                                  .room = cpu->room + grid + spectra,
                                  .room_floats = each,
                                  .threads = cpu->threads};
-        cpu->projectors->backproject_fourier(s, &g, &work, p->data, x->data);
+        entry(s, &g, &work, from->data, to->data);
     }
     tr_gridding_free(&g);
     return status;
+}
+
+tr_status tr_cpu_backproject_fourier(void *state, const tr_slab *s, const tr_vec *p,
+                                     tr_vec *x)
+{
+    tr_cpu *cpu = state;
+    return run(cpu, cpu->projectors->backproject_fourier, s, p, x);
+}
+
+tr_status tr_cpu_project_fourier(void *state, const tr_slab *s, const tr_vec *x,
+                                 tr_vec *p)
+{
+    tr_cpu *cpu = state;
+    return run(cpu, cpu->projectors->project_fourier, s, x, p);
 }

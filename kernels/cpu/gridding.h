@@ -1,5 +1,6 @@
-/* Backprojection by gridding in Fourier space, for many views of independent rows: what
- * is worked out once for a slab. gridding_body.h carries it out; the method and its
+/* Backprojection and projection by gridding in Fourier space, for many views of
+ * independent rows: what is worked out once for a slab. gridding_body.h and
+ * gridding_forward_body.h carry it out; the method and its
  * conventions stand there. Private to kernels/. */
 #ifndef TR_CPU_GRIDDING_H
 #define TR_CPU_GRIDDING_H
@@ -43,8 +44,10 @@ void tr_gridding_free(tr_gridding *g);
 size_t tr_gridding_grid_floats(const tr_gridding *g, size_t lanes);
 size_t tr_gridding_spectra_floats(const tr_gridding *g, size_t lanes);
 
-/* backproject_fourier of the backend table. */
+/* backproject_fourier and project_fourier of the backend table. */
 tr_status tr_cpu_backproject_fourier(void *state, const tr_slab *slab, const tr_vec *p,
                                      tr_vec *x);
+tr_status tr_cpu_project_fourier(void *state, const tr_slab *slab, const tr_vec *x,
+                                 tr_vec *p);
 
 #endif

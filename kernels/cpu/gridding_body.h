@@ -80,6 +80,32 @@ static void extend_view(const tr_slab *s, const tr_gridding *g, const float *p, 
     }
 }
 
+/* Value k of the spectrum of real values, from that of the pairs that neighbours are. */
+static inline __attribute__((always_inline)) cvec
+of_pairs(const tr_fft *fft, const float *turn, const cvec *z, size_t k)
+{
+    size_t n = fft->length;
+    cvec a = z[fft->place[k % n]], b = conjugate(z[fft->place[(n - k) % n]]);
+    cvec even = {0.5f * (a.re + b.re), 0.5f * (a.im + b.im)};
+    cvec odd = {0.5f * (a.im - b.im), 0.5f * (b.re - a.re)};
+    cvec x = times(odd, turn[2 * k], -turn[2 * k + 1]);
+    return (cvec){even.re + x.re, even.im + x.im};
+}
+
+/* Half a spectrum to that of the pairs of neighbours of its real values, in the order in
+ * which it is transformed back. */
+static inline __attribute__((always_inline)) void
+pair_up(const tr_fft *fft, const float *turn, const cvec *half, cvec *room)
+{
+    size_t n = fft->length;
+    for (size_t k = 0; k < n; k++) {
+        cvec a = half[k], b = conjugate(half[n - k]);
+        cvec even = {a.re + b.re, a.im + b.im}, odd = {a.re - b.re, a.im - b.im};
+        odd = times(odd, turn[2 * k], turn[2 * k + 1]);
+        room[fft->place[k]] = (cvec){even.re - odd.im, even.im + odd.re};
+    }
+}
+
 /* The spectrum of real values from that of the pairs that neighbours are, turned such
  * that node k stands for a wave about the middle of the field. */
 static void split_spectrum(const tr_gridding *g, const cvec *z, double turn, bool flip,
@@ -88,12 +114,7 @@ static void split_spectrum(const tr_gridding *g, const cvec *z, double turn, boo
     size_t n = g->length / 2;
     double re = cos(turn), im = sin(turn), c = 1.0 / (double)g->length, d = 0.0;
     for (size_t k = 0; k <= n; k++) {
-        cvec a = z[g->view_fft.place[k % n]];
-        cvec b = conjugate(z[g->view_fft.place[(n - k) % n]]);
-        cvec even = {0.5f * (a.re + b.re), 0.5f * (a.im + b.im)};
-        cvec odd = {0.5f * (a.im - b.im), 0.5f * (b.re - a.re)};
-        cvec x = times(odd, g->view_turn[2 * k], -g->view_turn[2 * k + 1]);
-        x = (cvec){even.re + x.re, even.im + x.im};
+        cvec x = of_pairs(&g->view_fft, g->view_turn, z, k);
         float half =
             k == 0 || k == n ? 0.5f : 1.0f; /* it comes twice, as its conjugate */
         x = times(x, half * (float)c, half * (float)d);
@@ -104,15 +125,20 @@ static void split_spectrum(const tr_gridding *g, const cvec *z, double turn, boo
     }
 }
 
+/* From one frequency to the next, to the middle of the field. */
+static double turn_of(const tr_slab *s, const tr_gridding *g, const tr_ray *r)
+{
+    double middle = r->u0 + r->ux * (double)(s->n_x / 2) + r->uz * (double)(s->n_z / 2);
+    return 2.0 * TR_PI * (middle + (double)g->before) / (double)g->length;
+}
+
 static void transform_view(const tr_slab *s, const tr_gridding *g, size_t view,
                            const float *p, cvec *room, cvec *spectrum)
 {
     const tr_ray *r = &s->rays[view];
     extend_view(s, g, p + view * (s->n_u + TR_GUARDS) * s->rows, as_vec(room));
     transform_block(&g->view_fft, 0, false, room);
-    double middle = r->u0 + r->ux * (double)(s->n_x / 2) + r->uz * (double)(s->n_z / 2);
-    double turn = 2.0 * TR_PI * (middle + (double)g->before) / (double)g->length;
-    split_spectrum(g, room, turn, r->ux < 0.0, spectrum);
+    split_spectrum(g, room, turn_of(s, g, r), r->ux < 0.0, spectrum);
 }
 
 /* ---- 2: spreading ---- */
@@ -288,13 +314,8 @@ static void transform_column(const tr_slab *s, const tr_gridding *g, size_t colu
 static void transform_line(const tr_slab *s, const tr_gridding *g, size_t z,
                            const cvec *line, cvec *room, float *x)
 {
-    size_t n = g->n_x / 2, middle = s->n_x / 2;
-    for (size_t k = 0; k < n; k++) {
-        cvec a = line[k], b = conjugate(line[n - k]);
-        cvec even = {a.re + b.re, a.im + b.im}, odd = {a.re - b.re, a.im - b.im};
-        odd = times(odd, g->x_turn[2 * k], g->x_turn[2 * k + 1]);
-        room[g->x_fft.place[k]] = (cvec){even.re - odd.im, even.im + odd.re};
-    }
+    size_t middle = s->n_x / 2;
+    pair_up(&g->x_fft, g->x_turn, line, room);
     transform_block(&g->x_fft, 0, true, room);
     const vec *value = as_vec(room);
     for (size_t i = 0; i < s->n_x; i++) {

@@ -220,6 +220,7 @@ static void project(const tr_slab *s, const tr_subset *views, const float *x, fl
 #include "kernels/cpu/tile_lanes_body.h"
 #include "kernels/cpu/general_body.h"
 #include "kernels/cpu/gridding_body.h"
+#include "kernels/cpu/gridding_forward_body.h"
 #include "kernels/cpu/outer_body.h"
 #include "kernels/cpu/outer_coupled_body.h"
 
@@ -234,4 +235,5 @@ const tr_projectors TR_JOIN(tr_projectors_,
                                        .project_outer = project_outer,
                                        .backproject_outer = backproject_outer,
                                        .filter_pair = filter_pair,
-                                       .backproject_fourier = backproject_fourier};
+                                       .backproject_fourier = backproject_fourier,
+                                       .project_fourier = project_fourier};

@@ -35,9 +35,11 @@ typedef struct tr_projectors {
     void (*filter_pair)(const tr_slab *slab, const tr_filter *filter, const tr_fft *fft,
                         const float *gain, size_t view, size_t lane, float *p,
                         float *work);
-    /* All rows by gridding in Fourier space: gridding_body.h. */
+    /* All rows by gridding in Fourier space: gridding_body.h, gridding_forward_body.h. */
     void (*backproject_fourier)(const tr_slab *slab, const tr_gridding *plan,
                                 const tr_gridding_work *work, const float *p, float *x);
+    void (*project_fourier)(const tr_slab *slab, const tr_gridding *plan,
+                            const tr_gridding_work *work, const float *x, float *p);
 } tr_projectors;
 
 extern const tr_projectors tr_projectors_baseline, tr_projectors_avx2,

@@ -1,4 +1,4 @@
-"""FBP's sums of views: directly and in Fourier space, against the truth and each other."""
+"""Sums of views: directly and in Fourier space, against the truth and each other."""
 import re
 
 import numpy as np
@@ -127,11 +127,75 @@ def test_where_it_cannot_be_had(program, sharp, tmp_path, options, request):
     assert np.array_equal(*made)
 
 
-@pytest.mark.parametrize("algorithm", ["WBP", "SIRT"])
-def test_it_is_an_option_of_fbp(tiltrec, sharp, tmp_path, algorithm):
+def iterate(program, folder, series, algorithm, n, sum, *options, thickness=SIZE, **run):
+    program("-a", algorithm, "-i", n, "-T", thickness, "-o", "rec.mrc", "--sum", sum, *options,
+            series, cwd=folder, **run)
+    return read_mrc(folder / "rec.mrc")
+
+
+@pytest.mark.parametrize("algorithm, n, more", [
+    ("CGLS", 5, []), ("SIRT", 10, []), ("SIRT", 20, ["--accelerate", "chebyshev"])])
+def test_iterations_differ_as_the_interpolations_do(tiltrec, tmp_path, algorithm, n, more):
+    discs = Discs(4, 6, 9, reach=18)
+    series = write_series(tmp_path, discs.views(angles(VIEWS)), angles(VIEWS))
+    direct, fourier = (iterate(tiltrec, tmp_path, series, algorithm, n, way, *more)
+                       for way in ("direct", "fourier"))
+    assert not np.array_equal(direct, fourier)
+    assert inner_error(fourier, direct) < 1e-3 * discs.slices().max()
+
+
+def test_iterations_come_nearer_to_the_truth(tiltrec, tmp_path):
+    """Many iterations undo what linear interpolation does to views, if they project so."""
+    discs = Discs(4, 6, 9, reach=18)
+    series = write_series(tmp_path, discs.views(angles(VIEWS)), angles(VIEWS))
+    truth = discs.slices()
+    direct, fourier = (inner_error(iterate(tiltrec, tmp_path, series, "CGLS", 20, way), truth)
+                       for way in ("direct", "fourier"))
+    assert fourier < 3e-4 * truth.max()
+    assert fourier < 0.1 * direct
+
+
+@pytest.mark.parametrize("algorithm", ["CGLS", "SIRT"])
+def test_iterations_sum_directly_unless_asked(tiltrec, tmp_path, algorithm):
+    discs = Discs(3, 2, 4, size=400)
+    series = write_series(tmp_path, discs.views(angles(VIEWS)), angles(VIEWS))
+    made = {way: iterate(tiltrec, tmp_path, series, algorithm, 1, way, thickness=400)
+            for way in ("auto", "direct", "fourier")}
+    tiltrec("-a", algorithm, "-i", 1, "-T", 400, "-o", "rec.mrc", series, cwd=tmp_path)
+    assert np.array_equal(made["direct"], read_mrc(tmp_path / "rec.mrc"))
+    assert np.array_equal(made["auto"], made["fourier"])
+    assert not np.array_equal(made["direct"], made["fourier"])
+
+
+@pytest.mark.parametrize("run", [{"threads": 3}, {"ranks": 2, "threads": 2}])
+def test_iterations_give_the_same_bytes(tiltrec, sharp, tmp_path, run):
+    given = [tiltrec, tmp_path, sharp[1], "CGLS", 3, "fourier"]
+    one = iterate(*given)
+    assert np.array_equal(iterate(*given, **run), one)
+    assert np.array_equal(iterate(*given, "--slices", "1:2", **run), one[1:])
+
+
+@pytest.mark.parametrize("algorithm", ["CGLS", "SIRT"])
+def test_iterations_where_it_cannot_be_had(tiltrec, tiltrecz, tmp_path, algorithm):
+    tilts = np.linspace(-60, 60, 13)
+    series = write_series(tmp_path, Discs(3, 2, 4).views(tilts), tilts)
+    given = ["-a", algorithm, "-i", 1, "-T", 20, "-o", "rec.mrc", series]
+    for program, more, said in (
+            (tiltrec, ["--pitch", 3], "views are summed in Fourier space only by"),
+            (tiltrecz, [], f"holds the whole volume for {algorithm}"),
+            (tiltrec, ["--outside", "continue"], "takes nothing to be outside the field")):
+        failed = program("--sum", "fourier", *more, *given, cwd=tmp_path, check=False)
+        assert failed.returncode == 3 and "--sum fourier" in failed.stderr
+        assert said in failed.stderr and not (tmp_path / "rec.mrc").exists()
+        program("--sum", "auto", *more, *given, cwd=tmp_path)
+        (tmp_path / "rec.mrc").unlink()
+
+
+@pytest.mark.parametrize("algorithm", ["WBP", "SART"])
+def test_it_is_an_option_of_few(tiltrec, sharp, tmp_path, algorithm):
     failed = tiltrec("-a", algorithm, "--sum", "fourier", "-T", 20, sharp[1], cwd=tmp_path,
                      check=False)
-    assert failed.returncode == 2 and "--sum is an option of FBP" in failed.stderr
+    assert failed.returncode == 2 and "--sum is an option of FBP, SIRT, CGLS" in failed.stderr
 
 
 def test_the_plan_counts_its_memory(tiltrec, sharp, tmp_path):
