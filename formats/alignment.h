@@ -69,6 +69,10 @@ typedef struct tr_alignment {
     double scale;           /* pixels of the series for one of the aligned images */
     tr_local_shift *local;  /* by view, or NULL; those that are good enough to be used */
     size_t n_local, n_poor; /* and how many are not */
+    size_t local_columns;   /* not 0: those of a view are a regular grid, row after row of
+                               so many, and what is between them is bilinear */
+    double level_x;         /* degrees, Warp's LevelAngleX; not in the above */
+    bool volume_warp;       /* nor that the specimen moves in itself */
     double beta_offset;     /* degrees, AreTomo's; not in the above */
     double magnification; /* the one furthest from 1, not in the above either; 0: none */
     double thickness; /* pixels of the series, or 0: of the specimen, as the file has it

@@ -10,7 +10,9 @@
     ANGLES(serialem, ".mdoc")                                                            \
     BOTH(aln, ".aln")                                                                    \
     TRANSFORMS(xf, ".xf")                                                                \
-    BOTH(star, ".star")
+    BOTH(star, ".star")                                                                  \
+    BOTH(tomostar_views, ".tomostar")                                                    \
+    BOTH(warp_xml, ".xml")
 
 /* " .tlt .rawtlt .mdoc ..." as string literals. */
 #define TR_ALIGNMENT_SHOWN(name, endings) " " endings

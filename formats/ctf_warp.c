@@ -12,12 +12,12 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "formats/ctf_file.h"
+#include "formats/warp_xml.h"
 
 enum { DEFOCUS, DELTA, ANGLE, PHASE, N_GRIDS };
 static const char *const grid_names[N_GRIDS] = {"GridCTF", "GridCTFDefocusDelta",
                                                 "GridCTFDefocusAngle", "GridCTFPhase"};
-enum { MOST_TILTS = 4096 };
-static const char spaces[] = " \t\r\n\v\f";
+enum { MOST_TILTS = TR_WARP_MOST_TILTS };
 
 typedef struct grid {
     size_t n; /* the highest Z, and 1 */
@@ -31,101 +31,17 @@ typedef struct warp_file {
     double tilt[MOST_TILTS];
 } warp_file;
 
-/* ---- tags ---- */
-
-typedef struct tag {
-    const char *name, *end; /* the name; what follows it ends at `end`, a '>' */
-    size_t length;          /* of the name */
-    bool closing, empty;    /* </NAME>, <NAME/> */
-} tag;
-
-/* The next tag from *at on, which is moved behind it; lines are counted. False: there is
- * none that ends. */
-static bool next_tag(const char **at, size_t *line, tag *t)
-{
-    for (;;) {
-        for (; **at && **at != '<'; ++*at)
-            *line += **at == '\n';
-        bool comment = strncmp(*at, "<!--", 4) == 0;
-        const char *end = comment ? strstr(*at, "-->") : strchr(*at, '>');
-        if (!**at || !end)
-            return false;
-        const char *name = *at + 1;
-        for (; *at < end; ++*at)
-            *line += **at == '\n';
-        if (comment || *name == '?' || *name == '!')
-            continue;
-        *t = (tag){.end = end, .closing = *name == '/', .empty = end[-1] == '/'};
-        t->name = name + t->closing;
-        t->length = strcspn(t->name, " \t\r\n/>");
-        return true;
-    }
-}
-
-static bool is_named(const tag *t, const char *name)
-{
-    return t->length == strlen(name) && strncmp(t->name, name, t->length) == 0;
-}
-
-/* The value of an attribute; false: it has none, or one that is too long or goes on in
- * another line. */
-static bool attribute(const tag *t, const char *name, char *value, size_t size)
-{
-    size_t n = strlen(name);
-    for (const char *at = t->name + t->length; at < t->end;) {
-        at += strspn(at, " \t\r\n");
-        const char *is = at + strcspn(at, "= \t\r\n>");
-        const char *quote = is + strspn(is, "= \t\r\n");
-        if (quote >= t->end || (*quote != '"' && *quote != '\''))
-            return false;
-        const char *end = strchr(quote + 1, *quote);
-        if (!end || end > t->end)
-            return false;
-        size_t length = (size_t)(end - quote - 1);
-        if ((size_t)(is - at) == n && strncmp(at, name, n) == 0) {
-            if (length >= size || strcspn(quote + 1, "\r\n\v\f") < length)
-                return false;
-            memcpy(value, quote + 1, length);
-            value[length] = '\0';
-            return true;
-        }
-        at = end + 1;
-    }
-    return false;
-}
-
-static tr_status number_of(const tr_text *text, const tag *t, const char *name,
-                           double *value)
-{
-    char word[64];
-    if (!attribute(t, name, word, sizeof word))
-        return tr_fail(TR_ERR_DATA, "%s, line %zu: <%.*s> has no %s", text->path,
-                       text->line, (int)t->length, t->name, name);
-    return tr_text_number(text, word, value);
-}
-
-bool tr_ctf_warp_probe(const char *path)
-{
-    tr_text text;
-    tag t;
-    size_t line = 1;
-    if (tr_text_peek(path, &text) != TR_OK)
-        return false;
-    const char *at = text.next;
-    bool found = next_tag(&at, &line, &t) && is_named(&t, "TiltSeries");
-    tr_text_free(&text);
-    return found;
-}
+bool tr_ctf_warp_probe(const char *path) { return tr_warp_probe(path); }
 
 /* ---- what is in them ---- */
 
-static tr_status read_node(const tr_text *text, const tag *t, grid *g)
+static tr_status read_node(const tr_text *text, const tr_xml_tag *t, grid *g)
 {
     double x, y, z, value;
-    TR_TRY(number_of(text, t, "X", &x));
-    TR_TRY(number_of(text, t, "Y", &y));
-    TR_TRY(number_of(text, t, "Z", &z));
-    TR_TRY(number_of(text, t, "Value", &value));
+    TR_TRY(tr_xml_number(text, t, "X", &x));
+    TR_TRY(tr_xml_number(text, t, "Y", &y));
+    TR_TRY(tr_xml_number(text, t, "Z", &z));
+    TR_TRY(tr_xml_number(text, t, "Value", &value));
     if (x != 0.0 || y != 0.0)
         return tr_fail(
             TR_ERR_DATA,
@@ -142,33 +58,16 @@ static tr_status read_node(const tr_text *text, const tag *t, grid *g)
     return TR_OK;
 }
 
-static tr_status read_optics(const tr_text *text, const tag *t, tr_optics *o)
+static tr_status read_optics(const tr_text *text, const tr_xml_tag *t, tr_optics *o)
 {
     static const char *const names[] = {"Voltage", "Cs", "Amplitude"};
     double *const values[] = {&o->voltage, &o->cs, &o->amplitude};
     char name[32];
-    if (!attribute(t, "Name", name, sizeof name))
+    if (!tr_xml_attribute(t, "Name", name, sizeof name))
         return TR_OK;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(name, names[i]) == 0)
-            return number_of(text, t, "Value", values[i]);
-    return TR_OK;
-}
-
-/* Numbers up to the next tag. */
-static tr_status read_angles(const tr_text *text, const char *at, warp_file *w)
-{
-    for (at += strspn(at, spaces); *at && *at != '<'; at += strspn(at, spaces)) {
-        char word[64] = "";
-        size_t n = strcspn(at, " \t\r\n\v\f<");
-        if (w->n_tilts == MOST_TILTS)
-            return tr_fail(TR_ERR_DATA, "%s has more than %d tilts", text->path,
-                           (int)MOST_TILTS);
-        memcpy(word, at, n < sizeof word - 1 ? n : sizeof word - 1);
-        TR_TRY(tr_text_number(text, word, &w->tilt[w->n_tilts]));
-        w->n_tilts++;
-        at += n;
-    }
+            return tr_xml_number(text, t, "Value", values[i]);
     return TR_OK;
 }
 
@@ -178,22 +77,23 @@ static tr_status scan(tr_text *text, warp_file *w, tr_ctf_table *table)
     grid *inside = NULL;
     bool ctf = false;
     char word[16];
-    tag t;
-    for (text->line = 1; next_tag(&at, &text->line, &t);) {
+    tr_xml_tag t;
+    for (text->line = 1; tr_xml_next(&at, &text->line, &t);) {
         bool opens = !t.closing && !t.empty;
         for (size_t i = 0; i < N_GRIDS; i++)
-            if (is_named(&t, grid_names[i]))
+            if (tr_xml_is(&t, grid_names[i]))
                 inside = opens ? &w->grids[i] : NULL;
-        if (is_named(&t, "CTF"))
+        if (tr_xml_is(&t, "CTF"))
             ctf = opens;
-        else if (is_named(&t, "TiltSeries") && !t.closing)
-            table->inverted = attribute(&t, "AreAnglesInverted", word, sizeof word) &&
-                              strcasecmp(word, "true") == 0;
-        else if (is_named(&t, "Angles") && opens)
-            TR_TRY(read_angles(text, at + 1, w));
-        else if (is_named(&t, "Node") && inside && !t.closing)
+        else if (tr_xml_is(&t, "TiltSeries") && !t.closing)
+            table->inverted =
+                tr_xml_attribute(&t, "AreAnglesInverted", word, sizeof word) &&
+                strcasecmp(word, "true") == 0;
+        else if (tr_xml_is(&t, "Angles") && opens)
+            TR_TRY(tr_xml_numbers(text, at + 1, MOST_TILTS, w->tilt, &w->n_tilts));
+        else if (tr_xml_is(&t, "Node") && inside && !t.closing)
             TR_TRY(read_node(text, &t, inside));
-        else if (is_named(&t, "Param") && ctf && !t.closing)
+        else if (tr_xml_is(&t, "Param") && ctf && !t.closing)
             TR_TRY(read_optics(text, &t, &table->optics));
     }
     if (strchr(at, '<'))

@@ -148,8 +148,9 @@ static bool binary_kind(const unsigned char *head, size_t n, tr_file_kind *kind)
 /* ---- texts ---- */
 
 static const char warp_angles[] =
-    "write the numbers as text, one view a line; Warp's angles have the other sign than "
-    "IMOD's, which is that needed here, unless it was told not to invert them";
+    "it has angles and alignment, so give it with --tilts, or write the numbers as text, "
+    "one view a line; Warp's angles have the other sign than IMOD's, which is that "
+    "needed here, unless it was told not to invert them";
 static const char tilt_columns[] =
     "of STAR files, RELION's _rlnTomoYTilt or _rlnTomoNominalStageTiltAngle is read; or "
     "write the numbers as text, one view a line";

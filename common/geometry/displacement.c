@@ -59,15 +59,20 @@ static void keep_means(double (*sum)[3], tr_displacement *d)
         }
 }
 
+static tr_displacement empty(size_t n_u, size_t n_v)
+{
+    return (tr_displacement){.n_x = nodes(n_u),
+                             .n_y = nodes(n_v),
+                             .per_x = per_pixel(n_u),
+                             .per_y = per_pixel(n_v),
+                             .low = {INFINITY, INFINITY},
+                             .high = {-INFINITY, -INFINITY}};
+}
+
 tr_status tr_displacement_new(const tr_local_shift *shifts, size_t n, size_t n_u,
                               size_t n_v, double factor, tr_displacement *d)
 {
-    *d = (tr_displacement){.n_x = nodes(n_u),
-                           .n_y = nodes(n_v),
-                           .per_x = per_pixel(n_u),
-                           .per_y = per_pixel(n_v),
-                           .low = {INFINITY, INFINITY},
-                           .high = {-INFINITY, -INFINITY}};
+    *d = empty(n_u, n_v);
     if (n == 0)
         return TR_OK;
     double(*sum)[3] = tr_calloc("a view's displacements", d->n_x * d->n_y, sizeof *sum);
@@ -88,6 +93,52 @@ tr_status tr_displacement_new(const tr_local_shift *shifts, size_t n, size_t n_u
     free(sum);
     free(across);
     free(along);
+    return room ? TR_OK : TR_ERR_MEMORY;
+}
+
+/* The cell of n points from `first` on, `step` apart, that a node is in, and the share of
+ * its end; the node is `pixels` / 2 from the middle at the first and the last one. */
+static size_t cell(size_t node, size_t pixels, double first, double step, size_t n,
+                   double *share)
+{
+    double middle = (double)pixels / 2.0 - 0.5;
+    double at = ((double)node / per_pixel(pixels) - middle - first) / step;
+    at = fmin(fmax(at, 0.0), (double)n - 1.0);
+    size_t k = (size_t)at < n - 2 ? (size_t)at : n - 2;
+    *share = at - (double)k;
+    return k;
+}
+
+tr_status tr_displacement_of_grid(const tr_local_shift *shifts, size_t n, size_t columns,
+                                  size_t n_u, size_t n_v, double factor,
+                                  tr_displacement *d)
+{
+    *d = empty(n_u, n_v);
+    if (n == 0)
+        return TR_OK;
+    double(*sum)[3] = tr_calloc("a view's displacements", d->n_x * d->n_y, sizeof *sum);
+    d->node = tr_calloc("a view's displacements", d->n_x * d->n_y, sizeof *d->node);
+    bool room = sum && d->node;
+    double step_x = fmax((shifts[1].x - shifts[0].x) / factor, 1e-9);
+    double step_y = fmax((shifts[columns].y - shifts[0].y) / factor, 1e-9);
+    for (size_t k = 0; room && k < d->n_x * d->n_y; k++) {
+        double b[2];
+        size_t i = cell(k % d->n_x, n_u, shifts[0].x / factor, step_x, columns, &b[0]);
+        size_t j =
+            cell(k / d->n_x, n_v, shifts[0].y / factor, step_y, n / columns, &b[1]);
+        sum[k][0] = 1.0;
+        for (size_t p = 0; p < 4; p++) {
+            const tr_local_shift *s = &shifts[(j + p / 2) * columns + i + p % 2];
+            double weight = (p % 2 ? b[0] : 1.0 - b[0]) * (p / 2 ? b[1] : 1.0 - b[1]);
+            sum[k][1] += weight * s->dx / factor;
+            sum[k][2] += weight * s->dy / factor;
+        }
+    }
+    if (room)
+        keep_means(sum, d);
+    else
+        tr_displacement_free(d);
+    free(sum);
     return room ? TR_OK : TR_ERR_MEMORY;
 }
 

@@ -22,6 +22,11 @@ typedef struct tr_displacement {
 TR_CHECKED tr_status tr_displacement_new(const tr_local_shift *shifts, size_t n,
                                          size_t n_u, size_t n_v, double factor,
                                          tr_displacement *d);
+/* The same where the shifts are a regular grid, row after row of `columns` of them, at
+ * least 2 x 2: bilinear between them, and beyond as at the edge. */
+TR_CHECKED tr_status tr_displacement_of_grid(const tr_local_shift *shifts, size_t n,
+                                             size_t columns, size_t n_u, size_t n_v,
+                                             double factor, tr_displacement *d);
 void tr_displacement_free(tr_displacement *d);
 
 /* Bytes of one field, at most. */

@@ -270,13 +270,29 @@ static void say_what_is_local(const tr_inputs *in, const tr_alignment *a)
         for (size_t p = 0; p < view->n_local; p++)
             most = fmax(most, hypot(view->local[p].dx, view->local[p].dy));
     }
-    if (shifts)
+    if (shifts && a->local_columns)
+        tr_info(
+            "and within the images: shifts of up to %.1f pixels by the movement grids "
+            "in %zu of the %zu views",
+            most, views, in->views.n);
+    else if (shifts)
         tr_info("and within the images: %zu local shifts of up to %.1f pixels in %zu of "
                 "the %zu views (%zu more are not good enough)",
                 shifts, most, views, in->views.n, a->n_poor);
     else if (a->n_poor)
         tr_warn("%s has %zu local shifts, none of them good enough to be applied",
                 in->transforms_path, a->n_poor);
+}
+
+static void say_what_warp_has_besides(const tr_inputs *in, const tr_alignment *a)
+{
+    if (a->volume_warp)
+        tr_warn("%s: its grids of how the specimen moves in itself (GridVolumeWarp) are "
+                "not applied",
+                in->transforms_path);
+    if (a->level_x != 0.0)
+        tr_warn("%s: LevelAngleX, a tilt about x of %g degrees, is not applied",
+                in->transforms_path, a->level_x);
 }
 
 static void say_how_it_is_aligned(const tr_inputs *in, const tr_alignment *a)
@@ -345,5 +361,6 @@ tr_status tr_inputs_take_transforms(tr_inputs *in, const tr_command *c)
     tr_views_take_transforms(a, &in->views);
     say_how_it_is_aligned(in, a);
     say_what_is_local(in, a);
+    say_what_warp_has_besides(in, a);
     return TR_OK;
 }

@@ -26,9 +26,15 @@ static tr_status make_displacements(tr_series *s)
         tr_calloc("views' displacements", s->n_views, sizeof *s->displacement);
     if (!s->displacement)
         return TR_ERR_MEMORY;
-    for (size_t k = 0; k < s->n_views; k++)
-        TR_TRY(tr_displacement_new(s->views.view[k].local, s->views.view[k].n_local,
-                                   s->own_u, s->own_v, factor, &s->displacement[k]));
+    for (size_t k = 0; k < s->n_views; k++) {
+        const tr_view *view = &s->views.view[k];
+        TR_TRY((view->local_columns
+                    ? tr_displacement_of_grid(view->local, view->n_local,
+                                              view->local_columns, s->own_u, s->own_v,
+                                              factor, &s->displacement[k])
+                    : tr_displacement_new(view->local, view->n_local, s->own_u, s->own_v,
+                                          factor, &s->displacement[k])));
+    }
     return TR_OK;
 }
 

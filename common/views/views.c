@@ -104,6 +104,7 @@ void tr_views_take_transforms(const tr_alignment *a, tr_views *views)
         while (first < a->n_local && a->local[first].view != view->section)
             first++;
         view->local = a->local ? a->local + first : NULL;
+        view->local_columns = a->local_columns;
         for (view->n_local = 0; first + view->n_local < a->n_local &&
                                 a->local[first + view->n_local].view == view->section;)
             view->n_local++;

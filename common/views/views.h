@@ -10,10 +10,10 @@ typedef struct tr_view {
     double zfactor[2];      /* xz, yz */
     tr_transform transform; /* from the raw image to the aligned one, as in an .xf */
     double exposure,
-        prior_exposure;          /* e/A^2, of the view and before it; NaN: not known */
-    const tr_local_shift *local; /* of the file that has the transform, and theirs */
-    size_t n_local;
-    size_t acquired; /* as which it was taken, from 1; 0: not known */
+        prior_exposure;            /* e/A^2, of the view and before it; NaN: not known */
+    const tr_local_shift *local;   /* of the file that has the transform, and theirs */
+    size_t n_local, local_columns; /* as in tr_alignment */
+    size_t acquired;               /* as which it was taken, from 1; 0: not known */
     tr_ctf ctf;
 } tr_view;
 

@@ -57,7 +57,7 @@ BINARY = {
 TEXT = {
     "tomostar": ("data_\n\nloop_\n_wrpMovieName #1\n_wrpAngleTilt #2\n a.eer 60\n",
                  "a STAR file of Warp (.tomostar) with the columns _wrpMovieName, "
-                 "_wrpAngleTilt;", "other sign"),
+                 "_wrpAngleTilt;", "other sign"),  # without doses, of no series
     "wedge.star": ("\ndata_stopgap_wedgelist\n\nloop_\n_tomo_num\n_tilt_angle\n1 -60\n",
                    "a wedge list of STOPGAP", "one view a line"),
     "relion4.star": ("# version 30001\ndata_TS_1\nloop_\n_rlnTomoProjX #1\n[1,0,0,0]\n",
@@ -65,7 +65,7 @@ TEXT = {
     "particles.star": ("data_p\nloop_\n" + "".join(f"_c{k}\n" for k in range(9)) + "1\n",
                        "a STAR file with the columns _c0, _c1, _c2, _c3, _c4, _c5, ...;",
                        "_rlnTomoYTilt"),
-    "xml": ('<?xml version="1.0"?>\n<TiltSeries>\n<Angles>60\n54</Angles>\n',
+    "xml": ('<?xml version="1.0"?>\n<Set><TiltSeries>\n<Angles>60\n54</Angles>\n',
             "an XML file of Warp", "other sign"),
     "other.xml": ("\ufeff<a>1</a>\n", "an XML file;", "one view a line"),
     "json": ('{\n "tilts": [1, 2]}\n', "a JSON file", "one view a line"),

@@ -360,6 +360,23 @@ COMMANDS = [
 ]
 
 
+WARP = b"""<TiltSeries AreAnglesInverted="True" LevelAngleX="0" LevelAngleY="2">
+<Angles>-3
+0
+3</Angles><UseTilt>True
+False
+True</UseTilt><AxisAngle>85
+85
+85</AxisAngle><AxisOffsetX>1
+2
+3</AxisOffsetX>
+<GridMovementX Width="2" Height="1" Depth="3" MarginX="0.1"><Node X="0" Y="0" Z="0" Value="1" />
+<Node X="1" Y="0" Z="0" Value="-1" /><Node X="0" Y="0" Z="1" Value="2" />
+<Node X="1" Y="0" Z="1" Value="1" /><Node X="0" Y="0" Z="2" Value="0" />
+<Node X="1" Y="0" Z="2" Value="9" /></GridMovementX>
+<GridVolumeWarpX><Node X="0" Y="0" Z="0" W="0" Value="1" /></GridVolumeWarpX></TiltSeries>
+"""
+
 def make_text():
     put("angles", "column", b"\3-60\r\n0\n60.5\n")
     put("angles", "table", b"\2# angles\n-60.0 1 2\n60.0\t3 4")
@@ -392,6 +409,9 @@ def make_text():
             + 4 * (b"0.5 -0.25\n" + more + 2 * b"1 0.01 -0.01 1 2.5 -3\n"))
     put("aln", "one", b"\x20\x1e\4" + ALN)
     put("aln", "zero", b"\x10\x0f\4" + ALN.replace(b"    2   ", b"    0   "))
+    put("warp", "xml", b"\x20\x1e\3\0" + WARP)
+    put("warp", "tomostar", b"\x20\x1e\2\1data_\n\nloop_\n_wrpAngleTilt #1\n_wrpDose #2\n"
+        b"_wrpAxisAngle #3\n_wrpAxisOffsetX #4\n_wrpAxisOffsetY #5\n-3 6 85 1 2\n0 0 85 1 -2\n")
     put("star", "views", b"\x20\x1e\3" + STAR)
     put("star", "rows", b"\x20\x1e\2" + STAR.replace(b"@", b"_"))
     put("star", "two", b"\x20\x1e\3" + STAR + STAR.replace(b"TS_1", b"TS_11"))
@@ -441,6 +461,6 @@ make_recipes()
 make_text()
 if DATA and DATA.is_dir():
     take_data()
-for target in ("mrc tiff hdf hdf_bytes angles mdoc dose transforms aln local star relion ctf com options "
+for target in ("mrc tiff hdf hdf_bytes angles mdoc dose transforms aln local warp star relion ctf com options "
                "list").split():
     (FOLDER / target).mkdir(parents=True, exist_ok=True)
