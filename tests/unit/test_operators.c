@@ -294,9 +294,9 @@ static void test_many_views(void **state)
 /* At column 4000 a position in float would have 12 bits of fraction left, in any view. */
 static void check_far(const fixture *f, const tr_slab *s, const char *name)
 {
-    const tr_ray rays[] = {s->rays[0], s->rays[4], s->rays[8], s->rays[12]};
+    const tr_ray rays[] = {s->rays[0], s->rays[8]};
     tr_slab few = *s;
-    few.n_views = 4;
+    few.n_views = 2;
     few.rays = rays;
     check_reference(f, &few, name);
 }
@@ -419,15 +419,20 @@ static void check_ends(int variant, const geometry_case *c, size_t rows)
     close_backend(&many);
 }
 
+/* A device takes long where it is emulated, and its rows have a thread each, whatever the
+ * geometry: of the cases the plain one, and with shifts and magnified. */
 static void test_lanes_and_threads(void **state)
 {
     (void)state;
     for (int i = 0; i < N_VARIANTS; i++)
-        for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
-            if (!cases[k].xtilts && cases[k].pitch == 0.0 && isnan(cases[k].turn))
+        for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+            bool tried = is_cpu() || k == 0 || k == 3 || cases[k].larger > 0.0;
+            if (tried && !cases[k].xtilts && cases[k].pitch == 0.0 &&
+                isnan(cases[k].turn))
                 for (size_t rows = 32; rows <= 112; rows += is_cpu() ? 16 : 48)
                     if (is_cpu() || rows > 32 || k == 0)
                         check_ends(i, &cases[k], rows);
+        }
 }
 
 /* ---- the filter ---- */
