@@ -88,6 +88,7 @@ def test_ranks_and_threads(check, small):
     assert check(small, ranks=3, threads=2) == alone
 
 
+@pytest.mark.slow
 def test_across(check, small, tmp_path):
     """Raw views that lie across: the distance is from the axis in the aligned ones."""
     across = np.ascontiguousarray(small.transpose(0, 2, 1)[:, ::-1])
@@ -99,6 +100,7 @@ def test_across(check, small, tmp_path):
             assert abs(turned[hand][figure] / straight[hand][figure] - 1) < 2e-3
 
 
+@pytest.mark.slow
 def test_axis_beside_the_middle(check):
     """The other side of the axis has the other sign: without the shift most tiles are on the
     wrong one."""
