@@ -47,6 +47,7 @@ def check(tiltrec, tmp_path):
     return run
 
 
+@pytest.mark.unsanitized
 @pytest.mark.parametrize("hand", [1, -1])
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_dense_specimen(check, hand, seed):
@@ -101,6 +102,7 @@ def test_across(check, small, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.unsanitized
 def test_axis_beside_the_middle(check):
     """The other side of the axis has the other sign: without the shift most tiles are on the
     wrong one."""
