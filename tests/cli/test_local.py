@@ -245,7 +245,7 @@ def of_gpus():
                                [] if quick else [pytest.mark.slow])
 
 
-@pytest.mark.parametrize("kind, algorithm", of_gpus())
+@pytest.mark.parametrize("kind, algorithm", list(of_gpus()))
 def test_volumes_of_gpus(works, local, kind, algorithm):
     named = ["-w", 60, "-a", algorithm, *OF_GPUS[algorithm], *name_all(works, local)[kind], "--include",
              "1,5,9,13,17,21,25,29", *([] if algorithm == "WBP" else ["--outside", "zero"])]
