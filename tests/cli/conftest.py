@@ -106,6 +106,12 @@ MPI_ENVIRONMENT["ASAN_OPTIONS"] = ":".join(
     filter(None, [os.environ.get("ASAN_OPTIONS"), "verify_asan_link_order=0"]))
 
 
+# Each rank as if on a machine of its own: ranks that MPICH knows to share one wait for each
+# other at the start without leaving the core. What depends on it is which GPU a rank takes,
+# and how many threads and how much memory where no option says so.
+APART = {"MPIR_CVAR_NOLOCAL": "1"}
+
+
 def program_command(build_dir, arguments, ranks=None, threads=1, wrapper=(),
                     program="tiltrec-mpi"):
     """The command line of a program; `wrapper` is a command that runs it."""
@@ -129,7 +135,8 @@ def runner(build_dir, program):
     def run(*arguments, cwd, ranks=None, threads=1, check=True, env=None,
             wrapper=()):
         command = program_command(build_dir, arguments, ranks, threads, wrapper, program)
-        environment = {**os.environ, **MPI_ENVIRONMENT, **(env or {})}
+        apart = APART if threads is not None and "cuda" not in program else {}
+        environment = {**os.environ, **MPI_ENVIRONMENT, **apart, **(env or {})}
         done = subprocess.run(command, cwd=cwd, env=environment, text=True,
                               errors="replace", stdin=subprocess.DEVNULL,
                               capture_output=True, timeout=TIMEOUT)

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 import pytest
 
-from conftest import EVERY, MPI_ENVIRONMENT, program_command, write_series
+from conftest import APART, EVERY, MPI_ENVIRONMENT, program_command, write_series
 
 VIEWS, ROWS, COLUMNS = 7, 12, 16
 EARLIER = b"of an earlier run"
@@ -94,7 +94,7 @@ class Place:
         process = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                    text=True, errors="replace", start_new_session=True,
-                                   env={**os.environ, **MPI_ENVIRONMENT})
+                                   env={**os.environ, **MPI_ENVIRONMENT, **APART})
         try:
             said = process.communicate(timeout=SECONDS)[1]
         except subprocess.TimeoutExpired:

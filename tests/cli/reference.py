@@ -1,7 +1,8 @@
 """The program's mathematics once more, in double precision with numpy, written from the
 formulas and not from the program: slow, dense, and short enough to be believed.
 
-A row is reconstructed on its own: b[view][column] -> x[z][column of the slice]. Views
+A row is reconstructed on its own: b[view][column] -> x[z][column of the slice]; of many
+rows at once, b[row][view][column] -> x[row][z][column], each as if it were alone. Views
 that a ray leaves contribute nothing to SIRT and SART, their row's mean (times the gain
 of the filter at frequency 0) to BPT, WBP and FBP; between the edge pixel and the place
 one pixel outside, where that begins, the interpolation is linear.
@@ -118,22 +119,25 @@ def apply_filter(rows, response):
 
 def backproject(geometry, rows, outside):
     """The sum over views of rows[view][column] with outside[view] beyond the image."""
-    n_u = geometry.n_u
+    known = np.concatenate([outside[..., None], rows, outside[..., None]], axis=-1)
     total = 0
-    for view, (row, fill) in enumerate(zip(rows, outside)):
-        known = np.concatenate([[fill], row, [fill]])
-        total = total + np.interp(geometry.columns(view), np.arange(-1, n_u + 1), known)
+    for view in range(rows.shape[-2]):
+        at = np.clip(geometry.columns(view) + 1, 0, geometry.n_u + 1)
+        first = np.minimum(at.astype(int), geometry.n_u)
+        values = known[..., view, :]
+        total = total + ((1 - at + first) * values[..., first]
+                         + (at - first) * values[..., first + 1])
     return total
 
 
 def bpt(geometry, rows):
-    return backproject(geometry, rows, rows.mean(axis=1)) / len(rows)
+    return backproject(geometry, rows, rows.mean(axis=-1)) / rows.shape[-2]
 
 
 def filtered(geometry, rows, response, uniform=False):
     weight = geometry.view_weights(uniform)[:, None]
     done = weight * apply_filter(rows, response)
-    return backproject(geometry, done, response[0] * (weight * rows).mean(axis=1))
+    return backproject(geometry, done, response[0] * (weight * rows).mean(axis=-1))
 
 
 def wbp(geometry, rows, uniform=False, **design):
@@ -166,24 +170,31 @@ def sart_order(tilt):
 def iterate(geometry, rows, iterations, relaxation, blocks, positive, initial, tolerance):
     """One iteration goes through the blocks of views in turn. The residual is that seen
     on the way, before each block's step; after the iteration in which it reaches the
-    tolerance the row is left alone. Returns the slice and each residual's square."""
+    tolerance the row is left alone. Returns the slice and each residual's square; of many
+    rows a list of these."""
     a = geometry.matrix()
-    x = np.zeros(a.shape[2]) if initial is None else initial.ravel().astype(float)
+    b = rows.reshape(-1, *rows.shape[-2:])
+    x = np.zeros((len(b), a.shape[2])) if initial is None \
+        else initial.reshape(len(b), -1).astype(float)
     row_weight = inverse_lengths(a.sum(axis=2), geometry.width, len(geometry.z))
-    squares = []
+    parts = [a[block].reshape(-1, a.shape[2]) for block in blocks]
+    steps = [relaxation * inverse(part.sum(axis=0)) for part in parts]
+    squares, going = [[] for _ in b], np.arange(len(b))
     for _ in range(iterations):
-        squares.append(0)
-        for block in blocks:
-            part = a[block].reshape(-1, a.shape[2])
-            r = rows[block].ravel() - part @ x
-            squares[-1] += r @ r
-            step = part.T @ (row_weight[block].ravel() * r)
-            x = x + relaxation * inverse(part.sum(axis=0)) * step
+        seen, now = np.zeros(len(going)), x[going]
+        for block, part, step in zip(blocks, parts, steps):
+            r = b[going][:, block].reshape(len(going), -1) - now @ part.T
+            seen += (r * r).sum(axis=1)
+            now = now + step * ((row_weight[block].ravel() * r) @ part)
             if positive:
-                x = np.maximum(x, 0)
-        if tolerance and squares[-1] <= tolerance ** 2 * (rows ** 2).sum():
-            break
-    return x.reshape(len(geometry.z), geometry.width), squares
+                now = np.maximum(now, 0)
+        x[going] = now
+        for k, square in zip(going, seen):
+            squares[k].append(square)
+        if tolerance:
+            going = going[seen > tolerance ** 2 * (b[going] ** 2).sum(axis=(1, 2))]
+    done = list(zip(x.reshape(-1, len(geometry.z), geometry.width), squares))
+    return done if rows.ndim == 3 else done[0]
 
 
 def sirt(geometry, rows, iterations, relaxation=1.0, positive=False, initial=None,
@@ -206,7 +217,7 @@ def pitched(reconstruct, series, pitch, thickness, z_shift=0.0):
 
         row y' = y cos g - s sin g,  height z' = y sin g + s cos g.
 
-    reconstruct(rows, z) does one row. Rows outside the image repeat the one at its edge.
+    reconstruct(rows, z) does many. Rows outside the image repeat the one at its edge.
     """
     n_v = series.shape[1]
     g = np.radians(pitch)
@@ -216,8 +227,8 @@ def pitched(reconstruct, series, pitch, thickness, z_shift=0.0):
     height = y * np.sin(g) + s * np.cos(g)
     z = np.arange(np.floor(height.min()), np.floor(height.max()) + 2)
     first = int(np.floor(row.min()))
-    slab = np.stack([reconstruct(series[:, min(max(r, 0), n_v - 1)], z)
-                     for r in range(first, int(np.floor(row.max())) + 2)])
+    needed = np.clip(np.arange(first, int(np.floor(row.max())) + 2), 0, n_v - 1)
+    slab = reconstruct(series[:, needed].swapaxes(0, 1), z)
     i, j = np.floor(row).astype(int), np.floor(height).astype(int)
     up, high = (row - i)[..., None], (height - j)[..., None]
     i, j = i - first, j - int(z[0])

@@ -125,16 +125,15 @@ def test_neither_memory_threads_nor_ranks_show(build_dir, tiltrec, tmp_path, mor
         return (tmp_path / "rec.mrc").read_bytes(), done.stderr
 
     whole, said = make()
+    slices = read_mrc(tmp_path / "rec.mrc")
     assert "bands of depth a view" in said
-    for ranks in 2, 3:
+    for ranks in (2, 3) if not more else (3,):
         assert make(ranks=ranks)[0] == whole
     assert make(threads=3)[0] == whole
     few, said = make("--memory", "80M" if not more else "90M")
     assert few == whole
     make("--slices", "37:81")
-    some = read_mrc(tmp_path / "rec.mrc")
-    make()
-    assert np.array_equal(some, read_mrc(tmp_path / "rec.mrc")[37:82])
+    assert np.array_equal(read_mrc(tmp_path / "rec.mrc"), slices[37:82])
 
 
 def test_one_band_is_one_defocus(tiltrec, tmp_path):

@@ -87,7 +87,8 @@ def test_uneven_and_unsorted_views(tiltrec, tmp_path):
     assert abs(axis - 11.4) < 0.25 and np.isnan(wedge) and abs(mass - 11.4) < 0.25
 
 
-@pytest.mark.parametrize("rows", [slice(1, 2), slice(0, 3)])
+@pytest.mark.parametrize("rows", [pytest.param(slice(1, 2), marks=pytest.mark.slow),
+                                  slice(0, 3)])
 def test_a_sweep_suggests_what_is_found(tiltrec, tmp_path, rows):
     """Though sharpness would run to an end of the range, and with a single row."""
     write_scan(tmp_path / "a.h5", 3, 60, 11.4, steps(180, 180), 20000, 0)

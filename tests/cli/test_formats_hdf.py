@@ -282,6 +282,7 @@ def test_same_input_same_bytes(write, name, deflate):
     assert first == again
 
 
+@pytest.mark.slow
 def test_damage_never_crashes(run_tool, tmp_path):
     """Random bytes changed in headers: read, or refused with one sentence."""
     rng = np.random.default_rng(4)

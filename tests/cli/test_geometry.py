@@ -43,10 +43,10 @@ def test_pitch_equals_the_reference(tiltrec, tmp_path, algorithm, pitch, z_shift
     volume = read_mrc(tmp_path / "rec.mrc")
 
     def expected(pitch):
-        def one_row(rows, z):
+        def rows_of(rows, z):
             return METHODS[algorithm](Geometry(tilts, n_u, len(z), axis_shift=1.5, z=z),
                                       rows)
-        return reference.pitched(one_row, views, pitch, thickness, z_shift)
+        return reference.pitched(rows_of, views, pitch, thickness, z_shift)
 
     assert difference(volume, expected(pitch)) < 1e-5
     assert difference(expected(-pitch), expected(pitch)) > 0.02
@@ -156,7 +156,7 @@ def test_small_x_tilts_in_slices_equal_the_whole_volume(tiltrec, tiltrecz, wobbl
 @pytest.fixture(scope="session")
 def ball(tmp_path_factory):
     """A long cylinder along y with an off-centre hole, seen from all sides: everything
-    about it is known, in its slices and in its views."""
+    about it is known, in its slices and in its views. And the matrix of a row."""
     folder = tmp_path_factory.mktemp("ball")
     tilts = np.arange(-90, 90, 3.0) + 1.5
     u = (np.arange(4 * 64) + 0.5) / 4 - 32
@@ -168,7 +168,7 @@ def ball(tmp_path_factory):
         line.append(fine.reshape(64, 4).mean(axis=1))
     views = np.repeat(np.array(line)[:, None], 3, axis=1)
     write_series(folder, views, tilts)
-    return folder, views, tilts
+    return folder, views, tilts, Geometry(tilts, 64, 64).matrix().reshape(-1, 64 * 64)
 
 
 @pytest.mark.parametrize("algorithm, options, tolerance", [
@@ -179,7 +179,7 @@ def test_densities_are_those_of_the_object(tiltrec, ball, tmp_path, algorithm, o
                                            tolerance):
     """Density 0.8, half of it in the hole; and the views come back when the tomogram is
     projected."""
-    folder, views, tilts = ball
+    folder, views, _, matrix = ball
     tiltrec("-a", algorithm, *options, "-T", 64, "-o", "rec.mrc", folder / "s_ali.mrc",
             cwd=tmp_path)
     slice_ = read_mrc(tmp_path / "rec.mrc")[1]
@@ -190,7 +190,7 @@ def test_densities_are_those_of_the_object(tiltrec, ball, tmp_path, algorithm, o
               slice_[(np.hypot(x, z) > 23) & (np.hypot(x, z) < 30)].mean()]
     assert levels[0] - levels[2] == pytest.approx(0.8, rel=tolerance)
     assert levels[1] - levels[2] == pytest.approx(0.4, rel=3 * tolerance)
-    again = Geometry(tilts, 64, 64).matrix().reshape(-1, 64 * 64) @ slice_.ravel()
+    again = matrix @ slice_.ravel()
     slope, _ = np.polyfit(views[:, 1].ravel(), again, 1)
     assert slope == pytest.approx(1, abs=tolerance)
 
@@ -202,7 +202,7 @@ def test_rows_beyond_the_images_are_iterated_like_their_edge(tiltrec, ball, tmp_
     """At a pitch of 30 degrees, the corners of slices are made from rows that lie far
     outside the images and repeat their edge. All rows of this object are equal, so
     densities must be the same there."""
-    folder, views, tilts = ball
+    _, views, tilts, _ = ball
     series = write_series(tmp_path, np.repeat(views[:, :1], 40, axis=1), tilts)
     tiltrec("-a", algorithm, "-i", 12, "-r", {"SIRT": 1, "SART": 0.03}[algorithm],
             *options, "--pitch", 30, "-T", 64, "-o", "rec.mrc", series, cwd=tmp_path)

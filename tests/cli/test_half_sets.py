@@ -412,6 +412,7 @@ def test_without_a_pixel_size_in_voxels(tiltrec, tmp_path):
     assert not re.search(r"FRC of .* A\b", said)
 
 
+@pytest.mark.slow
 @pytest.mark.unsanitized
 def test_the_truth(make_phantom, build_dir, tmp_path):
     """Two independent noises on the same projections, as even and odd frames have them:

@@ -243,8 +243,9 @@ def test_persistent_ones(tiltrec, defects, tmp_path):
     assert alone["persistent"] == 0 and alone["pixels"] <= 2
 
 
-@pytest.mark.parametrize("options", [[], ["--log", 900], ["--bin", 2], ["--normalize", "mean-std"],
-                                     ["-a", "SIRT", "-i", 2]], ids=str)
+@pytest.mark.parametrize("options", [
+    [], ["--log", 900], *(pytest.param(options, marks=pytest.mark.slow) for options in (
+        ["--bin", 2], ["--normalize", "mean-std"], ["-a", "SIRT", "-i", 2]))], ids=str)
 def test_the_same_on_any_number_of_processes(tiltrec, defects, tmp_path, options):
     one, _, volume = outcome(tiltrec, tmp_path, "-T", 16, *options, defects)
     assert one["pixels"] > 26

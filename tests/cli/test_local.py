@@ -176,8 +176,9 @@ def test_local_alignment(work, local, pitch):
 
 
 @pytest.mark.parametrize("algorithm, options", [
-    ("WBP", []), ("SIRT", ["--iterations", 20]), ("CGLS", ["--iterations", 8]),
-    ("ADMM", ["--iterations", 10])])
+    ("WBP", []), pytest.param("SIRT", ["--iterations", 20], marks=pytest.mark.slow),
+    ("CGLS", ["--iterations", 8]),
+    pytest.param("ADMM", ["--iterations", 10], marks=pytest.mark.slow)])
 def test_local_alignment_of_whole_volumes(work, local, algorithm, options):
     work.put("still.mrc", draw(plain, 3.0))
     work.put("moved.mrc", draw(local.see, 3.0))
@@ -213,7 +214,8 @@ def name_all(work, local):
             "z-factors": ["--z-factors", "z.fac", "--pitch", 3]}
 
 
-@pytest.mark.parametrize("kind", ["local", "x-tilts", "z-factors"])
+@pytest.mark.parametrize("kind", [
+    "local", *(pytest.param(k, marks=pytest.mark.slow) for k in ("x-tilts", "z-factors"))])
 def test_slices_of_gpus(works, local, kind):
     """Those of the programs for CPUs; the same bytes wherever a slab begins."""
     options = name_all(works, local)[kind]
@@ -229,12 +231,23 @@ def test_slices_of_gpus(works, local, kind):
     assert np.array_equal(some, ours[21:56])
 
 
-@pytest.mark.parametrize("algorithm, options", [
-    ("WBP", []), ("SIRT", ["-i", 3]), ("SART", ["-i", 1]), ("CGLS", ["-i", 3]),
-    ("ADMM", ["-i", 2])])
-@pytest.mark.parametrize("kind", ["local", "x-tilts", "z-factors"])
-def test_volumes_of_gpus(works, local, kind, algorithm, options):
-    named = ["-w", 60, "-a", algorithm, *options, *name_all(works, local)[kind], "--include",
+OF_GPUS = {"WBP": [], "SIRT": ["-i", 3], "SART": ["-i", 1], "CGLS": ["-i", 3], "ADMM": ["-i", 2]}
+
+
+def of_gpus():
+    """Each algorithm with one kind of rays, and each kind as far as the operators differ; the
+    rest, which take the same operators as others, for tests/run long."""
+    for kind in "local", "x-tilts", "z-factors":
+        for algorithm in OF_GPUS:
+            again = kind != "local" and algorithm in ("CGLS", "ADMM")
+            quick = kind == "local" and algorithm in ("WBP", "SIRT")
+            yield pytest.param(kind, algorithm, marks=[pytest.mark.long] if again else
+                               [] if quick else [pytest.mark.slow])
+
+
+@pytest.mark.parametrize("kind, algorithm", list(of_gpus()))
+def test_volumes_of_gpus(works, local, kind, algorithm):
+    named = ["-w", 60, "-a", algorithm, *OF_GPUS[algorithm], *name_all(works, local)[kind], "--include",
              "1,5,9,13,17,21,25,29", *([] if algorithm == "WBP" else ["--outside", "zero"])]
     wanted = works.run("moved.mrc", *named, program="tiltrecz", thickness=9)
     for ranks in (1, 2):
@@ -243,6 +256,7 @@ def test_volumes_of_gpus(works, local, kind, algorithm, options):
         assert distance(found, wanted) < 3e-5
 
 
+@pytest.mark.slow
 def test_gpus_with_little_memory(works, local):
     """Some planes at a time, whose offsets count from the volume's first."""
     named = ["-a", "SIRT", "-i", 1, "-w", 32, *name_all(works, local)["local"], "-t", "a.tlt",

@@ -49,8 +49,9 @@ def test_either_way_the_same_bytes(cudaz, tiltrecz, folder, geometry, ranks):
 
 @pytest.mark.parametrize("ranks, devices, fails, reason", [
     (3, 2, "access", "GPU 0 cannot write into the memory of GPU 1"),
-    (2, 2, "open", "cannot be opened (mapping of buffer object failed)"),
-    (2, 1, "", ""), (2, 1, "access", "")])
+    pytest.param(2, 2, "open", "cannot be opened (mapping of buffer object failed)",
+                 marks=pytest.mark.slow),
+    (2, 1, "", ""), pytest.param(2, 1, "access", "", marks=pytest.mark.slow)])
 def test_who_is_reached(cudaz, folder, ranks, devices, fails, reason):
     """Of three processes on two devices, the first and the third share one."""
     options = ["-a", "CGLS", "-i", 1, *GEOMETRIES["all"], "--kernel", "tile"]

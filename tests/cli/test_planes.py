@@ -10,7 +10,8 @@ from plane_programs import (BY_PLANES, MIB, NO_UNIFIED, UNIFIED, check, content,
                             little_memory, volume)
 
 
-@pytest.mark.parametrize("options", [["-a", "SIRT", "-i", 3], ["-a", "ADMM", "-i", 2],
+@pytest.mark.parametrize("options", [["-a", "SIRT", "-i", 3], pytest.param(["-a", "ADMM", "-i", 2],
+                                                  marks=pytest.mark.slow),
                                      ["-a", "WBP", "--xtilts", "s.xtilt"]],
                          ids=lambda options: options[1])
 def test_the_same_bytes_as_in_core(tiltrecz, cudaz, series, tmp_path, options):

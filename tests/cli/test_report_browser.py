@@ -8,6 +8,7 @@ from conftest import read_mrc
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not here; "
                                 "tests/setup checks installs it")
+pytestmark = pytest.mark.slow  # starts a browser
 WIDTHS = (400, 1280)
 
 

@@ -83,8 +83,10 @@ def write_scan(path, n_u, axis, n, counts, seed):
 
 
 @pytest.mark.parametrize("n_u, axis, n, counts", [
-    (100, 35.4, 360, 20000), (100, -35.4, 360, 20000), (120, -43.7, 720, 5000),
-    (104, 44.15, 361, 20000), (110, 38.85, 200, 5000), (128, 30.0, 360, 20000)])
+    (100, 35.4, 360, 20000), (100, -35.4, 360, 20000), *(
+        pytest.param(*scan, marks=pytest.mark.slow) for scan in (
+            (120, -43.7, 720, 5000), (104, 44.15, 361, 20000), (110, 38.85, 200, 5000))),
+    (128, 30.0, 360, 20000)])
 def test_the_axis_is_found(tiltrec, tmp_path, n_u, axis, n, counts):
     write_scan(tmp_path / "a.h5", n_u, axis, n, counts, 4)
     said = tiltrec("-a", "FBP", "--find-axis", "--stitch", "a.h5", cwd=tmp_path).stderr

@@ -80,7 +80,8 @@ def test_a_device_that_is_lost_then(program, series, tmp_path, columns, device):
         assert "the GPU could not return data" in done.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize("mode", ["half", "float", "byte"])
+@pytest.mark.parametrize("mode", [pytest.param("half", marks=pytest.mark.slow), "float",
+                                  pytest.param("byte", marks=pytest.mark.slow)])
 def test_slabs_and_an_interruption(cuda, series, tmp_path, mode):  # noqa: F811
     """The same bytes by slabs, by two processes, and going on from a journal, whose
     checksums the host compares with what it reads back."""

@@ -170,6 +170,7 @@ def test_samples_say_where_the_specimen_lies(tiltrec, planted):
 
 # ---- what the data do not show is not said ----
 
+@pytest.mark.unsanitized
 @pytest.mark.parametrize("what", ["tilt-offset=-6:6:2", "axis-shift=-8:8:2", "pitch=-6:6:3",
                                   "thickness=24:48:8", "z-shift=-8:8:8", "samples"])
 def test_noise_is_inconclusive(tiltrec, noise, what):
@@ -183,6 +184,7 @@ def test_a_best_value_at_the_end_is_inconclusive(tiltrec, planted):
     assert "suggested" not in done.stderr
 
 
+@pytest.mark.unsanitized
 def test_one_large_body_is_inconclusive(tiltrec, shared_data, tmp_path):
     """Its left and its right side draw together at opposite shifts. Views that go half round
     say it all the same: the series is aligned."""

@@ -61,7 +61,7 @@ def test_at_pitch_0_both_programs_agree(tiltrec, tiltrecz, rough, tmp_path, algo
 
 @pytest.mark.parametrize("ranks", [1, 3])
 @pytest.mark.parametrize("pitch", [5, -28])
-@pytest.mark.parametrize("algorithm", ["BPT", "WBP", "FBP"])
+@pytest.mark.parametrize("algorithm", ["BPT", "WBP", pytest.param("FBP", marks=pytest.mark.slow)])
 def test_at_a_pitch_backprojections_agree(tiltrec, tiltrecz, rough, tmp_path, algorithm,
                                           pitch, ranks):
     """Voxels do not depend on each other, so the thicker box makes no difference."""
@@ -215,7 +215,7 @@ def test_bpt_equals_interpolation(tiltrecz, rough, tmp_path, xtilts, ranks):
     assert largest(found, wanted) < 1e-5
 
 
-@pytest.mark.parametrize("ranks", [1, 3])
+@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_sirt_equals_the_dense_matrix(tiltrecz, dense, tmp_path, ranks):
     series, options, problem = dense[0], dense[1], dense[2]()
     a, (rows, columns) = problem.a, problem.sirt_weights()
@@ -339,7 +339,8 @@ def test_cgls_from_a_start(tiltrecz, dense, tmp_path):
     assert largest(found, problem.slices(iterates[2])) < 1e-4
 
 
-@pytest.mark.parametrize("algorithm", ["WBP", "SIRT", "SART"])
+@pytest.mark.parametrize("algorithm", ["WBP", "SIRT",
+                                       pytest.param("SART", marks=pytest.mark.slow)])
 def test_slices_of_a_pitched_volume_are_those_of_the_whole(tiltrecz, rough, tmp_path,
                                                            algorithm):
     """Also where there are more processes than slices."""
@@ -381,7 +382,8 @@ def test_initial_of_some_slices(tiltrecz, dense, tmp_path):
 
 
 @pytest.mark.parametrize("more", [[], ["--xtilts", "s.xtilt"]], ids=["pitch", "x-tilts"])
-@pytest.mark.parametrize("algorithm", SHARED)
+@pytest.mark.parametrize("algorithm", ["BPT", "SIRT", *(
+    pytest.param(algorithm, marks=pytest.mark.slow) for algorithm in ("WBP", "FBP", "SART"))])
 def test_rows_far_outside_the_images(tiltrecz, rough, tmp_path, algorithm, more):
     """Of the upper slices of a volume that is moved far up all rays miss the images; what
     they read there does not depend on which process has them."""
@@ -431,8 +433,8 @@ def refused(program, folder, status, *arguments, **how):
     return errors[0]
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+@pytest.mark.parametrize("dry, ranks", [([], 2), (["--dry-run"], 1), *(
+    pytest.param(*c, marks=pytest.mark.slow) for c in (([], 1), (["--dry-run"], 2)))])
 def test_too_little_memory_names_what_would_do(tiltrecz, large, tmp_path, ranks, dry):
     options = ["-a", "SIRT", "-T", 200, "-o", "rec.mrc", "--memory", "150M", large]
     error = refused(tiltrecz, tmp_path, 4, *options, *dry, ranks=ranks)

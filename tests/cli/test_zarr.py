@@ -131,6 +131,7 @@ def test_as_portals_ask_for_it(tiltrec, series, tmp_path):
         assert array["dimension_separator"] == "/" and array["order"] == "C"
 
 
+@pytest.mark.slow  # to load the reader takes two seconds
 @pytest.mark.parametrize("version", TWO_AND_THREE)
 def test_other_readers(tiltrec, series, tmp_path, version):
     tensorstore = pytest.importorskip("tensorstore", reason="for a second reader of Zarr")

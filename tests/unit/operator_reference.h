@@ -11,7 +11,7 @@
 
 /* Of a reference's innermost loops: the sanitizers have the code under test to look at,
  * and took most of their time here. */
-#define TR_REFERENCE __attribute__((no_sanitize("address", "undefined")))
+#define TR_REFERENCE __attribute__((no_sanitize("address", "undefined", "thread")))
 
 /* Share of image position (u, v) that belongs to the sample (column, row): two hats. */
 TR_REFERENCE static inline double hat(double distance)

@@ -294,9 +294,9 @@ static void test_many_views(void **state)
 /* At column 4000 a position in float would have 12 bits of fraction left, in any view. */
 static void check_far(const fixture *f, const tr_slab *s, const char *name)
 {
-    const tr_ray rays[] = {s->rays[0], s->rays[4], s->rays[8], s->rays[12]};
+    const tr_ray rays[] = {s->rays[0], s->rays[8]};
     tr_slab few = *s;
-    few.n_views = 4;
+    few.n_views = 2;
     few.rays = rays;
     check_reference(f, &few, name);
 }
@@ -419,15 +419,15 @@ static void check_ends(int variant, const geometry_case *c, size_t rows)
     close_backend(&many);
 }
 
+/* Of the cases with independent rows; of a device, which takes long if emulated, 3. */
 static void test_lanes_and_threads(void **state)
 {
+    static const size_t upright[] = {0, 3, 7, 1, 2, 6};
     (void)state;
     for (int i = 0; i < N_VARIANTS; i++)
-        for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
-            if (!cases[k].xtilts && cases[k].pitch == 0.0 && isnan(cases[k].turn))
-                for (size_t rows = 32; rows <= 112; rows += is_cpu() ? 16 : 48)
-                    if (is_cpu() || rows > 32 || k == 0)
-                        check_ends(i, &cases[k], rows);
+        for (size_t k = 0; k < (is_cpu() ? 6 : 3); k++)
+            for (size_t r = is_cpu() || !k ? 32 : 80; r <= 112; r += is_cpu() ? 16 : 48)
+                check_ends(i, &cases[upright[k]], r);
 }
 
 /* ---- the filter ---- */
