@@ -60,23 +60,23 @@ static tr_status read_cells(const tr_text *text, char *line, size_t fewest, doub
 
 static bool is_whole(double value) { return value == floor(value) && fabs(value) < 1e6; }
 
-bool tr_ctf_defocus_probe(const char *path)
+/* The version, 3, or the first entry. */
+static bool is_first_line(const tr_text *text, char *line)
 {
-    tr_text text;
     double cell[MOST_CELLS];
     size_t n = 0;
-    if (tr_text_peek(path, &text) != TR_OK)
+    if (read_cells(text, line, 5, cell, &n) != TR_OK || n > 6 || !is_whole(cell[0]) ||
+        !is_whole(cell[1]))
         return false;
-    char *line = tr_text_line(&text);
-    bool known = line && read_cells(&text, line, 5, cell, &n) == TR_OK && n <= 6 &&
-                 is_whole(cell[0]) && is_whole(cell[1]);
-    if (known && n == 6 && cell[5] == 3.0)
-        known = cell[1] == 0.0 && cell[2] == 0.0 && cell[3] == 0.0;
-    else if (known)
-        known = (n == 5 || cell[5] == 2.0) && cell[0] <= cell[1] && cell[2] <= cell[3] &&
-                fabs(cell[2]) <= 180.0 && fabs(cell[3]) <= 180.0;
-    tr_text_free(&text);
-    return known;
+    if (n == 6 && cell[5] == 3.0)
+        return cell[1] == 0.0 && cell[2] == 0.0 && cell[3] == 0.0;
+    return (n == 5 || cell[5] == 2.0) && cell[0] <= cell[1] && cell[2] <= cell[3] &&
+           fabs(cell[2]) <= 180.0 && fabs(cell[3]) <= 180.0;
+}
+
+bool tr_ctf_defocus_probe(const char *path)
+{
+    return tr_text_first_line(path, is_first_line);
 }
 
 static tr_status add(const tr_text *text, const double *cell, entries *list)

@@ -31,19 +31,15 @@ static bool is_number(double cell)
     return cell >= 1.0 && cell <= 1e6 && cell == floor(cell);
 }
 
-bool tr_ctf_find_probe(const char *path)
+static bool is_row(const tr_text *text, char *line)
 {
-    tr_text text;
     double cell[MOST_COLUMNS];
     size_t n = 0;
-    if (tr_text_peek(path, &text) != TR_OK)
-        return false;
-    char *line = tr_text_line(&text);
-    bool known = line && read_cells(&text, line, cell, &n) && n >= FEWEST_COLUMNS &&
-                 is_number(cell[0]) && fabs(cell[1]) >= 500.0 && fabs(cell[2]) >= 500.0;
-    tr_text_free(&text);
-    return known;
+    return read_cells(text, line, cell, &n) && n >= FEWEST_COLUMNS &&
+           is_number(cell[0]) && fabs(cell[1]) >= 500.0 && fabs(cell[2]) >= 500.0;
 }
+
+bool tr_ctf_find_probe(const char *path) { return tr_text_first_line(path, is_row); }
 
 /* The number behind "name:" in a comment, or as it was. */
 static void take(const tr_text *text, const char *comment, const char *name,

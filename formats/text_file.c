@@ -178,3 +178,14 @@ tr_status tr_text_whole_number(const tr_text *text, const char *word, long *valu
     *value = (long)real;
     return TR_OK;
 }
+
+bool tr_text_first_line(const char *path, bool (*known)(const tr_text *text, char *line))
+{
+    tr_text text;
+    if (tr_text_peek(path, &text) != TR_OK)
+        return false;
+    char *line = tr_text_line(&text);
+    bool found = line && known(&text, line);
+    tr_text_free(&text);
+    return found;
+}

@@ -28,6 +28,9 @@ void tr_text_free(tr_text *text);
  * Points into the text. */
 char *tr_text_line(tr_text *text);
 
+/* Whether the file has a first line, and it is one of these; false without a message. */
+bool tr_text_first_line(const char *path, bool (*known)(const tr_text *text, char *line));
+
 /* The next word of a line, and *rest moved behind it; NULL when there is none before the
  * end or a '#'. Words are separated by spaces, tabs and commas. */
 char *tr_text_word(char **rest);

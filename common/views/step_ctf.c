@@ -6,6 +6,7 @@
 #include "common/base/angle.h"
 #include "common/views/ctf.h"
 #include "common/views/dose.h"
+#include "common/views/radial_table.h"
 #include "common/views/view_step.h"
 #include "common/views/wiener.h"
 
@@ -67,12 +68,8 @@ static void fill_table(const tr_view_params *params, const tr_view_facts *view,
 
 static double wiener(const wiener_table *t, double k, double ctf)
 {
-    double at = k * t->per_k;
-    size_t i = (size_t)at < PLACES ? (size_t)at : PLACES;
-    double of_next = at - (double)i;
-    double weight2 = t->weight2[i] + of_next * (t->weight2[i + 1] - t->weight2[i]);
-    double ratio = t->ratio[i] + of_next * (t->ratio[i + 1] - t->ratio[i]);
-    return ctf / (ctf * ctf * weight2 + ratio);
+    tr_place at = tr_place_of(k * t->per_k, PLACES);
+    return ctf / (ctf * ctf * tr_table_at(t->weight2, at) + tr_table_at(t->ratio, at));
 }
 
 static double factor(int mode, double half_turns, double k, const wiener_table *table)

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "common/views/dose.h"
+#include "common/views/radial_table.h"
 #include "common/views/view_step.h"
 
 static bool wanted(const tr_view_params *params, const tr_view_facts *view)
@@ -35,9 +36,7 @@ static void spectrum(const tr_view_params *params, const tr_view_facts *view, si
         double y = y_step * (ky <= ny / 2 ? (double)ky : (double)(ny - ky));
         for (size_t kx = 0; kx < line; kx++) {
             double x = x_step * (double)kx, at = sqrt(x * x + y * y);
-            size_t place = (size_t)at < PLACES ? (size_t)at : PLACES;
-            double weight =
-                table[place] + (at - (double)place) * (table[place + 1] - table[place]);
+            double weight = tr_table_at(table, tr_place_of(at, PLACES));
             values[ky * line + kx][0] *= (float)weight;
             values[ky * line + kx][1] *= (float)weight;
         }

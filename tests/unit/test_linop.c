@@ -2,6 +2,7 @@
  * on every backend: the projector, one that works on images and one on the volume. */
 #include "backend_fixture.h"
 #include "common/algorithms/algorithm.h"
+#include "linop_fixture.h"
 #include "linop_reference.h"
 #include "operator_reference.h"
 
@@ -15,18 +16,6 @@ typedef struct problem {
 } problem;
 
 /* ---- the parts, in float through the backend, and their matrices ---- */
-
-static tr_status project(const tr_linop *A, const tr_subset *views, const tr_vec *x,
-                         tr_vec *p)
-{
-    return A->backend->project(A->device, A->slab, views, x, p);
-}
-
-static tr_status backproject(const tr_linop *A, const tr_subset *views, const tr_vec *p,
-                             tr_vec *x)
-{
-    return A->backend->backproject(A->device, A->slab, views, p, x);
-}
 
 static tr_status row_sums(const tr_linop *A, const tr_subset *views, tr_vec *p)
 {

@@ -4,6 +4,7 @@
 #include "backend_fixture.h"
 #include "common/base/angle.h"
 #include "common/base/comm.h"
+#include "linop_fixture.h"
 #include "tiltrecz/responses.h"
 
 enum {
@@ -53,18 +54,6 @@ static tr_status fill(const void *data, size_t view, size_t nx, size_t ny,
             response[x * (ny / 2 + 1) + y] = (float)sum;
         }
     return TR_OK;
-}
-
-static tr_status project(const tr_linop *A, const tr_subset *views, const tr_vec *x,
-                         tr_vec *p)
-{
-    return A->backend->project(A->device, A->slab, views, x, p);
-}
-
-static tr_status backproject(const tr_linop *A, const tr_subset *views, const tr_vec *p,
-                             tr_vec *x)
-{
-    return A->backend->backproject(A->device, A->slab, views, p, x);
 }
 
 static const tr_linop_ops ops = {.forward = project, .adjoint = backproject};
