@@ -24,6 +24,33 @@ const tr_backend *tr_backend_find(const char *name)
     return NULL;
 }
 
+tr_status tr_project_host(const tr_backend *backend, void *state, const tr_slab *slab,
+                          float *volume, float *projections)
+{
+    tr_vec x = {volume, tr_volume_lines(slab), slab->rows};
+    tr_vec p = {projections, tr_projection_lines(slab), slab->p_rows};
+    tr_status status = TR_OK;
+    if (backend->separate_memory) {
+        x.data = p.data = NULL;
+        status = backend->alloc(state, x.lines * x.rows, &x.data);
+        if (status == TR_OK)
+            status = backend->alloc(state, p.lines * p.rows, &p.data);
+        if (status == TR_OK)
+            status = backend->upload(state, volume, x.data, x.lines * x.rows);
+    }
+    if (status == TR_OK)
+        status = backend->project(state, slab, NULL, &x, &p);
+    if (status == TR_OK)
+        status = backend->wait(state);
+    if (backend->separate_memory) {
+        if (status == TR_OK)
+            status = backend->download(state, p.data, projections, p.lines * p.rows);
+        backend->free(state, x.data);
+        backend->free(state, p.data);
+    }
+    return status;
+}
+
 size_t tr_fft_length(size_t n)
 {
     for (size_t length = n + n % 2;; length += 2) {

@@ -449,6 +449,12 @@ typedef struct tr_backend {
 /* The backends of this build, by name; NULL for an unknown one. */
 const tr_backend *tr_backend_find(const char *name);
 
+/* projections = A volume, both in host memory, in the layouts of the slab's volume and of
+ * its projections; on a device by way of copies. Errors: the device's memory. */
+TR_CHECKED tr_status tr_project_host(const tr_backend *backend, void *state,
+                                     const tr_slab *slab, float *volume,
+                                     float *projections);
+
 /* The smallest even length >= n without prime factors above 7: a fast FFT. */
 size_t tr_fft_length(size_t n);
 

@@ -146,7 +146,6 @@ static tr_status project(const tr_job *job, const middle *m, float *volume,
                          float *projections)
 {
     const tr_geometry *g = &job->geometry;
-    const tr_backend *backend = job->backend;
     tr_ray *rays = tr_calloc("rays", g->n_views, sizeof *rays);
     if (!rays)
         return TR_ERR_MEMORY;
@@ -160,28 +159,8 @@ static tr_status project(const tr_job *job, const middle *m, float *volume,
                           .rows = m->x_lanes,
                           .p_rows = m->p_lanes,
                           .rays = rays};
-    tr_vec x = {volume, tr_volume_lines(&slab), m->x_lanes};
-    tr_vec p = {projections, tr_projection_lines(&slab), m->p_lanes};
-    tr_status status = TR_OK;
-    if (backend->separate_memory) {
-        x.data = p.data = NULL;
-        status = backend->alloc(job->device, x.lines * x.rows, &x.data);
-        if (status == TR_OK)
-            status = backend->alloc(job->device, p.lines * p.rows, &p.data);
-        if (status == TR_OK)
-            status = backend->upload(job->device, volume, x.data, x.lines * x.rows);
-    }
-    if (status == TR_OK)
-        status = backend->project(job->device, &slab, NULL, &x, &p);
-    if (status == TR_OK)
-        status = backend->wait(job->device);
-    if (backend->separate_memory) {
-        if (status == TR_OK)
-            status =
-                backend->download(job->device, p.data, projections, p.lines * p.rows);
-        backend->free(job->device, x.data);
-        backend->free(job->device, p.data);
-    }
+    tr_status status =
+        tr_project_host(job->backend, job->device, &slab, volume, projections);
     free(rays);
     return status;
 }

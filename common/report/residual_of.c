@@ -172,33 +172,6 @@ static tr_status read_slices(const comparison *c, const block *b, float *lines)
     return status;
 }
 
-static tr_status compute(const tr_job *job, const tr_slab *slab, float *volume, float *p)
-{
-    const tr_backend *backend = job->backend;
-    tr_vec x = {volume, tr_volume_lines(slab), slab->rows};
-    tr_vec y = {p, tr_projection_lines(slab), slab->p_rows};
-    tr_status status = TR_OK;
-    if (backend->separate_memory) {
-        x.data = y.data = NULL;
-        status = backend->alloc(job->device, x.lines * x.rows, &x.data);
-        if (status == TR_OK)
-            status = backend->alloc(job->device, y.lines * y.rows, &y.data);
-        if (status == TR_OK)
-            status = backend->upload(job->device, volume, x.data, x.lines * x.rows);
-    }
-    if (status == TR_OK)
-        status = backend->project(job->device, slab, NULL, &x, &y);
-    if (status == TR_OK)
-        status = backend->wait(job->device);
-    if (backend->separate_memory) {
-        if (status == TR_OK)
-            status = backend->download(job->device, y.data, p, y.lines * y.rows);
-        backend->free(job->device, x.data);
-        backend->free(job->device, y.data);
-    }
-    return status;
-}
-
 static tr_status project(const comparison *c, const block *b, float *volume, float *p)
 {
     const tr_geometry *g = &c->job->geometry;
@@ -220,7 +193,7 @@ static tr_status project(const comparison *c, const block *b, float *volume, flo
                           .rays = rays,
                           .offsets = g->local ? &offsets : NULL};
     if (status == TR_OK)
-        status = compute(c->job, &slab, volume, p);
+        status = tr_project_host(c->job->backend, c->job->device, &slab, volume, p);
     free(rays);
     free(grid);
     return status;

@@ -9,7 +9,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/run/run.h"
-#include "common/series/alignment_views.h"
+#include "common/alignment/alignment_views.h"
 #include "formats/file_io.h"
 
 /* Pixels of the longer side at the working size. */

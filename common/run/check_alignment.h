@@ -3,7 +3,7 @@
 #ifndef TR_CHECK_ALIGNMENT_H
 #define TR_CHECK_ALIGNMENT_H
 
-#include "common/series/alignment_check.h"
+#include "common/alignment/alignment_check.h"
 
 struct tr_run;
 struct tr_options;

@@ -246,6 +246,22 @@ tr_status tr_inputs_apply_com(tr_inputs *in, tr_command *c)
     return TR_OK;
 }
 
+/* The length of IMOD's ramp, whose transforms (FFTW's) take primes up to 13. */
+static size_t imod_length(size_t n_u)
+{
+    enum { LARGEST_PRIME = 13 };
+    size_t twentieth = n_u / 20 > 8 ? n_u / 20 : 8;
+    size_t least = n_u + (2 * twentieth < 50 ? 2 * twentieth : 50);
+    for (size_t length = least + least % 2;; length += 2) {
+        size_t rest = length;
+        for (size_t prime = 2; prime <= LARGEST_PRIME; prime++)
+            while (rest % prime == 0)
+                rest /= prime;
+        if (rest == 1)
+            return length;
+    }
+}
+
 tr_status tr_inputs_com_scale(const tr_inputs *in, const tr_geometry *g, double *add_out,
                               double *multiply)
 {
@@ -258,7 +274,7 @@ tr_status tr_inputs_com_scale(const tr_inputs *in, const tr_geometry *g, double 
      * SIRT, whose density is ours, it gets there by the images' width over 2.2. */
     double imod = in->com_sirt
                       ? (double)g->n_u / 2.2
-                      : (double)tr_wbp_length(g->n_u) / ((double)g->n_views * width[0]);
+                      : (double)imod_length(g->n_u) / ((double)g->n_views * width[0]);
     free(width);
     if (in->com.has_log)
         imod /= log(10.0);

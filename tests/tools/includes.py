@@ -10,7 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ORDER = ["common/base", "kernels", "kernels/cpu", "kernels/cuda", "formats", "common/options",
-         "common/geometry", "common/views", "common/series", "common/algorithms",
+         "common/geometry", "common/views", "common/series", "common/alignment",
+         "common/algorithms",
          "common/tomogram", "common/run", "common/report", "common/trial", "common/help",
          "common/program", "tiltrec", "tiltrecz", "common/library"]
 

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "common/base/angle.h"
-#include "common/series/coarse_alignment.h"
+#include "common/alignment/coarse_alignment.h"
 
 enum { NX = 128, NY = 120 };
 

@@ -8,7 +8,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "common/series/slab_prediction.h"
+#include "common/alignment/slab_prediction.h"
 
 enum { N = 5, NX = 24, NY = 20, COLUMNS = NX / 2 + 1, SIZE = NY * COLUMNS };
 static const double tilts[N] = {-0.9, -0.35, 0.1, 0.3, 0.8};

@@ -1,4 +1,4 @@
-#include "common/series/slab_prediction.h"
+#include "common/alignment/slab_prediction.h"
 
 #include <math.h>
 #include <stdlib.h>

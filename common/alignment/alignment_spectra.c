@@ -5,7 +5,7 @@
 #include "common/base/angle.h"
 #include "common/base/first_error.h"
 #include "common/base/mem.h"
-#include "common/series/alignment_private.h"
+#include "common/alignment/alignment_private.h"
 #include "kernels/fftw_planner.h"
 
 static const size_t lowest_ring = 5; /* slower changes are thickness and light */

@@ -1,4 +1,4 @@
-#include "common/series/alignment_views.h"
+#include "common/alignment/alignment_views.h"
 
 #include <fftw3.h>
 #include <math.h>

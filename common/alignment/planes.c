@@ -1,4 +1,4 @@
-#include "common/series/planes.h"
+#include "common/alignment/planes.h"
 
 #include <complex.h>
 #include <fftw3.h>

@@ -1,4 +1,4 @@
-#include "common/series/alignment_check.h"
+#include "common/alignment/alignment_check.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 #include "common/base/angle.h"
 #include "common/base/median.h"
 #include "common/base/mem.h"
-#include "common/series/alignment_private.h"
+#include "common/alignment/alignment_private.h"
 
 /* Found by planting errors in simulated series (manual/checking-alignment.md). */
 static const double least_peak = 6.0, least_lead = 1.15; /* over the rms, the next */

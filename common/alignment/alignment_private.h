@@ -5,8 +5,8 @@
 
 #include <fftw3.h>
 
-#include "common/series/alignment_check.h"
-#include "common/series/slab_prediction.h"
+#include "common/alignment/alignment_check.h"
+#include "common/alignment/slab_prediction.h"
 
 typedef struct tr_check_work {
     const tr_check_source *source;

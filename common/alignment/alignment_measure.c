@@ -5,7 +5,7 @@
 #include "common/base/angle.h"
 #include "common/base/first_error.h"
 #include "common/base/mem.h"
-#include "common/series/alignment_private.h"
+#include "common/alignment/alignment_private.h"
 
 double tr_check_correlation(const tr_check_work *w, size_t view)
 {

@@ -1,4 +1,4 @@
-#include "common/series/coarse_alignment.h"
+#include "common/alignment/coarse_alignment.h"
 
 #include <complex.h>
 #include <math.h>
@@ -236,7 +236,7 @@ static void fit(const lines *l, size_t i)
     double complex *own = l->spectrum + i * l->n_f;
     double best = 0.0, top = match(l, i, 0.0);
     double step = 1.0;
-    for (int finer = 0; finer < 4; finer++, step *= 0.25) {
+    for (int finer = 0; finer < 4; finer++) {
         double from = best;
         for (int k = -MOST_SHIFT; k <= MOST_SHIFT; k++) {
             double value = match(l, i, from + k * step);
@@ -245,6 +245,7 @@ static void fit(const lines *l, size_t i)
                 best = from + k * step;
             }
         }
+        step *= 0.25;
     }
     for (size_t k = 0; k < l->n_f; k++) {
         double complex turned =

@@ -3,7 +3,7 @@
 #ifndef TR_ALIGNMENT_VIEWS_H
 #define TR_ALIGNMENT_VIEWS_H
 
-#include "common/series/alignment_check.h"
+#include "common/alignment/alignment_check.h"
 #include "common/series/series.h"
 
 typedef struct tr_alignment_views tr_alignment_views;

@@ -3,7 +3,7 @@
 #ifndef TR_COARSE_ALIGNMENT_H
 #define TR_COARSE_ALIGNMENT_H
 
-#include "common/series/planes.h"
+#include "common/alignment/planes.h"
 
 /* Of a peak (tr_overlay), for it to be more than chance among the shifts there are. */
 #define TR_LEAST_SIGNIFICANCE 5.0
