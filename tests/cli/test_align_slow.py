@@ -8,13 +8,13 @@ import pytest
 from conftest import ROOT, read_mrc, write_mrc
 
 DATA = 1
-AXIS, SIZE = 4.0, 256
+AXIS, SIZE = 4.0, 192
 
 
 def simulate(folder, *options):
     subprocess.run([sys.executable, "-B", ROOT / "examples" / "simulate.py", "--out-prefix",
                     folder / "raw", "--jobs", "2", "--no-truth", "--shifts", "15", "--axis-angle",
-                    str(AXIS), "--size", str(SIZE), str(SIZE), "64", "--pixel", "8", "--step", "3",
+                    str(AXIS), "--size", str(SIZE), str(SIZE), "48", "--pixel", "8", "--step", "4",
                     *map(str, options)], check=True, capture_output=True)
     # What an aligner is not told.
     (folder / "raw.xf").rename(folder / "made.txt")
@@ -43,13 +43,14 @@ def errors(made, found, tilts):
     return np.sqrt((e**2).mean(0)), off
 
 
+@pytest.mark.unsanitized  # the next test runs the same code
 @pytest.mark.parametrize("specimen, dose, seed, told", [
-    (["chains", "--gold", 6], 3, 1, True), (["chains"], 0.5, 2, True), (["chains"], 1, 11, False)])
+    (["chains", "--gold", 6], 3, 1, True), (["chains"], 3, 2, False)])
 def test_shifts_and_axis(tiltrec, tmp_path, specimen, dose, seed, told):
     """To less than half a pixel and 0.2 degrees; without --axis-angle also from all round."""
     series = simulate(tmp_path, "--specimen", *specimen, "--dose-per-view", dose, "--seed", seed)
     nominal = ["--axis-angle", 0] if told else []
-    run = tiltrec(series, "--align", *nominal, "-T", 80, "-o", "rec.mrc", cwd=tmp_path)
+    run = tiltrec(series, "--align", *nominal, "-T", 60, "-o", "rec.mrc", cwd=tmp_path)
     made = np.loadtxt(tmp_path / "made.txt")
     found = np.loadtxt(tmp_path / "rec_align.xf")
     tilts = np.loadtxt(tmp_path / "raw.rawtlt")
@@ -60,16 +61,16 @@ def test_shifts_and_axis(tiltrec, tmp_path, specimen, dose, seed, told):
     assert rms[0] < 0.5 and rms[1] < 0.25 and abs(off) < 0.2, (rms, off)
     assert ("the hand is unknown" in run.stderr) != told
     # The tomogram is the one that the files make.
-    tiltrec(series, "--transforms", "rec_align.xf", "-T", 80, "-o", "again.mrc", cwd=tmp_path)
+    tiltrec(series, "--transforms", "rec_align.xf", "-T", 60, "-o", "again.mrc", cwd=tmp_path)
     a, b = read_mrc(tmp_path / "rec.mrc"), read_mrc(tmp_path / "again.mrc")
     assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.9999
 
 
 def test_the_same_whatever_threads_and_ranks(build_dir, tiltrec, tmp_path):
     from conftest import MPI_ENVIRONMENT, program_command
-    series = simulate(tmp_path, "--dose-per-view", 3, "--seed", 5, "--step", 6)
-    tiltrec(series, "--align", "-T", 80, "-o", "a.mrc", "--threads", 1, cwd=tmp_path)
-    subprocess.run(program_command(build_dir, [series, "--align", "-T", 80, "-o", "b.mrc"],
+    series = simulate(tmp_path, "--dose-per-view", 3, "--seed", 5, "--step", 8)
+    tiltrec(series, "--align", "-T", 60, "-o", "a.mrc", "--threads", 1, cwd=tmp_path)
+    subprocess.run(program_command(build_dir, [series, "--align", "-T", 60, "-o", "b.mrc"],
                                    ranks=2), cwd=tmp_path, check=True, capture_output=True,
                    env={**MPI_ENVIRONMENT, "PATH": "/usr/bin:/bin"})
     assert (tmp_path / "a_align.xf").read_bytes() == (tmp_path / "b_align.xf").read_bytes()
@@ -80,7 +81,7 @@ def test_noise_is_not_aligned(tiltrec, tmp_path):
     data = np.random.default_rng(1).normal(100, 10, (21, SIZE, SIZE))
     series = write_mrc(tmp_path / "noise.mrc", data)
     np.savetxt(tmp_path / "noise.rawtlt", np.linspace(-60, 60, 21), "%g")
-    run = tiltrec(series, "--align", "-T", 80, "-o", "rec.mrc", cwd=tmp_path, check=False)
+    run = tiltrec(series, "--align", "-T", 60, "-o", "rec.mrc", cwd=tmp_path, check=False)
     assert run.returncode == DATA and "cannot be aligned" in run.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["noise.mrc", "noise.rawtlt"]
 
