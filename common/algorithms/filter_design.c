@@ -7,11 +7,13 @@
 #include "kernels/backend.h"
 #include "common/base/mem.h"
 
-size_t tr_wbp_length(size_t n_u)
+size_t tr_wbp_least(size_t n_u)
 {
     size_t twentieth = n_u / 20 > 8 ? n_u / 20 : 8;
-    return tr_fft_length(n_u + (2 * twentieth < 50 ? 2 * twentieth : 50));
+    return n_u + (2 * twentieth < 50 ? 2 * twentieth : 50);
 }
+
+size_t tr_wbp_length(size_t n_u) { return tr_fft_length(tr_wbp_least(n_u)); }
 
 size_t tr_fbp_length(size_t n_u) { return tr_fft_length(2 * n_u); }
 

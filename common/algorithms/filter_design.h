@@ -25,6 +25,8 @@ typedef enum tr_window {
 /* Transform lengths for rows of n_u pixels: IMOD's padding for WBP, at least 2 n_u for
  * FBP, so that its convolution is linear. */
 size_t tr_wbp_length(size_t n_u);
+/* What IMOD's padding makes of n_u at least, before a length that transforms well. */
+size_t tr_wbp_least(size_t n_u);
 size_t tr_fbp_length(size_t n_u);
 
 /* response[0 .. length/2]: the ramp |f| (0.2/length at 0) with the roll-offs asked for.

@@ -28,6 +28,12 @@ char *tr_name_folder(const char *path)
                         : tr_format_string("%.*s", (int)(name - path), path);
 }
 
+size_t tr_name_stem(const char *path)
+{
+    const char *name = tr_name_only(path), *dot = strrchr(name, '.');
+    return dot && dot > name ? (size_t)(dot - path) : strlen(path);
+}
+
 bool tr_same_file(const char *a, const char *b)
 {
     struct stat x, y;

@@ -15,6 +15,9 @@ char *tr_name_folder(const char *path);
 /* What comes after the folder; a part of `path`. */
 const char *tr_name_only(const char *path);
 
+/* How many bytes of the path come before its ending, ".mrc"; all where it has none. */
+size_t tr_name_stem(const char *path);
+
 /* Whether two paths lead to one file that exists. */
 bool tr_same_file(const char *a, const char *b);
 

@@ -438,9 +438,8 @@ static char *name_file(const tr_inputs *in, const tr_command *c, const char *end
     path = path ? path : own;
     if (!path)
         return NULL;
-    const char *name = tr_name_only(path), *dot = strrchr(name, '.');
-    int stem = (int)(dot && dot > name ? (size_t)(dot - path) : strlen(path));
-    char *made = tr_format_string("%.*s_align%s", stem, path, ending);
+    size_t stem = tr_name_stem(path);
+    char *made = tr_format_string("%.*s_align%s", (int)stem, path, ending);
     free(own);
     return made;
 }

@@ -250,8 +250,7 @@ tr_status tr_inputs_apply_com(tr_inputs *in, tr_command *c)
 static size_t imod_length(size_t n_u)
 {
     enum { LARGEST_PRIME = 13 };
-    size_t twentieth = n_u / 20 > 8 ? n_u / 20 : 8;
-    size_t least = n_u + (2 * twentieth < 50 ? 2 * twentieth : 50);
+    size_t least = tr_wbp_least(n_u);
     for (size_t length = least + least % 2;; length += 2) {
         size_t rest = length;
         for (size_t prime = 2; prime <= LARGEST_PRIME; prime++)

@@ -37,15 +37,13 @@ typedef struct run_files {
 char *tr_preview_path(const char *output, int k)
 {
     static const char *const endings[TR_PREVIEWS] = {"xy", "xz", "yz"};
-    const char *name = tr_name_only(output), *dot = strrchr(name, '.');
-    size_t stem = dot && dot > name ? (size_t)(dot - output) : strlen(output);
+    size_t stem = tr_name_stem(output);
     return tr_format_string("%.*s_%s.png", (int)stem, output, endings[k]);
 }
 
 char *tr_residual_table(const char *output)
 {
-    const char *name = tr_name_only(output), *dot = strrchr(name, '.');
-    size_t stem = dot && dot > name ? (size_t)(dot - output) : strlen(output);
+    size_t stem = tr_name_stem(output);
     return tr_format_string("%.*s.csv", (int)stem, output);
 }
 

@@ -59,7 +59,7 @@ static tr_status name_sheet(tr_reconstruction *r, const char **path)
     const char *dot = strrchr(name, '.');
     if (dot && strcasecmp(dot, ".png") == 0)
         return TR_OK;
-    size_t stem = (dot && dot > name ? (size_t)(dot - *path) : strlen(*path));
+    size_t stem = tr_name_stem(*path);
     char *sheet = tr_format_string("%.*s_try.png", (int)stem, *path);
     free(r->output_path);
     *path = r->output_path = sheet;
@@ -349,15 +349,13 @@ tr_status tr_reconstruction_output(tr_reconstruction *r)
 
 char *tr_store_beside(const char *path)
 {
-    const char *name = tr_name_only(path), *dot = strrchr(name, '.');
-    size_t stem = dot && dot > name ? (size_t)(dot - path) : strlen(path);
+    size_t stem = tr_name_stem(path);
     return tr_format_string("%.*s.zarr", (int)stem, path);
 }
 
 char *tr_reconstruction_half_path(const char *path, const char *suffix)
 {
-    const char *name = tr_name_only(path), *dot = strrchr(name, '.');
-    size_t stem = dot && dot > name ? (size_t)(dot - path) : strlen(path);
+    size_t stem = tr_name_stem(path);
     return tr_format_string("%.*s%s%s", (int)stem, path, suffix, path + stem);
 }
 

@@ -17,8 +17,7 @@ bool tr_view_list_wanted(const tr_options *o)
 
 char *tr_view_list_path(const char *output)
 {
-    const char *name = tr_name_only(output), *dot = strrchr(name, '.');
-    size_t stem = dot && dot > name ? (size_t)(dot - output) : strlen(output);
+    size_t stem = tr_name_stem(output);
     return tr_format_string("%.*s_views.star", (int)stem, output);
 }
 
